@@ -1,0 +1,312 @@
+"""The manifest and the class file: what is written comes back, and each thing that is wrong is named."""
+
+import csv
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from videoctx.data.annotations import (
+    CLASS_FILE,
+    AnnotationError,
+    VideoRecord,
+    read_classes,
+    read_manifest,
+    write_manifest,
+)
+
+HEADER = "path,label,split,start_seconds,end_seconds\n"
+CLASSES = ["run", "walk"]
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    """Writes the text (or bytes) of a manifest and gives its path."""
+
+    def write(text):
+        path = tmp_path / "manifest.csv"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+@pytest.fixture
+def class_file(tmp_path):
+    def write(data):
+        path = tmp_path / CLASS_FILE
+        path.write_bytes(data)
+        return path
+
+    return write
+
+
+def refused(read, *parts):
+    """The message of the one error that `read` must raise; it holds every part and is one line."""
+    with pytest.raises(AnnotationError) as caught:
+        read()
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in parts:
+        assert str(part) in message
+
+
+# ---------------------------------------------------------------- classes
+
+
+def test_classes_are_numbered_by_line(class_file):
+    assert read_classes(class_file(b"walk\nrun\n")) == ["walk", "run"]
+
+
+def test_classes_may_have_a_byte_order_mark_windows_line_ends_and_blank_lines(class_file):
+    assert read_classes(class_file("\ufeffwalk\r\n laufen, schnell \r\n\r\n跑\r\n".encode())) == [
+        "walk",
+        "laufen, schnell",
+        "跑",
+    ]
+
+
+def test_missing_class_file(tmp_path):
+    path = tmp_path / CLASS_FILE
+    refused(lambda: read_classes(path), path, "No such file", "one name a line")
+
+
+@pytest.mark.parametrize("data", [b"", b"\n \n"])
+def test_empty_class_file(class_file, data):
+    path = class_file(data)
+    refused(lambda: read_classes(path), path, "no class names", "one a line")
+
+
+def test_classes_named_twice(class_file):
+    path = class_file(b"walk\nrun\nwalk\nrun \nsit\n")
+    refused(lambda: read_classes(path), path, "more than once: run, walk")
+
+
+def test_class_file_in_another_encoding(class_file):
+    path = class_file("Tänzer\n".encode("latin-1"))
+    refused(lambda: read_classes(path), path, "not UTF-8")
+
+
+# ---------------------------------------------------------------- reading
+
+
+def test_rows_of_one_split_in_file_order(manifest, tmp_path):
+    path = manifest(HEADER + "b.mp4,walk,train,,\na.mp4,run,test,,\na.mp4,run,train,1.5,2\nc.mp4,,train,,3\n")
+    assert read_manifest(path, CLASSES, split="train", labels_required=False) == [
+        VideoRecord(str(tmp_path / "b.mp4"), 1, "train", None, None),
+        VideoRecord(str(tmp_path / "a.mp4"), 0, "train", 1.5, 2.0),
+        VideoRecord(str(tmp_path / "c.mp4"), None, "train", None, 3.0),
+    ]
+
+
+def test_only_three_columns_are_needed_in_any_order_and_others_are_ignored(manifest):
+    path = manifest("split,fps,label,path\ntrain,30,walk,a.mp4\n")
+    (record,) = read_manifest(path, CLASSES, split="train")
+    assert (record.label, record.start_seconds, record.end_seconds) == (1, None, None)
+
+
+def test_byte_order_mark_windows_line_ends_and_spaces_around_cells(manifest, tmp_path):
+    path = manifest("\ufeffpath, label, split\r\na b.mp4 , walk,\ttrain\r\n\r\n")
+    (record,) = read_manifest(path, CLASSES, split="train")
+    assert record == VideoRecord(str(tmp_path / "a b.mp4"), 1, "train")
+
+
+def test_paths_start_from_the_manifest_or_the_root_unless_absolute(manifest, tmp_path):
+    path = manifest(HEADER + "x/a.mp4,run,train,,\n/videos/b.mp4,run,train,,\n")
+    paths = [record.path for record in read_manifest(path, CLASSES, split="train")]
+    assert paths == [str(tmp_path / "x/a.mp4"), "/videos/b.mp4"]
+    paths = [record.path for record in read_manifest(path, CLASSES, split="train", root="/elsewhere")]
+    assert paths == ["/elsewhere/x/a.mp4", "/videos/b.mp4"]
+
+
+def test_missing_manifest(tmp_path):
+    path = tmp_path / "manifest.csv"
+    refused(
+        lambda: read_manifest(path, CLASSES, split="train"), path, "cannot read the manifest", "No such file"
+    )
+
+
+def test_manifest_is_a_folder(tmp_path):
+    refused(lambda: read_manifest(tmp_path, CLASSES, split="train"), tmp_path, "cannot read the manifest")
+
+
+@pytest.mark.parametrize(
+    ("header", "missing"),
+    [("", "path, label, split"), ("path,split\n", "label"), ("path;label;split\n", "path, label, split")],
+)
+def test_missing_columns(manifest, header, missing):
+    path = manifest(header)
+    refused(
+        lambda: read_manifest(path, CLASSES, split="train"),
+        f"{path}: the header lacks {missing};",
+        "path, label, split, start_seconds, end_seconds",
+    )
+
+
+BAD_ROWS = {
+    "too few cells": ("a.mp4,walk", "expected 5 columns"),
+    "too many cells": ("a.mp4,walk,train,,,x", "expected 5 columns"),
+    "comma without quotes": ("a, b.mp4,walk,train,,", "expected 5 columns"),
+    "empty path": (" ,walk,train,,", "the path is empty"),
+    "unknown label": (
+        "a.mp4,Walk,train,,",
+        "label 'Walk' is not one of the 2 classes in the class file (run, walk)",
+    ),
+    "empty label": ("a.mp4,,train,,", "the label is empty; expected a class (run, walk)"),
+    "seconds in words": ("a.mp4,walk,train,soon,", "start_seconds is 'soon'; expected seconds, zero or more"),
+    "negative seconds": ("a.mp4,walk,train,,-1", "end_seconds is '-1'"),
+    "infinite seconds": ("a.mp4,walk,train,,inf", "end_seconds is 'inf'"),
+    "no number": ("a.mp4,walk,train,nan,", "start_seconds is 'nan'"),
+    "end at start": ("a.mp4,walk,train,2,2.0", "end_seconds 2 is not after start_seconds 2"),
+    "end before start": ("a.mp4,walk,train,2,1.5", "end_seconds 1.5 is not after start_seconds 2"),
+}
+
+
+@pytest.mark.parametrize(("row", "message"), BAD_ROWS.values(), ids=BAD_ROWS.keys())
+def test_bad_row_is_named_by_its_line(manifest, row, message):
+    path = manifest(f"{HEADER}ok.mp4,run,train,,\n{row}\nok.mp4,run,train,,\n")
+    refused(lambda: read_manifest(path, CLASSES, split="train"), f"{path}, line 3: {message}")
+
+
+def test_lines_are_counted_as_an_editor_does(manifest):
+    path = manifest(f'{HEADER}"line\nbreak.mp4",run,train,,\n\na.mp4,sit,train,,\n')
+    refused(lambda: read_manifest(path, CLASSES, split="train"), f"{path}, line 5: label 'sit'")
+
+
+def test_labels_and_seconds_of_other_splits_are_not_looked_at(manifest):
+    path = manifest(HEADER + "a.mp4,run,train,,\nb.mp4,sit,test,9,1\n,,test,,\n")
+    assert len(read_manifest(path, CLASSES, split="train")) == 1
+
+
+def test_an_unknown_label_is_refused_even_where_none_is_needed(manifest):
+    path = manifest(HEADER + "a.mp4,sit,test,,\n")
+    refused(lambda: read_manifest(path, CLASSES, split="test", labels_required=False), "label 'sit'")
+
+
+def test_many_classes_are_not_all_listed(manifest):
+    path = manifest(HEADER + "a.mp4,sit,train,,\n")
+    classes = [f"class{index}" for index in range(400)]
+    refused(
+        lambda: read_manifest(path, classes, split="train"),
+        "400 classes in the class file (class0, class1, class2, class3, class4, class5, …)",
+    )
+
+
+def test_no_rows(manifest):
+    path = manifest(HEADER)
+    refused(lambda: read_manifest(path, CLASSES, split="train"), f"{path}: the manifest has no rows")
+
+
+def test_no_row_in_the_split(manifest):
+    path = manifest(HEADER + "a.mp4,run,train,,\nb.mp4,run,test,,\n")
+    refused(lambda: read_manifest(path, CLASSES, split="val"), "no row has split 'val'", "test, train")
+
+
+def test_manifest_in_another_encoding(manifest):
+    path = manifest((HEADER + "ä.mp4,run,train,,\n").encode("latin-1"))
+    refused(lambda: read_manifest(path, CLASSES, split="train"), path, "not UTF-8")
+
+
+def test_not_a_csv_file(manifest):
+    path = manifest(HEADER + f'"{"x" * (csv.field_size_limit() + 1)}",run,train,,\n')
+    refused(lambda: read_manifest(path, CLASSES, split="train"), f"{path}, line", "not a CSV row")
+
+
+# ---------------------------------------------------------------- writing, and both
+
+NAMES = [
+    "plain",
+    "with space",
+    "comma, and",
+    'say "hello"',
+    "it's",
+    "跑步",
+    "tänzer",
+    "e\u0301",
+    "🏃",
+    "#1;2|3",
+]
+
+
+def test_names_come_back(tmp_path):
+    path = tmp_path / "not yet" / "there" / "manifest.csv"
+    rows = [{"path": f"{name}/{name}.mp4", "label": name, "split": "train"} for name in NAMES]
+    write_manifest(path, rows, NAMES)
+    classes = read_classes(path.parent / CLASS_FILE)
+    assert classes == NAMES
+    assert read_manifest(path, classes, split="train") == [
+        VideoRecord(str(path.parent / name / f"{name}.mp4"), index, "train")
+        for index, name in enumerate(NAMES)
+    ]
+
+
+def test_files_are_utf8_without_mark_and_unix_line_ends(tmp_path):
+    write_manifest(tmp_path / "manifest.csv", [{"path": "ä.mp4", "label": "ä", "split": "test"}], ["ä"])
+    assert (tmp_path / "manifest.csv").read_bytes() == f"{HEADER}ä.mp4,ä,test,,\n".encode()
+    assert (tmp_path / CLASS_FILE).read_bytes() == "ä\n".encode()
+
+
+def test_further_columns_are_kept_behind_the_others(tmp_path):
+    path = tmp_path / "manifest.csv"
+    row = {"path": "a.mp4", "label": "run", "split": "train"}
+    write_manifest(path, [{"take": 2, **row}, {**row, "actor": "Jo, the 1st"}], CLASSES)
+    assert path.read_text().splitlines() == [
+        HEADER.strip() + ",actor,take",
+        "a.mp4,run,train,,,,2",
+        'a.mp4,run,train,,,"Jo, the 1st",',
+    ]
+    assert len(read_manifest(path, CLASSES, split="train")) == 2
+
+
+def test_rows_and_classes_may_come_from_generators(tmp_path):
+    path = tmp_path / "manifest.csv"
+    rows = ({"path": f"{name}.mp4", "label": name, "split": "train"} for name in CLASSES)
+    write_manifest(path, rows, (name for name in CLASSES))
+    assert read_classes(tmp_path / CLASS_FILE) == CLASSES
+    assert [record.label for record in read_manifest(path, CLASSES, split="train")] == [0, 1]
+
+
+@pytest.mark.parametrize("value", [" a", "a ", "a\nb", "a\r", "a\rb", "a\u2028b", "a\udcff"])
+def test_a_value_that_would_not_come_back_is_refused_before_anything_is_written(tmp_path, value):
+    path, row = tmp_path / "new" / "manifest.csv", {"path": "a.mp4", "label": "run", "split": "train"}
+    refused(
+        lambda: write_manifest(path, [row], ["run", value]),
+        path.parent / CLASS_FILE,
+        "class name",
+        repr(value),
+    )
+    for column in ("path", "label", "split", "actor"):
+        bad = {**row, column: value}
+        refused(lambda bad=bad: write_manifest(path, [row, bad], CLASSES), path, column, repr(value))
+    assert not path.parent.exists()
+
+
+words = st.text(
+    st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"], exclude_characters="\ufeff"), min_size=1
+)
+words = words.map(str.strip).filter(bool)
+seconds = st.none() | st.floats(0, 1e6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    names=st.lists(words, min_size=1, unique=True),
+    paths=st.lists(words.filter(lambda path: path.strip("./")), min_size=1),
+    start=seconds,
+    length=seconds,
+    data=st.data(),
+)
+def test_whatever_is_written_comes_back(tmp_path_factory, names, paths, start, length, data):
+    folder = tmp_path_factory.mktemp("written")
+    end = None if length is None else (start or 0) + length + 1
+    labels = [data.draw(st.sampled_from(names)) for _ in paths]
+    rows = [
+        {"path": path, "label": label, "split": "train", "start_seconds": start, "end_seconds": end}
+        for path, label in zip(paths, labels, strict=True)
+    ]
+    write_manifest(folder / "manifest.csv", rows, names)
+    assert read_classes(folder / CLASS_FILE) == names
+    assert read_manifest(folder / "manifest.csv", names, split="train") == [
+        VideoRecord(str(folder / path), names.index(label), "train", start, end)
+        for path, label in zip(paths, labels, strict=True)
+    ]

@@ -1,0 +1,3 @@
+from videoctx.cli import main
+
+main()

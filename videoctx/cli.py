@@ -1,0 +1,276 @@
+"""The command line: Lightning's fit, validate, test and predict, and a table of our own tools."""
+
+import difflib
+import inspect
+import json
+import os
+import re
+import sys
+import traceback
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from jsonargparse.typing import PositiveInt
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from videoctx.data import VideoDataModule
+from videoctx.data.datamodule import TooManyFailuresError
+from videoctx.data.decode import VideoDecodeError
+from videoctx.tasks import VideoClassifier
+
+# Errors that may speak to the person at the terminal.
+SPEAKING_ERRORS = (ValueError, OSError, VideoDecodeError, TooManyFailuresError)
+
+
+# Configs are made of parts ----------------------------------------------------------------------------------------
+
+
+def with_parts(arguments: Sequence[str]) -> list[str]:
+    """Put the parts of every config file on the command line before it.
+
+    A config may name others under `parts`, relative to itself: they are read first, in order, and the config's own keys override
+    theirs. `--config a.yaml`, `--config=a.yaml` and `-c a.yaml` are meant.
+    """
+    expanded: list[str] = []
+    arguments = iter(arguments)
+    for argument in arguments:
+        name, separator, value = argument.partition("=")
+        if name not in ("-c", "--config"):
+            expanded.append(argument)
+            continue
+        if not separator:
+            value = next(arguments, "")
+        if not value.endswith((".yaml", ".yml")):
+            expanded += [name, value]
+            continue
+        for text in _parts(Path(value), ()):
+            expanded += [name, text]
+    return expanded
+
+
+def _parts(path: Path, parents: tuple[Path, ...]) -> Iterator[str]:
+    """The config at `path` as YAML texts without `parts`, the parts' own first."""
+    if path.resolve() in parents:
+        raise ValueError(f"{path}: the config is a part of itself")
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        named_by = f", named under parts in {parents[-1]}" if parents else ""
+        raise ValueError(f"{path}: cannot read the config ({error.strerror}){named_by}") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path}: expected a config of keys and values, got {type(config).__name__}")
+    for part in config.pop("parts", []):
+        yield from _parts(path.parent / part, (*parents, path.resolve()))
+    if config:
+        yield yaml.safe_dump(config, sort_keys=False)
+
+
+# Lightning's commands ---------------------------------------------------------------------------------------------
+
+
+class SpeakingParser(LightningArgumentParser):
+    """Says in one line what is wrong with the arguments, and what would be accepted."""
+
+    sections = {  # noqa: RUF012
+        "data": VideoDataModule,
+        "model": VideoClassifier,
+        "trainer": Trainer,
+        "checkpoint": ModelCheckpoint,
+        "learning_rate": LearningRateMonitor,
+    }
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise ValueError(message + self._accepted(message)) from ex
+
+    def _accepted(self, message: str) -> str:
+        if nested := re.search(r'Parser key "([\w.]+)":\s+Option', message):
+            return f"; --{nested[1]}.help CLASS lists what a class accepts"
+        if not (unknown := re.search(r"(?:--|option ')([\w.]+)", message)):
+            return ""
+        section, _, name = unknown[1].partition(".")
+        known = list(self.sections)
+        if section in self.sections:
+            known = [
+                key for key in inspect.signature(self.sections[section]).parameters if key != "class_names"
+            ]
+        near = difflib.get_close_matches(name if section in self.sections else section, known, n=3)
+        return f"; expected {'perhaps ' if near else 'one of '}{', '.join(near or known)}"
+
+
+class VideoCLI(LightningCLI):
+    """Links what follows from something else, and sets a checkpoint that watches the video metric."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("data.class_names", "model.class_names", apply_on="instantiate")
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+        parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(LearningRateMonitor, "learning_rate")
+        parser.set_defaults(
+            {
+                "checkpoint.monitor": "val/video_top1",
+                "checkpoint.mode": "max",
+                "checkpoint.filename": "best",
+                "checkpoint.save_last": True,
+                "checkpoint.enable_version_counter": False,
+            }
+        )
+
+    def before_instantiate_classes(self) -> None:
+        config = self.config[self.subcommand]
+        if config.get("ckpt_path"):
+            check_checkpoint(config["ckpt_path"])
+
+
+def check_checkpoint(path: str) -> None:
+    """Say early, and in one line, that a checkpoint cannot be read.
+
+    Raises:
+        ValueError: it is missing, or not what `torch.save` writes, or truncated.
+    """
+    if path in ("best", "last", "hpc", "registry"):
+        return
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: no such checkpoint")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: not a checkpoint, or a truncated one")
+
+
+def run_lightning(arguments: Sequence[str]) -> None:
+    sys.argv[1:] = arguments  # the CLI reads it, and a launcher starts the other ranks with it
+    VideoCLI(
+        VideoClassifier,
+        VideoDataModule,
+        parser_class=SpeakingParser,
+        seed_everything_default=0,
+        auto_configure_optimizers=False,
+        parser_kwargs={"description": f"{__doc__} Tools: {', '.join(TOOLS)}; each has --help."},
+    )
+
+
+# Our own tools ----------------------------------------------------------------------------------------------------
+
+
+def net_from_config(
+    parser: ArgumentParser, arguments: Sequence[str]
+) -> tuple[Callable[[int], nn.Module], Namespace]:
+    """The network factory of a config's `model.net`, and the parser's own arguments.
+
+    Every config that `fit` takes will do; what is not the network is passed over.
+    """
+    parser.add_argument(
+        "-c", "--config", action=ActionConfigFile, help="a config with model.net", required=True
+    )
+    parser.add_argument("--model.net", type=Callable[[int], nn.Module], required=True, help="the network")
+    arguments = with_parts(arguments)
+    for position, argument in enumerate(arguments[1:], start=1):
+        if arguments[position - 1] in ("-c", "--config"):
+            model = (yaml.safe_load(argument) or {}).get("model", {})
+            arguments[position] = yaml.safe_dump({"model": {"net": model["net"]}} if "net" in model else {})
+    config = parser.instantiate(parser.parse_args(arguments))
+    return config.model.net, config
+
+
+def run_complexity(arguments: Sequence[str]) -> None:
+    """Parameters and multiply-adds of a network, in all, by stage, and by context block."""
+    from videoctx.models.complexity import complexity
+
+    parser = ArgumentParser(prog="videoctx complexity", description=run_complexity.__doc__)
+    parser.add_argument("--clip_len", type=PositiveInt, default=8, help="frames of the clip")
+    parser.add_argument(
+        "--size", type=PositiveInt, default=224, help="height and width of the clip, in pixels"
+    )
+    parser.add_argument("--num_classes", type=PositiveInt, default=400, help="classes; Kinetics-400 has 400")
+    parser.add_argument("--json", action="store_true", help="print JSON with plain counts instead of a table")
+    make_net, options = net_from_config(parser, arguments)
+    result = complexity(lambda: make_net(options.num_classes), clip_len=options.clip_len, size=options.size)
+    if options.json:
+        print(json.dumps(result.as_dict(), indent=2))
+        return
+    table = Table(title=f"one clip of {options.clip_len} frames at {options.size} × {options.size}")
+    for heading, justify in (
+        ("part", "left"),
+        ("kind", "left"),
+        ("parameters", "right"),
+        ("multiply-adds", "right"),
+    ):
+        table.add_column(heading, justify=justify)
+    for part in result.stages:
+        table.add_row(part.name, part.kind, f"{part.params:,}", f"{part.macs:,}")
+    table.add_section()
+    for part in result.context_blocks:
+        table.add_row(part.name, part.kind, f"{part.params:,}", f"{part.macs:,}")
+    table.add_section()
+    table.add_row("in all", "", f"{result.params:,}", f"{result.macs:,}", style="bold")
+    Console().print(table)
+
+
+def run_results(arguments: Sequence[str]) -> None:
+    """A table of everything that was tested below some folders: one row a results.json."""
+    parser = ArgumentParser(prog="videoctx results", description=run_results.__doc__)
+    parser.add_argument("folders", type=list[str], nargs="+", help="run folders, or folders of runs")
+    folders = [Path(folder) for folder in parser.parse_args(list(arguments)).folders]
+    files = sorted({file for folder in folders for file in folder.rglob("results.json")})
+    if not files:
+        raise ValueError(
+            f"{', '.join(map(str, folders))}: no results.json in there; `videoctx test` writes one a run"
+        )
+    table = Table(caption="a video that could not be read counts as wrong")
+    for heading in (
+        "run",
+        "parameters",
+        "videos",
+        "views",
+        "failed",
+        "clip top-1",
+        "video top-1",
+        "video top-5",
+    ):
+        table.add_column(heading, justify="left" if heading == "run" else "right")
+    for file in files:
+        result = json.loads(file.read_text())
+        table.add_row(
+            str(file.parent),
+            f"{result['num_parameters'] / 1e6:.2f}M",
+            *(str(result[name]) for name in ("num_videos", "num_views", "num_failed")),
+            *(f"{result[name]:.1%}" for name in ("clip_top1", "video_top1", "video_top5")),
+        )
+    Console().print(table)
+
+
+TOOLS: dict[str, Callable[[Sequence[str]], None]] = {
+    "complexity": run_complexity,
+    "results": run_results,
+}
+
+
+def speaks(error: BaseException) -> bool:
+    """Whether an error was raised here for a person to read, and so needs no traceback; one out of a library does."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    ours = frame.f_globals["__name__"].partition(".")[0] == "videoctx"
+    return (ours or isinstance(error, OSError)) and not os.environ.get("VIDEOCTX_TRACEBACK")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        if arguments and arguments[0] in TOOLS:
+            TOOLS[arguments[0]](arguments[1:])
+        else:
+            run_lightning(with_parts(arguments or ["--help"]))
+    except SPEAKING_ERRORS as error:
+        if not speaks(error):
+            raise
+        print(f"videoctx: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)

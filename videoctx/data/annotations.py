@@ -1,0 +1,192 @@
+"""The manifest: one CSV row a video (or a stretch of one), and a file of class names beside it.
+
+| column          | needed | meaning |
+|-----------------|--------|---------|
+| `path`          | yes    | video file, relative to the manifest's folder (or to `root`), or absolute |
+| `label`         | yes    | class name, exactly as in the class file; empty where it is to be predicted |
+| `split`         | yes    | `train`, `val`, `test`, or any other name |
+| `start_seconds` | no     | the action starts here; empty: at the first frame |
+| `end_seconds`   | no     | the action ends here; empty: at the last frame |
+
+Further columns are kept for the tools that wrote them and ignored here. The class file, `classes.txt`, has
+one name a line; the line number, from 0, is the class index. So the number of classes is written down nowhere
+else.
+"""
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+CLASS_FILE = "classes.txt"
+COLUMNS = ("path", "label", "split", "start_seconds", "end_seconds")
+REQUIRED_COLUMNS = COLUMNS[:3]
+
+
+class AnnotationError(ValueError):
+    """A manifest or class file that cannot be used; the message names the file, the row and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRecord:
+    """One row of the manifest."""
+
+    path: str  # where the file is
+    label: int | None  # class index; None: not given
+    split: str
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+
+
+def read_classes(path: str | Path) -> list[str]:
+    """Class names in class order.
+
+    Raises:
+        AnnotationError: the file is missing, empty or not UTF-8, or names a class twice.
+    """
+    try:
+        names = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
+    except OSError as error:
+        raise AnnotationError(
+            f"{path}: cannot read the class names ({error.strerror});"
+            " expected a text file with one name a line"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"{path}: the class names are not UTF-8 text ({error})") from error
+    names = [name for name in names if name]
+    if not names:
+        raise AnnotationError(f"{path}: no class names; expected one a line")
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise AnnotationError(f"{path}: classes named more than once: {', '.join(doubled)}")
+    return names
+
+
+def read_manifest(
+    manifest: str | Path,
+    class_names: list[str],
+    *,
+    split: str,
+    root: str | Path | None = None,
+    labels_required: bool = True,
+) -> list[VideoRecord]:
+    """The rows of one split, in file order.
+
+    Args:
+        root: what relative paths start from; by default the manifest's own folder.
+        labels_required: refuse rows without a label.
+
+    Raises:
+        AnnotationError: a missing file or column, an unknown label, bad seconds, or no row in `split`.
+    """
+    manifest = Path(manifest)
+    root = manifest.parent if root is None else Path(root)
+    index_of = {name: index for index, name in enumerate(class_names)}
+    records, splits = [], set()
+    for line, row in _rows(manifest):
+        splits.add(row["split"])
+        if row["split"] != split:
+            continue
+        where = f"{manifest}, line {line}"
+        if not row["path"]:
+            raise AnnotationError(f"{where}: the path is empty")
+        if row["label"] and row["label"] not in index_of:
+            raise AnnotationError(
+                f"{where}: label {row['label']!r} is not one of the {len(class_names)} classes"
+                f" in the class file ({_some(class_names)})"
+            )
+        if not row["label"] and labels_required:
+            raise AnnotationError(f"{where}: the label is empty; expected a class ({_some(class_names)})")
+        start, end = (_seconds(row, column, where) for column in ("start_seconds", "end_seconds"))
+        if start is not None and end is not None and end <= start:
+            raise AnnotationError(f"{where}: end_seconds {end:g} is not after start_seconds {start:g}")
+        records.append(VideoRecord(str(root / row["path"]), index_of.get(row["label"]), split, start, end))
+    if not splits:
+        raise AnnotationError(f"{manifest}: the manifest has no rows")
+    if not records:
+        raise AnnotationError(
+            f"{manifest}: no row has split {split!r}; its splits are {', '.join(sorted(splits))}"
+        )
+    return records
+
+
+def write_manifest(
+    manifest: str | Path, rows: Iterable[Mapping[str, object]], class_names: Iterable[str]
+) -> None:
+    """Write the manifest, and the class file beside it; nothing is written when a value is refused.
+
+    Raises:
+        AnnotationError: a value that would not be read back as it is: line breaks, outer spaces, not UTF-8.
+    """
+    manifest, rows, class_names = Path(manifest), list(rows), list(class_names)
+    for name in class_names:
+        _check_text("class name", name, manifest.parent / CLASS_FILE)
+    for row in rows:
+        for column, value in row.items():
+            _check_text(column, value, manifest)
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    (manifest.parent / CLASS_FILE).write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
+    extra = sorted({column for row in rows for column in row} - set(COLUMNS))
+    with manifest.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [*COLUMNS, *extra], restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _rows(manifest: Path) -> list[tuple[int, dict[str, str]]]:
+    try:
+        with manifest.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+            missing = [name for name in REQUIRED_COLUMNS if name not in reader.fieldnames]
+            if missing:
+                raise AnnotationError(
+                    f"{manifest}: the header lacks {', '.join(missing)};"
+                    f" expected columns {', '.join(COLUMNS)} (the last two may be left out)"
+                )
+            rows = []
+            for row in reader:
+                if None in row or None in row.values():
+                    raise AnnotationError(
+                        f"{manifest}, line {reader.line_num}:"
+                        f" expected {len(reader.fieldnames)} columns as in the header"
+                    )
+                rows.append((reader.line_num, {name: value.strip() for name, value in row.items()}))
+            return rows
+    except OSError as error:
+        raise AnnotationError(f"{manifest}: cannot read the manifest ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"{manifest}: the manifest is not UTF-8 text ({error})") from error
+    except csv.Error as error:
+        raise AnnotationError(f"{manifest}, line {reader.line_num}: not a CSV row ({error})") from error
+
+
+def _check_text(what: str, value: object, where: Path) -> None:
+    text = "" if value is None else str(value)
+    try:
+        text.encode()
+        kept = text == text.strip() and text.splitlines() in ([], [text])
+    except UnicodeEncodeError:
+        kept = False
+    if not kept:
+        raise AnnotationError(
+            f"{where}: the {what} {text!r} cannot be written;"
+            " expected one line of UTF-8 text without spaces around it"
+        )
+
+
+def _seconds(row: Mapping[str, str], column: str, where: str) -> float | None:
+    text = row.get(column, "")
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise AnnotationError(f"{where}: {column} is {text!r}; expected seconds, zero or more, or nothing")
+    return seconds
+
+
+def _some(names: list[str], most: int = 6) -> str:
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")

@@ -1,0 +1,116 @@
+"""The dataset: a record, a sampler and a decoder give the clips of one video. An index is a video, not a clip.
+
+Every random choice about a video follows from (seed, epoch, video): not from the worker, the rank, or what was drawn before. So a
+resumed run and a run on other workers see the same clips.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from videoctx.batch import Failure
+from videoctx.data.annotations import VideoRecord
+from videoctx.data.decode import Decoder, VideoDecodeError, open_video
+from videoctx.data.sampling import ClipSampler, ClipTooLongError, frame_range
+
+
+class Draw(NamedTuple):
+    """What a batch sampler asks of the dataset."""
+
+    video: int
+    epoch: int = 0
+
+
+@dataclass(slots=True)
+class DecodedVideo:
+    """The frames of all clips of a video, each once, and how the clips are made of them."""
+
+    path: str
+    row: int  # in its split of the manifest, from 0
+    label: int  # -1: not given
+    seed: int  # for what is drawn on the device
+    frames: Tensor  # (U, H, W, 3) uint8, U distinct frames
+    clips: Tensor  # (num_clips, clip_len) int64, positions in `frames`
+    starts: list[int]  # num_clips, first frame of each clip in the video
+    failure: Failure | None = None  # then there are no frames
+
+
+@dataclass(slots=True)
+class DecodedBatch:
+    """What a worker sends: videos of whatever sizes."""
+
+    videos: list[DecodedVideo]
+
+    def pin_memory(self) -> "DecodedBatch":
+        return self._map(lambda frames: frames.pin_memory())
+
+    def to(self, device: torch.device, *, non_blocking: bool = False) -> "DecodedBatch":
+        return self._map(lambda frames: frames.to(device, non_blocking=non_blocking))
+
+    def _map(self, function) -> "DecodedBatch":
+        return DecodedBatch([replace(video, frames=function(video.frames)) for video in self.videos])
+
+
+class VideoDataset(Dataset):
+    """`dataset[Draw(video, epoch)]` decodes one video, once, for all of its clips.
+
+    A video that cannot be read comes back with its `failure`; it is never replaced by another.
+    """
+
+    def __init__(
+        self, records: Sequence[VideoRecord], *, sampler: ClipSampler, seed: int, decoder: Decoder = "auto"
+    ) -> None:
+        self.records = records
+        self.sampler = sampler
+        self.seed = seed
+        self.decoder = decoder
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, draw: Draw | None) -> DecodedVideo | None:
+        """The video of `draw`; nothing for nothing (a rank that has fewer videos than another)."""
+        if draw is None:
+            return None
+        record = self.records[draw.video]
+        rng = np.random.default_rng((self.seed, draw.epoch, draw.video))
+        label = -1 if record.label is None else record.label
+        device_seed = int(rng.integers(2**63))
+        try:
+            frames, clips, starts = self._decode(record, rng)
+        except VideoDecodeError as error:
+            empty = torch.empty(0, 0, 0, 3, dtype=torch.uint8), torch.empty(0, 0, dtype=torch.int64), []
+            return DecodedVideo(
+                record.path, draw.video, label, device_seed, *empty, Failure(error.path, error.reason)
+            )
+        return DecodedVideo(record.path, draw.video, label, device_seed, frames, clips, starts)
+
+    def _decode(self, record: VideoRecord, rng: np.random.Generator) -> tuple[Tensor, Tensor, list[int]]:
+        with open_video(record.path, self.decoder) as reader:
+            first, stop = frame_range(reader.num_frames, reader.fps, record.start_seconds, record.end_seconds)
+            if stop <= first:
+                seconds = reader.num_frames / reader.fps if reader.fps else 0.0
+                raise VideoDecodeError(
+                    record.path,
+                    f"no frame from {record.start_seconds or 0:g} s to {record.end_seconds or seconds:g} s:"
+                    f" the video lasts {seconds:.2f} s",
+                )
+            starts = self.sampler.starts(stop - first, rng)
+            try:
+                wanted = np.stack([self.sampler.shape.frames(start, stop - first) for start in starts])
+            except ClipTooLongError as error:
+                raise VideoDecodeError(record.path, str(error)) from error
+            distinct, positions = np.unique(first + wanted, return_inverse=True)
+            frames = reader.read(distinct)  # (U, H, W, 3)
+        clips = torch.from_numpy(positions.reshape(wanted.shape))  # (num_clips, clip_len)
+        return torch.from_numpy(frames), clips, (first + starts).tolist()
+
+
+def collate(videos: Sequence[DecodedVideo | None]) -> DecodedBatch:
+    """Side by side, not stacked: they differ in size."""
+    return DecodedBatch([video for video in videos if video is not None])

@@ -1,0 +1,200 @@
+"""The LightningDataModule: a manifest becomes loaders, and decoded videos become network input on the device."""
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Sampler
+
+from videoctx.batch import ClipBatch, Failure
+from videoctx.data.annotations import CLASS_FILE, read_classes, read_manifest
+from videoctx.data.clips import DecodedBatch, VideoDataset, collate
+from videoctx.data.decode import Decoder
+from videoctx.data.sampling import ClipShape, RandomClips, ShortVideos, UniformClips
+from videoctx.data.sharding import EvaluationSampler, TrainSampler
+from videoctx.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalize, TrainTransform, ViewTransform
+
+logger = logging.getLogger(__name__)
+
+
+class TooManyFailuresError(RuntimeError):
+    """More training videos could not be read than the run accepts."""
+
+
+class VideoDataModule(LightningDataModule):
+    """Clips of the videos in a manifest (columns: `videoctx.data.annotations`).
+
+    A video that cannot be read is never replaced by another. In validation and test it counts as wrong. In training it is left out of
+    its batch, logged with its path, and counted; the run ends when the share of this rank's training videos that have failed
+    passes `max_failed_fraction`.
+
+    Args:
+        manifest: CSV file, one video a row.
+        root: what relative paths in the manifest start from; by default its own folder.
+        class_file: one class name a line; by default `classes.txt` beside the manifest.
+        train_split: value of the manifest's `split` column to train on.
+        val_split: to validate on; none: no validation.
+        test_split: to test and predict on.
+        clip_len: T, frames of a clip.
+        frame_interval: distance between a clip's frames, in frames of the video.
+        short_videos: what fills a clip longer than its video: the video again (`wrap`), its last frame (`repeat_last`), or an
+            error (`refuse`).
+        crop_size_px: side of the training crop.
+        short_side_px: least and greatest short side before the training crop.
+        flip_probability: of the horizontal flip in training; 0 where left and right tell classes apart.
+        val_views: clips × crops of a validation video.
+        test_views: clips × crops of a test video; 10 × 3 is the field's protocol.
+        test_crop_size_px: side of the crops in validation and test.
+        test_short_side_px: short side before them.
+        mean: of the red, green and blue channels, in [0, 1].
+        std: likewise.
+        batch_size: training clips, one a video, per device.
+        eval_batch_size: validation and test videos per step and device; all of their views go through the network.
+        num_workers: decoding processes per device.
+        decoder: library that decodes; `auto` takes decord where it is exact.
+        max_failed_fraction: of the training videos, beyond which unreadable ones end the run.
+        seed: of the order, the clips and the augmentation.
+    """
+
+    def __init__(
+        self,
+        manifest: str,
+        *,
+        root: str | None = None,
+        class_file: str | None = None,
+        train_split: str = "train",
+        val_split: str | None = "val",
+        test_split: str = "test",
+        clip_len: int = 8,
+        frame_interval: int = 8,
+        short_videos: ShortVideos = "wrap",
+        crop_size_px: int = 224,
+        short_side_px: tuple[int, int] = (256, 320),
+        flip_probability: float = 0.5,
+        val_views: tuple[int, int] = (1, 1),
+        test_views: tuple[int, int] = (10, 3),
+        test_crop_size_px: int = 256,
+        test_short_side_px: int = 256,
+        mean: tuple[float, float, float] = IMAGENET_MEAN,
+        std: tuple[float, float, float] = IMAGENET_STD,
+        batch_size: int = 8,
+        eval_batch_size: int = 1,
+        num_workers: int = 4,
+        decoder: Decoder = "auto",
+        max_failed_fraction: float = 0.01,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if value < 1:
+                raise ValueError(f"{name} is {value}; expected 1 or more")
+        for name, views in (("val_views", val_views), ("test_views", test_views)):
+            if min(views) < 1:
+                raise ValueError(f"{name} is {list(views)}; expected clips and crops, each 1 or more")
+        if not 0 <= max_failed_fraction <= 1:
+            raise ValueError(f"max_failed_fraction is {max_failed_fraction}; expected 0 to 1")
+        self.manifest = Path(manifest)
+        self.root = root
+        self.class_names = read_classes(class_file or self.manifest.parent / CLASS_FILE)
+        self.splits = {"train": train_split, "val": val_split, "test": test_split}
+        self.shape = ClipShape(clip_len=clip_len, frame_interval=frame_interval, short_videos=short_videos)
+        self.views = {"val": val_views, "test": test_views}
+        normalize = Normalize(mean, std)
+        self.train_transform = TrainTransform(
+            crop_size_px=crop_size_px,
+            short_side_px=short_side_px,
+            flip_probability=flip_probability,
+            normalize=normalize,
+        )
+        self.view_transforms = {
+            stage: ViewTransform(
+                crop_size_px=test_crop_size_px,
+                short_side_px=test_short_side_px,
+                num_crops=num_crops,
+                normalize=normalize,
+            )
+            for stage, (_, num_crops) in self.views.items()
+        }
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.num_workers = num_workers
+        self.decoder = decoder
+        self.max_failed_fraction = max_failed_fraction
+        self.seed = seed
+        self.failed: dict[str, str] = {}  # training videos of this rank that could not be read, and why
+
+    def train_dataloader(self) -> DataLoader:
+        dataset = self._dataset("train", RandomClips(shape=self.shape))
+        sampler = TrainSampler(
+            len(dataset), num_ranks=self.trainer.world_size, rank=self.trainer.global_rank, seed=self.seed
+        )
+        # A last batch of one clip would have no variance for BatchNorm to measure: it is dropped where others remain.
+        drop_last = len(sampler) > self.batch_size
+        return self._loader(dataset, sampler, batch_size=self.batch_size, drop_last=drop_last)
+
+    def val_dataloader(self) -> DataLoader | list:
+        return self._evaluation_loader("val") if self.splits["val"] else []
+
+    def test_dataloader(self) -> DataLoader:
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> DataLoader:
+        return self._evaluation_loader("test", labels_required=False)
+
+    def on_after_batch_transfer(self, batch: DecodedBatch, dataloader_idx: int) -> ClipBatch:  # noqa: ARG002
+        """Network input, on the device; a failed training video ends here."""
+        if self.trainer.training:
+            clips = self.train_transform(batch)
+            self._count(clips.failures.values())
+            return clips
+        stage = "val" if self.trainer.validating or self.trainer.sanity_checking else "test"
+        return self.view_transforms[stage](batch, num_clips=self.views[stage][0])
+
+    def _dataset(
+        self, stage: str, sampler: RandomClips | UniformClips, *, labels_required: bool = True
+    ) -> VideoDataset:
+        records = read_manifest(
+            self.manifest,
+            self.class_names,
+            split=self.splits[stage],
+            root=self.root,
+            labels_required=labels_required,
+        )
+        return VideoDataset(records, sampler=sampler, seed=self.seed, decoder=self.decoder)
+
+    def _evaluation_loader(self, stage: str, *, labels_required: bool = True) -> DataLoader:
+        sampler = UniformClips(shape=self.shape, num_clips=self.views[stage][0])
+        dataset = self._dataset(stage, sampler, labels_required=labels_required)
+        shard = EvaluationSampler(
+            len(dataset), num_ranks=self.trainer.world_size, rank=self.trainer.global_rank
+        )
+        return self._loader(dataset, shard, batch_size=self.eval_batch_size, drop_last=False)
+
+    def _loader(
+        self, dataset: VideoDataset, sampler: Sampler, *, batch_size: int, drop_last: bool
+    ) -> DataLoader:
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            drop_last=drop_last,
+            num_workers=self.num_workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def _count(self, failures: Iterable[Failure]) -> None:
+        for failure in failures:
+            if failure.path not in self.failed:
+                self.failed[failure.path] = failure.reason
+                logger.warning("left out of training: %s: %s", failure.path, failure.reason)
+        share = len(self.trainer.train_dataloader.sampler)
+        if len(self.failed) > self.max_failed_fraction * share:
+            listed = "; ".join(f"{path}: {reason}" for path, reason in list(self.failed.items())[:5])
+            raise TooManyFailuresError(
+                f"{len(self.failed)} of {share} training videos cannot be read, more than max_failed_fraction"
+                f" {self.max_failed_fraction:g} accepts: {listed}"
+            )

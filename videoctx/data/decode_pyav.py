@@ -1,0 +1,72 @@
+"""Decoding with PyAV from the first frame on: never a wrong frame, whatever the container says of itself."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import av
+import numpy as np
+
+from videoctx.data.decode import VideoDecodeError
+
+
+class PyAVReader:
+    """Counts the frames by decoding them; a second pass converts those that are asked for."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        status = Path(path).stat()
+        self.num_frames, self.fps = _count_frames(path, status.st_mtime_ns, status.st_size)
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        wanted = set(indices.tolist())
+        last = int(indices[-1])
+        frames = []
+        for index, frame in enumerate(_decode(self._path)):
+            if index in wanted:
+                frames.append(_upright(frame))
+            if index == last:
+                break
+        if len(frames) != len(indices):
+            raise VideoDecodeError(self._path, f"frame {last} cannot be decoded")
+        return np.stack(frames)
+
+
+@contextmanager
+def open_pyav(path: str) -> Iterator[PyAVReader]:
+    yield PyAVReader(path)
+
+
+@lru_cache(maxsize=65536)
+def _count_frames(path: str, modified_ns: int, size: int) -> tuple[int, float]:  # noqa: ARG001 - part of the key
+    """Decodable frames, and frames per second; remembered until the file changes."""
+    with _open(path) as container:
+        fps = float(container.streams.video[0].average_rate or 0)
+    return sum(1 for _ in _decode(path)), fps
+
+
+def _decode(path: str) -> Iterator[av.VideoFrame]:
+    with _open(path) as container:
+        try:
+            yield from container.decode(video=0)
+        except av.FFmpegError as error:
+            raise VideoDecodeError(path, f"damaged: {error.strerror}") from error
+
+
+@contextmanager
+def _open(path: str) -> Iterator[av.container.InputContainer]:
+    try:
+        container = av.open(path)
+    except av.FFmpegError as error:
+        raise VideoDecodeError(path, f"not a video that FFmpeg knows: {error.strerror}") from error
+    with container:
+        if not container.streams.video:
+            raise VideoDecodeError(path, "no video stream in the file")
+        yield container
+
+
+def _upright(frame: av.VideoFrame) -> np.ndarray:
+    """(H, W, 3) uint8 RGB, turned as the container's display matrix asks."""
+    picture = frame.to_ndarray(format="rgb24")
+    return np.rot90(picture, round(frame.rotation / 90))

@@ -1,0 +1,128 @@
+"""Which frames make a clip. Integers only: no seconds, no pixels, no files.
+
+A clip is `clip_len` frames, `frame_interval` apart; it spans (clip_len - 1) · frame_interval + 1 frames of its video.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+ShortVideos = Literal["wrap", "repeat_last", "refuse"]
+
+
+class ClipTooLongError(ValueError):
+    """The video has fewer frames than a clip spans, and `short_videos` is `refuse`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipShape:
+    """
+    Args:
+        short_videos: what a clip longer than its video holds past the end: the video again from its first frame (`wrap`, as
+            Non-local does), its last frame (`repeat_last`), or nothing: it is an error (`refuse`).
+    """
+
+    clip_len: int
+    frame_interval: int
+    short_videos: ShortVideos = "wrap"
+
+    def __post_init__(self) -> None:
+        for name in ("clip_len", "frame_interval"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
+        if self.short_videos not in (choices := ("wrap", "repeat_last", "refuse")):
+            raise ValueError(f"short_videos is {self.short_videos!r}; expected one of {', '.join(choices)}")
+
+    @property
+    def span(self) -> int:
+        """Frames from a clip's first to its last, both counted."""
+        return (self.clip_len - 1) * self.frame_interval + 1
+
+    def frames(self, start: int, num_frames: int) -> np.ndarray:
+        """Frame indices of the clip that begins at `start`, (clip_len,) int64, each in [0, num_frames).
+
+        Raises:
+            ClipTooLongError: the clip passes the end of the video and `short_videos` is `refuse`.
+        """
+        frames = start + self.frame_interval * np.arange(self.clip_len)
+        if frames[-1] < num_frames:
+            return frames
+        if self.short_videos == "wrap":
+            return frames % num_frames
+        if self.short_videos == "repeat_last":
+            return np.minimum(frames, num_frames - 1)
+        raise ClipTooLongError(
+            f"{num_frames} frames, but a clip of {self.clip_len} frames, {self.frame_interval} apart, spans {self.span};"
+            f" expected short_videos 'wrap' or 'repeat_last', or a shorter clip"
+        )
+
+
+def random_starts(num_frames: int, shape: ClipShape, num_clips: int, rng: np.random.Generator) -> np.ndarray:
+    """First frames of clips drawn uniformly, with replacement, among all that fit; 0 where none fits. (num_clips,) int64."""
+    return rng.integers(0, max(num_frames - shape.span, 0) + 1, size=num_clips)
+
+
+def uniform_starts(num_frames: int, shape: ClipShape, num_clips: int) -> np.ndarray:
+    """First frames of clips spread evenly, the first at the start and the last at the end; a single one in the middle.
+
+    (num_clips,) int64; all 0 where none fits. Rounded down: clip i starts at ⌊i · last / (num_clips - 1)⌋.
+    """
+    last = max(num_frames - shape.span, 0)
+    if num_clips == 1:
+        return np.array([last // 2])
+    return np.arange(num_clips) * last // (num_clips - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RandomClips:
+    """Clips at random places: for training."""
+
+    shape: ClipShape
+    num_clips: int = 1
+
+    def starts(self, num_frames: int, rng: np.random.Generator) -> np.ndarray:
+        return random_starts(num_frames, self.shape, self.num_clips, rng)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UniformClips:
+    """Clips at fixed, even places: for validation and test."""
+
+    shape: ClipShape
+    num_clips: int
+
+    def starts(self, num_frames: int, rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002 - the samplers' signature
+        return uniform_starts(num_frames, self.shape, self.num_clips)
+
+
+ClipSampler = RandomClips | UniformClips
+
+
+def frame_range(
+    num_frames: int, fps: float, start_seconds: float | None, end_seconds: float | None
+) -> tuple[int, int]:
+    """The frames shown in [start, end), as (first, stop): frame k is shown at k / fps.
+
+    The seconds are taken to the nearest thousandth of a frame, so 1.1 s at 30 fps is frame 33 and not 34.
+    """
+
+    def frame_at(seconds: float) -> int:
+        return int(np.ceil(round(seconds * fps, 3)))
+
+    first = 0 if start_seconds is None else frame_at(start_seconds)
+    stop = num_frames if end_seconds is None else frame_at(end_seconds)
+    return min(first, num_frames), min(stop, num_frames)
+
+
+def crop_corner(height: int, width: int, size: int, crop: int, num_crops: int) -> tuple[int, int]:
+    """Top and left of test crop `crop` out of `num_crops`: spread evenly along the longer side, centred on the shorter.
+
+    One crop is the centre; three are the left, middle and right (or top, middle and bottom) of Non-local's test.
+    """
+    rows, columns = height - size, width - size
+    if num_crops == 1:
+        return rows // 2, columns // 2
+    if height > width:
+        return rows * crop // (num_crops - 1), columns // 2
+    return rows // 2, columns * crop // (num_crops - 1)

@@ -1,0 +1,85 @@
+"""Clip and video accuracy from the scores of views.
+
+A video's scores are the mean of its views' probabilities (Non-local, section 5.1). Counts are integers summed over ranks, so any
+number of ranks gives the same accuracy to the last digit.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+
+class Accuracy(NamedTuple):
+    """Shares in [0, 1], and what they are shares of. A video that could not be read is wrong, and so are its clips."""
+
+    clip_top1: float
+    video_top1: float
+    video_top5: float
+    num_videos: int
+    num_views: int
+    num_failed: int
+
+
+class VideoAccuracy(Metric):
+    """Accumulates views; a video's views come in one update."""
+
+    full_state_update = False
+    clip_correct: Tensor
+    video_correct1: Tensor
+    video_correct5: Tensor
+    num_videos: Tensor
+    num_views: Tensor
+    num_failed: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in (
+            "clip_correct",
+            "video_correct1",
+            "video_correct5",
+            "num_videos",
+            "num_views",
+            "num_failed",
+        ):
+            self.add_state(name, torch.tensor(0, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, scores: Tensor, video: Tensor, labels: Tensor, views_expected: Tensor) -> None:
+        """
+        Args:
+            scores: (S, K) probabilities of each view.
+            video: (S,) position of each view's video, 0 … V-1.
+            labels: (V,) class index of each video.
+            views_expected: (V,) how many views each video should have; one without any has failed.
+        """
+        averages, num_views = video_scores(scores, video, len(labels))
+        readable = num_views > 0
+        best5 = averages.topk(min(5, scores.shape[1]), dim=1).indices  # (V, 5)
+        correct = (best5 == labels[:, None]) & readable[:, None]
+        self.clip_correct += (scores.argmax(dim=1) == labels[video]).sum()
+        self.video_correct1 += correct[:, 0].sum()
+        self.video_correct5 += correct.sum()
+        self.num_videos += len(labels)
+        self.num_views += views_expected.sum()
+        self.num_failed += (~readable).sum()
+
+    def compute(self) -> Accuracy:
+        videos, views = max(int(self.num_videos), 1), max(int(self.num_views), 1)
+        return Accuracy(
+            clip_top1=int(self.clip_correct) / views,
+            video_top1=int(self.video_correct1) / videos,
+            video_top5=int(self.video_correct5) / videos,
+            num_videos=int(self.num_videos),
+            num_views=int(self.num_views),
+            num_failed=int(self.num_failed),
+        )
+
+
+def video_scores(scores: Tensor, video: Tensor, num_videos: int) -> tuple[Tensor, Tensor]:
+    """Mean of each video's views, (V, K) float64, zero where there are none; and how many there are, (V,)."""
+    sums = scores.new_zeros(num_videos, scores.shape[1], dtype=torch.float64).index_add_(
+        0, video, scores.double()
+    )
+    num_views = torch.bincount(video, minlength=num_videos)  # (V,)
+    return sums / num_views.clamp(min=1)[:, None], num_views

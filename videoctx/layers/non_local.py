@@ -1,0 +1,201 @@
+"""Non-local block: every position attends to every other.
+
+Wang, Girshick, Gupta, He: "Non-local Neural Networks" (CVPR 2018, arXiv 1711.07971), equations 1 to 6.
+
+    zᵢ = xᵢ + BN(W_z Σⱼ f(xᵢ, xⱼ) g(xⱼ) / C(x))
+
+Differs from the paper, as the authors' own code does: the input is pooled before φ and g, not after (`subsample`), and the
+softmax affinities divide their logits by √d (`softmax_scale`). Both can be had as printed.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from videoctx.layers.context import Add, ContextBlock, scaled_width
+from videoctx.layers.pointwise import BatchNorm, Pointwise
+
+INIT_STD = 0.01  # of θ, φ, g and W_z in the authors' code
+
+
+class Affinity(nn.Module):
+    """Pairwise weights f(xᵢ, xⱼ) / C(x), and the sum of g under them.
+
+    N queries, M keys, d inner channels: θ (B, N, d), φ (B, M, d), g (B, M, d) → (B, N, d).
+    """
+
+    def weights(self, theta: Tensor, phi: Tensor) -> Tensor:
+        """The N × M matrix itself, (B, N, M)."""
+        raise NotImplementedError
+
+    def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
+        return self.weights(theta, phi) @ g
+
+
+class SoftmaxAffinity(Affinity):
+    """f = exp(θᵢ·φⱼ), normalised by its sum over j. Equations 2 and 3.
+
+    Args:
+        scale: divide the logits by √d.
+    """
+
+    def __init__(self, *, scale: bool = True) -> None:
+        super().__init__()
+        self.scale = scale
+        self.softmax = nn.Softmax(dim=-1)
+
+    def weights(self, theta: Tensor, phi: Tensor) -> Tensor:
+        factor = theta.shape[-1] ** -0.5 if self.scale else 1.0
+        return self.softmax(factor * theta @ phi.transpose(1, 2))
+
+    def extra_repr(self) -> str:
+        return f"scale={self.scale}"
+
+
+class DotProductAffinity(Affinity):
+    """f = θᵢ·φⱼ, normalised by the number of keys. Equation 4."""
+
+    def weights(self, theta: Tensor, phi: Tensor) -> Tensor:
+        return theta @ phi.transpose(1, 2) / phi.shape[1]
+
+
+class ConcatenationAffinity(Affinity):
+    """f = ReLU(w·[θᵢ, φⱼ]), normalised by the number of keys. Equation 5."""
+
+    def __init__(self, inner_channels: int) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.empty(inner_channels))  # the half of w that meets θ
+        self.key = nn.Parameter(torch.empty(inner_channels))  # the half of w that meets φ
+        nn.init.normal_(self.query, std=INIT_STD)
+        nn.init.normal_(self.key, std=INIT_STD)
+
+    def weights(self, theta: Tensor, phi: Tensor) -> Tensor:
+        a, b = theta @ self.query, phi @ self.key  # (B, N), (B, M)
+        return F.relu(a.unsqueeze(2) + b.unsqueeze(1)) / phi.shape[1]
+
+
+class PairwiseAttention(nn.Module):
+    """The context of each position: Σⱼ f(xᵢ, xⱼ) g(xⱼ) / C(x), (B, C, *) → (B, d, *)."""
+
+    def __init__(
+        self,
+        channels: int,
+        inner_channels: int,
+        *,
+        affinity: Literal["gaussian", "embedded_gaussian", "dot_product", "concatenation"],
+        softmax_scale: bool,
+        subsample: Literal["input", "keys", "none"],
+        attend_over: Literal["spacetime", "space", "time"],
+    ) -> None:
+        super().__init__()
+        self.subsample = subsample
+        self.attend_over = attend_over
+        embedded = affinity != "gaussian"
+        self.theta = Pointwise(channels, inner_channels) if embedded else nn.Identity()
+        self.phi = Pointwise(channels, inner_channels) if embedded else nn.Identity()
+        self.g = Pointwise(channels, inner_channels)
+        self.affinity = {
+            "gaussian": lambda: SoftmaxAffinity(scale=softmax_scale),
+            "embedded_gaussian": lambda: SoftmaxAffinity(scale=softmax_scale),
+            "dot_product": DotProductAffinity,
+            "concatenation": lambda: ConcatenationAffinity(inner_channels),
+        }[affinity]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.attend_over == "time" and x.ndim != 5:
+            raise ValueError(f"attend_over is 'time'; expected video (B, C, T, H, W), got {tuple(x.shape)}")
+        source = halve_resolution(x) if self.subsample == "input" else x
+        theta, phi, g = self.theta(x), self.phi(source), self.g(source)
+        if self.subsample == "keys":
+            phi, g = halve_resolution(phi), halve_resolution(g)
+        context = self.affinity(*(self._positions(part) for part in (theta, phi, g)))
+        return self._like(context, x)  # (B, d, *)
+
+    def _positions(self, x: Tensor) -> Tensor:
+        """(B, C, *) → (B, N, C); the frames, or the columns through time, that stay apart go to the batch."""
+        x = x.movedim(1, -1)  # (B, T, H, W, C)
+        if self.attend_over == "space" and x.ndim == 5:
+            x = x.flatten(0, 1)  # (B·T, H, W, C)
+        elif self.attend_over == "time":
+            x = x.movedim(1, 3).flatten(0, 2)  # (B·H·W, T, C)
+        return x.reshape(x.shape[0], -1, x.shape[-1])
+
+    def _like(self, context: Tensor, x: Tensor) -> Tensor:
+        """Undo `_positions`: (B', N', d) → (B, d, *)."""
+        batch, _, *sizes = x.shape
+        if self.attend_over == "time":
+            frames, height, width = sizes
+            context = context.reshape(batch, height, width, frames, -1).movedim(3, 1)  # (B, T, H, W, d)
+        return context.reshape(batch, *sizes, -1).movedim(-1, 1)
+
+    def extra_repr(self) -> str:
+        return f"subsample={self.subsample!r}, attend_over={self.attend_over!r}"
+
+
+class NonLocal(ContextBlock):
+    """zᵢ = xᵢ + BN(W_z Σⱼ f(xᵢ, xⱼ) g(xⱼ) / C(x)). Starts as the identity.
+
+    Args:
+        affinity: f. `"gaussian"` compares the inputs themselves and has no θ, φ.
+        inner_ratio: width d of θ, φ and g relative to `channels`.
+        softmax_scale: divide the logits of the two Gaussian affinities by √d, as the authors' code does; the paper does not.
+        subsample: halve height and width of what is attended to, which quarters the pairs: pool the `"input"` of φ and g (the
+            authors' code), or their outputs, the `"keys"` (the paper), or `"none"`.
+        attend_over: which positions a position sees: all, those of its own frame, or those of its own column through time.
+        batch_norm: BatchNorm after W_z, with γ = 0 at the start. Without it W_z itself starts at zero (for frozen BatchNorm).
+
+    Raises:
+        ValueError: an unknown choice, an `inner_ratio` outside (0, 1], or `subsample` together with `attend_over="time"`, where a
+            position has no neighbours in space to pool.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        affinity: Literal[
+            "gaussian", "embedded_gaussian", "dot_product", "concatenation"
+        ] = "embedded_gaussian",
+        inner_ratio: float = 0.5,
+        softmax_scale: bool = True,
+        subsample: Literal["input", "keys", "none"] = "input",
+        attend_over: Literal["spacetime", "space", "time"] = "spacetime",
+        batch_norm: bool = True,
+    ) -> None:
+        for name, value, choices in (
+            ("affinity", affinity, ("gaussian", "embedded_gaussian", "dot_product", "concatenation")),
+            ("subsample", subsample, ("input", "keys", "none")),
+            ("attend_over", attend_over, ("spacetime", "space", "time")),
+        ):
+            if value not in choices:
+                raise ValueError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
+        if attend_over == "time" and subsample != "none":
+            raise ValueError(
+                f"subsample is {subsample!r} with attend_over 'time'; expected 'none': a column has no space to pool"
+            )
+        inner_channels = scaled_width(channels, inner_ratio, "inner_ratio")
+        project = Pointwise(inner_channels, channels)
+        super().__init__(
+            context=PairwiseAttention(
+                channels,
+                inner_channels,
+                affinity=affinity,
+                softmax_scale=softmax_scale,
+                subsample=subsample,
+                attend_over=attend_over,
+            ),
+            transform=nn.Sequential(project, BatchNorm(channels)) if batch_norm else project,
+            fusion=Add(),
+        )
+        for layer in self.modules():
+            if isinstance(layer, Pointwise):
+                nn.init.normal_(layer.weight, std=INIT_STD)
+        nn.init.zeros_(self.transform[1].weight if batch_norm else project.weight)
+
+
+def halve_resolution(x: Tensor) -> Tensor:
+    """Max pooling of 2×2 in space, none in time; an axis of one stays as it is."""
+    kernel = [min(2, size) for size in x.shape[-2:]]
+    return F.max_pool3d(x, [1, *kernel]) if x.ndim == 5 else F.max_pool2d(x, kernel)

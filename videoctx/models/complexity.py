@@ -1,0 +1,71 @@
+"""Parameters and multiply-adds, in all, by stage, and by context block.
+
+Multiply-adds are counted by `torch.utils.flop_counter` on the meta device: no memory, no arithmetic. They are those of
+convolutions, linear layers and matrix products, for one clip.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from videoctx.layers.context import ContextBlock
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A named part of a network."""
+
+    name: str
+    kind: str
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Complexity:
+    """`params` and `macs` are plain counts; a stage's include those of its context blocks."""
+
+    params: int
+    macs: int
+    stages: list[Part]
+    context_blocks: list[Part]
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+def complexity(make_net: Callable[[], nn.Module], *, clip_len: int, size: int) -> Complexity:
+    """Count a network on one clip, (1, 3, clip_len, size, size).
+
+    Args:
+        make_net: makes the network; called under the meta device.
+    """
+    with torch.device("meta"):
+        net = make_net().eval()
+        clip = torch.empty(1, 3, clip_len, size, size)
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        net(clip)
+    flops_of = {name: sum(flops.values()) for name, flops in counter.get_flop_counts().items()}
+    root = type(net).__name__
+
+    def part(name: str, module: nn.Module) -> Part:
+        return Part(name, type(module).__name__, _params(module), flops_of.get(f"{root}.{name}", 0) // 2)
+
+    return Complexity(
+        params=_params(net),
+        macs=counter.get_total_flops() // 2,
+        stages=[
+            part(name, module) for name, module in net.named_children() if flops_of.get(f"{root}.{name}")
+        ],
+        context_blocks=[
+            part(name, module) for name, module in net.named_modules() if isinstance(module, ContextBlock)
+        ],
+    )
+
+
+def _params(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

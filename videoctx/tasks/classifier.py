@@ -1,0 +1,218 @@
+"""VideoClassifier: the LightningModule that trains a network and judges it per clip and per video."""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import SGD
+
+from videoctx.batch import ClipBatch, slices
+from videoctx.evaluation.accuracy import Accuracy, VideoAccuracy
+from videoctx.evaluation.scores import ScoreWriter, merge_scores, write_predictions
+from videoctx.tasks.parameter_groups import parameter_groups
+from videoctx.tasks.schedules import Schedule
+
+logger = logging.getLogger(__name__)
+
+
+class VideoClassifier(LightningModule):
+    """Cross-entropy training of a video network; multi-view validation and test.
+
+    Logs `train/loss`, `train/clip_top1`, `val/clip_top1`, `val/video_top1`, `test/clip_top1`, `test/video_top1`, `test/video_top5`.
+    `test` writes the scores of every view to `scores.parquet` and the result to `results.json`, `predict` the scores and
+    `predictions.csv`, all in the run's folder.
+
+    Args:
+        class_names: K names; the data knows them.
+        net: makes the network, (B, 3, T, H, W) → logits (B, K), for K classes.
+        optimizer: makes the optimizer for groups of parameters; norms get no weight decay.
+        schedule: learning rate over the run; constant without.
+        label_smoothing: share of the target that is spread over all classes.
+        views_per_forward: most views that go through the network at once in validation and test.
+        channels_last: keep network and clips in `torch.channels_last_3d`.
+        seed: of dropout.
+    """
+
+    def __init__(
+        self,
+        class_names: list[str],
+        net: Callable[[int], nn.Module],
+        *,
+        optimizer: OptimizerCallable = lambda params: SGD(
+            params, lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4
+        ),
+        schedule: Schedule | None = None,
+        label_smoothing: float = 0.0,
+        views_per_forward: int = 8,
+        channels_last: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing is {label_smoothing}; expected 0 to less than 1")
+        if views_per_forward < 1:
+            raise ValueError(f"views_per_forward is {views_per_forward}; expected 1 or more")
+        self.class_names = class_names
+        self.net = net(len(class_names))
+        self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
+        if channels_last:
+            self.net = self.net.to(memory_format=torch.channels_last_3d)
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.label_smoothing = label_smoothing
+        self.views_per_forward = views_per_forward
+        self.seed = seed
+        self.val_accuracy = VideoAccuracy()
+        self.test_accuracy = VideoAccuracy()
+        self.score_writer: ScoreWriter | None = None
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """(B, 3, T, H, W) → logits (B, K)."""
+        logits = self.net(clips.contiguous(memory_format=self.memory_format))
+        if logits.shape != (len(clips), len(self.class_names)):
+            raise ValueError(
+                f"the network gives {tuple(logits.shape)} for {len(clips)} clips; expected logits"
+                f" ({len(clips)}, {len(self.class_names)}), one a class"
+            )
+        return logits
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer(parameter_groups(self.net))
+        if self.schedule is None:
+            return optimizer
+        total_steps = int(self.trainer.estimated_stepping_batches)
+        steps_per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
+        scheduler = self.schedule.scheduler(
+            optimizer, steps_per_epoch=steps_per_epoch, total_steps=total_steps
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    # Training -----------------------------------------------------------------------------------------------------
+
+    def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:  # noqa: ARG002
+        # Dropout follows from the step and not from what ran before it, so a resumed run draws the same.
+        torch.manual_seed(hash((self.seed, self.global_rank, self.current_epoch, batch_idx)) % 2**63)
+
+    def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:  # noqa: ARG002
+        if len(batch.clips) == 0:
+            # No video of this batch could be read. Every rank must still take part in the exchange of gradients.
+            return sum(parameter.sum() * 0.0 for parameter in self.net.parameters())
+        labels = batch.labels.to(self.device)[batch.video.to(self.device)]  # (S,)
+        logits = self(batch.clips[:])
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        accuracy = (logits.detach().argmax(dim=1) == labels).float().mean()
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(labels))
+        self.log(
+            "train/clip_top1", accuracy, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(labels)
+        )
+        return loss
+
+    # Judging ------------------------------------------------------------------------------------------------------
+
+    def view_scores(self, batch: ClipBatch) -> Tensor:
+        """(S, K) float32 probabilities of all views of the batch, `views_per_forward` at a time."""
+        parts = [
+            self(batch.clips[part]).float().softmax(dim=1)
+            for part in slices(len(batch.clips), self.views_per_forward)
+        ]
+        return torch.cat(parts) if parts else torch.zeros(0, len(self.class_names), device=self.device)
+
+    def _judge(self, batch: ClipBatch, accuracy: VideoAccuracy) -> Tensor:
+        scores = self.view_scores(batch)
+        accuracy.update(
+            scores, *(t.to(self.device) for t in (batch.video, batch.labels, batch.views_expected))
+        )
+        for failure in batch.failures.values():
+            logger.warning("counted as wrong: %s: %s", failure.path, failure.reason)
+        return scores
+
+    def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:  # noqa: ARG002
+        self._judge(batch, self.val_accuracy)
+
+    def on_validation_epoch_end(self) -> None:
+        accuracy = self.val_accuracy.compute()
+        self.val_accuracy.reset()
+        self.log("val/clip_top1", accuracy.clip_top1)
+        self.log("val/video_top1", accuracy.video_top1, prog_bar=True)
+
+    def on_test_start(self) -> None:
+        self._open_scores()
+
+    def test_step(self, batch: ClipBatch, batch_idx: int) -> None:  # noqa: ARG002
+        self.score_writer.write(batch, self._judge(batch, self.test_accuracy))
+
+    def on_test_epoch_end(self) -> None:
+        accuracy = self.test_accuracy.compute()
+        self.test_accuracy.reset()
+        self.log_dict(
+            {f"test/{name}": getattr(accuracy, name) for name in ("clip_top1", "video_top1", "video_top5")}
+        )
+        scores = self._close_scores()
+        if self.trainer.is_global_zero:
+            self._report(accuracy, scores)
+
+    def _report(self, accuracy: Accuracy, scores: Path) -> None:
+        result = {
+            "checkpoint": self.trainer.ckpt_path and str(self.trainer.ckpt_path),
+            "num_parameters": sum(parameter.numel() for parameter in self.net.parameters()),
+            **accuracy._asdict(),
+        }
+        scores.with_name("results.json").write_text(json.dumps(result, indent=2) + "\n")
+        print(
+            f"{accuracy.num_videos} videos, {accuracy.num_views} views, {accuracy.num_failed} failed:"
+            f" clip top-1 {accuracy.clip_top1:.2%}, video top-1 {accuracy.video_top1:.2%},"
+            f" top-5 {accuracy.video_top5:.2%}\nscores of every view: {scores}"
+        )
+
+    def on_predict_start(self) -> None:
+        self._open_scores()
+
+    def predict_step(self, batch: ClipBatch, batch_idx: int) -> None:  # noqa: ARG002
+        self.score_writer.write(batch, self.view_scores(batch))
+
+    def on_predict_epoch_end(self) -> None:
+        scores = self._close_scores()
+        if self.trainer.is_global_zero:
+            predictions = scores.with_name("predictions.csv")
+            write_predictions(scores, predictions)
+            print(f"the five best classes of every video: {predictions}")
+
+    def _open_scores(self) -> None:
+        folder = Path(self.trainer.log_dir or self.trainer.default_root_dir)
+        self.score_writer = ScoreWriter(folder / f"scores-rank{self.global_rank}.parquet", self.class_names)
+
+    def _close_scores(self) -> Path:
+        """The scores of all ranks in one file, once this returns on rank zero."""
+        self.score_writer.close()
+        self.trainer.strategy.barrier()
+        folder = self.score_writer.path.parent
+        if self.trainer.is_global_zero:
+            parts = [folder / f"scores-rank{rank}.parquet" for rank in range(self.trainer.world_size)]
+            merge_scores(parts, folder / "scores.parquet")
+        return folder / "scores.parquet"
+
+    # Checkpoints --------------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["class_names"] = list(self.class_names)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        names = checkpoint.get("class_names")
+        if names is None:
+            raise ValueError("the checkpoint has no class names: it was not written by videoctx")
+        if names != self.class_names:
+            raise ValueError(
+                f"the checkpoint was trained on {len(names)} classes ({_some(names)}), the data has"
+                f" {len(self.class_names)} ({_some(self.class_names)}); expected the same, in the same order"
+            )
+
+
+def _some(names: list[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")

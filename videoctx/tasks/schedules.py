@@ -1,0 +1,87 @@
+"""Learning-rate schedules in epochs, made of torch's own and stepped every optimizer step."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, SequentialLR
+
+
+class Schedule(ABC):
+    """Makes the scheduler once the number of steps is known."""
+
+    @abstractmethod
+    def scheduler(self, optimizer: Optimizer, *, steps_per_epoch: float, total_steps: int) -> LRScheduler: ...
+
+
+class WarmupCosine(Schedule):
+    """Linear warm-up, then half a cosine down to `end_factor`.
+
+    Args:
+        warmup_epochs: length of the warm-up; 0 for none.
+        start_factor: learning rate at its beginning, relative to the optimizer's.
+        end_factor: learning rate at the end of training, relative to the optimizer's.
+    """
+
+    def __init__(
+        self, *, warmup_epochs: float = 0.0, start_factor: float = 0.01, end_factor: float = 0.0
+    ) -> None:
+        self.warmup_epochs = warmup_epochs
+        self.start_factor = start_factor
+        self.end_factor = end_factor
+
+    def scheduler(self, optimizer: Optimizer, *, steps_per_epoch: float, total_steps: int) -> LRScheduler:
+        warmup_steps = round(self.warmup_epochs * steps_per_epoch)
+        if warmup_steps >= total_steps:
+            raise ValueError(
+                f"warmup_epochs is {self.warmup_epochs:g}, {warmup_steps} steps, but the run has {total_steps};"
+                f" expected less than {total_steps / steps_per_epoch:g} epochs"
+            )
+        # One schedule for all groups: their rates may differ, so the floor is relative to the first.
+        floor = optimizer.param_groups[0]["lr"] * self.end_factor
+        main = CosineAnnealingLR(optimizer, T_max=total_steps - warmup_steps, eta_min=floor)
+        return _after_warmup(optimizer, main, warmup_steps, self.start_factor)
+
+
+class WarmupSteps(Schedule):
+    """Linear warm-up, then the learning rate times `gamma` at each of some epochs.
+
+    Args:
+        milestone_epochs: when, counted from the start of the run.
+        gamma: factor at each.
+        warmup_epochs: length of the warm-up; 0 for none.
+        start_factor: learning rate at its beginning, relative to the optimizer's.
+    """
+
+    def __init__(
+        self,
+        *,
+        milestone_epochs: Sequence[float],
+        gamma: float = 0.1,
+        warmup_epochs: float = 0.0,
+        start_factor: float = 0.01,
+    ) -> None:
+        self.milestone_epochs = milestone_epochs
+        self.gamma = gamma
+        self.warmup_epochs = warmup_epochs
+        self.start_factor = start_factor
+
+    def scheduler(self, optimizer: Optimizer, *, steps_per_epoch: float, total_steps: int) -> LRScheduler:
+        warmup_steps = round(self.warmup_epochs * steps_per_epoch)
+        milestones = [round(epoch * steps_per_epoch) - warmup_steps for epoch in self.milestone_epochs]
+        if milestones and not 0 < min(milestones) <= max(milestones) < total_steps - warmup_steps:
+            raise ValueError(
+                f"milestone_epochs are {list(self.milestone_epochs)}; expected all after the warm-up"
+                f" ({self.warmup_epochs:g} epochs) and before the end ({total_steps / steps_per_epoch:g} epochs)"
+            )
+        main = MultiStepLR(optimizer, milestones, gamma=self.gamma)
+        return _after_warmup(optimizer, main, warmup_steps, self.start_factor)
+
+
+def _after_warmup(
+    optimizer: Optimizer, main: LRScheduler, warmup_steps: int, start_factor: float
+) -> LRScheduler:
+    if warmup_steps == 0:
+        return main
+    warmup = LinearLR(optimizer, start_factor=start_factor, total_iters=warmup_steps)
+    return SequentialLR(optimizer, [warmup, main], milestones=[warmup_steps])
