@@ -332,9 +332,7 @@ def check_sides(root: Path, rows: Iterable[Row]) -> None:
             )
 
 
-def _write(
-    root: Path, rows: Sequence[Row], output: Path | None, shares: Mapping[str, float], seed: int
-) -> None:
+def _write(root: Path, rows: Sequence[Row], output: Path | None, shares: Mapping[str, float], seed: int) -> None:
     """Draw the splits that are not given, check all of them, write the manifest and show it."""
     output = root / "manifest.csv" if output is None else output
     side_of = divide([row for row in rows if row.split is None], shares, seed)
@@ -404,9 +402,7 @@ def _check_folder(root: Path) -> None:
         raise AnnotationError(f"{root}: no such folder; expected the folder of the videos")
 
 
-def _read_files(
-    root: Path, label_and_group: Callable[[Path], tuple[str, str]]
-) -> tuple[list[Row], list[str]]:
+def _read_files(root: Path, label_and_group: Callable[[Path], tuple[str, str]]) -> tuple[list[Row], list[str]]:
     _check_folder(root)
     paths = [path.relative_to(root) for path in _videos(root)]
     if not paths:
@@ -470,8 +466,7 @@ def _table(csv_file: Path, columns: Iterable[str]) -> dict[int, dict[str, str]]:
             missing = [column for column in columns if column not in reader.fieldnames]
             if missing:
                 raise AnnotationError(
-                    f"{csv_file}: the header lacks {', '.join(missing)};"
-                    f" its columns are {', '.join(reader.fieldnames)}"
+                    f"{csv_file}: the header lacks {', '.join(missing)}; its columns are {', '.join(reader.fieldnames)}"
                 )
             table = {}
             for cells in reader:

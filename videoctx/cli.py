@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import traceback
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -30,6 +31,13 @@ from videoctx.tasks import VideoClassifier
 # Errors that may speak to the person at the terminal.
 SPEAKING_ERRORS = (ValueError, OSError, VideoDecodeError, TooManyFailuresError)
 
+# Warnings that ask for nothing: each line says why.
+SILENCED_WARNINGS = (
+    "The dirpath has changed",  # a test writes to a folder of its own
+    "It is recommended to use `self.log",  # our metrics are summed over ranks before they are logged
+    "`isinstance.treespec, LeafSpec.` is deprecated",  # Lightning's own code
+)
+
 
 # Configs are made of parts ----------------------------------------------------------------------------------------
 
@@ -37,8 +45,8 @@ SPEAKING_ERRORS = (ValueError, OSError, VideoDecodeError, TooManyFailuresError)
 def with_parts(arguments: Sequence[str]) -> list[str]:
     """Put the parts of every config file on the command line before it.
 
-    A config may name others under `parts`, relative to itself: they are read first, in order, and the config's own keys override
-    theirs. `--config a.yaml`, `--config=a.yaml` and `-c a.yaml` are meant.
+    A config may name others under `parts`, relative to itself: they are read first, in order, and the config's
+    own keys override theirs. `--config a.yaml`, `--config=a.yaml` and `-c a.yaml` are meant.
     """
     expanded: list[str] = []
     arguments = iter(arguments)
@@ -101,9 +109,7 @@ class SpeakingParser(LightningArgumentParser):
         section, _, name = unknown[1].partition(".")
         known = list(self.sections)
         if section in self.sections:
-            known = [
-                key for key in inspect.signature(self.sections[section]).parameters if key != "class_names"
-            ]
+            known = [key for key in inspect.signature(self.sections[section]).parameters if key != "class_names"]
         near = difflib.get_close_matches(name if section in self.sections else section, known, n=3)
         return f"; expected {'perhaps ' if near else 'one of '}{', '.join(near or known)}"
 
@@ -127,10 +133,15 @@ class VideoCLI(LightningCLI):
             }
         )
 
-    def before_instantiate_classes(self) -> None:
-        config = self.config[self.subcommand]
+    def parse_arguments(self, parser: LightningArgumentParser, args: None) -> None:
+        super().parse_arguments(parser, args)
+        config = self.config[self.config.subcommand]
         if config.get("ckpt_path"):
-            check_checkpoint(config["ckpt_path"])
+            check_checkpoint(config.ckpt_path)
+        if config.weights_only is None:
+            config.weights_only = True  # a checkpoint may come from anywhere, and a pickle can run anything
+        if "verbose" in config:
+            config.verbose = False  # Lightning's table of metrics, without the number of videos, views and failures
 
 
 def check_checkpoint(path: str) -> None:
@@ -148,6 +159,8 @@ def check_checkpoint(path: str) -> None:
 
 
 def run_lightning(arguments: Sequence[str]) -> None:
+    for message in SILENCED_WARNINGS:
+        warnings.filterwarnings("ignore", message=f".*{message}")
     sys.argv[1:] = arguments  # the CLI reads it, and a launcher starts the other ranks with it
     VideoCLI(
         VideoClassifier,
@@ -162,16 +175,12 @@ def run_lightning(arguments: Sequence[str]) -> None:
 # Our own tools ----------------------------------------------------------------------------------------------------
 
 
-def net_from_config(
-    parser: ArgumentParser, arguments: Sequence[str]
-) -> tuple[Callable[[int], nn.Module], Namespace]:
+def net_from_config(parser: ArgumentParser, arguments: Sequence[str]) -> tuple[Callable[[int], nn.Module], Namespace]:
     """The network factory of a config's `model.net`, and the parser's own arguments.
 
     Every config that `fit` takes will do; what is not the network is passed over.
     """
-    parser.add_argument(
-        "-c", "--config", action=ActionConfigFile, help="a config with model.net", required=True
-    )
+    parser.add_argument("-c", "--config", action=ActionConfigFile, help="a config with model.net", required=True)
     parser.add_argument("--model.net", type=Callable[[int], nn.Module], required=True, help="the network")
     arguments = with_parts(arguments)
     for position, argument in enumerate(arguments[1:], start=1):
@@ -188,9 +197,7 @@ def run_complexity(arguments: Sequence[str]) -> None:
 
     parser = ArgumentParser(prog="videoctx complexity", description=run_complexity.__doc__)
     parser.add_argument("--clip_len", type=PositiveInt, default=8, help="frames of the clip")
-    parser.add_argument(
-        "--size", type=PositiveInt, default=224, help="height and width of the clip, in pixels"
-    )
+    parser.add_argument("--size", type=PositiveInt, default=224, help="height and width of the clip, in pixels")
     parser.add_argument("--num_classes", type=PositiveInt, default=400, help="classes; Kinetics-400 has 400")
     parser.add_argument("--json", action="store_true", help="print JSON with plain counts instead of a table")
     make_net, options = net_from_config(parser, arguments)
@@ -219,13 +226,11 @@ def run_complexity(arguments: Sequence[str]) -> None:
 def run_results(arguments: Sequence[str]) -> None:
     """A table of everything that was tested below some folders: one row a results.json."""
     parser = ArgumentParser(prog="videoctx results", description=run_results.__doc__)
-    parser.add_argument("folders", type=list[str], nargs="+", help="run folders, or folders of runs")
+    parser.add_argument("folders", nargs="+", help="run folders, or folders of runs")
     folders = [Path(folder) for folder in parser.parse_args(list(arguments)).folders]
     files = sorted({file for folder in folders for file in folder.rglob("results.json")})
     if not files:
-        raise ValueError(
-            f"{', '.join(map(str, folders))}: no results.json in there; `videoctx test` writes one a run"
-        )
+        raise ValueError(f"{', '.join(map(str, folders))}: no results.json in there; `videoctx test` writes one a run")
     table = Table(caption="a video that could not be read counts as wrong")
     for heading in (
         "run",

@@ -121,9 +121,7 @@ def test_paths_start_from_the_manifest_or_the_root_unless_absolute(manifest, tmp
 
 def test_missing_manifest(tmp_path):
     path = tmp_path / "manifest.csv"
-    refused(
-        lambda: read_manifest(path, CLASSES, split="train"), path, "cannot read the manifest", "No such file"
-    )
+    refused(lambda: read_manifest(path, CLASSES, split="train"), path, "cannot read the manifest", "No such file")
 
 
 def test_manifest_is_a_folder(tmp_path):
@@ -235,8 +233,7 @@ def test_names_come_back(tmp_path):
     classes = read_classes(path.parent / CLASS_FILE)
     assert classes == NAMES
     assert read_manifest(path, classes, split="train") == [
-        VideoRecord(str(path.parent / name / f"{name}.mp4"), index, "train")
-        for index, name in enumerate(NAMES)
+        VideoRecord(str(path.parent / name / f"{name}.mp4"), index, "train") for index, name in enumerate(NAMES)
     ]
 
 
@@ -281,9 +278,7 @@ def test_a_value_that_would_not_come_back_is_refused_before_anything_is_written(
     assert not path.parent.exists()
 
 
-words = st.text(
-    st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"], exclude_characters="\ufeff"), min_size=1
-)
+words = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"], exclude_characters="\ufeff"), min_size=1)
 words = words.map(str.strip).filter(bool)
 seconds = st.none() | st.floats(0, 1e6)
 

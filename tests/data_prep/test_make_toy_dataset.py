@@ -79,9 +79,10 @@ def test_the_background_shakes() -> None:
 
 # --- what can be told from them ---
 #
-# A shape's place on its torus is the phase of the first harmonic of its mask, down and across its window: complex
-# (V, T, 2 shapes, 2 axes). The probe is a ridge regression on one-hot classes, fitted on one half of the clips and
-# judged on the other. It reads the class off the motion without a mistake, so its failure elsewhere has a meaning.
+# A shape's place on its torus is the phase of the first harmonic of its mask, down and across its window:
+# complex (V, T, 2 shapes, 2 axes). The probe is a ridge regression on one-hot classes, fitted on one half of
+# the clips and judged on the other. It reads the class off the motion without a mistake, so its failure on
+# anything else has a meaning.
 
 NUM_CLIPS = 2400
 
@@ -144,9 +145,7 @@ def labels() -> np.ndarray:
 @pytest.fixture(scope="module")
 def clips(labels: np.ndarray) -> np.ndarray:
     scenes = (scene(seed, num_frames=4, height=48) for seed in range(NUM_CLIPS))
-    return np.stack(
-        [toy.render(one, toy.CLASS_NAMES[label]) for one, label in zip(scenes, labels, strict=True)]
-    )
+    return np.stack([toy.render(one, toy.CLASS_NAMES[label]) for one, label in zip(scenes, labels, strict=True)])
 
 
 @pytest.fixture(scope="module")
@@ -175,9 +174,7 @@ def test_the_motion_of_one_shape_tells_half_of_it(places: np.ndarray, labels: np
 
 
 def test_a_bag_of_motions_tells_three_quarters_of_it(places: np.ndarray, labels: np.ndarray) -> None:
-    ways = np.concatenate(
-        [headings(places) > 0.005, headings(places) < -0.005], axis=-1
-    )  # down right up left
+    ways = np.concatenate([headings(places) > 0.005, headings(places) < -0.005], axis=-1)  # down right up left
     how_many = ways.sum(axis=1)  # (V, 4)
     correct = probe_correct(with_products(how_many), labels)
     assert 0.7 * NUM_CLIPS / 2 <= correct <= most_by_luck(3 / 4, NUM_CLIPS // 2)

@@ -157,9 +157,7 @@ def test_names_with_spaces_quotes_and_signs(root, run):
     classes = read_classes(root / CLASS_FILE)
     assert sorted(classes) == sorted(name.strip() for name in names)
     records = [
-        record
-        for split in ("train", "test")
-        for record in read_manifest(root / "manifest.csv", classes, split=split)
+        record for split in ("train", "test") for record in read_manifest(root / "manifest.csv", classes, split=split)
     ]
     assert len(records) == 30
     for record in records:
@@ -418,9 +416,7 @@ def test_absolute_paths_byte_order_mark_and_quotes(root, tmp_path, run):
 
 
 def test_split_column_is_taken_as_it_is(root, run):
-    place_table(
-        root, "path,label,part\na.mp4,run,test\nb.mp4,run,train\nc.mp4,walk,extra\nd.mp4,walk,train\n"
-    )
+    place_table(root, "path,label,part\na.mp4,run,test\nb.mp4,run,train\nc.mp4,walk,extra\nd.mp4,walk,train\n")
     status, output, errors = run("csv", root, "labels.csv", "--split_column", "part")
     assert status == 0
     assert list(split_of(root / "manifest.csv").values()) == ["test", "train", "extra", "train"]
@@ -519,9 +515,7 @@ def test_conditions_that_cannot_be(root, fails, options, message):
 
 def test_many_values_are_not_all_listed(root, fails):
     place_table(root, "path,label\n" + "".join(f"{index}.mp4,run\n" for index in range(10, 90)))
-    fails(
-        "csv", root, "labels.csv", "--test_where=path=x", parts=["10.mp4, 11.mp4, 12.mp4, 13.mp4, 14.mp4, …"]
-    )
+    fails("csv", root, "labels.csv", "--test_where=path=x", parts=["10.mp4, 11.mp4, 12.mp4, 13.mp4, 14.mp4, …"])
 
 
 def test_rows_that_cannot_be_used_are_reported_and_the_rest_go_on(root, run):
@@ -596,9 +590,7 @@ def test_run_as_a_script(root, monkeypatch, capsys):
     with pytest.raises(SystemExit) as caught:
         runpy.run_path(write_annotations.__file__, run_name="__main__")
     assert caught.value.code == 2
-    assert capsys.readouterr().err.startswith(
-        f"write_annotations: {root}: no video file; expected some of .3gp,"
-    )
+    assert capsys.readouterr().err.startswith(f"write_annotations: {root}: no video file; expected some of .3gp,")
 
 
 # ---------------------------------------------------------------- how a split is drawn
@@ -627,9 +619,7 @@ def test_every_group_gets_one_side_whatever_the_order_of_the_rows(rows, shares, 
 
 @settings(deadline=None)
 @given(
-    st.dictionaries(
-        st.sampled_from("abcd"), st.lists(st.integers(1, 5), min_size=1, max_size=30), min_size=1
-    ),
+    st.dictionaries(st.sampled_from("abcd"), st.lists(st.integers(1, 5), min_size=1, max_size=30), min_size=1),
     st.sampled_from(SHARES),
     st.integers(0, 5),
 )
@@ -654,9 +644,7 @@ def test_fractions_are_met_to_the_size_of_a_group(sizes_of_class, shares, seed):
 @given(st.integers(1, 20), st.integers(1, 4), st.integers(0, 5))
 def test_shares_that_can_be_met_are_met_exactly(tens, num_classes, seed):
     rows = [
-        Row(Path("a.mp4"), str(label), f"{label}/{index}")
-        for label in range(num_classes)
-        for index in range(10 * tens)
+        Row(Path("a.mp4"), str(label), f"{label}/{index}") for label in range(num_classes) for index in range(10 * tens)
     ]
     side_of = divide(rows, {"train": 0.7, "val": 0.1, "test": 0.2}, seed)
     counts = Counter((row.label, side_of[row.group]) for row in rows)
@@ -734,9 +722,7 @@ def test_ut_interaction_by_sequence(tmp_path, run):
     reason="needs shared/data/kinetics400-sample",
 )
 def test_kinetics_sample_by_folder(tmp_path, run):
-    status, _, errors = run(
-        "folders", SHARED / "data/kinetics400-sample", "--output", tmp_path / "manifest.csv"
-    )
+    status, _, errors = run("folders", SHARED / "data/kinetics400-sample", "--output", tmp_path / "manifest.csv")
     assert (status, errors) == (0, "")
     assert read_classes(tmp_path / CLASS_FILE) == ["arm_wrestling", "bungee_jumping"]
     rows = cells(tmp_path / "manifest.csv")

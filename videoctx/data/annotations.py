@@ -48,8 +48,7 @@ def read_classes(path: str | Path) -> list[str]:
         names = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
     except OSError as error:
         raise AnnotationError(
-            f"{path}: cannot read the class names ({error.strerror});"
-            " expected a text file with one name a line"
+            f"{path}: cannot read the class names ({error.strerror}); expected a text file with one name a line"
         ) from error
     except UnicodeDecodeError as error:
         raise AnnotationError(f"{path}: the class names are not UTF-8 text ({error})") from error
@@ -104,15 +103,11 @@ def read_manifest(
     if not splits:
         raise AnnotationError(f"{manifest}: the manifest has no rows")
     if not records:
-        raise AnnotationError(
-            f"{manifest}: no row has split {split!r}; its splits are {', '.join(sorted(splits))}"
-        )
+        raise AnnotationError(f"{manifest}: no row has split {split!r}; its splits are {', '.join(sorted(splits))}")
     return records
 
 
-def write_manifest(
-    manifest: str | Path, rows: Iterable[Mapping[str, object]], class_names: Iterable[str]
-) -> None:
+def write_manifest(manifest: str | Path, rows: Iterable[Mapping[str, object]], class_names: Iterable[str]) -> None:
     """Write the manifest, and the class file beside it; nothing is written when a value is refused.
 
     Raises:
@@ -170,8 +165,7 @@ def _check_text(what: str, value: object, where: Path) -> None:
         kept = False
     if not kept:
         raise AnnotationError(
-            f"{where}: the {what} {text!r} cannot be written;"
-            " expected one line of UTF-8 text without spaces around it"
+            f"{where}: the {what} {text!r} cannot be written; expected one line of UTF-8 text without spaces around it"
         )
 
 

@@ -1,7 +1,7 @@
 """The dataset: a record, a sampler and a decoder give the clips of one video. An index is a video, not a clip.
 
-Every random choice about a video follows from (seed, epoch, video): not from the worker, the rank, or what was drawn before. So a
-resumed run and a run on other workers see the same clips.
+Every random choice about a video follows from (seed, epoch, video): not from the worker, the rank, or what was
+drawn before. So a resumed run and a run on other workers see the same clips.
 """
 
 from collections.abc import Sequence
@@ -85,9 +85,7 @@ class VideoDataset(Dataset):
             frames, clips, starts = self._decode(record, rng)
         except VideoDecodeError as error:
             empty = torch.empty(0, 0, 0, 3, dtype=torch.uint8), torch.empty(0, 0, dtype=torch.int64), []
-            return DecodedVideo(
-                record.path, draw.video, label, device_seed, *empty, Failure(error.path, error.reason)
-            )
+            return DecodedVideo(record.path, draw.video, label, device_seed, *empty, Failure(error.path, error.reason))
         return DecodedVideo(record.path, draw.video, label, device_seed, frames, clips, starts)
 
     def _decode(self, record: VideoRecord, rng: np.random.Generator) -> tuple[Tensor, Tensor, list[int]]:

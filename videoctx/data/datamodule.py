@@ -26,9 +26,9 @@ class TooManyFailuresError(RuntimeError):
 class VideoDataModule(LightningDataModule):
     """Clips of the videos in a manifest (columns: `videoctx.data.annotations`).
 
-    A video that cannot be read is never replaced by another. In validation and test it counts as wrong. In training it is left out of
-    its batch, logged with its path, and counted; the run ends when the share of this rank's training videos that have failed
-    passes `max_failed_fraction`.
+    A video that cannot be read is never replaced by another. In validation and test it counts as wrong. In
+    training it is left out of its batch, logged with its path, and counted; the run ends when the share of
+    this rank's training videos that have failed passes `max_failed_fraction`.
 
     Args:
         manifest: CSV file, one video a row.
@@ -39,8 +39,8 @@ class VideoDataModule(LightningDataModule):
         test_split: to test and predict on.
         clip_len: T, frames of a clip.
         frame_interval: distance between a clip's frames, in frames of the video.
-        short_videos: what fills a clip longer than its video: the video again (`wrap`), its last frame (`repeat_last`), or an
-            error (`refuse`).
+        short_videos: what fills a clip longer than its video: the video again (`wrap`), its last frame
+            (`repeat_last`), or an error (`refuse`).
         crop_size_px: side of the training crop.
         short_side_px: least and greatest short side before the training crop.
         flip_probability: of the horizontal flip in training; 0 where left and right tell classes apart.
@@ -167,14 +167,10 @@ class VideoDataModule(LightningDataModule):
     def _evaluation_loader(self, stage: str, *, labels_required: bool = True) -> DataLoader:
         sampler = UniformClips(shape=self.shape, num_clips=self.views[stage][0])
         dataset = self._dataset(stage, sampler, labels_required=labels_required)
-        shard = EvaluationSampler(
-            len(dataset), num_ranks=self.trainer.world_size, rank=self.trainer.global_rank
-        )
+        shard = EvaluationSampler(len(dataset), num_ranks=self.trainer.world_size, rank=self.trainer.global_rank)
         return self._loader(dataset, shard, batch_size=self.eval_batch_size, drop_last=False)
 
-    def _loader(
-        self, dataset: VideoDataset, sampler: Sampler, *, batch_size: int, drop_last: bool
-    ) -> DataLoader:
+    def _loader(self, dataset: VideoDataset, sampler: Sampler, *, batch_size: int, drop_last: bool) -> DataLoader:
         return DataLoader(
             dataset,
             batch_size=batch_size,

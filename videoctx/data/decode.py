@@ -1,7 +1,8 @@
 """Frames at indices, whatever library reads them.
 
-A reader is opened in the process that uses it (decord's own threads do not survive a fork), asked once for the sorted distinct
-frames of everything that is wanted from a video, and dropped at once (an idle decord reader goes on decoding in the background).
+A reader is opened in the process that uses it (decord's own threads do not survive a fork), asked once for the
+sorted distinct frames of everything that is wanted from a video, and dropped at once (an idle decord reader
+goes on decoding in the background).
 """
 
 from collections.abc import Iterator

@@ -19,8 +19,8 @@ class ClipTooLongError(ValueError):
 class ClipShape:
     """
     Args:
-        short_videos: what a clip longer than its video holds past the end: the video again from its first frame (`wrap`, as
-            Non-local does), its last frame (`repeat_last`), or nothing: it is an error (`refuse`).
+        short_videos: what a clip longer than its video holds past the end: the video again from its first
+            frame (`wrap`, as Non-local does), its last frame (`repeat_last`), or nothing: it is an error (`refuse`).
     """
 
     clip_len: int
@@ -53,13 +53,13 @@ class ClipShape:
         if self.short_videos == "repeat_last":
             return np.minimum(frames, num_frames - 1)
         raise ClipTooLongError(
-            f"{num_frames} frames, but a clip of {self.clip_len} frames, {self.frame_interval} apart, spans {self.span};"
+            f"{num_frames} frames, but a clip of {self.clip_len}, {self.frame_interval} apart, spans {self.span};"
             f" expected short_videos 'wrap' or 'repeat_last', or a shorter clip"
         )
 
 
 def random_starts(num_frames: int, shape: ClipShape, num_clips: int, rng: np.random.Generator) -> np.ndarray:
-    """First frames of clips drawn uniformly, with replacement, among all that fit; 0 where none fits. (num_clips,) int64."""
+    """First frames of clips drawn uniformly among all that fit, with replacement; 0 where none fits. (num_clips,)."""
     return rng.integers(0, max(num_frames - shape.span, 0) + 1, size=num_clips)
 
 
@@ -99,9 +99,7 @@ class UniformClips:
 ClipSampler = RandomClips | UniformClips
 
 
-def frame_range(
-    num_frames: int, fps: float, start_seconds: float | None, end_seconds: float | None
-) -> tuple[int, int]:
+def frame_range(num_frames: int, fps: float, start_seconds: float | None, end_seconds: float | None) -> tuple[int, int]:
     """The frames shown in [start, end), as (first, stop): frame k is shown at k / fps.
 
     The seconds are taken to the nearest thousandth of a frame, so 1.1 s at 30 fps is frame 33 and not 34.

@@ -11,8 +11,8 @@ from videoctx.data.clips import Draw
 class TrainSampler(DistributedSampler):
     """Every video once an epoch in an order that follows from (seed, epoch), an equal share for every rank.
 
-    Where the videos do not divide, the ranks' shares are filled up from the start of the order: no rank may run out of steps
-    before another.
+    Where the videos do not divide, the ranks' shares are filled up from the start of the order: no rank may
+    run out of steps before another.
     """
 
     def __init__(self, num_videos: int, *, num_ranks: int, rank: int, seed: int) -> None:
@@ -27,8 +27,9 @@ class TrainSampler(DistributedSampler):
 class EvaluationSampler(DistributedSampler):
     """Every video exactly once over all ranks.
 
-    A `DistributedSampler` by type alone, so that Lightning leaves it in place of its own, which repeats videos until the shares
-    are equal. Here a short share is filled with nothing (None), which makes all ranks take the same number of steps.
+    A `DistributedSampler` by type alone, so that Lightning leaves it in place of its own, which repeats videos
+    until the shares are equal. Here a short share is filled with nothing (None), which makes all ranks take
+    the same number of steps.
     """
 
     def __init__(self, num_videos: int, *, num_ranks: int, rank: int) -> None:

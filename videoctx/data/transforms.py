@@ -1,7 +1,7 @@
 """From decoded videos to network input, on the device that the network runs on.
 
-Workers send uint8 frames; resizing, cropping, flipping and normalising happen here, in (T, C, H, W). Every clip of a batch
-draws its own parameters, all frames of a clip share them.
+Workers send uint8 frames; resizing, cropping, flipping and normalising happen here, in (T, C, H, W). Every
+clip of a batch draws its own parameters, all frames of a clip share them.
 """
 
 from collections.abc import Sequence
@@ -79,19 +79,15 @@ class TrainTransform(nn.Module):
         short_side = int(rng.integers(self.short_side_px[0], self.short_side_px[1] + 1))
         where, flip = rng.random(2), rng.random() < self.flip_probability
         frames = _resize(video.frames[video.clips[clip]], short_side)  # (T, 3, H, W)
-        top, left = (
-            int(u * (size - self.crop_size_px + 1)) for u, size in zip(where, frames.shape[2:], strict=True)
-        )
+        top, left = (int(u * (size - self.crop_size_px + 1)) for u, size in zip(where, frames.shape[2:], strict=True))
         frames = TF.crop(frames, top, left, self.crop_size_px, self.crop_size_px)
         return self.normalize(TF.horizontal_flip(frames) if flip else frames)  # (3, T, H, W)
 
 
 class ViewTransform(nn.Module):
-    """Short side to a fixed length, then `num_crops` fixed squares of every clip; cut out only when they are asked for."""
+    """Short side to a fixed length, then `num_crops` fixed squares of every clip, cut out only when asked for."""
 
-    def __init__(
-        self, *, crop_size_px: int, short_side_px: int, num_crops: int, normalize: Normalize
-    ) -> None:
+    def __init__(self, *, crop_size_px: int, short_side_px: int, num_crops: int, normalize: Normalize) -> None:
         super().__init__()
         if not 1 <= crop_size_px <= short_side_px:
             raise ValueError(
@@ -126,9 +122,7 @@ class ViewTransform(nn.Module):
 class LazyViews:
     """Views of videos that share their frames; a slice of them is made only when it is taken."""
 
-    views: list[
-        tuple[Tensor, Tensor, tuple[int, int]]
-    ]  # frames (U, 3, H, W) uint8, positions (T,), top and left
+    views: list[tuple[Tensor, Tensor, tuple[int, int]]]  # frames (U, 3, H, W) uint8, positions (T,), top and left
     crop_size_px: int
     normalize: Normalize
 
@@ -156,9 +150,9 @@ def _bookkeeping(batch: DecodedBatch, readable: list[DecodedVideo], *, views_per
     """The fields of ClipBatch that say whose the clips are."""
     position = {id(video): index for index, video in enumerate(batch.videos)}
     return {
-        "video": torch.tensor(
-            [position[id(video)] for video in readable], dtype=torch.int64
-        ).repeat_interleave(views_per_video),
+        "video": torch.tensor([position[id(video)] for video in readable], dtype=torch.int64).repeat_interleave(
+            views_per_video
+        ),
         "labels": torch.tensor([video.label for video in batch.videos], dtype=torch.int64),
         "paths": [video.path for video in batch.videos],
         "rows": [video.row for video in batch.videos],

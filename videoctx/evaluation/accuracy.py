@@ -1,7 +1,7 @@
 """Clip and video accuracy from the scores of views.
 
-A video's scores are the mean of its views' probabilities (Non-local, section 5.1). Counts are integers summed over ranks, so any
-number of ranks gives the same accuracy to the last digit.
+A video's scores are the mean of its views' probabilities (Non-local, section 5.1). Counts are integers summed
+over ranks, so any number of ranks gives the same accuracy to the last digit.
 """
 
 from typing import NamedTuple
@@ -78,8 +78,6 @@ class VideoAccuracy(Metric):
 
 def video_scores(scores: Tensor, video: Tensor, num_videos: int) -> tuple[Tensor, Tensor]:
     """Mean of each video's views, (V, K) float64, zero where there are none; and how many there are, (V,)."""
-    sums = scores.new_zeros(num_videos, scores.shape[1], dtype=torch.float64).index_add_(
-        0, video, scores.double()
-    )
+    sums = scores.new_zeros(num_videos, scores.shape[1], dtype=torch.float64).index_add_(0, video, scores.double())
     num_views = torch.bincount(video, minlength=num_videos)  # (V,)
     return sums / num_views.clamp(min=1)[:, None], num_views

@@ -101,7 +101,7 @@ def merge_scores(parts: Sequence[Path], path: Path) -> None:
 
 
 def write_predictions(scores: Path, predictions: Path, *, num_best: int = 5) -> None:
-    """A CSV row a video: its best classes and their probabilities, averaged over its views; or why it could not be read."""
+    """A CSV row a video: its best classes and their probabilities, averaged over its views, or why it failed."""
     table = pq.read_table(scores)
     class_names = json.loads(table.schema.metadata[b"class_names"])
     num_best = min(num_best, len(class_names))

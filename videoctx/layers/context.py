@@ -2,9 +2,9 @@
 
     z = fusion(x, transform(context(x)))
 
-Cao, Xu, Lin, Wei, Hu: "GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond" (ICCVW 2019, arXiv 1904.11492),
-section 3.3. Every block of this package is a choice of the three parts. N = T·H·W is the number of positions; the parts take
-images, (B, C, H, W), as well.
+Cao, Xu, Lin, Wei, Hu: "GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond" (ICCVW 2019,
+arXiv 1904.11492), section 3.3. Every block of this package is a choice of the three parts. N = T·H·W is the
+number of positions; the parts take images, (B, C, H, W), as well.
 
 | step      | takes                                  | gives                                                    |
 |-----------|----------------------------------------|----------------------------------------------------------|
@@ -129,7 +129,5 @@ def scaled_width(channels: int, ratio: float, name: str) -> int:
         raise ValueError(f"{name} is {ratio}; expected more than 0 and at most 1")
     width = int(channels * ratio)
     if width < 1:
-        raise ValueError(
-            f"{name} {ratio:g} of {channels} channels leaves none; expected at least {1 / channels:g}"
-        )
+        raise ValueError(f"{name} {ratio:g} of {channels} channels leaves none; expected at least {1 / channels:g}")
     return width

@@ -6,7 +6,7 @@ from torch import nn
 
 
 class Conv3dKind(Protocol):
-    """Makes a convolution (B, C_in, T, H, W) → (B, C_out, T / stride, …) that keeps sizes at stride 1 and has no bias."""
+    """Makes a convolution (B, C_in, T, H, W) → (B, C_out, T / stride, …), keeping sizes at stride 1, without bias."""
 
     def __call__(
         self,

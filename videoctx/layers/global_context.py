@@ -50,8 +50,8 @@ class SimplifiedNonLocal(ContextBlock):
 class GlobalContext(ContextBlock):
     """zᵢ = xᵢ + W₂ ReLU(LN(W₁ Σⱼ softmaxⱼ(w·xⱼ) xⱼ)), or with the sigmoid of that as a factor, or both.
 
-    The last layer of each branch starts at zero: with `fusion="add"` the block starts as the identity, with `"scale"` or
-    `"scale_and_add"` as x / 2, both as in the authors' code.
+    The last layer of each branch starts at zero: with `fusion="add"` the block starts as the identity, with
+    `"scale"` or `"scale_and_add"` as x / 2, both as in the authors' code.
 
     Args:
         pooling: what makes the context.
@@ -77,8 +77,6 @@ class GlobalContext(ContextBlock):
                 raise ValueError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
         super().__init__(
             context=poolings[pooling](),
-            transform=ParallelTransform(bottleneck(), bottleneck())
-            if fusion == "scale_and_add"
-            else bottleneck(),
+            transform=ParallelTransform(bottleneck(), bottleneck()) if fusion == "scale_and_add" else bottleneck(),
             fusion=fusions[fusion](),
         )

@@ -4,8 +4,8 @@ Wang, Girshick, Gupta, He: "Non-local Neural Networks" (CVPR 2018, arXiv 1711.07
 
     zᵢ = xᵢ + BN(W_z Σⱼ f(xᵢ, xⱼ) g(xⱼ) / C(x))
 
-Differs from the paper, as the authors' own code does: the input is pooled before φ and g, not after (`subsample`), and the
-softmax affinities divide their logits by √d (`softmax_scale`). Both can be had as printed.
+Differs from the paper, as the authors' own code does: the input is pooled before φ and g, not after
+(`subsample`), and the softmax affinities divide their logits by √d (`softmax_scale`). Both can be had as printed.
 """
 
 from typing import Literal
@@ -140,24 +140,25 @@ class NonLocal(ContextBlock):
     Args:
         affinity: f. `"gaussian"` compares the inputs themselves and has no θ, φ.
         inner_ratio: width d of θ, φ and g relative to `channels`.
-        softmax_scale: divide the logits of the two Gaussian affinities by √d, as the authors' code does; the paper does not.
-        subsample: halve height and width of what is attended to, which quarters the pairs: pool the `"input"` of φ and g (the
-            authors' code), or their outputs, the `"keys"` (the paper), or `"none"`.
-        attend_over: which positions a position sees: all, those of its own frame, or those of its own column through time.
-        batch_norm: BatchNorm after W_z, with γ = 0 at the start. Without it W_z itself starts at zero (for frozen BatchNorm).
+        softmax_scale: divide the logits of the two Gaussian affinities by √d, as the authors' code does; the
+            paper does not.
+        subsample: halve height and width of what is attended to, which quarters the pairs: pool the `"input"`
+            of φ and g (the authors' code), or their outputs, the `"keys"` (the paper), or `"none"`.
+        attend_over: which positions a position sees: all, those of its own frame, or those of its own column
+            through time.
+        batch_norm: BatchNorm after W_z, with γ = 0 at the start. Without it W_z itself starts at zero (for
+            frozen BatchNorm).
 
     Raises:
-        ValueError: an unknown choice, an `inner_ratio` outside (0, 1], or `subsample` together with `attend_over="time"`, where a
-            position has no neighbours in space to pool.
+        ValueError: an unknown choice, an `inner_ratio` outside (0, 1], or `subsample` together with
+        `attend_over="time"`, where a     position has no neighbours in space to pool.
     """
 
     def __init__(
         self,
         channels: int,
         *,
-        affinity: Literal[
-            "gaussian", "embedded_gaussian", "dot_product", "concatenation"
-        ] = "embedded_gaussian",
+        affinity: Literal["gaussian", "embedded_gaussian", "dot_product", "concatenation"] = "embedded_gaussian",
         inner_ratio: float = 0.5,
         softmax_scale: bool = True,
         subsample: Literal["input", "keys", "none"] = "input",

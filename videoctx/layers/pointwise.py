@@ -1,4 +1,4 @@
-"""Layers that act on each position alone, so that the same weights serve video (B, C, T, H, W) and images (B, C, H, W)."""
+"""Layers that act on each position alone: the same weights serve video (B, C, T, H, W) and images (B, C, H, W)."""
 
 import torch
 from torch import Tensor, nn

@@ -4,7 +4,8 @@ He, Zhang, Ren, Sun: "Deep Residual Learning" (CVPR 2016, arXiv 1512.03385): dep
 Wang et al.: "Non-local Neural Networks" (CVPR 2018, arXiv 1711.07971): C2D, I3D 3×1×1 and 3×3×3, table 1, section 4.
 Feichtenhofer et al.: "SlowFast Networks" (ICCV 2019, arXiv 1812.03982): Slow-only, table 1.
 
-Differs from Non-local's released code: pool1 is padded as in ResNet, so res2 is 56 wide at 224, as table 1 prints, not 55.
+Differs from Non-local's released code: pool1 is padded as in ResNet, so res2 is 56 wide at 224, as table 1
+prints, not 55.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -163,14 +164,15 @@ class Bottleneck3d(ResidualBlock):
 class ResNet3D(nn.Module):
     """(B, 3, T, H, W) → logits (B, num_classes), for any T, H and W.
 
-    The published 8×8 networks (8 frames, one in 8) have the default strides over time; for 32×2 input set `conv1_stride_t=2`
-    and `pool1_t=(3, 2)`, and `pool2_t=(3, 2)` for the kernels of Non-local's table 1; Slow-only has `pool2_t=(1, 1)`.
+    The published 8×8 networks (8 frames, one in 8) have the default strides over time; for 32×2 input set
+    `conv1_stride_t=2` and `pool1_t=(3, 2)`, and `pool2_t=(3, 2)` for the kernels of Non-local's table 1;
+    Slow-only has `pool2_t=(1, 1)`.
 
     Args:
         num_classes: K.
         depth: number of layers; 18 and 34 have basic blocks, the others bottlenecks.
-        temporal_kernels: which convolutions reach over time: none (`c2d`), the first 1×1 or the 3×3 of every other block
-            (`i3d`, `i3d333`), or the first 1×1 of every block of res4 and res5 (`slow`).
+        temporal_kernels: which convolutions reach over time: none (`c2d`), the first 1×1 or the 3×3 of every
+            other block (`i3d`, `i3d333`), or the first 1×1 of every block of res4 and res5 (`slow`).
         conv1_stride_t: stride of conv1 over time.
         pool1_t: kernel and stride over time of the max pooling before res2.
         pool2_t: kernel and stride over time of the max pooling after res2.
@@ -180,14 +182,16 @@ class ResNet3D(nn.Module):
         width_per_group: channels of each group in res2 (ResNeXt-50 32×4d: groups 32, width_per_group 4).
         conv: kind of the 3×3 convolutions.
         context: makes a context block for a number of channels; what makes it is chosen by `class_path` in YAML.
-        context_at: indices, from 0, of the blocks of each stage that get one, e.g. `{"res3": [1, 3], "res4": [1, 3, 5]}`.
-        context_position: `after_add`, on the block's output (Non-local's code), or `after_1x1`, on the residual branch before the
-            sum (GCNet's code).
+        context_at: indices, from 0, of the blocks of each stage that get one, e.g. `{"res3": [1, 3], "res4":
+            [1, 3, 5]}`.
+        context_position: `after_add`, on the block's output (Non-local's code), or `after_1x1`, on the
+            residual branch before the sum (GCNet's code).
         dropout: probability, before the classifier.
         zero_init_residual: start every residual branch at zero (the last γ of the branch).
 
     Raises:
-        ValueError: an unknown choice; a stage or block index that is not there; `context` without `context_at`, or the reverse.
+        ValueError: an unknown choice; a stage or block index that is not there; `context` without
+        `context_at`, or the reverse.
     """
 
     def __init__(

@@ -25,9 +25,9 @@ logger = logging.getLogger(__name__)
 class VideoClassifier(LightningModule):
     """Cross-entropy training of a video network; multi-view validation and test.
 
-    Logs `train/loss`, `train/clip_top1`, `val/clip_top1`, `val/video_top1`, `test/clip_top1`, `test/video_top1`, `test/video_top5`.
-    `test` writes the scores of every view to `scores.parquet` and the result to `results.json`, `predict` the scores and
-    `predictions.csv`, all in the run's folder.
+    Logs `train/loss`, `train/clip_top1`, `val/clip_top1`, `val/video_top1`, `test/clip_top1`,
+    `test/video_top1`, `test/video_top5`. `test` writes the scores of every view to `scores.parquet` and the
+    result to `results.json`, `predict` the scores and `predictions.csv`, all in the run's folder.
 
     Args:
         class_names: K names; the data knows them.
@@ -89,9 +89,7 @@ class VideoClassifier(LightningModule):
             return optimizer
         total_steps = int(self.trainer.estimated_stepping_batches)
         steps_per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
-        scheduler = self.schedule.scheduler(
-            optimizer, steps_per_epoch=steps_per_epoch, total_steps=total_steps
-        )
+        scheduler = self.schedule.scheduler(optimizer, steps_per_epoch=steps_per_epoch, total_steps=total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     # Training -----------------------------------------------------------------------------------------------------
@@ -109,9 +107,7 @@ class VideoClassifier(LightningModule):
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         accuracy = (logits.detach().argmax(dim=1) == labels).float().mean()
         self.log("train/loss", loss, prog_bar=True, batch_size=len(labels))
-        self.log(
-            "train/clip_top1", accuracy, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(labels)
-        )
+        self.log("train/clip_top1", accuracy, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
 
     # Judging ------------------------------------------------------------------------------------------------------
@@ -119,16 +115,13 @@ class VideoClassifier(LightningModule):
     def view_scores(self, batch: ClipBatch) -> Tensor:
         """(S, K) float32 probabilities of all views of the batch, `views_per_forward` at a time."""
         parts = [
-            self(batch.clips[part]).float().softmax(dim=1)
-            for part in slices(len(batch.clips), self.views_per_forward)
+            self(batch.clips[part]).float().softmax(dim=1) for part in slices(len(batch.clips), self.views_per_forward)
         ]
         return torch.cat(parts) if parts else torch.zeros(0, len(self.class_names), device=self.device)
 
     def _judge(self, batch: ClipBatch, accuracy: VideoAccuracy) -> Tensor:
         scores = self.view_scores(batch)
-        accuracy.update(
-            scores, *(t.to(self.device) for t in (batch.video, batch.labels, batch.views_expected))
-        )
+        accuracy.update(scores, *(t.to(self.device) for t in (batch.video, batch.labels, batch.views_expected)))
         for failure in batch.failures.values():
             logger.warning("counted as wrong: %s: %s", failure.path, failure.reason)
         return scores
@@ -151,9 +144,7 @@ class VideoClassifier(LightningModule):
     def on_test_epoch_end(self) -> None:
         accuracy = self.test_accuracy.compute()
         self.test_accuracy.reset()
-        self.log_dict(
-            {f"test/{name}": getattr(accuracy, name) for name in ("clip_top1", "video_top1", "video_top5")}
-        )
+        self.log_dict({f"test/{name}": getattr(accuracy, name) for name in ("clip_top1", "video_top1", "video_top5")})
         scores = self._close_scores()
         if self.trainer.is_global_zero:
             self._report(accuracy, scores)

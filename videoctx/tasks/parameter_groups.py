@@ -9,7 +9,8 @@ NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
 def parameter_groups(module: nn.Module) -> list[dict]:
     """Two groups for an optimizer: all parameters, except those of norms, which have a weight decay of zero.
 
-    As in Non-local's code (WEIGHT_DECAY_BN 0): decaying γ changes the function that BatchNorm computes, not its complexity.
+    As in Non-local's code (WEIGHT_DECAY_BN 0): decaying γ changes the function that BatchNorm computes, not
+    its complexity.
     """
     norms = {
         id(parameter)

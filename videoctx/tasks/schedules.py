@@ -23,9 +23,7 @@ class WarmupCosine(Schedule):
         end_factor: learning rate at the end of training, relative to the optimizer's.
     """
 
-    def __init__(
-        self, *, warmup_epochs: float = 0.0, start_factor: float = 0.01, end_factor: float = 0.0
-    ) -> None:
+    def __init__(self, *, warmup_epochs: float = 0.0, start_factor: float = 0.01, end_factor: float = 0.0) -> None:
         self.warmup_epochs = warmup_epochs
         self.start_factor = start_factor
         self.end_factor = end_factor
@@ -78,9 +76,7 @@ class WarmupSteps(Schedule):
         return _after_warmup(optimizer, main, warmup_steps, self.start_factor)
 
 
-def _after_warmup(
-    optimizer: Optimizer, main: LRScheduler, warmup_steps: int, start_factor: float
-) -> LRScheduler:
+def _after_warmup(optimizer: Optimizer, main: LRScheduler, warmup_steps: int, start_factor: float) -> LRScheduler:
     if warmup_steps == 0:
         return main
     warmup = LinearLR(optimizer, start_factor=start_factor, total_iters=warmup_steps)
