@@ -23,8 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from videoctx.data import VideoDataModule
-from videoctx.data.datamodule import TooManyFailuresError
+from videoctx.data.datamodule import TooManyFailuresError, VideoDataModule
 from videoctx.data.decode import VideoDecodeError
 from videoctx.tasks import VideoClassifier
 

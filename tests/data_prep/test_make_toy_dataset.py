@@ -62,7 +62,7 @@ def test_the_shapes_go_where_the_table_says(label: str) -> None:
         assert np.allclose(across[:, shape], 0, atol=0.02)
 
 
-@pytest.mark.parametrize(("width", "height"), [(72, 72), (96, 72), (48, 64), (32, 32)])
+@pytest.mark.parametrize(("width", "height"), [(80, 80), (96, 72), (48, 64), (32, 32)])
 def test_a_crop_of_seven_eighths_of_the_central_square_keeps_both_windows(width: int, height: int) -> None:
     side = min(width, height)
     for shape in scene(0, width=width, height=height).shapes:
@@ -260,14 +260,19 @@ def test_another_seed_or_place_gives_another_clip() -> None:
     assert len({stream.bytes(16) for stream in streams}) == len(streams) == 96
 
 
-def test_a_failed_encoding_leaves_the_earlier_video_alone(tmp_path: Path) -> None:
-    path = tmp_path / "0000.mp4"
-    frames = toy.render(scene(0), "apart")
-    toy.encode(path, frames, fps=12)
-    whole = path.read_bytes()
-    with pytest.raises(ValueError, match="float64"):
-        toy.encode(path, frames.astype(float), fps=12)
-    assert path.read_bytes() == whole
+def test_a_killed_run_leaves_whole_videos_and_no_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ONE_EACH | SMALL | {"num_workers": 1}
+    toy.make_toy_dataset(tmp_path, **arguments)
+    whole = {path: path.read_bytes() for path in tmp_path.rglob("*.mp4")}
+
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(toy.os, "replace", kill)
+    with pytest.raises(KeyboardInterrupt):
+        toy.make_toy_dataset(tmp_path, **arguments, seed=1)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.mp4")} == whole
+    assert not (tmp_path / "manifest.csv").exists()
 
 
 # --- arguments ---

@@ -1,5 +1,1 @@
-"""From video files to batches of clips."""
-
-from videoctx.data.datamodule import VideoDataModule
-
-__all__ = ["VideoDataModule"]
+"""From video files to batches of clips. The LightningDataModule is in `videoctx.data.datamodule`."""

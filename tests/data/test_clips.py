@@ -1,0 +1,221 @@
+"""The dataset: the right frames, each once; the same draw wherever it is made; failures carried, never replaced."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from tests.numbered import read_number
+from videoctx.batch import Failure
+from videoctx.data.annotations import VideoRecord
+from videoctx.data.clips import Draw, VideoDataset, collate
+from videoctx.data.sampling import ClipShape, RandomClips, UniformClips
+
+
+def record(path, label=0, start_seconds=None, end_seconds=None):
+    return VideoRecord(str(path), label, "train", start_seconds, end_seconds)
+
+
+def dataset(records, sampler, *, seed=0, decoder="auto"):
+    return VideoDataset(records, sampler=sampler, seed=seed, decoder=decoder)
+
+
+def shape(clip_len, frame_interval=1, short_videos="wrap"):
+    return ClipShape(clip_len=clip_len, frame_interval=frame_interval, short_videos=short_videos)
+
+
+def numbers(video):
+    """The numbers that the frames of each clip show: a list a clip."""
+    of_frame = np.array([read_number(frame.numpy()) for frame in video.frames])
+    return of_frame[video.clips.numpy()].tolist()
+
+
+def assert_same(one, other):
+    assert one.path == other.path
+    assert (one.row, one.label, one.seed, one.starts) == (other.row, other.label, other.seed, other.starts)
+    assert one.failure == other.failure
+    assert torch.equal(one.frames, other.frames)
+    assert torch.equal(one.clips, other.clips)
+
+
+# ---------------------------------------------------------------- the right frames
+
+
+@pytest.mark.parametrize("decoder", ["auto", "pyav"])
+def test_clips_hold_the_frames_that_the_sampler_names(closed_gop_mp4, decoder):
+    sampler = UniformClips(shape=shape(4, 3), num_clips=3)
+    video = dataset([record(closed_gop_mp4.path)], sampler, decoder=decoder)[Draw(0)]
+    assert video.starts == [0, 25, 50]
+    assert numbers(video) == [[0, 3, 6, 9], [25, 28, 31, 34], [50, 53, 56, 59]]
+    assert video.frames.dtype == torch.uint8
+    assert video.clips.dtype == torch.int64
+    assert video.failure is None
+
+
+def test_random_clips_begin_where_they_say(b_frame_avi):
+    data = dataset([record(b_frame_avi.path)], RandomClips(shape=shape(5, 4), num_clips=6))
+    video = data[Draw(0)]
+    assert len(video.starts) == 6
+    assert numbers(video) == [[start + 4 * step for step in range(5)] for start in video.starts]
+
+
+def test_a_frame_of_several_clips_is_decoded_once(closed_gop_mp4):
+    sampler = UniformClips(shape=shape(8, 7), num_clips=10)  # a clip spans 50 of 60 frames
+    video = dataset([record(closed_gop_mp4.path)], sampler)[Draw(0)]
+    shown = [read_number(frame.numpy()) for frame in video.frames]
+    wanted = {start + 7 * step for start in video.starts for step in range(8)}
+    assert shown == sorted(wanted)
+    assert len(shown) < video.clips.numel() == 80
+
+
+@pytest.mark.parametrize(
+    ("short_videos", "wanted"),
+    [("wrap", [15, 16, 17, 15, 16]), ("repeat_last", [15, 16, 17, 17, 17])],
+)
+@pytest.mark.parametrize("sampler", [RandomClips, UniformClips])
+def test_a_short_stretch_is_filled_from_itself(closed_gop_mp4, sampler, short_videos, wanted):
+    stretch = record(closed_gop_mp4.path, start_seconds=0.5, end_seconds=0.6)
+    video = dataset([stretch], sampler(shape=shape(5, 1, short_videos), num_clips=2))[Draw(0)]
+    assert numbers(video) == [wanted, wanted]
+    assert video.starts == [15, 15]
+    assert len(video.frames) == 3
+
+
+def test_a_short_video_is_refused_when_asked(closed_gop_mp4):
+    sampler = UniformClips(shape=shape(9, 8, "refuse"), num_clips=1)  # spans 65 of 60 frames
+    video = dataset([record(closed_gop_mp4.path)], sampler)[Draw(0)]
+    assert video.failure.path == str(closed_gop_mp4.path)
+    assert "60 frames" in video.failure.reason
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "first", "last"), [(0.5, 1.2, 15, 35), (1.0, None, 30, 59), (None, 0.5, 0, 14), (None, 99.0, 0, 59)]
+)
+def test_clips_stay_within_the_seconds(closed_gop_mp4, start, end, first, last):
+    stretch = [record(closed_gop_mp4.path, start_seconds=start, end_seconds=end)]
+    uniform = dataset(stretch, UniformClips(shape=shape(4, 2), num_clips=2))[Draw(0)]
+    assert uniform.starts == [first, last - 6]
+    assert numbers(uniform) == [list(range(first, first + 7, 2)), list(range(last - 6, last + 1, 2))]
+    drawn = dataset(stretch, RandomClips(shape=shape(4, 2), num_clips=200))[Draw(0)]
+    assert min(drawn.starts) == first
+    assert max(drawn.starts) == last - 6
+    assert {number for clip in numbers(drawn) for number in clip} == set(range(first, last + 1))
+
+
+# ---------------------------------------------------------------- draws
+
+TRAIN = RandomClips(shape=shape(3, 2), num_clips=4)
+
+
+def test_a_draw_depends_on_seed_epoch_and_video_alone(closed_gop_mp4):
+    records = [record(closed_gop_mp4.path)] * 3
+    first = dataset(records, TRAIN, seed=5)
+    again = dataset(records, TRAIN, seed=5)
+    draws = [Draw(video, epoch) for epoch in (0, 1, 7) for video in range(3)]
+    forwards = {draw: first[draw] for draw in draws}
+    backwards = {draw: again[draw] for draw in reversed(draws)}
+    for draw in draws:
+        assert_same(forwards[draw], backwards[draw])
+    # another video, another epoch or another seed is another draw, of the clips and of what the device draws
+    others = [*forwards.values(), *(dataset(records, TRAIN, seed=6)[draw] for draw in draws)]
+    assert len({tuple(video.starts) for video in others}) == len(others)
+    assert len({video.seed for video in others}) == len(others)
+
+
+def test_the_number_of_workers_changes_nothing(closed_gop_mp4, b_frame_avi, broken_files):
+    records = [
+        record(closed_gop_mp4.path),
+        record(broken_files["empty"], label=1),
+        record(b_frame_avi.path, label=2),
+        record(closed_gop_mp4.path, label=3),
+    ]
+    draws = [Draw(2, 1), Draw(0, 1), None, Draw(1, 1), Draw(3, 1)]
+
+    def load(num_workers):
+        loader = DataLoader(
+            dataset(records, TRAIN),
+            batch_size=2,
+            sampler=draws,
+            num_workers=num_workers,
+            collate_fn=collate,
+            timeout=60 if num_workers else 0,
+        )
+        return [batch.videos for batch in loader]
+
+    here, in_workers = load(0), load(2)
+    assert [len(videos) for videos in here] == [len(videos) for videos in in_workers] == [2, 1, 1]
+    for one, other in zip(sum(here, []), sum(in_workers, []), strict=True):
+        assert_same(one, other)
+    assert [video.row for video in sum(in_workers, [])] == [2, 0, 1, 3]
+
+
+def test_can_be_sent_to_a_spawned_worker(closed_gop_mp4):
+    data = dataset([record(closed_gop_mp4.path)], TRAIN, seed=3)
+    assert_same(pickle.loads(pickle.dumps(data))[Draw(0, 2)], data[Draw(0, 2)])
+
+
+# ---------------------------------------------------------------- failures, nothing, no label
+
+
+@pytest.mark.parametrize("what", ["missing", "empty", "truncated", "cut short", "text"])
+def test_a_failure_is_carried_and_not_replaced(closed_gop_mp4, broken_files, what):
+    records = [record(closed_gop_mp4.path), record(broken_files[what], label=4), record(closed_gop_mp4.path)]
+    data = dataset(records, TRAIN)
+    video = data[Draw(1)]
+    assert isinstance(video.failure, Failure)
+    assert video.failure.path == video.path == str(broken_files[what])
+    assert video.failure.reason
+    assert (video.row, video.label) == (1, 4)
+    assert len(video.frames) == len(video.clips) == len(video.starts) == 0
+    assert data[Draw(0)].failure is data[Draw(2)].failure is None
+
+
+@pytest.mark.parametrize(("start", "end"), [(2.0, None), (5.0, 6.0), (0.501, 0.502)])
+def test_seconds_without_a_frame_are_a_failure(closed_gop_mp4, start, end):
+    stretch = record(closed_gop_mp4.path, start_seconds=start, end_seconds=end)
+    failure = dataset([stretch], TRAIN)[Draw(0)].failure
+    assert failure.path == str(closed_gop_mp4.path)
+    assert f"{start:g} s" in failure.reason
+    assert "2.00 s" in failure.reason  # what the video lasts
+
+
+def test_an_error_of_our_own_is_not_taken_for_a_broken_video(closed_gop_mp4):
+    with pytest.raises(AttributeError):
+        dataset([record(closed_gop_mp4.path)], sampler=None)[Draw(0)]
+
+
+def test_nothing_gives_nothing(closed_gop_mp4):
+    assert dataset([record(closed_gop_mp4.path)], TRAIN)[None] is None
+
+
+def test_a_video_without_a_label_is_marked(closed_gop_mp4):
+    assert dataset([record(closed_gop_mp4.path, label=None)], TRAIN)[Draw(0)].label == -1
+
+
+# ---------------------------------------------------------------- batches
+
+
+def test_collate_keeps_the_order_and_drops_nothing_but_nothing(closed_gop_mp4, broken_files):
+    data = dataset([record(closed_gop_mp4.path), record(broken_files["missing"])], TRAIN)
+    good, broken = data[Draw(0)], data[Draw(1)]
+    assert collate([broken, None, good, None]).videos == [broken, good]
+    assert collate([None, None]).videos == []
+
+
+def test_a_batch_moves_its_frames(closed_gop_mp4, broken_files):
+    data = dataset([record(closed_gop_mp4.path), record(broken_files["missing"])], TRAIN)
+    batch = collate([data[Draw(0)], data[Draw(1)]])
+    moved = batch.to(torch.device("meta"), non_blocking=True)
+    assert [video.frames.device.type for video in moved.videos] == ["meta", "meta"]
+    assert [video.frames.device.type for video in batch.videos] == ["cpu", "cpu"]
+    assert [video.seed for video in moved.videos] == [video.seed for video in batch.videos]
+    assert moved.videos[1].failure == batch.videos[1].failure
+
+
+def test_a_batch_is_pinned_where_there_is_a_device(closed_gop_mp4):
+    if not torch.cuda.is_available():
+        pytest.skip("pinned memory needs a CUDA device")
+    batch = collate([dataset([record(closed_gop_mp4.path)], TRAIN)[Draw(0)]]).pin_memory()
+    assert all(video.frames.is_pinned() for video in batch.videos)

@@ -1,0 +1,238 @@
+"""Every decoder gives exactly the frames that are asked for, upright, or says in one line what is wrong with the file."""
+
+import pickle
+import shutil
+from fractions import Fraction
+from importlib.util import find_spec
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.numbered import num_key_frames, picture_types, read_number, write_video
+from videoctx.data.decode import NOT_FOR_DECORD, VideoDecodeError, open_video
+from videoctx.data.decode_pyav import PyAVReader
+
+SHARED = Path(__file__).parents[2].parent / "shared"
+
+needs_decord = pytest.mark.skipif(find_spec("decord") is None, reason="decord is not installed")
+DECODERS = [pytest.param("decord", marks=needs_decord), "pyav", "auto"]
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param(("decord", "closed_gop_mp4"), marks=needs_decord),
+        ("pyav", "closed_gop_mp4"),
+        ("auto", "closed_gop_mp4"),
+        ("pyav", "b_frame_avi"),
+        ("auto", "b_frame_avi"),
+    ],
+    ids="-".join,
+)
+def source(request):
+    """A decoder and a video that it must read exactly."""
+    decoder, video = request.param
+    return decoder, request.getfixturevalue(video)
+
+
+def read(video, decoder, indices):
+    with open_video(str(video.path), decoder) as reader:
+        return reader.read(np.asarray(indices))
+
+
+def assert_shows(frames, video, indices):
+    assert frames.shape == (len(indices), video.height, video.width, 3)
+    assert frames.dtype == np.uint8
+    assert [read_number(frame) for frame in frames] == list(indices)
+
+
+def refusal(path, decoder):
+    """The error that opening and reading `path` must raise."""
+    with pytest.raises(VideoDecodeError) as caught, open_video(str(path), decoder) as reader:
+        reader.read(np.arange(reader.num_frames))
+    return caught.value
+
+
+# ---------------------------------------------------------------- the asked frames
+
+
+def test_the_videos_hold_what_makes_seeking_hard(closed_gop_mp4, b_frame_avi):
+    for video in (closed_gop_mp4, b_frame_avi):
+        assert picture_types(video.path)["B"] > 30
+        assert num_key_frames(video.path) == 3
+
+
+@pytest.mark.parametrize(
+    "indices",
+    [[0], [31], [59], range(60), range(0, 60, 7), [23, 24], [1, 22, 25, 47, 49, 58]],
+    ids=["first", "middle", "last", "all", "every 7th", "around a key frame", "some"],
+)
+def test_gives_the_asked_frames(source, indices):
+    decoder, video = source
+    assert_shows(read(video, decoder, indices), video, indices)
+
+
+@settings(deadline=None, max_examples=25)
+@given(indices=st.sets(st.integers(0, 59), min_size=1, max_size=20).map(sorted))
+def test_gives_any_set_of_frames(source, indices):
+    decoder, video = source
+    assert_shows(read(video, decoder, indices), video, indices)
+
+
+def test_knows_how_many_frames_and_how_fast(source):
+    decoder, video = source
+    with open_video(str(video.path), decoder) as reader:
+        assert reader.num_frames == video.num_frames == 60
+        assert reader.fps == pytest.approx(video.fps, rel=1e-9)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_knows_a_broadcast_rate(decoder, tmp_path):
+    video = write_video(tmp_path / "ntsc.mp4", num_frames=30, fps=Fraction(30000, 1001))
+    with open_video(str(video.path), decoder) as reader:
+        assert reader.num_frames == 30
+        assert reader.fps == pytest.approx(30000 / 1001, abs=1e-4)
+
+
+# ---------------------------------------------------------------- upright
+
+
+@pytest.fixture(scope="module", params=[90, 180, 270])
+def turned_video(request, tmp_path_factory):
+    """Stored lying or upside down, with a display matrix that puts it right."""
+    if not hasattr(av.VideoStream, "set_display_rotation"):
+        pytest.skip("this PyAV cannot write a display matrix")
+    path = tmp_path_factory.mktemp("turned") / "turned.mp4"
+    return write_video(path, num_frames=20, width=96, height=128, rotation=request.param)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_turns_frames_upright(turned_video, decoder):
+    assert_shows(read(turned_video, decoder, [0, 13]), turned_video, [0, 13])
+
+
+@needs_decord
+def test_decoders_turn_to_the_same_pixels(turned_video):
+    indices = [3, 17]
+    by_decord, by_pyav = (read(turned_video, decoder, indices).astype(int) for decoder in ("decord", "pyav"))
+    assert np.abs(by_decord - by_pyav).max() <= 2  # their FFmpegs may round colours differently
+
+
+# ---------------------------------------------------------------- which decoder `auto` takes
+
+
+@needs_decord
+def test_auto_takes_decord_where_it_is_exact(closed_gop_mp4):
+    from videoctx.data.decode_decord import DecordReader
+
+    with open_video(str(closed_gop_mp4.path)) as reader:
+        assert isinstance(reader, DecordReader)
+
+
+@pytest.mark.parametrize("suffix", [*sorted(NOT_FOR_DECORD), ".AVI"])
+def test_auto_takes_pyav_where_decord_is_wrong(b_frame_avi, suffix, tmp_path):
+    path = shutil.copy(b_frame_avi.path, tmp_path / f"video{suffix}")
+    with open_video(str(path)) as reader:
+        assert isinstance(reader, PyAVReader)
+
+
+def test_auto_takes_pyav_without_decord(closed_gop_mp4, monkeypatch):
+    monkeypatch.setattr("videoctx.data.decode.find_spec", lambda name: None)  # noqa: ARG005 - find_spec's signature
+    with open_video(str(closed_gop_mp4.path)) as reader:
+        assert isinstance(reader, PyAVReader)
+        assert_shows(reader.read(np.array([0, 37])), closed_gop_mp4, [0, 37])
+
+
+# ---------------------------------------------------------------- PyAV's count
+
+
+def test_pyav_counts_the_frames_once_until_the_file_changes(tmp_path, monkeypatch):
+    opened = []
+    av_open = av.open
+    monkeypatch.setattr(av, "open", lambda path, *args, **options: opened.append(path) or av_open(path, *args, **options))
+
+    def count():
+        opened.clear()
+        with open_video(path, "pyav") as reader:
+            return reader.num_frames, len(opened)
+
+    path = str(write_video(tmp_path / "video.mp4", num_frames=10).path)
+    num_frames, num_opened = count()
+    assert num_frames == 10
+    assert num_opened > 0
+    assert count() == (10, 0)
+    write_video(tmp_path / "video.mp4", num_frames=13)
+    assert count()[0] == 13
+
+
+# ---------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize(
+    "what",
+    [
+        "missing",
+        "directory",
+        "empty",
+        "zeros",
+        "text",
+        "truncated",
+        "truncated AVI",
+        "cut short",
+        "audio only",
+    ],
+)
+def test_a_broken_file_is_named_in_one_line(broken_files, what, decoder):
+    error = refusal(broken_files[what], decoder)
+    assert error.path == str(broken_files[what])
+    assert error.reason.strip()
+    assert str(error) == f"{error.path}: {error.reason}"
+    assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [("missing", "No such file"), ("directory", "not a file"), ("empty", "empty"), ("audio only", "no video stream")],
+)
+def test_the_reason_is_the_real_one(broken_files, what, reason):
+    assert reason in refusal(broken_files[what], "pyav").reason
+
+
+def test_the_error_survives_a_pickle(broken_files):
+    error = refusal(broken_files["empty"], "auto")
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is VideoDecodeError
+    assert (copy.path, copy.reason, str(copy)) == (error.path, error.reason, str(error))
+
+
+# ---------------------------------------------------------------- footage as it comes
+
+REAL = {
+    "ut-interaction": ["set1/0_1_4.avi", "set1/55_10_4.avi", "set2/46_18_5.avi"],
+    "kinetics400-sample": ["bungee_jumping/dAeUFSdYG1I_000010_000020.mp4", "bungee_jumping/zkXOcxGnUhs_000025_000035.mp4"],
+}
+
+
+@pytest.mark.parametrize("name", [f"{dataset}/{name}" for dataset, names in REAL.items() for name in names])
+def test_real_footage_equals_a_decode_from_the_first_frame_on(name):
+    path = SHARED / "data" / name
+    if not path.is_file():
+        pytest.skip(f"the real footage is not here: {path}")
+    with open_video(str(path)) as reader:
+        num_frames = reader.num_frames
+        indices = np.unique(np.append(np.random.default_rng(0).integers(num_frames, size=12), num_frames - 1))
+        frames = reader.read(indices)
+    wanted = {}
+    with av.open(str(path)) as container:
+        for index, frame in enumerate(container.decode(video=0)):
+            if index in indices:
+                wanted[index] = frame.to_ndarray(format="rgb24")
+    assert num_frames == index + 1
+    for index, frame in zip(indices, frames, strict=True):
+        # colour conversion may differ a little; one frame is mostly more than 1 away from the next
+        assert np.abs(frame.astype(int) - wanted[index]).mean() < 0.5

@@ -1,0 +1,108 @@
+"""Videos whose every frame carries its own number in its pixels, so that a frame off by one is seen.
+
+A picture is 4 × 3 cells. The upper eight are the bits of the number, black or white, the lowest bit first; the bottom four are red,
+green, blue and white, which a turned, mirrored or BGR picture does not show.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+COLUMNS, ROWS = 4, 3
+NUM_BITS = 8
+MARKS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255))
+
+# x264 with three B-frames between two others, and a key frame, which nothing before it needs, every 24 frames
+CLOSED_GOP = {
+    "g": "24",
+    "bf": "3",
+    "sc_threshold": "0",
+    "x264-params": "open-gop=0:b-adapt=0:threads=1:log-level=none",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedVideo:
+    """A file whose frame k shows the number k."""
+
+    path: Path
+    num_frames: int
+    fps: float
+    width: int  # upright
+    height: int
+
+
+def paint(number: int, *, width: int, height: int) -> np.ndarray:
+    """The picture of a number from 0 to 255: (height, width, 3) uint8."""
+    if not 0 <= number < 2**NUM_BITS:
+        raise ValueError(f"number is {number}; expected 0 to {2**NUM_BITS - 1}")
+    cells = np.zeros((ROWS, COLUMNS, 3), np.uint8)
+    for bit in range(NUM_BITS):
+        cells[divmod(bit, COLUMNS)] = 255 * (number >> bit & 1)
+    cells[-1] = MARKS
+    return cells[np.arange(height) * ROWS // height][:, np.arange(width) * COLUMNS // width]
+
+
+def read_number(picture: np.ndarray) -> int:
+    """The number that an upright RGB picture of any size shows.
+
+    Raises:
+        ValueError: the picture shows none: turned, mirrored, its channels swapped, or mixed of two.
+    """
+    height, width, _ = picture.shape
+    cells = np.empty((ROWS, COLUMNS, 3))
+    for row in range(ROWS):
+        for column in range(COLUMNS):  # the middle of each cell
+            top, bottom = (round((row + part) * height / ROWS) for part in (0.25, 0.75))
+            left, right = (round((column + part) * width / COLUMNS) for part in (0.25, 0.75))
+            cells[row, column] = picture[top:bottom, left:right].mean((0, 1))
+    if np.abs(cells - 255 * (cells > 127)).max() > 64 or np.abs(cells[-1] - MARKS).max() > 64:
+        raise ValueError(f"not a numbered picture; its cells are\n{cells.round()}")
+    return sum(int(cells[divmod(bit, COLUMNS)].mean() > 127) << bit for bit in range(NUM_BITS))
+
+
+def write_video(
+    path: Path,
+    *,
+    num_frames: int,
+    width: int = 64,
+    height: int = 48,
+    fps: int | Fraction = 30,
+    codec: str = "libx264",
+    options: dict[str, str] = CLOSED_GOP,
+    container_options: dict[str, str] | None = None,
+    rotation: int = 0,
+) -> NumberedVideo:
+    """Encode frames 0, 1, 2, …; the container follows from the suffix.
+
+    Args:
+        width, height: of the upright picture.
+        rotation: degrees, a multiple of 90, by which a player turns the stored picture counter-clockwise.
+    """
+    stored_width, stored_height = (height, width) if rotation % 180 else (width, height)
+    with av.open(str(path), "w", options=container_options or {}) as container:
+        stream = container.add_stream(codec, rate=fps, options=options)
+        stream.width, stream.height, stream.pix_fmt = stored_width, stored_height, "yuv420p"
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for number in range(num_frames):
+            picture = np.rot90(paint(number, width=width, height=height), -rotation // 90)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return NumberedVideo(path, num_frames, float(fps), width, height)
+
+
+def picture_types(path: Path) -> Counter[str]:
+    """How many I, P and B frames a file has."""
+    with av.open(str(path)) as container:
+        return Counter(av.video.frame.PictureType(frame.pict_type).name for frame in container.decode(video=0))
+
+
+def num_key_frames(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(packet.is_keyframe for packet in container.demux(video=0) if packet.size)
