@@ -14,7 +14,7 @@ one in the right part. The eight classes say where the two go:
 back at the opposite one. A scene (shapes, places, colours, texture, shake) is drawn before the class is
 known, as it is at a random pivot frame; the class only runs it backward and forward from there. So every
 frame has the same distribution in all classes, and clips of one scene and different classes share their pivot
-frame to the last pixel.
+frame to the last pixel until they are encoded.
 
 **No single place tells it either.** The heading of one shape leaves two classes, so whoever sees one side is
 right half of the time at best. And nothing but its place tells the left shape from the right one, so a bag of

@@ -1,7 +1,7 @@
 """Videos whose every frame carries its own number in its pixels, so that a frame off by one is seen.
 
-A picture is 4 × 3 cells. The upper eight are the bits of the number, black or white, the lowest bit first; the bottom four are red,
-green, blue and white, which a turned, mirrored or BGR picture does not show.
+A picture is 4 × 3 cells. The upper eight are the bits of the number, black or white, the lowest bit first; the bottom
+four are red, green, blue and white, which a turned, mirrored or BGR picture does not show.
 """
 
 from collections import Counter

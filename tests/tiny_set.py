@@ -1,41 +1,99 @@
-"""A handful of videos that a network of two channels can tell apart, and the arguments of a run on them in seconds."""
+"""A few videos that a network of two channels can train on, and the config of a run on them that takes a second."""
 
 from pathlib import Path
 
 import av
 import numpy as np
+import torch
+import yaml
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from videoctx.data.annotations import write_manifest
 
 CLASSES = ["blue_up", "green_down", "red_still"]
-STEPS = {"blue_up": -2, "green_down": 2, "red_still": 0}  # rows a frame
-CHANNELS = {"blue_up": 2, "green_down": 1, "red_still": 0}
+CHANNEL = {"blue_up": 2, "green_down": 1, "red_still": 0}
+ROWS_PER_FRAME = {"blue_up": -2, "green_down": 2, "red_still": 0}
+NUM_FRAMES = 20
 
 
-def encode(path: Path, *, name: str = "red_still", num_frames: int = 20, seed: int = 0, side_px: int = 64) -> None:
-    """H.264: a bright band of the class's colour that moves as the class says, on noise."""
-    noise = np.random.default_rng(seed).integers(0, 80, (side_px, side_px, 3), dtype=np.uint8)
-    with av.open(path, "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width = stream.height = side_px
-        stream.pix_fmt = "yuv420p"
-        for index in range(num_frames):
+def encode(path: Path, *, name: str, seed: int) -> None:
+    """64 × 64 H.264: a band of the class's colour, moving as the class says, over noise."""
+    noise = np.random.default_rng(seed).integers(0, 80, (64, 64, 3), dtype=np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"x264-params": "threads=1:log-level=none"})
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for index in range(NUM_FRAMES):
             picture = noise.copy()
-            rows = (np.arange(16) + seed + STEPS[name] * index) % side_px
-            picture[rows, :, CHANNELS[name]] = 240
+            rows = (np.arange(16) + 5 * seed + ROWS_PER_FRAME[name] * index) % 64
+            picture[rows, :, CHANNEL[name]] = 240
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
 
 
 def make_set(folder: Path, *, num_videos: dict[str, int]) -> Path:
-    """As many videos of each split as asked, the classes in turn; the manifest's path."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """So many videos of each split, the classes in turn: `train0.mp4`, `train1.mp4`, …; the manifest."""
     rows = []
     for split, count in num_videos.items():
         for index in range(count):
             name = CLASSES[index % len(CLASSES)]
-            path = f"{split}{index}.mp4"
-            encode(folder / path, name=name, seed=len(rows))
-            rows.append({"path": path, "label": name, "split": split})
+            encode(folder / f"{split}{index}.mp4", name=name, seed=len(rows))
+            rows.append({"path": f"{split}{index}.mp4", "label": name, "split": split})
     write_manifest(folder / "manifest.csv", rows, CLASSES)
     return folder / "manifest.csv"
+
+
+def break_video(path: Path, how: str) -> None:
+    content = path.read_bytes()
+    path.unlink()
+    if how != "missing":
+        path.write_bytes({"empty": b"", "truncated": content[: len(content) // 2], "text": b"no video\n" * 99}[how])
+
+
+def write_config(path: Path, *, manifest: Path, runs: Path, context: str | None = None) -> Path:
+    """Everything that a run needs; its folder is `runs` / the logger's `name`."""
+    net = {"depth": 18, "width": 2, "temporal_kernels": "i3d", "dropout": 0.5}
+    if context:
+        net |= {"context": {"class_path": context}, "context_at": {"res4": [0], "res5": [1]}}
+    config = {
+        "data": {
+            "manifest": str(manifest),
+            "clip_len": 4,
+            "frame_interval": 2,
+            "crop_size_px": 32,
+            "short_side_px": [32, 40],
+            "test_views": [2, 3],
+            "test_crop_size_px": 28,
+            "test_short_side_px": 32,
+            "batch_size": 3,
+            "eval_batch_size": 2,
+            "num_workers": 0,
+        },
+        "model": {
+            "net": {"class_path": "videoctx.models.ResNet3D", "init_args": net},
+            "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.2, "momentum": 0.9}},
+        },
+        "trainer": {
+            "accelerator": "cpu",
+            "devices": 1,
+            "max_epochs": 2,
+            "log_every_n_steps": 1,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "logger": {
+                "class_path": "lightning.pytorch.loggers.CSVLogger",
+                "init_args": {"save_dir": str(runs), "name": "run", "version": ""},
+            },
+        },
+    }
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    return path
+
+
+class KeepWeights(Callback):
+    """Writes every rank's parameters, as they are after training, to `folder`."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        torch.save(dict(pl_module.named_parameters()), self.folder / f"rank{trainer.global_rank}.pt")

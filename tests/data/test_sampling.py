@@ -79,7 +79,7 @@ def test_frames_are_in_the_video_and_apart_as_asked(shape, num_frames, data):
     assert frames.dtype == np.int64
     assert len(frames) == shape.clip_len
     assert frames[0] == start
-    assert (0 <= frames).all()
+    assert (frames >= 0).all()
     assert (frames < num_frames).all()
     steps = np.diff(frames)
     if fits:
@@ -189,7 +189,9 @@ def test_frame_range_by_hand(num_frames, fps, start, end, frames):
     assert frame_range(num_frames, fps, start, end) == frames
 
 
-RATES = st.sampled_from([Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(60)])
+RATES = st.sampled_from(
+    [Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(60)]
+)
 
 
 @given(num_frames=NUM_FRAMES, fps=RATES, start=st.integers(0, 12_000), length=st.integers(1, 12_000))
@@ -232,7 +234,11 @@ def test_one_crop_is_the_centre_and_three_follow_the_longer_side(height, width, 
 
 
 @given(
-    size=st.integers(1, 50), rows=st.integers(0, 50), columns=st.integers(0, 50), num_crops=st.integers(1, 5), data=st.data()
+    size=st.integers(1, 50),
+    rows=st.integers(0, 50),
+    columns=st.integers(0, 50),
+    num_crops=st.integers(1, 5),
+    data=st.data(),
 )
 def test_crops_stay_inside_and_reach_both_ends(size, rows, columns, num_crops, data):
     height, width = size + rows, size + columns

@@ -299,16 +299,17 @@ def test_channels_last_gives_the_same(affinity, view, shape):
     torch.testing.assert_close(gradients(value, [last]), gradients(expected, [x]), **TOLERANCE)
 
 
-@pytest.mark.parametrize("affinity", ["gaussian", "embedded_gaussian"])
-def test_the_map_is_a_distribution_for_every_query(affinity):
-    """The softmax is a module: a hook sees the map, (B, N, M)."""
-    block = randomised(NonLocal(CHANNELS, affinity=affinity))
-    maps = []
-    block.context.affinity.softmax.register_forward_hook(lambda module, inputs, output: maps.append(output))  # noqa: ARG005
-    block(random_input(*VIDEO))
-    (attention,) = maps
-    assert attention.shape == (2, 2 * 3 * 4, 2 * 1 * 2)
-    torch.testing.assert_close(attention.sum(-1), torch.ones(2, 24, dtype=torch.float64))
+@each_affinity
+def test_the_context_is_the_weights_of_the_affinity_times_g(affinity):
+    """`weights` is the N × M map itself, for who wants to look: that of the softmax is a distribution."""
+    attention = randomised(NonLocal(CHANNELS, affinity=affinity, subsample="none")).context
+    x = random_input(*VIDEO)
+    theta, phi, g = (layer(x).flatten(2).transpose(1, 2) for layer in (attention.theta, attention.phi, attention.g))
+    weights = attention.affinity.weights(theta, phi)
+    assert weights.shape == (2, 24, 24)
+    torch.testing.assert_close((weights @ g).transpose(1, 2), attention(x).flatten(2), **TOLERANCE)
+    sums = weights.sum(-1)
+    assert torch.allclose(sums, torch.ones_like(sums)) == affinity.endswith("gaussian")
 
 
 # Subsampling ------------------------------------------------------------------------------------------------------

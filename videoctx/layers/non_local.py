@@ -23,14 +23,16 @@ INIT_STD = 0.01  # of θ, φ, g and W_z in the authors' code
 class Affinity(nn.Module):
     """Pairwise weights f(xᵢ, xⱼ) / C(x), and the sum of g under them.
 
-    N queries, M keys, d inner channels: θ (B, N, d), φ (B, M, d), g (B, M, d) → (B, N, d).
+    N queries, M keys, d inner channels: θ (B, N, d), φ (B, M, d), g (B, M, d) → (B, N, d). `forward` never makes the N × M matrix;
+    `direct` does, and is what `forward` must equal.
     """
 
     def weights(self, theta: Tensor, phi: Tensor) -> Tensor:
         """The N × M matrix itself, (B, N, M)."""
         raise NotImplementedError
 
-    def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
+    def direct(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
+        """The equation as printed, in O(N·M·d) time and O(N·M) memory."""
         return self.weights(theta, phi) @ g
 
 
@@ -44,11 +46,19 @@ class SoftmaxAffinity(Affinity):
     def __init__(self, *, scale: bool = True) -> None:
         super().__init__()
         self.scale = scale
-        self.softmax = nn.Softmax(dim=-1)
+
+    def _factor(self, theta: Tensor) -> float:
+        return theta.shape[-1] ** -0.5 if self.scale else 1.0
 
     def weights(self, theta: Tensor, phi: Tensor) -> Tensor:
-        factor = theta.shape[-1] ** -0.5 if self.scale else 1.0
-        return self.softmax(factor * theta @ phi.transpose(1, 2))
+        return torch.softmax(self._factor(theta) * theta @ phi.transpose(1, 2), dim=-1)
+
+    def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
+        """By fused attention, block by block: O(N·M·d) time, O(N + M) memory."""
+        width = max(theta.shape[-1], g.shape[-1])  # the fused kernels want one width for all three
+        query, key, value = (F.pad(part, (0, width - part.shape[-1])).unsqueeze(1) for part in (theta, phi, g))
+        sums = F.scaled_dot_product_attention(query, key, value, scale=self._factor(theta))  # (B, 1, N, width)
+        return sums.squeeze(1)[..., : g.shape[-1]]
 
     def extra_repr(self) -> str:
         return f"scale={self.scale}"
@@ -59,6 +69,13 @@ class DotProductAffinity(Affinity):
 
     def weights(self, theta: Tensor, phi: Tensor) -> Tensor:
         return theta @ phi.transpose(1, 2) / phi.shape[1]
+
+    def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
+        """θ(φᵀg) / M instead of (θφᵀ)g / M where that is less work: O((N + M)·d²) time."""
+        (num_queries, width), (num_keys, g_width) = theta.shape[1:], g.shape[1:]
+        if num_queries * num_keys * (width + g_width) < width * g_width * (num_queries + num_keys):
+            return self.direct(theta, phi, g)
+        return theta @ (phi.transpose(1, 2) @ g / num_keys)
 
 
 class ConcatenationAffinity(Affinity):
@@ -74,6 +91,23 @@ class ConcatenationAffinity(Affinity):
     def weights(self, theta: Tensor, phi: Tensor) -> Tensor:
         a, b = theta @ self.query, phi @ self.key  # (B, N), (B, M)
         return F.relu(a.unsqueeze(2) + b.unsqueeze(1)) / phi.shape[1]
+
+    def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
+        """By one sort of b and two running sums, in O((N + M)·(log M + d)) time.
+
+        ReLU(aᵢ + bⱼ) is aᵢ + bⱼ where bⱼ > -aᵢ and else nothing. With the keys in falling order of b, those are the first kᵢ, so
+        Σⱼ ReLU(aᵢ + bⱼ) gⱼ = aᵢ Σ_{j ≤ kᵢ} gⱼ + Σ_{j ≤ kᵢ} bⱼ gⱼ. The running sums are in double precision: the two terms can
+        nearly cancel.
+        """
+        a, b = theta @ self.query, phi @ self.key  # (B, N), (B, M)
+        b, order = b.double().sort(dim=1, descending=True)
+        g_sorted = g.double().gather(1, order.unsqueeze(2).expand_as(g))  # (B, M, d)
+        sums = torch.cat([g_sorted, b.unsqueeze(2) * g_sorted], dim=2).cumsum(dim=1)  # (B, M, 2d)
+        sums = F.pad(sums, (0, 0, 1, 0))  # (B, M + 1, 2d): row k is the sum of the first k
+        num_active = torch.searchsorted(-b.detach(), a.detach().double())  # (B, N): kᵢ
+        active = sums.gather(1, num_active.unsqueeze(2).expand(-1, -1, sums.shape[2]))  # (B, N, 2d)
+        sum_g, sum_bg = active.chunk(2, dim=2)
+        return ((a.unsqueeze(2) * sum_g + sum_bg) / phi.shape[1]).to(g.dtype)
 
 
 class PairwiseAttention(nn.Module):

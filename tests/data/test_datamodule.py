@@ -1,0 +1,335 @@
+"""From a manifest to batches, with a stand-in for the trainer and under a real one."""
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+
+from videoctx.batch import ClipBatch, View
+from videoctx.data.annotations import AnnotationError, write_manifest
+from videoctx.data.datamodule import TooManyFailuresError, VideoDataModule
+
+SMALL = {
+    "clip_len": 4,
+    "frame_interval": 2,
+    "crop_size_px": 16,
+    "short_side_px": (16, 20),
+    "val_views": (1, 1),
+    "test_views": (3, 3),
+    "test_crop_size_px": 16,
+    "test_short_side_px": 20,
+    "num_workers": 0,
+}
+
+
+def module(manifest, **arguments):
+    return VideoDataModule(str(manifest), **(SMALL | arguments))
+
+
+def batches(data, stage, *, num_ranks=1, rank=0):
+    """What the network of one rank would see in an epoch, without a trainer."""
+    data.trainer = SimpleNamespace(
+        world_size=num_ranks,
+        global_rank=rank,
+        training=stage == "train",
+        validating=stage == "val",
+        sanity_checking=False,
+        train_dataloader=None,
+    )
+    loader = getattr(data, f"{stage}_dataloader")()
+    data.trainer.train_dataloader = loader
+    return [data.on_after_batch_transfer(batch, 0) for batch in loader]
+
+
+@pytest.fixture
+def mixed_manifest(tmp_path, video_folder, broken_files):
+    """Writes a manifest of as many good and broken training videos as asked, and a validation and a test video."""
+
+    def write(*, num_good, broken=(), **more):
+        good = [str(video.path) for video in video_folder.videos["train"]]
+        paths = [good[index % len(good)] for index in range(num_good)] + [str(broken_files[what]) for what in broken]
+        rows = [{"path": path, "label": "clap", "split": "train"} for path in paths]
+        rows += [
+            {"path": video_folder.videos[split][0].path, "label": "wave", "split": split} for split in ("val", "test")
+        ]
+        write_manifest(tmp_path / "manifest.csv", [row | more for row in rows], ["clap", "wave"])
+        return tmp_path / "manifest.csv"
+
+    return write
+
+
+# ---------------------------------------------------------------- what is asked for
+
+
+def test_the_class_file_names_the_classes(video_folder, tmp_path):
+    assert module(video_folder.manifest).class_names == ["clap", "wave"]
+    (tmp_path / "names.txt").write_text("wave\nclap\njump\n")
+    other = module(video_folder.manifest, class_file=str(tmp_path / "names.txt"))
+    assert other.class_names == ["wave", "clap", "jump"]
+    assert [label for batch in batches(other, "val") for label in batch.labels.tolist()] == [1, 0]
+
+
+def test_paths_start_from_the_root_that_is_given(video_folder, tmp_path):
+    moved = tmp_path / "manifest.csv"
+    moved.write_bytes(video_folder.manifest.read_bytes())
+    arguments = {"class_file": str(video_folder.manifest.parent / "classes.txt")}
+    here = batches(module(moved, **arguments), "val")
+    there = batches(module(moved, root=str(video_folder.manifest.parent), **arguments), "val")
+    assert [len(batch.failures) for batch in here] == [1, 1]
+    assert [len(batch.failures) for batch in there] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"eval_batch_size": 0}, "eval_batch_size is 0"),
+        ({"val_views": (0, 1)}, r"val_views is \[0, 1\]"),
+        ({"test_views": (10, 0)}, r"test_views is \[10, 0\]"),
+        ({"max_failed_fraction": 1.1}, "max_failed_fraction is 1.1"),
+        ({"clip_len": 0}, "clip_len is 0"),
+        ({"short_videos": "loop"}, "'loop'"),
+        ({"crop_size_px": 32}, "crop_size_px 32"),
+        ({"test_crop_size_px": 32}, "crops of 32"),
+    ],
+)
+def test_bad_values_are_refused_at_once(video_folder, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        module(video_folder.manifest, **arguments)
+
+
+@pytest.mark.parametrize("stage", ["train", "val", "test"])
+def test_an_empty_manifest_is_refused(tmp_path, stage):
+    write_manifest(tmp_path / "manifest.csv", [], ["clap"])
+    with pytest.raises(AnnotationError, match="no rows"):
+        batches(module(tmp_path / "manifest.csv"), stage)
+
+
+@pytest.mark.parametrize("stage", ["train", "val", "test", "predict"])
+def test_an_unknown_split_is_refused(video_folder, stage):
+    split = "test_split" if stage == "predict" else f"{stage}_split"
+    with pytest.raises(AnnotationError, match=r"'held out'.*test, train, val"):
+        batches(module(video_folder.manifest, **{split: "held out"}), stage)
+
+
+def test_an_unknown_label_is_refused(video_folder, tmp_path):
+    (tmp_path / "names.txt").write_text("clap\njump\n")
+    with pytest.raises(AnnotationError, match=r"line 3.*'wave'"):
+        batches(module(video_folder.manifest, class_file=str(tmp_path / "names.txt")), "train")
+
+
+def test_a_missing_class_file_is_refused(tmp_path):
+    with pytest.raises(AnnotationError, match=r"classes\.txt"):
+        module(tmp_path / "manifest.csv")
+
+
+def test_only_prediction_does_without_labels(mixed_manifest):
+    data = module(mixed_manifest(num_good=1, label=""))
+    for stage in ("train", "val", "test"):
+        with pytest.raises(AnnotationError, match="label is empty"):
+            batches(data, stage)
+    (batch,) = batches(data, "predict")
+    assert batch.labels.tolist() == [-1]
+
+
+def test_no_validation_split_means_no_validation(video_folder):
+    assert module(video_folder.manifest, val_split=None).val_dataloader() == []
+
+
+# ---------------------------------------------------------------- batches
+
+
+def test_a_training_batch_holds_videos_of_several_sizes(video_folder):
+    (batch,) = batches(module(video_folder.manifest, batch_size=5), "train")
+    videos = video_folder.videos["train"]
+    assert len({(video.width, video.height) for video in videos}) == 4
+    assert isinstance(batch, ClipBatch)
+    assert batch.clips.shape == (5, 3, 4, 16, 16)
+    assert batch.clips.dtype == torch.float32
+    assert sorted(batch.rows) == batch.video.tolist() == [0, 1, 2, 3, 4]
+    assert batch.labels.tolist() == [row % 2 for row in batch.rows]
+    assert batch.paths == [str(videos[row].path) for row in batch.rows]
+    assert batch.failures == {}
+    assert batch.views_expected.tolist() == [1] * 5
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(2, [2, 2]), (4, [4]), (5, [5]), (8, [5])])
+def test_an_incomplete_training_batch_is_left_out_where_others_remain(video_folder, batch_size, sizes):
+    assert [len(batch) for batch in batches(module(video_folder.manifest, batch_size=batch_size), "train")] == sizes
+
+
+@pytest.mark.parametrize("eval_batch_size", [1, 2, 3])
+@pytest.mark.parametrize("stage", ["test", "predict"])
+def test_a_test_video_gives_clips_times_crops_views(video_folder, stage, eval_batch_size):
+    seen = batches(module(video_folder.manifest, eval_batch_size=eval_batch_size), stage)
+    assert [len(batch) for batch in seen] == {1: [1, 1, 1], 2: [2, 1], 3: [3]}[eval_batch_size]
+    assert [row for batch in seen for row in batch.rows] == [0, 1, 2]
+    # clips span 7 frames of 21, of 15 and of 5
+    starts = {0: [0, 7, 14], 1: [0, 4, 8], 2: [0, 0, 0]}
+    for batch in seen:
+        assert batch.views_expected.tolist() == [9] * len(batch)
+        assert batch.video.tolist() == [position for position in range(len(batch)) for _ in range(9)]
+        assert batch.views == [View(start, crop) for row in batch.rows for start in starts[row] for crop in range(3)]
+        assert batch.clips[0 : len(batch.clips)].shape == (9 * len(batch), 3, 4, 16, 16)
+
+
+def test_validation_has_views_of_its_own(video_folder):
+    seen = batches(module(video_folder.manifest, val_views=(2, 1)), "val")
+    assert [batch.views_expected.tolist() for batch in seen] == [[2], [2]]
+    assert [batch.views for batch in seen] == [[View(0, 0), View(7, 0)], [View(0, 0), View(11, 0)]]
+
+
+def test_ranks_share_the_test_videos(video_folder):
+    rows = [
+        [batch.rows for batch in batches(module(video_folder.manifest), "test", num_ranks=2, rank=rank)]
+        for rank in (0, 1)
+    ]
+    assert rows == [[[0], [2]], [[1], []]]
+
+
+@pytest.mark.parametrize("stage", ["val", "test"])
+def test_evaluation_counts_a_failed_video_and_goes_on(mixed_manifest, stage):
+    data = module(
+        mixed_manifest(num_good=3, broken=["empty", "truncated"]), eval_batch_size=5, **{f"{stage}_split": "train"}
+    )
+    (batch,) = batches(data, stage)
+    views = {"val": 1, "test": 9}[stage]
+    assert len(batch) == 5
+    assert batch.views_expected.tolist() == [views] * 5
+    assert batch.video.tolist() == [position for position in range(3) for _ in range(views)]
+    assert sorted(batch.failures) == [3, 4]
+    assert data.failed == {}
+
+
+# ---------------------------------------------------------------- training videos that cannot be read
+
+
+def test_a_failed_training_video_is_counted_and_logged_once(mixed_manifest, broken_files, caplog):
+    data = module(mixed_manifest(num_good=3, broken=["empty"]), batch_size=4, max_failed_fraction=0.25)
+    with caplog.at_level(logging.WARNING, logger="videoctx.data.datamodule"):
+        for _ in range(2):
+            (batch,) = batches(data, "train")
+            assert len(batch) == 4
+            assert len(batch.clips) == 3
+    path = str(broken_files["empty"])
+    assert list(data.failed) == [path]
+    assert [record.levelname for record in caplog.records if path in record.getMessage()] == ["WARNING"]
+    assert data.failed[path] in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("num_good", "broken", "fraction", "ends"),
+    [
+        (3, ["empty"], 0.25, False),
+        (3, ["empty"], 0.24, True),
+        (2, ["empty", "text"], 0.5, False),
+        (2, ["empty", "text"], 0.49, True),
+        (3, ["empty"], 0.0, True),
+        (3, [], 0.0, False),
+        (0, ["empty", "text"], 1.0, False),
+    ],
+)
+def test_too_many_failures_end_the_run(mixed_manifest, broken_files, num_good, broken, fraction, ends):
+    data = module(mixed_manifest(num_good=num_good, broken=broken), batch_size=1, max_failed_fraction=fraction)
+    if not ends:
+        batches(data, "train")
+        assert set(data.failed) == {str(broken_files[what]) for what in broken}
+        return
+    with pytest.raises(TooManyFailuresError) as caught:
+        batches(data, "train")
+    message = str(caught.value)
+    assert f"{len(broken)} of {num_good + len(broken)} training videos" in message
+    assert f"{fraction:g}" in message
+    assert all(str(broken_files[what]) in message for what in broken)
+
+
+# ---------------------------------------------------------------- under Lightning
+
+
+class Seen(LightningModule):
+    """Keeps the batches that it is given, by stage."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.batches = {"train": [], "val": [], "test": [], "predict": []}
+
+    def training_step(self, batch, batch_idx):  # noqa: ARG002
+        self.batches["train"].append((self.current_epoch, batch))
+        return self.weight * batch.clips.mean()
+
+    def validation_step(self, batch, batch_idx):  # noqa: ARG002
+        self.batches["val"].append(batch)
+
+    def test_step(self, batch, batch_idx):  # noqa: ARG002
+        self.batches["test"].append(batch)
+
+    def predict_step(self, batch, batch_idx):  # noqa: ARG002
+        self.batches["predict"].append(batch)
+        return batch.rows
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def small_trainer(tmp_path, **arguments):
+    return Trainer(
+        accelerator="cpu",
+        devices=1,
+        max_epochs=2,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+        **arguments,
+    )
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_lightning_trains_and_validates_on_it(video_folder, tmp_path, num_workers):
+    seen = Seen()
+    data = module(video_folder.manifest, batch_size=2, num_workers=num_workers, test_views=(2, 3))
+    small_trainer(tmp_path).fit(seen, datamodule=data)
+    epochs = [[batch for epoch, batch in seen.batches["train"] if epoch == number] for number in (0, 1)]
+    assert [[len(batch) for batch in batches] for batches in epochs] == [[2, 2], [2, 2]]
+    first, second = (
+        [(row, view) for b in batches for row, view in zip(b.rows, b.views, strict=True)] for batches in epochs
+    )
+    assert len({row for row, _ in first}) == len({row for row, _ in second}) == 4
+    assert first != second  # another order and other clips in another epoch
+    assert len(seen.batches["val"]) == 2 + 2 * 2  # before training, and after each epoch
+    assert all(batch.views_expected.tolist() == [1] for batch in seen.batches["val"])
+
+
+def test_lightning_tests_and_predicts_on_it(video_folder, tmp_path):
+    seen, trainer = Seen(), small_trainer(tmp_path)
+    data = module(video_folder.manifest, test_views=(2, 3), eval_batch_size=2)
+    trainer.test(seen, datamodule=data, verbose=False)
+    trainer.predict(seen, datamodule=data)
+    for stage in ("test", "predict"):
+        assert [batch.rows for batch in seen.batches[stage]] == [[0, 1], [2]]
+        assert [batch.views_expected.tolist() for batch in seen.batches[stage]] == [[6, 6], [6]]
+
+
+def test_lightning_trains_without_validation(video_folder, tmp_path):
+    seen = Seen()
+    small_trainer(tmp_path).fit(seen, datamodule=module(video_folder.manifest, batch_size=5, val_split=None))
+    assert [epoch for epoch, _ in seen.batches["train"]] == [0, 1]
+    assert seen.batches["val"] == []
+
+
+@pytest.mark.parametrize("fraction", [0.25, 0.2])
+def test_lightning_ends_the_run_when_too_many_videos_fail(mixed_manifest, broken_files, tmp_path, fraction):
+    seen = Seen()
+    data = module(mixed_manifest(num_good=3, broken=["truncated"]), batch_size=4, max_failed_fraction=fraction)
+    trainer = small_trainer(tmp_path)
+    if fraction == 0.25:
+        trainer.fit(seen, datamodule=data)
+        assert [len(batch.clips) for _, batch in seen.batches["train"]] == [3, 3]
+    else:
+        with pytest.raises(TooManyFailuresError, match=broken_files["truncated"].name):
+            trainer.fit(seen, datamodule=data)
+        assert seen.batches["train"] == []

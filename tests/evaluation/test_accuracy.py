@@ -1,0 +1,151 @@
+"""Clip and video accuracy: equal to counting in loops, whatever the order, the batches and the failures."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from videoctx.evaluation.accuracy import Accuracy, VideoAccuracy, video_scores
+
+
+@dataclass(frozen=True)
+class Video:
+    label: int
+    views: list[list[float]]  # K scores each; none: it could not be read
+    views_expected: int
+
+
+def reference(videos: list[Video]) -> Accuracy:
+    clip_right = top1_right = top5_right = num_views = num_failed = 0
+    for video in videos:
+        num_views += video.views_expected
+        if not video.views:
+            num_failed += 1
+            continue
+        for view in video.views:
+            clip_right += view.index(max(view)) == video.label
+        means = [sum(scores) / len(video.views) for scores in zip(*video.views, strict=True)]
+        ranking = sorted(range(len(means)), key=lambda index: -means[index])
+        top1_right += video.label == ranking[0]
+        top5_right += video.label in ranking[:5]
+    return Accuracy(
+        clip_top1=clip_right / num_views if num_views else 0,
+        video_top1=top1_right / len(videos) if videos else 0,
+        video_top5=top5_right / len(videos) if videos else 0,
+        num_videos=len(videos),
+        num_views=num_views,
+        num_failed=num_failed,
+    )
+
+
+def update(accuracy: VideoAccuracy, videos: list[Video], num_classes: int, view_order=None) -> None:
+    owners = [index for index, video in enumerate(videos) for _ in video.views]
+    scores = [view for video in videos for view in video.views]
+    order = list(range(len(owners))) if view_order is None else view_order(len(owners))
+    accuracy.update(
+        torch.tensor([scores[i] for i in order], dtype=torch.float64).reshape(-1, num_classes),
+        torch.tensor([owners[i] for i in order], dtype=torch.int64),
+        torch.tensor([video.label for video in videos], dtype=torch.int64),
+        torch.tensor([video.views_expected for video in videos], dtype=torch.int64),
+    )
+
+
+def random_videos(seed: int, *, num_videos: int, num_classes: int, failing: float = 0.25) -> list[Video]:
+    """Every video has its own number of views; its label is often among the best, so no accuracy is near 0 or 1."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(size):
+        return torch.rand(size, generator=generator)
+
+    videos = []
+    for _ in range(num_videos):
+        label, num_views = int(draw(1) * num_classes), 1 + int(draw(1) * 4)
+        logits = 2 * draw((num_views, num_classes))
+        logits[:, label] += draw(1)
+        views = logits.double().softmax(dim=1).tolist()
+        videos.append(Video(label, [] if draw(1) < failing else views, num_views))
+    return videos
+
+
+def judge(batches: list[list[Video]], num_classes: int) -> Accuracy:
+    accuracy = VideoAccuracy()
+    for videos in batches:
+        update(accuracy, videos, num_classes)
+    return accuracy.compute()
+
+
+@pytest.mark.parametrize("num_classes", [1, 2, 3, 5, 6, 20])
+@pytest.mark.parametrize("failing", [0, 0.3, 1])
+def test_equals_loops(num_classes, failing):
+    videos = random_videos(num_classes, num_videos=60, num_classes=num_classes, failing=failing)
+    assert judge([videos], num_classes) == reference(videos)
+
+
+def test_the_random_scores_tell_the_three_accuracies_apart():
+    accuracy = judge([random_videos(0, num_videos=60, num_classes=20, failing=0.2)], 20)
+    assert 0.1 < accuracy.clip_top1 < accuracy.video_top5 < 0.9
+    assert len(set(accuracy[:3])) == 3
+
+
+def test_views_are_averaged_and_not_voted_on():
+    views = [[0.4, 0.3, 0.3], [0.4, 0.3, 0.3], [0.0, 0.9, 0.1]]  # two views of three are for class 0, the mean is not
+    accuracy = judge([[Video(1, views, 3)]], 3)
+    assert (accuracy.clip_top1, accuracy.video_top1) == (1 / 3, 1)
+
+
+def test_a_failed_video_is_wrong_and_so_are_its_clips():
+    """Of class 0, which the mean of no views at all would be."""
+    readable = Video(0, [[0.9, 0.1]] * 6, 6)
+    assert judge([[readable, Video(0, [], 6)]], 2) == Accuracy(0.5, 0.5, 0.5, num_videos=2, num_views=12, num_failed=1)
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
+@pytest.mark.parametrize("batches", [[], [[]], [[], []]])
+def test_no_videos(batches):
+    assert judge(batches, 3) == Accuracy(0, 0, 0, num_videos=0, num_views=0, num_failed=0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**31), cuts=st.lists(st.integers(0, 12), max_size=4), data=st.data())
+def test_order_and_batches_do_not_matter(seed, cuts, data):
+    videos = random_videos(seed, num_videos=12, num_classes=7)
+    shuffled = data.draw(st.permutations(videos))
+    bounds = [0, *sorted(cuts), len(videos)]
+    batches = [shuffled[start:stop] for start, stop in pairwise(bounds)]
+    assert judge(batches, 7) == judge([videos], 7)
+
+
+def test_views_need_not_come_video_by_video():
+    videos = random_videos(3, num_videos=20, num_classes=7)
+    accuracy = VideoAccuracy()
+    update(accuracy, videos, 7, view_order=lambda n: torch.randperm(n, generator=torch.Generator().manual_seed(0)))
+    assert accuracy.compute() == reference(videos)
+
+
+def test_reset_forgets():
+    accuracy = VideoAccuracy()
+    update(accuracy, random_videos(0, num_videos=5, num_classes=3), 3)
+    accuracy.reset()
+    videos = random_videos(1, num_videos=5, num_classes=3)
+    update(accuracy, videos, 3)
+    assert accuracy.compute() == reference(videos)
+
+
+def test_video_scores():
+    scores = torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0], [0.25, 0.75]])
+    averages, num_views = video_scores(scores, torch.tensor([2, 0, 2, 2]), 4)
+    assert num_views.tolist() == [1, 0, 3, 0]
+    assert averages.dtype == torch.float64
+    torch.testing.assert_close(
+        averages, torch.tensor([[0.5, 0.5], [0, 0], [1.25 / 3, 1.75 / 3], [0, 0]], dtype=torch.float64)
+    )
+
+
+def test_video_scores_are_summed_in_double_precision():
+    """2048 + 0.5 is 2048 in half precision."""
+    scores = torch.tensor([[2048.0], [0.5], [0.5], [0.5]], dtype=torch.float16)
+    averages, _ = video_scores(scores, torch.zeros(4, dtype=torch.int64), 1)
+    assert averages.item() == 2049.5 / 4

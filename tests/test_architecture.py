@@ -1,0 +1,77 @@
+"""Which part may import what: the design's table, held by reading the imports of every file."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "videoctx"
+PARTS = {"layers", "models", "batch", "data", "evaluation", "tasks", "visualize", "bench", "cli"}
+
+# part: parts of videoctx that it may import, third parties beyond torch
+ALLOWED = {
+    "__init__": (set(), set()),
+    "__main__": ({"cli"}, set()),
+    "layers": (set(), set()),
+    "models": ({"layers"}, set()),
+    "batch": (set(), set()),
+    "data": ({"batch"}, {"numpy", "torchvision.transforms.v2"}),
+    "evaluation": (set(), {"numpy", "pandas", "pyarrow", "torchmetrics"}),
+    "tasks": ({"models", "evaluation", "batch"}, {"lightning", "torchmetrics"}),
+    "visualize": ({"layers", "data"}, {"av", "matplotlib", "numpy"}),
+    "bench": ({"layers", "models"}, {"rich"}),
+    "cli": (PARTS, {"jsonargparse", "lightning", "rich", "yaml"}),
+}
+# within a part, what only one file may import; None: whichever it is
+ONLY_IN = {
+    ("models", "pytorchvideo"): "checkpoints.py",
+    ("data", "lightning"): "datamodule.py",
+    ("data", "decord"): None,
+    ("data", "torchcodec"): None,
+    ("data", "av"): None,
+}
+NAMED_AFTER_NOTHING = {"utils", "helpers", "common", "misc", "core", "engine", "builder", "registry"}
+
+
+def imports(file: Path) -> set[str]:
+    """Dotted names of all modules and objects that a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_imports_only_what_its_part_may(name):
+    part = Path(name).parts[0].removesuffix(".py")
+    assert part in ALLOWED, f"{name}: a part that the table does not know"
+    parts, third_parties = ALLOWED[part]
+    for module in imports(FILES[name]):
+        top, _, rest = module.partition(".")
+        if top == "videoctx":
+            assert rest.partition(".")[0] in parts | {part}, f"{name} imports {module}"
+        elif top not in sys.stdlib_module_names | {"torch"} and (part, top) not in ONLY_IN:
+            assert any(f"{module}.".startswith(f"{known}.") for known in third_parties), f"{name} imports {module}"
+
+
+@pytest.mark.parametrize(("part", "library"), ONLY_IN)
+def test_a_library_has_one_file(part, library):
+    importers = {
+        path.name
+        for path in (PACKAGE / part).rglob("*.py")
+        if library in {name.split(".")[0] for name in imports(path)}
+    }
+    allowed = ONLY_IN[part, library]
+    assert importers <= {allowed} if allowed else len(importers) <= 1, f"{part}: {importers} import {library}"
+
+
+def test_files_and_folders_are_named_after_their_idea():
+    assert not {Path(part).stem for name in FILES for part in Path(name).parts} & NAMED_AFTER_NOTHING

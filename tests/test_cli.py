@@ -1,0 +1,480 @@
+"""The command line from end to end on a few tiny videos: what a run leaves behind, and what it says of bad input."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+
+from tests.tiny_set import CLASSES, break_video, make_set, write_config
+from videoctx.cli import main
+
+VIDEOS = {"train": 6, "val": 3, "test": 5}
+
+
+class Place(NamedTuple):
+    """Where the runs of this file are."""
+
+    videos: Path
+    config: Path
+    runs: Path
+
+    @property
+    def last(self) -> Path:
+        return self.runs / "trained" / "checkpoints" / "last.ckpt"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with videos, a config, and one trained network."""
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "videos").mkdir()
+    manifest = make_set(folder / "videos", num_videos=VIDEOS)
+    config = write_config(folder / "config.yaml", manifest=manifest, runs=folder / "runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["videoctx"])
+        main(["fit", "-c", str(config), "--trainer.logger.init_args.name=trained", "--trainer.max_epochs=4"])
+    return Place(folder / "videos", config, folder / "runs")
+
+
+@pytest.fixture
+def run(place, monkeypatch, request):
+    """Runs a command with the config and more arguments; the run's folder, named after the test."""
+    monkeypatch.setattr("sys.argv", ["videoctx"])
+
+    def run(command: str, *arguments: object, name: str = "") -> Path:
+        name = f"{request.node.name}{name}".replace("/", "-")
+        main([command, "-c", str(place.config), f"--trainer.logger.init_args.name={name}", *map(str, arguments)])
+        return place.runs / name
+
+    return run
+
+
+@pytest.fixture
+def refused(run, capsys):
+    """The one line on stderr with which a command ends, without the program's name."""
+
+    def refused(command: str, *arguments: object) -> str:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            run(command, *arguments)
+        assert stop.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("videoctx: ")
+        return line.removeprefix("videoctx: ")
+
+    return refused
+
+
+@pytest.fixture
+def copy(place, tmp_path):
+    """A copy of the videos, to spoil; the option that names it."""
+    shutil.copytree(place.videos, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def manifest_of(folder: Path) -> str:
+    return f"--data.manifest={folder / 'manifest.csv'}"
+
+
+def column(run: Path, name: str) -> list[str]:
+    with (run / "metrics.csv").open() as file:
+        return [row[name] for row in csv.DictReader(file) if row.get(name)]
+
+
+def scores_of(run: Path) -> list[dict]:
+    return pq.read_table(run / "scores.parquet").to_pylist()
+
+
+def result_of(run: Path) -> dict:
+    return json.loads((run / "results.json").read_text())
+
+
+# What a run leaves behind -----------------------------------------------------------------------------------------
+
+
+def test_fit(place):
+    folder = place.runs / "trained"
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert torch.load(place.last)["class_names"] == CLASSES
+    accuracies = [float(value) for value in column(folder, "val/video_top1")]
+    assert len(accuracies) == 4
+    best = torch.load(folder / "checkpoints" / "best.ckpt")
+    assert accuracies[best["epoch"]] == max(accuracies)
+    assert len(column(folder, "train/loss")) == 8  # two batches of three an epoch
+    assert yaml.safe_load((folder / "config.yaml").read_text())["model"]["net"]["init_args"]["width"] == 2
+
+
+def test_the_config_of_a_run_repeats_it(place, run):
+    again = run("fit", "-c", place.runs / "trained" / "config.yaml", "--trainer.logger.init_args.name=again")
+    again = again.with_name("again")
+    assert column(again, "train/loss") == column(place.runs / "trained", "train/loss")
+
+
+def test_test(place, run, capsys):
+    folder = run("test", "--ckpt_path", place.last)
+    result, rows = result_of(folder), scores_of(folder)
+    assert (result["num_videos"], result["num_views"], result["num_failed"]) == (5, 5 * 2 * 3, 0)
+    assert result["checkpoint"] == str(place.last)
+    assert [(row["row"], row["start_frame"], row["crop"]) for row in rows] == [
+        (video, start, crop) for video in range(5) for start in (0, 20 - (4 - 1) * 2 - 1) for crop in range(3)
+    ]
+    right = [row["scores"].index(max(row["scores"])) == row["label"] for row in rows]
+    assert result["clip_top1"] == sum(right) / 30
+    assert [row["label"] for row in rows[::6]] == [0, 1, 2, 0, 1]
+    printed = capsys.readouterr().out
+    assert f"5 videos, 30 views, 0 failed: clip top-1 {result['clip_top1']:.2%}" in printed
+    assert str(folder / "scores.parquet") in printed
+
+
+def test_validate_is_a_test_of_the_validation_split(place, run):
+    views = "[2,1]"
+    validated = run("validate", "--ckpt_path", place.last, f"--data.val_views={views}", name="-val")
+    tested = run("test", "--ckpt_path", place.last, f"--data.test_views={views}", "--data.test_split=val", name="-test")
+    for name in ("clip_top1", "video_top1"):
+        assert column(validated, f"val/{name}") == column(tested, f"test/{name}") != []
+
+
+def test_predict_needs_no_labels(place, run, copy):
+    tested = run("test", "--ckpt_path", place.last, name="-test")
+    manifest = copy / "manifest.csv"
+    manifest.write_text(
+        "".join(f"test{index}.mp4,,test,,\n" for index in range(-1, 5)).replace(
+            "test-1.mp4,,test,,", "path,label,split,start_seconds,end_seconds"
+        )
+    )
+    break_video(copy / "test1.mp4", "empty")
+    folder = run("predict", "--ckpt_path", place.last, manifest_of(copy))
+    with (folder / "predictions.csv").open() as file:
+        predictions = list(csv.DictReader(file))
+    assert [Path(row["video"]).name for row in predictions] == [f"test{index}.mp4" for index in range(5)]
+    scores = scores_of(tested)
+    for index, row in enumerate(predictions):
+        if index == 1:
+            assert (row["class_1"], row["failure"]) == ("", "the file is empty")
+            continue
+        mean = [sum(column) / 6 for column in zip(*(view["scores"] for view in scores[6 * index :][:6]), strict=True)]
+        assert row["class_1"] == CLASSES[mean.index(max(mean))]
+        assert float(row["probability_1"]) == pytest.approx(max(mean), abs=1e-4)
+
+
+def test_results_are_a_table(place, run, capsys, monkeypatch):
+    folder = run("test", "--ckpt_path", place.last)
+    result = result_of(folder)
+    monkeypatch.setenv("COLUMNS", "300")
+    capsys.readouterr()
+    main(["results", str(folder.parent)])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if f"{folder} " in line]
+    cells = [cell.strip() for cell in line.strip("│").split("│")]
+    assert cells == [
+        str(folder),
+        f"{result['num_parameters'] / 1e6:.2f}M",
+        "5",
+        "30",
+        "0",
+        *(f"{result[name]:.1%}" for name in ("clip_top1", "video_top1", "video_top5")),
+    ]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(run, num_workers):
+    """Order, clips, augmentation, dropout and learning rate are those of the second epoch, to the last digit."""
+    schedule = "--model.schedule.init_args"
+    arguments = [
+        f"--data.num_workers={num_workers}",
+        "--model.schedule=videoctx.tasks.WarmupCosine",
+        f"{schedule}.warmup_epochs=0.5",
+        f"{schedule}.end_factor=0.1",
+        "--data.batch_size=2",
+        "--checkpoint.save_top_k=-1",
+        "--checkpoint.filename={epoch}",
+    ]
+    whole = run("fit", *arguments, name="-whole")
+    rest = run("fit", *arguments, "--ckpt_path", whole / "checkpoints" / "epoch=0.ckpt", name="-rest")
+    losses = column(whole, "train/loss")
+    assert len(set(losses)) == 6
+    assert column(rest, "train/loss") == losses[3:]
+    assert column(rest, "val/clip_top1") == column(whole, "val/clip_top1")[1:]
+    ends = [torch.load(folder / "checkpoints" / "last.ckpt")["state_dict"] for folder in (whole, rest)]
+    for name, tensor in ends[0].items():
+        assert torch.equal(ends[1][name], tensor), name
+
+
+@pytest.mark.parametrize(
+    ("change", "same"), [("--seed_everything=1", False), ("--data.num_workers=2", True), ("--data.num_workers=1", True)]
+)
+def test_losses_follow_from_the_seed_and_not_from_the_workers(run, change, same):
+    first, second = (run("fit", "--trainer.max_epochs=1", *more, name=f"-{len(more)}") for more in ([], [change]))
+    assert (column(first, "train/loss") == column(second, "train/loss")) == same
+
+
+# Videos that cannot be read ---------------------------------------------------------------------------------------
+
+BROKEN = {
+    "missing": "No such file or directory",
+    "empty": "the file is empty",
+    "truncated": "cannot read it",
+    "text": "cannot read it",
+}
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_unreadable_videos_count_as_wrong_and_are_listed(place, run, copy, caplog, capsys, num_workers):
+    whole = scores_of(run("test", "--ckpt_path", place.last, name="-whole"))
+    for index, how in enumerate(BROKEN, start=1):
+        break_video(copy / f"test{index}.mp4", how)
+    capsys.readouterr()
+    folder = run("test", "--ckpt_path", place.last, manifest_of(copy), f"--data.num_workers={num_workers}")
+    result, rows = result_of(folder), scores_of(folder)
+    right = [row["scores"].index(max(row["scores"])) == row["label"] for row in whole[:6]]
+    assert (result["num_videos"], result["num_views"], result["num_failed"]) == (5, 30, 4)
+    assert result["clip_top1"] == sum(right) / 30
+    assert result["video_top5"] == 1 / 5
+    assert [row["scores"] for row in rows[:6]] == [row["scores"] for row in whole[:6]]
+    assert "5 videos, 30 views, 4 failed" in capsys.readouterr().out
+    for index, (row, reason) in enumerate(zip(rows[6:], BROKEN.values(), strict=True), start=1):
+        assert (row["row"], row["scores"], row["start_frame"]) == (index, None, None)
+        assert reason in row["failure"]
+        assert caplog.text.count(f"counted as wrong: {copy / f'test{index}.mp4'}: {row['failure']}") == 1
+
+
+def test_unreadable_training_videos_are_left_out_and_logged(run, copy, caplog):
+    for index, how in enumerate(BROKEN):
+        break_video(copy / f"train{index}.mp4", how)
+    folder = run("fit", manifest_of(copy), "--data.max_failed_fraction=0.67", "--data.batch_size=1")
+    for index, reason in enumerate(BROKEN.values()):
+        (line,) = [line for line in caplog.messages if str(copy / f"train{index}.mp4") in line]  # once, not every epoch
+        assert line.startswith("left out of training: ")
+        assert reason in line
+    assert len(column(folder, "train/loss")) == 2 * 2  # two readable videos, two epochs
+    assert (folder / "checkpoints" / "last.ckpt").is_file()
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_too_many_unreadable_training_videos_end_the_run(copy, refused, num_workers):
+    for index in (1, 4):
+        break_video(copy / f"train{index}.mp4", "text")
+    line = refused("fit", manifest_of(copy), "--data.max_failed_fraction=0.17", f"--data.num_workers={num_workers}")
+    assert "2 of 6 training videos cannot be read, more than max_failed_fraction 0.17 accepts" in line
+    assert all(str(copy / f"train{index}.mp4") in line for index in (1, 4))
+
+
+def test_a_clip_longer_than_its_video_is_a_failure_where_that_is_asked(place, run, caplog):
+    longer = ["--data.clip_len=11", "--ckpt_path", place.last]  # spans 21 of 20 frames
+    assert result_of(run("test", *longer, name="-wrap"))["num_failed"] == 0
+    folder = run("test", *longer, "--data.short_videos=refuse", name="-refuse")
+    assert result_of(folder)["num_failed"] == 5
+    assert "20 frames, but a clip of 11, 2 apart, spans 21; expected short_videos 'wrap'" in caplog.text
+    assert result_of(run("test", "--data.clip_len=10", *longer[1:], "--data.short_videos=refuse"))["num_failed"] == 0
+
+
+def test_training_on_clips_longer_than_their_videos_ends(place, refused):
+    line = refused("fit", "--data.clip_len=11", "--data.short_videos=refuse")
+    assert str(place.videos / "train") in line
+    assert "expected short_videos 'wrap' or 'repeat_last', or a shorter clip" in line
+
+
+# Input that cannot be used ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"train0.mp4,blue_up": "train0.mp4,purple"}, ["manifest.csv, line 2: label 'purple'", "blue_up, green_down"]),
+        (
+            {"train0.mp4,blue_up": "train0.mp4,"},
+            ["manifest.csv, line 2: the label is empty; expected a class (blue_up"],
+        ),
+        ({",train,": ",training,"}, ["manifest.csv: no row has split 'train'", "test, training, val"]),
+        ({",val,": ",validation,"}, ["manifest.csv: no row has split 'val'", "test, train, validation"]),
+        ({"path,label": "file,label"}, ["manifest.csv: the header lacks path; expected columns path, label, split"]),
+    ],
+)
+def test_a_bad_manifest(copy, refused, change, parts):
+    text = (copy / "manifest.csv").read_text()
+    for old, new in change.items():
+        assert old in text
+        text = text.replace(old, new)
+    (copy / "manifest.csv").write_text(text)
+    line = refused("fit", manifest_of(copy))
+    assert all(part in line for part in parts), line
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "parts"),
+    [
+        ("manifest.csv", "", ["manifest.csv: the header lacks path, label, split; expected columns"]),
+        ("manifest.csv", "path,label,split\n", ["manifest.csv: the manifest has no rows"]),
+        ("manifest.csv", None, ["manifest.csv: cannot read the manifest (No such file or directory)"]),
+        ("classes.txt", "", ["classes.txt: no class names; expected one a line"]),
+        ("classes.txt", None, ["classes.txt: cannot read the class names (No such file or directory); expected"]),
+    ],
+)
+def test_an_empty_or_missing_manifest_or_class_file(copy, refused, name, text, parts):
+    (copy / name).unlink()
+    if text is not None:
+        (copy / name).write_text(text)
+    line = refused("fit", manifest_of(copy))
+    assert all(part in line for part in parts), line
+
+
+def test_a_manifest_in_a_folder_that_is_not_there(refused, tmp_path):
+    """What is missing is the manifest, not only the class file beside it."""
+    assert f"{tmp_path / 'nowhere' / 'manifest.csv'}" in refused("fit", manifest_of(tmp_path / "nowhere"))
+
+
+NL_AT = ["--model.net.init_args.context=videoctx.layers.NonLocal", "--model.net.init_args.context_at"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        # options
+        (["--data.batchsize=2"], ["data.batchsize", "batch_size"]),
+        (["--datta.batch_size=2"], ["datta.batch_size", "data"]),
+        (["--model.label_smothing=0.1"], ["model.label_smothing", "label_smoothing"]),
+        (["--model.net.init_args.widht=2"], ["model.net", "'widht'", "--model.net.help"]),
+        (["--trainer.epochs=2"], ["trainer.epochs", "max_epochs"]),
+        (["--data.seed=3"], ["data.seed", "seed_everything"]),
+        # values
+        (["--data.batch_size=none"], ["data.batch_size", "int", "none"]),
+        (["--data.short_videos=loop"], ["data.short_videos", "'wrap', 'repeat_last', 'refuse'", "loop"]),
+        (["--data.batch_size=0"], ["batch_size is 0; expected 1 or more"]),
+        (["--data.eval_batch_size=0"], ["eval_batch_size is 0; expected 1 or more"]),
+        (["--data.clip_len=0"], ["clip_len is 0; expected 1 or more"]),
+        (["--data.val_views=[0,1]"], ["val_views is [0, 1]; expected clips and crops"]),
+        (["--data.max_failed_fraction=1.5"], ["max_failed_fraction is 1.5; expected 0 to 1"]),
+        (
+            ["--data.crop_size_px=36"],
+            ["short_side_px is 32 to 40 with crop_size_px 36; expected crop_size_px <= least"],
+        ),
+        (["--data.test_crop_size_px=36"], ["the test's short side is 32 with crops of 36; expected"]),
+        (["--model.net.init_args.depth=20"], ["depth", "18, 34, 50, 101, 152", "20"]),
+        (["--model.net=videoctx.models.ResNet"], ["model.net", "videoctx.models.ResNet", "no attribute"]),
+        (
+            ["--model.schedule=videoctx.tasks.WarmupCosine", "--model.schedule.init_args.warmup_epochs=2"],
+            ["warmup_epochs is 2, 4 steps, but the run has 4; expected less than 2 epochs"],
+        ),
+        # context blocks
+        ([*NL_AT, "{res6: [0]}"], ["stage 'res6'; expected one of res2, res3, res4, res5"]),
+        ([*NL_AT, "{res3: [2]}"], ["block 2 of res3, which has 2: expected 0 to 1"]),
+        ([*NL_AT, "{res3: [-1]}"], ["block -1 of res3, which has 2: expected 0 to 1"]),
+        (NL_AT[:1], ["context and context_at belong together"]),
+        ([*NL_AT, "{res2: [0]}", "--model.net.init_args.context.inner_ratio=0.1"], ["inner_ratio 0.1 of 2 channels"]),
+    ],
+    ids=lambda value: value[-1] if str(value[0]).startswith("-") or len(value) > 2 else "",
+)
+def test_an_option_or_value_that_is_not_accepted(refused, arguments, parts):
+    line = refused("fit", *arguments)
+    assert all(part in line for part in parts), line
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("data: {batchsize: 2}", ["data.batchsize", "batch_size"]),
+        ("datta: {batch_size: 2}", ["datta.batch_size", "data"]),
+        ("model: {label_smothing: 0.1}", ["model.label_smothing", "label_smoothing"]),
+        ("model: {net: {init_args: {widht: 2}}}", ["model.net", "'widht'", "--model.net.help"]),
+        ("model: {optimizer: {init_args: {weight_decy: 0}}}", ["'weight_decy'", "--model.optimizer.help"]),
+        ("checkpoint: {monitr: val/loss}", ["checkpoint.monitr", "monitor"]),
+        ("data: {seed: 3}", ["data.seed", "seed_everything"]),
+        ("model: {class_names: [a, b, c]}", ["model.class_names"]),
+    ],
+)
+def test_a_config_key_that_is_not_accepted(refused, tmp_path, text, parts):
+    (tmp_path / "more.yaml").write_text(text)
+    line = refused("fit", "-c", tmp_path / "more.yaml")
+    assert all(part in line for part in parts), line
+
+
+def test_a_command_that_is_not_there(refused):
+    assert "'train'" in (line := refused("train"))
+    assert "fit" in line
+
+
+# Checkpoints that cannot be used ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(
+    params=["missing", "text", "empty", "truncated", "zip", "list", "weights", "folder"],
+)
+def bad_checkpoint(request, place, tmp_path):
+    path = tmp_path / f"{request.param}.ckpt"
+    content = place.last.read_bytes()
+    if request.param == "zip":
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("hello.txt", "hello")
+    elif request.param == "list":
+        torch.save([1, 2], path)
+    elif request.param == "weights":
+        torch.save(torch.load(place.last)["state_dict"], path)
+    elif request.param == "folder":
+        path.mkdir()
+    elif request.param != "missing":
+        path.write_bytes({"text": b"hello", "empty": b"", "truncated": content[: len(content) // 2]}[request.param])
+    return path
+
+
+@pytest.mark.parametrize("command", ["test", "fit"])
+def test_what_is_no_checkpoint(refused, bad_checkpoint, command):
+    line = refused(command, "--ckpt_path", bad_checkpoint)
+    assert str(bad_checkpoint) in line
+    assert "checkpoint" in line.replace(str(bad_checkpoint), "")
+
+
+@pytest.mark.parametrize("names", [["blue_up", "green_down", "red_stops"], [*CLASSES, "more"]])
+def test_a_checkpoint_for_other_classes(place, copy, refused, names):
+    (copy / "classes.txt").write_text("\n".join(names))
+    manifest = copy / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace("red_still", names[2]))
+    line = refused("test", "--ckpt_path", place.last, manifest_of(copy))
+    assert "trained on 3 classes (blue_up, green_down, red_still)" in line
+    assert f"has {len(names)} ({', '.join(names)}); expected the same" in line
+
+
+def test_a_checkpoint_of_another_network(place, refused):
+    line = refused("test", "--ckpt_path", place.last, "--model.net.init_args.width=3")
+    assert str(place.last) in line
+
+
+# As a program -----------------------------------------------------------------------------------------------------
+
+
+def test_as_a_program_an_error_is_one_line_and_exit_code_2(place):
+    """Nothing before the line, neither a warning nor a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "videoctx", "fit", "-c", str(place.config), "--data.batchsize=2"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=Path(__file__).parents[1],
+        env={key: value for key, value in os.environ.items() if key != "VIDEOCTX_TRACEBACK"},
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("videoctx: ")
+    assert "batch_size" in line
+
+
+def test_results_of_folders_without_any(place, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["results", str(place.videos)])
+    assert stop.value.code == 2
+    assert f"videoctx: {place.videos}: no results.json in there" in capsys.readouterr().err
+
+
+def test_a_traceback_is_there_for_those_who_ask(run, monkeypatch):
+    monkeypatch.setenv("VIDEOCTX_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        run("fit", "--data.batch_size=0")

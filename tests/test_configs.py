@@ -1,0 +1,208 @@
+"""Every config in configs/ does what its file says: networks build, experiments train a step and are judged."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from jsonargparse import ArgumentParser
+
+from tests.tiny_set import make_set
+from videoctx.cli import main, net_from_config, with_parts
+from videoctx.layers import ContextBlock
+from videoctx.models.complexity import complexity
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+EXPERIMENTS = sorted((CONFIGS / "experiment").glob("*.yaml"))
+MODELS = sorted((CONFIGS / "model").glob("*.yaml"))
+
+# What makes a step of any experiment a matter of a second on any machine.
+SMALL = {
+    "trainer": {
+        "accelerator": "cpu",
+        "devices": 1,
+        "strategy": "auto",
+        "precision": "32-true",
+        "max_time": "00:00:00:00",  # and not max_steps, to which the schedule would have to fit
+        "min_steps": 1,
+        "log_every_n_steps": 1,
+        "limit_train_batches": 1,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    },
+    "data": {
+        "crop_size_px": 32,
+        "short_side_px": [32, 40],
+        "test_views": [1, 2],
+        "test_crop_size_px": 32,
+        "test_short_side_px": 32,
+        "batch_size": 2,
+        "num_workers": 0,
+    },
+    "model": {"net": {"init_args": {"width": 8}}},
+}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(CONFIGS).with_suffix("").as_posix()
+
+
+def merged(arguments: list[str]) -> dict:
+    """The configs among expanded arguments as one, the later over the earlier."""
+
+    def update(target, source):
+        for key, value in source.items():
+            if isinstance(value, dict) and isinstance(target.get(key), dict):
+                update(target[key], value)
+            else:
+                target[key] = value
+
+    config = {}
+    for text in arguments[1::2]:
+        update(config, yaml.safe_load(text))
+    return config
+
+
+@pytest.fixture(autouse=True)
+def own_argv(monkeypatch):
+    """`main` hands its arguments to Lightning by way of `sys.argv`."""
+    monkeypatch.setattr("sys.argv", ["videoctx"])
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    return make_set(tmp_path_factory.mktemp("set"), num_videos={"train": 4, "val": 1, "test": 1})
+
+
+# Networks ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [*MODELS, *EXPERIMENTS], ids=name_of)
+def test_the_network_is_the_one_that_the_file_describes(path):
+    make_net, _ = net_from_config(ArgumentParser(), ["--config", str(path)])
+    with torch.device("meta"):
+        net = make_net(400)
+    options = merged(with_parts(["-c", str(path)]))["model"]["net"]["init_args"]
+    blocks = {name.rpartition(".")[0] for name, module in net.named_modules() if isinstance(module, ContextBlock)}
+    assert blocks == {f"{stage}.{index}" for stage, at in options.get("context_at", {}).items() for index in at}
+    if counted := re.search(r"([\d.]+)M parameters", path.read_text()):
+        assert f"{sum(parameter.numel() for parameter in net.parameters()) / 1e6:.2f}" == counted[1]
+
+
+def test_all_networks_differ():
+    """No two files of a network are the same network by mistake."""
+    kinds = {}
+    for path in MODELS:
+        options = merged(with_parts(["-c", str(path)]))["model"]["net"]
+        kinds.setdefault(yaml.safe_dump(options), []).append(path.name)
+    assert [names for names in kinds.values() if len(names) > 1] == []
+
+
+def test_the_tool_counts_what_was_built(capsys):
+    main(["complexity", "-c", str(CONFIGS / "model" / "demo_r18_gc.yaml"), "--clip_len=8", "--size=64", "--json"])
+    printed = yaml.safe_load(capsys.readouterr().out)
+    make_net, _ = net_from_config(ArgumentParser(), ["-c", str(CONFIGS / "model" / "demo_r18_gc.yaml")])
+    assert printed == complexity(lambda: make_net(400), clip_len=8, size=64).as_dict()
+
+
+# Experiments ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
+def test_an_experiment_trains_a_step_and_is_judged(path, manifest, tmp_path):
+    small = tmp_path / "small.yaml"
+    small.write_text(yaml.safe_dump(SMALL))
+    arguments = ["-c", str(path), "-c", str(small), f"--data.manifest={manifest}"]
+    logger = "--trainer.logger.init_args"
+    arguments += [f"{logger}.save_dir={tmp_path}", f"{logger}.version="]
+    main(["fit", *arguments, f"{logger}.name=fit"])
+    last = tmp_path / "fit" / "checkpoints" / "last.ckpt"
+    assert torch.load(last)["global_step"] == 1
+    assert (tmp_path / "fit" / "checkpoints" / "best.ckpt").is_file()
+    main(["test", *arguments, f"{logger}.name=test", f"--ckpt_path={last}"])
+    assert (tmp_path / "test" / "results.json").is_file()
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("[dt]*/*.yaml")), ids=name_of)
+def test_every_key_of_a_part_is_known(path, capsys):
+    """Also of parts that no experiment names, or that need machines that are not there."""
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "-c", str(CONFIGS / "experiment" / "demo_plain.yaml"), "-c", str(path), "--print_config"])
+    assert stop.value.code == 0
+    printed, written = yaml.safe_load(capsys.readouterr().out), yaml.safe_load(path.read_text())
+    for section, options in written.items():
+        assert {key: printed[section][key] for key in options} == options
+
+
+@pytest.mark.parametrize("path", [*MODELS, *EXPERIMENTS], ids=name_of)
+def test_parts_are_configs_of_this_folder(path):
+    for part in yaml.safe_load(path.read_text()).get("parts", []):
+        assert (path.parent / part).resolve().is_relative_to(CONFIGS)
+        assert (path.parent / part).is_file()
+
+
+# How parts are put together ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(name: str, text: str) -> str:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize("option", [["--config"], ["-c"], None], ids=["--config", "-c", "--config="])
+def test_parts_come_first_in_order_and_relative_to_their_config(write, option):
+    write("parts/deep.yaml", "{a: 0, b: 0, c: 0, d: 0}")
+    write("parts/one.yaml", "{parts: [deep.yaml], b: 1, c: 1, d: 1}")
+    write("two.yaml", "{c: 2, d: 2}")
+    top = write("top.yaml", "{parts: [parts/one.yaml, two.yaml], d: 3}")
+    arguments = with_parts(["fit", *([*option, top] if option else [f"--config={top}"]), "--x=1"])
+    assert arguments[0], arguments[-1] == ("fit", "--x=1")
+    texts = [argument for argument in arguments[1:-1] if argument not in ("-c", "--config")]
+    assert list(map(yaml.safe_load, texts)) == [
+        {"a": 0, "b": 0, "c": 0, "d": 0},
+        {"b": 1, "c": 1, "d": 1},
+        {"c": 2, "d": 2},
+        {"d": 3},
+    ]
+
+
+def test_a_part_may_come_twice(write):
+    """By two ways; it is a part of itself only where it comes below itself."""
+    write("base.yaml", "{a: 1}")
+    write("one.yaml", "{parts: [base.yaml], b: 1}")
+    top = write("top.yaml", "{parts: [base.yaml, one.yaml]}")
+    assert merged(with_parts(["-c", top])) == {"a": 1, "b": 1}
+
+
+@pytest.mark.parametrize("argument", ["{a: 1}", "config.json", "runs"])
+def test_what_is_no_yaml_file_is_passed_on(argument):
+    assert with_parts(["fit", "-c", argument, f"--config={argument}"]) == ["fit", "-c", argument, "--config", argument]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("{parts: [nowhere.yaml]}", ["nowhere.yaml", "No such file", "named under parts in", "top.yaml"]),
+        ("{parts: [top.yaml]}", ["top.yaml: the config is a part of itself"]),
+        ("{parts: [other.yaml]}", ["top.yaml: the config is a part of itself"]),
+        ("{parts: other.yaml}", ["top.yaml", "parts", "list"]),
+        ("{parts: [3]}", ["top.yaml", "parts"]),
+        ("- a", ["top.yaml: expected a config of keys and values, got list"]),
+        ("{a: [", ["top.yaml: not a YAML file", "line 1"]),
+    ],
+)
+def test_a_config_that_cannot_be_read_gives_one_line(write, capsys, text, parts):
+    write("other.yaml", "{parts: [top.yaml]}")
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "-c", write("top.yaml", text)])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("videoctx: ")
+    assert all(part in line for part in parts), line

@@ -1,0 +1,1 @@
+"""Measurements: times and ratios within one run."""

@@ -1,0 +1,157 @@
+"""`videoctx bench nonlocal`: each affinity by the N × M matrix and without it, forward and backward.
+
+Times alternate between the two paths, so that a machine that slows down slows both. Peak memory is what the allocator held at
+most beyond the inputs, from torch's own records.
+"""
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from videoctx.layers.non_local import (
+    Affinity,
+    ConcatenationAffinity,
+    DotProductAffinity,
+    SoftmaxAffinity,
+)
+
+POSITIONS = (784, 6_272, 25_088, 100_352)
+DIRECT_UP_TO = 25_088  # beyond, the matrix has more than 2.5 billion entries
+KEYS_PER_QUERY = 1 / 4  # the subsampling trick: 2 × 2 pooling of what is attended to
+AFFINITIES: dict[str, Callable[[int], Affinity]] = {
+    "gaussian": lambda channels: SoftmaxAffinity(),  # noqa: ARG005
+    "embedded_gaussian": lambda channels: SoftmaxAffinity(),  # noqa: ARG005
+    "dot_product": lambda channels: DotProductAffinity(),  # noqa: ARG005
+    "concatenation": ConcatenationAffinity,
+}
+
+
+class Row(NamedTuple):
+    """One measurement."""
+
+    affinity: str
+    positions: int
+    path: Literal["direct", "exact"]
+    seconds: float
+    peak_bytes: int
+
+
+def bench_non_local(
+    *,
+    inner_channels: int = 256,
+    positions: tuple[int, ...] = POSITIONS,
+    repeats: int = 3,
+    device: str = "cuda" if torch.cuda.is_available() else "cpu",
+) -> list[Row]:
+    """Forward + backward of one clip's affinity, float32.
+
+    For `gaussian` the inputs themselves are compared: they have twice the inner channels, as in a block with `inner_ratio` 0.5.
+
+    Args:
+        positions: numbers of queries N; there are N / 4 keys. The direct path is left out beyond 25 088.
+        repeats: timed runs of each path; the median is given.
+    """
+    cases = [(affinity, count) for affinity in AFFINITIES for count in positions]
+    rows = []
+    for affinity, count in track(cases, description="bench nonlocal", transient=True):
+        step = _step(affinity, count, inner_channels, device)
+        paths = ["exact", "direct"] if count <= DIRECT_UP_TO else ["exact"]
+        peaks = {path: _peak_bytes(lambda path=path: step(path), device) for path in paths}  # also the warm-up
+        seconds: dict[str, list[float]] = {path: [] for path in paths}
+        for _ in range(repeats):
+            for path in paths:
+                seconds[path].append(_seconds(lambda path=path: step(path), device))
+        rows += [Row(affinity, count, path, statistics.median(seconds[path]), peaks[path]) for path in paths]
+    return rows
+
+
+def ratios(rows: list[Row]) -> dict[str, dict[str, float]]:
+    """Direct over exact, by affinity and number of positions: how many times less time and memory."""
+    at = {(row.affinity, row.positions, row.path): row for row in rows}
+    return {
+        f"{affinity}_{count}": {
+            "time": at[affinity, count, "direct"].seconds / row.seconds,
+            "memory": at[affinity, count, "direct"].peak_bytes / max(row.peak_bytes, 1),
+        }
+        for (affinity, count, path), row in at.items()
+        if path == "exact" and (affinity, count, "direct") in at
+    }
+
+
+def report(rows: list[Row], json_file: Path | None) -> None:
+    """Print the table, and write `rows` and `ratios` to a JSON file where one is asked for."""
+    compared = ratios(rows)
+    table = Table(title="forward + backward, one clip", caption="×: direct / exact")
+    for heading in ("affinity", "positions", "path", "ms", "peak MiB", "× time", "× memory"):
+        table.add_column(heading, justify="left" if heading in ("affinity", "path") else "right")
+    for row in rows:
+        ratio = compared.get(f"{row.affinity}_{row.positions}") if row.path == "exact" else None
+        table.add_row(
+            row.affinity,
+            f"{row.positions:,}",
+            row.path,
+            f"{row.seconds * 1e3:.1f}",
+            f"{row.peak_bytes / 2**20:.1f}",
+            *((f"{ratio['time']:.1f}", f"{ratio['memory']:.1f}") if ratio else ("", "")),
+        )
+    Console().print(table)
+    if json_file:
+        json_file.write_text(json.dumps({"rows": [row._asdict() for row in rows], "ratios": compared}, indent=2) + "\n")
+
+
+def _step(name: str, positions: int, channels: int, device: str) -> Callable[[str], None]:
+    """One forward and backward of an affinity, by the path that is asked for."""
+    generator = torch.Generator(device).manual_seed(0)
+
+    def draw(count: int, width: int) -> Tensor:
+        return torch.randn(1, count, width, generator=generator, device=device)
+
+    affinity = AFFINITIES[name](channels).to(device)
+    compared, num_keys = (2 * channels if name == "gaussian" else channels), max(int(positions * KEYS_PER_QUERY), 1)
+    inputs = [draw(positions, compared), draw(num_keys, compared), draw(num_keys, channels)]
+    inputs = [x.requires_grad_() for x in inputs]
+    gradient = draw(positions, channels)
+
+    def step(path: str) -> None:
+        context = (affinity.direct if path == "direct" else affinity)(*inputs)
+        torch.autograd.grad(context, [*inputs, *affinity.parameters()], gradient)
+
+    return step
+
+
+def _seconds(run: Callable[[], None], device: str) -> float:
+    start = time.perf_counter()
+    run()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def _peak_bytes(run: Callable[[], None], device: str) -> int:
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        run()
+        return torch.cuda.max_memory_allocated() - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        run()
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(folder) / "trace.json"
+        profiler.export_chrome_trace(str(trace))
+        events = json.loads(trace.read_text())["traceEvents"]
+    held = peak = 0
+    for event in sorted((e for e in events if e["name"] == "[memory]"), key=lambda e: e["ts"]):
+        held += event["args"]["Bytes"]
+        peak = max(peak, held)
+    return peak
