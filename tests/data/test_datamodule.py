@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from videoctx.batch import ClipBatch, View
 from videoctx.data.annotations import AnnotationError, write_manifest
 from videoctx.data.datamodule import TooManyFailuresError, VideoDataModule
+from videoctx.data.decode import open_video
 
 SMALL = {
     "clip_len": 4,
@@ -201,6 +202,70 @@ def test_evaluation_counts_a_failed_video_and_goes_on(mixed_manifest, stage):
     assert batch.video.tolist() == [position for position in range(3) for _ in range(views)]
     assert sorted(batch.failures) == [3, 4]
     assert data.failed == {}
+
+
+def test_ranks_share_the_training_videos(video_folder):
+    rows = [
+        [row for batch in batches(module(video_folder.manifest), "train", num_ranks=2, rank=rank) for row in batch.rows]
+        for rank in (0, 1)
+    ]
+    assert [len(of_rank) for of_rank in rows] == [3, 3]
+    assert {*rows[0], *rows[1]} == {0, 1, 2, 3, 4}
+
+
+# ---------------------------------------------------------------- every argument changes something
+
+
+@pytest.mark.parametrize(
+    ("stage", "changed"),
+    [
+        ("train", {"clip_len": 3}),
+        ("train", {"frame_interval": 1}),
+        ("train", {"short_videos": "repeat_last"}),  # the last video is shorter than a clip
+        ("train", {"crop_size_px": 15}),
+        ("train", {"short_side_px": (20, 24)}),
+        ("train", {"flip_probability": 1.0}),
+        ("train", {"flip_probability": 0.0}),
+        ("train", {"mean": (0.5, 0.456, 0.406)}),
+        ("train", {"std": (0.229, 0.224, 0.25)}),
+        ("train", {"seed": 1}),
+        ("test", {"clip_len": 3}),
+        ("test", {"frame_interval": 1}),
+        ("test", {"short_videos": "repeat_last"}),
+        ("test", {"test_crop_size_px": 15}),
+        ("test", {"test_short_side_px": 24}),
+        ("test", {"mean": (0.5, 0.456, 0.406)}),
+        ("test", {"std": (0.229, 0.224, 0.25)}),
+    ],
+)
+def test_an_argument_changes_what_the_network_sees(video_folder, stage, changed):
+    def clips_by_row(**arguments):
+        (batch,) = batches(module(video_folder.manifest, batch_size=5, eval_batch_size=3, **arguments), stage)
+        clips, rows = batch.clips[0 : len(batch.clips)], torch.tensor(batch.rows)[batch.video]
+        return clips[rows.argsort(stable=True)]
+
+    usual = clips_by_row()
+    assert torch.equal(usual, clips_by_row())
+    assert not torch.equal(usual, clips_by_row(**changed))
+
+
+def test_the_seed_changes_the_training_order(video_folder):
+    orders = [batches(module(video_folder.manifest, batch_size=5, seed=seed), "train")[0].rows for seed in (1, 1, 2)]
+    assert orders[0] == orders[1] != orders[2]
+
+
+@pytest.mark.parametrize("decoder", ["pyav", "auto"])
+@pytest.mark.parametrize("stage", ["train", "val"])
+def test_the_decoder_is_the_one_that_is_asked_for(video_folder, monkeypatch, stage, decoder):
+    asked = set()
+
+    def record(path, decoder):
+        asked.add(decoder)
+        return open_video(path, decoder)
+
+    monkeypatch.setattr("videoctx.data.clips.open_video", record)
+    batches(module(video_folder.manifest, decoder=decoder), stage)
+    assert asked == {decoder}
 
 
 # ---------------------------------------------------------------- training videos that cannot be read

@@ -1,7 +1,7 @@
 """`videoctx bench nonlocal`: each affinity by the N × M matrix and without it, forward and backward.
 
-Times alternate between the two paths, so that a machine that slows down slows both. Peak memory is what the allocator held at
-most beyond the inputs, from torch's own records.
+Times alternate between the two paths, so that a machine that slows down slows both. Peak memory is what the
+allocator held at most beyond the inputs, from torch's own records.
 """
 
 import json
@@ -9,6 +9,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -56,7 +57,8 @@ def bench_non_local(
 ) -> list[Row]:
     """Forward + backward of one clip's affinity, float32.
 
-    For `gaussian` the inputs themselves are compared: they have twice the inner channels, as in a block with `inner_ratio` 0.5.
+    For `gaussian` the inputs themselves are compared: they have twice the inner channels, as in a block with
+    `inner_ratio` 0.5.
 
     Args:
         positions: numbers of queries N; there are N / 4 keys. The direct path is left out beyond 25 088.
@@ -67,11 +69,11 @@ def bench_non_local(
     for affinity, count in track(cases, description="bench nonlocal", transient=True):
         step = _step(affinity, count, inner_channels, device)
         paths = ["exact", "direct"] if count <= DIRECT_UP_TO else ["exact"]
-        peaks = {path: _peak_bytes(lambda path=path: step(path), device) for path in paths}  # also the warm-up
+        peaks = {path: _peak_bytes(partial(step, path), device) for path in paths}  # also the warm-up
         seconds: dict[str, list[float]] = {path: [] for path in paths}
         for _ in range(repeats):
             for path in paths:
-                seconds[path].append(_seconds(lambda path=path: step(path), device))
+                seconds[path].append(_seconds(partial(step, path), device))
         rows += [Row(affinity, count, path, statistics.median(seconds[path]), peaks[path]) for path in paths]
     return rows
 

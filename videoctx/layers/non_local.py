@@ -23,8 +23,8 @@ INIT_STD = 0.01  # of θ, φ, g and W_z in the authors' code
 class Affinity(nn.Module):
     """Pairwise weights f(xᵢ, xⱼ) / C(x), and the sum of g under them.
 
-    N queries, M keys, d inner channels: θ (B, N, d), φ (B, M, d), g (B, M, d) → (B, N, d). `forward` never makes the N × M matrix;
-    `direct` does, and is what `forward` must equal.
+    N queries, M keys, d inner channels: θ (B, N, d), φ (B, M, d), g (B, M, d) → (B, N, d). `forward` never
+    makes the N × M matrix; `direct` does, and is what `forward` must equal.
     """
 
     def weights(self, theta: Tensor, phi: Tensor) -> Tensor:
@@ -95,9 +95,9 @@ class ConcatenationAffinity(Affinity):
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
         """By one sort of b and two running sums, in O((N + M)·(log M + d)) time.
 
-        ReLU(aᵢ + bⱼ) is aᵢ + bⱼ where bⱼ > -aᵢ and else nothing. With the keys in falling order of b, those are the first kᵢ, so
-        Σⱼ ReLU(aᵢ + bⱼ) gⱼ = aᵢ Σ_{j ≤ kᵢ} gⱼ + Σ_{j ≤ kᵢ} bⱼ gⱼ. The running sums are in double precision: the two terms can
-        nearly cancel.
+        ReLU(aᵢ + bⱼ) is aᵢ + bⱼ where bⱼ > -aᵢ and else nothing. With the keys in falling order of b, those
+        are the first kᵢ, so Σⱼ ReLU(aᵢ + bⱼ) gⱼ = aᵢ Σ_{j ≤ kᵢ} gⱼ + Σ_{j ≤ kᵢ} bⱼ gⱼ. The running sums are in
+        double precision: the two terms can nearly cancel.
         """
         a, b = theta @ self.query, phi @ self.key  # (B, N), (B, M)
         b, order = b.double().sort(dim=1, descending=True)

@@ -1,5 +1,7 @@
 """Networks from (B, 3, T, H, W) to logits (B, num_classes)."""
 
+from videoctx.models.insertion import insert_context
+from videoctx.models.res2net import Res2NetBottleneck3d
 from videoctx.models.resnet3d import ResNet3D
 
-__all__ = ["ResNet3D"]
+__all__ = ["Res2NetBottleneck3d", "ResNet3D", "insert_context"]

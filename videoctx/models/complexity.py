@@ -58,7 +58,7 @@ def complexity(make_net: Callable[[], nn.Module], *, clip_len: int, size: int) -
     return Complexity(
         params=_params(net),
         macs=counter.get_total_flops() // 2,
-        stages=[part(name, module) for name, module in net.named_children() if flops_of.get(f"{root}.{name}")],
+        stages=[part(name, module) for name, module in net.named_children() if _params(module)],
         context_blocks=[part(name, module) for name, module in net.named_modules() if isinstance(module, ContextBlock)],
     )
 

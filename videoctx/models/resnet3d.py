@@ -1,23 +1,25 @@
-"""ResNets for video: C2D, I3D and Slow-only, with context blocks where they are asked for.
+"""ResNets for video: C2D, I3D, Slow-only and R3D, with context blocks where they are asked for.
 
 He, Zhang, Ren, Sun: "Deep Residual Learning" (CVPR 2016, arXiv 1512.03385): depths, widths, blocks.
 Wang et al.: "Non-local Neural Networks" (CVPR 2018, arXiv 1711.07971): C2D, I3D 3×1×1 and 3×3×3, table 1, section 4.
 Feichtenhofer et al.: "SlowFast Networks" (ICCV 2019, arXiv 1812.03982): Slow-only, table 1.
+Tran et al.: "A Closer Look at Spatiotemporal Convolutions" (CVPR 2018, arXiv 1711.11248): R3D, MC3.
 
 Differs from Non-local's released code: pool1 is padded as in ResNet, so res2 is 56 wide at 224, as table 1
 prints, not 55.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
 from videoctx.layers.conv import Conv3dKind, plain_conv3d
 from videoctx.layers.pointwise import BatchNorm
+from videoctx.models.insertion import insert_context
 
 Depth = Literal[18, 34, 50, 101, 152]
-TemporalKernels = Literal["c2d", "i3d", "i3d333", "slow"]
+TemporalKernels = Literal["c2d", "i3d", "i3d333", "slow", "r3d", "mc3"]
 
 STAGES = ("res2", "res3", "res4", "res5")
 BLOCKS_PER_STAGE: dict[int, tuple[int, int, int, int]] = {
@@ -28,25 +30,48 @@ BLOCKS_PER_STAGE: dict[int, tuple[int, int, int, int]] = {
     152: (3, 8, 36, 3),
 }
 
-# Extent over time of conv1, and of the one inflated convolution of each block, repeated along the stage.
-STEM_EXTENT: dict[str, int] = {"c2d": 1, "i3d": 5, "i3d333": 5, "slow": 1}
-BLOCK_EXTENTS: dict[str, dict[str, tuple[int, ...]]] = {
-    "c2d": {"res2": (1,), "res3": (1,), "res4": (1,), "res5": (1,)},
-    "i3d": {"res2": (3,), "res3": (3, 1), "res4": (3, 1), "res5": (1, 3)},
-    "i3d333": {"res2": (3,), "res3": (3, 1), "res4": (3, 1), "res5": (1, 3)},
-    "slow": {"res2": (1,), "res3": (1,), "res4": (3,), "res5": (3,)},
+
+class TemporalTable(NamedTuple):
+    """Which convolutions reach over time, and how far."""
+
+    stem: int  # extent of conv1
+    blocks: dict[str, tuple[int, ...]]  # extent in each block of a stage, repeated along it
+    inflate_3x3: bool  # the block's 3×3 convolutions reach over time, not its first 1×1
+
+
+TEMPORAL_TABLES: dict[str, TemporalTable] = {
+    "c2d": TemporalTable(1, {"res2": (1,), "res3": (1,), "res4": (1,), "res5": (1,)}, False),
+    "i3d": TemporalTable(5, {"res2": (3,), "res3": (3, 1), "res4": (3, 1), "res5": (1, 3)}, False),
+    "i3d333": TemporalTable(5, {"res2": (3,), "res3": (3, 1), "res4": (3, 1), "res5": (1, 3)}, True),
+    "slow": TemporalTable(1, {"res2": (1,), "res3": (1,), "res4": (3,), "res5": (3,)}, False),
+    "r3d": TemporalTable(3, {"res2": (3,), "res3": (3,), "res4": (3,), "res5": (3,)}, True),
+    "mc3": TemporalTable(3, {"res2": (3,), "res3": (1,), "res4": (1,), "res5": (1,)}, True),
 }
 
 
-class Stem(nn.Module):
-    """conv1 and pool1: (B, 3, T, H, W) → (B, channels, T / strides, H / 4, W / 4)."""
+class BlockShape(NamedTuple):
+    """What a network asks of a residual block, beside its channels."""
 
-    def __init__(self, channels: int, *, extent: int, stride_t: int, pool_t: tuple[int, int]) -> None:
+    inner_channels: int  # of the 3×3 convolution
+    stride: tuple[int, int, int]
+    extent: int  # over time, of the one inflated convolution
+    inflate_3x3: bool  # that is the 3×3, not the first 1×1
+    stride_at: Literal["3x3", "1x1"]
+    groups: int
+    conv: Conv3dKind
+
+
+class Stem(nn.Module):
+    """conv1 and pool1: (B, 3, T, H, W) → (B, channels, T / strides, H / 4, W / 4); H / 2 and W / 2 without pool1."""
+
+    def __init__(
+        self, channels: int, *, extent: int, stride_t: int, pool_t: tuple[int, int] | None, conv: Conv3dKind
+    ) -> None:
         super().__init__()
-        self.conv = plain_conv3d(3, channels, kernel_size=(extent, 7, 7), stride=(stride_t, 2, 2))
+        self.conv = conv(3, channels, kernel_size=(extent, 7, 7), stride=(stride_t, 2, 2))
         self.norm = BatchNorm(channels)
         self.relu = nn.ReLU(inplace=True)
-        self.pool = _max_pool((pool_t[0], 3, 3), (pool_t[1], 2, 2))
+        self.pool = _max_pool((pool_t[0], 3, 3), (pool_t[1], 2, 2)) if pool_t else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.pool(self.relu(self.norm(self.conv(x))))
@@ -55,12 +80,13 @@ class Stem(nn.Module):
 class ResidualBlock(nn.Module):
     """z = after_add(ReLU(shortcut(x) + after_1x1(branch(x)))); the two context slots are empty unless filled."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, shape: BlockShape) -> None:
         super().__init__()
+        self.out_channels = out_channels
         self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != out_channels:
+        if shape.stride != (1, 1, 1) or in_channels != out_channels:
             self.shortcut = nn.Sequential(
-                plain_conv3d(in_channels, out_channels, kernel_size=(1, 1, 1), stride=(1, stride, stride)),
+                plain_conv3d(in_channels, out_channels, kernel_size=(1, 1, 1), stride=shape.stride),
                 BatchNorm(out_channels),
             )
         self.relu = nn.ReLU(inplace=True)
@@ -81,31 +107,20 @@ class ResidualBlock(nn.Module):
 
 
 class BasicBlock3d(ResidualBlock):
-    """Two 3×3 convolutions. I3D and Slow inflate the first, I3D 3×3×3 both."""
+    """Two 3×3 convolutions. I3D and Slow inflate the first; tables that inflate 3×3 convolutions, both."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        inner_channels: int,
-        stride: int,
-        extent: int,
-        inflate_3x3: bool,
-        stride_at: str,
-        groups: int,
-        conv: Conv3dKind,
-    ) -> None:
-        if stride_at != "3x3" or groups != 1:
+    def __init__(self, in_channels: int, out_channels: int, shape: BlockShape) -> None:
+        if shape.stride_at != "3x3" or shape.groups != 1:
             raise ValueError(
-                f"depths 18 and 34 have no 1×1 convolutions and no groups: expected stride_at '3x3' and groups 1,"
-                f" got {stride_at!r} and {groups}"
+                "depths 18 and 34 have no 1×1 convolutions and no groups: expected stride_at '3x3' and groups 1,"
+                f" got {shape.stride_at!r} and {shape.groups}"
             )
-        super().__init__(in_channels, out_channels, stride=stride)
-        second_extent = extent if inflate_3x3 else 1
-        self.conv1 = conv(in_channels, inner_channels, kernel_size=(extent, 3, 3), stride=(1, stride, stride))
-        self.norm1 = BatchNorm(inner_channels)
-        self.conv2 = conv(inner_channels, out_channels, kernel_size=(second_extent, 3, 3))
+        super().__init__(in_channels, out_channels, shape)
+        inner = shape.inner_channels
+        second_extent = shape.extent if shape.inflate_3x3 else 1
+        self.conv1 = shape.conv(in_channels, inner, kernel_size=(shape.extent, 3, 3), stride=shape.stride)
+        self.norm1 = BatchNorm(inner)
+        self.conv2 = shape.conv(inner, out_channels, kernel_size=(second_extent, 3, 3))
         self.norm2 = BatchNorm(out_channels)
 
     def branch(self, x: Tensor) -> Tensor:
@@ -118,37 +133,18 @@ class BasicBlock3d(ResidualBlock):
 
 
 class Bottleneck3d(ResidualBlock):
-    """1×1, 3×3, 1×1 convolutions. I3D and Slow inflate the first 1×1, I3D 3×3×3 the 3×3."""
+    """1×1, 3×3, 1×1 convolutions. I3D and Slow inflate the first 1×1; tables that inflate the 3×3, that one."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        inner_channels: int,
-        stride: int,
-        extent: int,
-        inflate_3x3: bool,
-        stride_at: str,
-        groups: int,
-        conv: Conv3dKind,
-    ) -> None:
-        super().__init__(in_channels, out_channels, stride=stride)
-        extent_1x1, extent_3x3 = (1, extent) if inflate_3x3 else (extent, 1)
-        stride_1x1, stride_3x3 = (1, stride) if stride_at == "3x3" else (stride, 1)
-        self.conv1 = plain_conv3d(
-            in_channels, inner_channels, kernel_size=(extent_1x1, 1, 1), stride=(1, stride_1x1, stride_1x1)
-        )
-        self.norm1 = BatchNorm(inner_channels)
-        self.conv2 = conv(
-            inner_channels,
-            inner_channels,
-            kernel_size=(extent_3x3, 3, 3),
-            stride=(1, stride_3x3, stride_3x3),
-            groups=groups,
-        )
-        self.norm2 = BatchNorm(inner_channels)
-        self.conv3 = plain_conv3d(inner_channels, out_channels, kernel_size=(1, 1, 1))
+    def __init__(self, in_channels: int, out_channels: int, shape: BlockShape) -> None:
+        super().__init__(in_channels, out_channels, shape)
+        inner, plain = shape.inner_channels, (1, 1, 1)
+        extent_1x1, extent_3x3 = (1, shape.extent) if shape.inflate_3x3 else (shape.extent, 1)
+        stride_1x1, stride_3x3 = (plain, shape.stride) if shape.stride_at == "3x3" else (shape.stride, plain)
+        self.conv1 = plain_conv3d(in_channels, inner, kernel_size=(extent_1x1, 1, 1), stride=stride_1x1)
+        self.norm1 = BatchNorm(inner)
+        self.conv2 = shape.conv(inner, inner, kernel_size=(extent_3x3, 3, 3), stride=stride_3x3, groups=shape.groups)
+        self.norm2 = BatchNorm(inner)
+        self.conv3 = plain_conv3d(inner, out_channels, kernel_size=(1, 1, 1))
         self.norm3 = BatchNorm(out_channels)
 
     def branch(self, x: Tensor) -> Tensor:
@@ -165,33 +161,37 @@ class ResNet3D(nn.Module):
     """(B, 3, T, H, W) → logits (B, num_classes), for any T, H and W.
 
     The published 8×8 networks (8 frames, one in 8) have the default strides over time; for 32×2 input set
-    `conv1_stride_t=2` and `pool1_t=(3, 2)`, and `pool2_t=(3, 2)` for the kernels of Non-local's table 1;
-    Slow-only has `pool2_t=(1, 1)`.
+    `conv1_stride_t=2` and `pool1_t=(3, 2)`, and `pool2_t=(3, 2)` for the kernels of Non-local's table 1; Slow-only has
+    `pool2_t=(1, 1)`.
 
     Args:
         num_classes: K.
         depth: number of layers; 18 and 34 have basic blocks, the others bottlenecks.
-        temporal_kernels: which convolutions reach over time: none (`c2d`), the first 1×1 or the 3×3 of every
-            other block (`i3d`, `i3d333`), or the first 1×1 of every block of res4 and res5 (`slow`).
+        temporal_kernels: which convolutions reach over time: none (`c2d`), the first 1×1 or the 3×3 of every other
+            block (`i3d`, `i3d333`), the first 1×1 of every block of res4 and res5 (`slow`), every 3×3 (`r3d`), or every
+            3×3 of res2 (`mc3`).
         conv1_stride_t: stride of conv1 over time.
-        pool1_t: kernel and stride over time of the max pooling before res2.
+        pool1_t: kernel and stride over time of the max pooling before res2; none: no such pooling (R3D).
         pool2_t: kernel and stride over time of the max pooling after res2.
+        stage_stride_t: strides over time of res2 … res5.
         stride_at: which convolution of a stage's first bottleneck halves the resolution; weights come in both styles.
         width: channels of conv1; 64 in every published network.
         groups: cardinality of the 3×3 convolutions (ResNeXt).
         width_per_group: channels of each group in res2 (ResNeXt-50 32×4d: groups 32, width_per_group 4).
+        block: kind of the residual blocks; by default basic blocks for depths 18 and 34, bottlenecks for the others.
         conv: kind of the 3×3 convolutions.
+        stem_conv: kind of conv1.
         context: makes a context block for a number of channels; what makes it is chosen by `class_path` in YAML.
-        context_at: indices, from 0, of the blocks of each stage that get one, e.g. `{"res3": [1, 3], "res4":
-            [1, 3, 5]}`.
-        context_position: `after_add`, on the block's output (Non-local's code), or `after_1x1`, on the
-            residual branch before the sum (GCNet's code).
+        context_at: indices, from 0, of the blocks of each stage that get one, e.g.
+            `{"res3": [1, 3], "res4": [1, 3, 5]}`.
+        context_position: `after_add`, on the block's output (Non-local's code), or `after_1x1`, on the residual branch
+            before the sum (GCNet's code).
         dropout: probability, before the classifier.
         zero_init_residual: start every residual branch at zero (the last γ of the branch).
 
     Raises:
-        ValueError: an unknown choice; a stage or block index that is not there; `context` without
-        `context_at`, or the reverse.
+        ValueError: an unknown choice; a stage or block index that is not there; `context` without `context_at`, or the
+            reverse.
     """
 
     def __init__(
@@ -201,13 +201,16 @@ class ResNet3D(nn.Module):
         depth: Depth = 50,
         temporal_kernels: TemporalKernels = "i3d",
         conv1_stride_t: int = 1,
-        pool1_t: tuple[int, int] = (1, 1),
+        pool1_t: tuple[int, int] | None = (1, 1),
         pool2_t: tuple[int, int] = (2, 2),
+        stage_stride_t: tuple[int, int, int, int] = (1, 1, 1, 1),
         stride_at: Literal["3x3", "1x1"] = "3x3",
         width: int = 64,
         groups: int = 1,
         width_per_group: int = 64,
-        conv: Conv3dKind = plain_conv3d,
+        block: Callable[[int, int, BlockShape], ResidualBlock] | None = None,
+        conv: Callable[[int, int], nn.Module] = plain_conv3d,
+        stem_conv: Callable[[int, int], nn.Module] = plain_conv3d,
         context: Callable[[int], nn.Module] | None = None,
         context_at: Mapping[str, Sequence[int]] | None = None,
         context_position: Literal["after_add", "after_1x1"] = "after_add",
@@ -216,43 +219,46 @@ class ResNet3D(nn.Module):
     ) -> None:
         for name, value, choices in (
             ("depth", depth, BLOCKS_PER_STAGE),
-            ("temporal_kernels", temporal_kernels, BLOCK_EXTENTS),
+            ("temporal_kernels", temporal_kernels, TEMPORAL_TABLES),
             ("stride_at", stride_at, ("3x3", "1x1")),
             ("context_position", context_position, ("after_add", "after_1x1")),
         ):
             if value not in choices:
                 raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(str, choices))}")
+        if (context is None) != (not context_at):
+            raise ValueError("context and context_at belong together: expected both or neither")
         super().__init__()
-        block = Bottleneck3d if depth >= 50 else BasicBlock3d
-        expansion = 4 if depth >= 50 else 1
-        self.stem = Stem(width, extent=STEM_EXTENT[temporal_kernels], stride_t=conv1_stride_t, pool_t=pool1_t)
+        deep = depth >= 50
+        make_block = block or (Bottleneck3d if deep else BasicBlock3d)
+        table = TEMPORAL_TABLES[temporal_kernels]
+        self.stem = Stem(width, extent=table.stem, stride_t=conv1_stride_t, pool_t=pool1_t, conv=stem_conv)
         in_channels = width
         for number, (stage, num_blocks) in enumerate(zip(STAGES, BLOCKS_PER_STAGE[depth], strict=True)):
-            extents = BLOCK_EXTENTS[temporal_kernels][stage]
-            out_channels = width * 2**number * expansion
+            planes = width * 2**number
+            out_channels = planes * 4 if deep else planes
+            first_stride = (stage_stride_t[number], *((1, 1) if stage == "res2" else (2, 2)))
             blocks = []
             for index in range(num_blocks):
-                blocks.append(
-                    block(
-                        in_channels,
-                        out_channels,
-                        inner_channels=width * 2**number * groups * width_per_group // 64,
-                        stride=2 if index == 0 and number > 0 else 1,
-                        extent=extents[index % len(extents)],
-                        inflate_3x3=temporal_kernels == "i3d333",
-                        stride_at=stride_at,
-                        groups=groups,
-                        conv=conv,
-                    )
+                shape = BlockShape(
+                    inner_channels=planes * groups * width_per_group // 64,
+                    stride=first_stride if index == 0 else (1, 1, 1),
+                    extent=table.blocks[stage][index % len(table.blocks[stage])],
+                    inflate_3x3=table.inflate_3x3,
+                    stride_at=stride_at,
+                    groups=groups,
+                    conv=conv,
                 )
+                blocks.append(make_block(in_channels, out_channels, shape))
                 in_channels = out_channels
             self.add_module(stage, nn.Sequential(*blocks))
-        self.pool2 = _max_pool((pool2_t[0], 1, 1), (pool2_t[1], 1, 1))
+            if stage == "res2":
+                self.pool2 = _max_pool((pool2_t[0], 1, 1), (pool2_t[1], 1, 1))
         self.average = nn.AdaptiveAvgPool3d(1)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(in_channels, num_classes)
         self._initialise(zero_init_residual)
-        self._insert(context, context_at, context_position)
+        if context:
+            insert_context(self, context_at, context, position=context_position)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
@@ -268,26 +274,6 @@ class ResNet3D(nn.Module):
                 nn.init.zeros_(module.last_norm.weight)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
-
-    def _insert(
-        self,
-        context: Callable[[int], nn.Module] | None,
-        context_at: Mapping[str, Sequence[int]] | None,
-        position: str,
-    ) -> None:
-        if (context is None) != (not context_at):
-            raise ValueError("context and context_at belong together: expected both or neither")
-        for stage, indices in (context_at or {}).items():
-            if stage not in STAGES:
-                raise ValueError(f"context_at names stage {stage!r}; expected one of {', '.join(STAGES)}")
-            blocks = getattr(self, stage)
-            for index in indices:
-                if not 0 <= index < len(blocks):
-                    raise ValueError(
-                        f"context_at asks for block {index} of {stage}, which has {len(blocks)}:"
-                        f" expected 0 to {len(blocks) - 1}"
-                    )
-                setattr(blocks[index], position, context(blocks[index].last_norm.num_features))
 
 
 def _max_pool(kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> nn.Module:
