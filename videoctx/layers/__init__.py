@@ -3,5 +3,6 @@
 from videoctx.layers.context import ContextBlock
 from videoctx.layers.global_context import GlobalContext, SimplifiedNonLocal, SqueezeExcitation
 from videoctx.layers.non_local import NonLocal
+from videoctx.layers.self_calibrated import SelfCalibratedConv3d
 
 __all__ = ["ContextBlock", "GlobalContext", "NonLocal", "SimplifiedNonLocal", "SqueezeExcitation"]
