@@ -69,13 +69,14 @@ def write_video(
     path: Path,
     *,
     num_frames: int,
-    width: int = 64,
-    height: int = 48,
+    width: int = 112,
+    height: int = 80,
     fps: int | Fraction = 30,
     codec: str = "libx264",
     options: dict[str, str] = CLOSED_GOP,
     container_options: dict[str, str] | None = None,
     rotation: int = 0,
+    pixel_format: str = "yuv420p",
 ) -> NumberedVideo:
     """Encode frames 0, 1, 2, …; the container follows from the suffix.
 
@@ -86,7 +87,7 @@ def write_video(
     stored_width, stored_height = (height, width) if rotation % 180 else (width, height)
     with av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=fps, options=options)
-        stream.width, stream.height, stream.pix_fmt = stored_width, stored_height, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = stored_width, stored_height, pixel_format
         if rotation:
             stream.set_display_rotation(rotation)
         for number in range(num_frames):

@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from videoctx.data.containers import VideoDecodeError
 from videoctx.data.datamodule import TooManyFailuresError, VideoDataModule
-from videoctx.data.decode import VideoDecodeError
 from videoctx.tasks import VideoClassifier
 
 # Errors that may speak to the person at the terminal.

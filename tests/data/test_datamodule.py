@@ -279,9 +279,9 @@ def test_a_failed_training_video_is_counted_and_logged_once(mixed_manifest, brok
             assert len(batch) == 4
             assert len(batch.clips) == 3
     path = str(broken_files["empty"])
-    assert list(data.failed) == [path]
+    assert [failure.path for failure in data.failed.values()] == [path]
     assert [record.levelname for record in caplog.records if path in record.getMessage()] == ["WARNING"]
-    assert data.failed[path] in caplog.text
+    assert next(iter(data.failed.values())).reason in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_too_many_failures_end_the_run(mixed_manifest, broken_files, num_good, b
     data = module(mixed_manifest(num_good=num_good, broken=broken), batch_size=1, max_failed_fraction=fraction)
     if not ends:
         batches(data, "train")
-        assert set(data.failed) == {str(broken_files[what]) for what in broken}
+        assert {failure.path for failure in data.failed.values()} == {str(broken_files[what]) for what in broken}
         return
     with pytest.raises(TooManyFailuresError) as caught:
         batches(data, "train")

@@ -15,7 +15,7 @@ from tests.reference.comparison import TOLERANCE, random_input, randomised
 from videoctx.cli import net_from_config
 from videoctx.layers import ContextBlock, GlobalContext, NonLocal, SimplifiedNonLocal, SqueezeExcitation
 from videoctx.layers.conv import plain_conv3d
-from videoctx.models import ResNet3D
+from videoctx.models import Res2NetBottleneck3d, ResNet3D
 from videoctx.models.complexity import complexity
 from videoctx.models.resnet3d import BasicBlock3d, Bottleneck3d
 
@@ -233,15 +233,6 @@ def test_depth_is_the_number_of_layers(depth, kind, blocks):
     assert sum(blocks) * (2 if kind is BasicBlock3d else 3) + 2 == depth
 
 
-def test_stages_are_as_wide_and_deep_as_those_of_torchvisions_r3d():
-    with torch.device("meta"):
-        net, peer = ResNet3D(5, depth=18), torchvision.models.video.r3d_18()
-    for number, stage in enumerate(STAGES, start=1):
-        ours, theirs = net.get_submodule(stage), peer.get_submodule(f"layer{number}")
-        assert len(ours) == len(theirs)
-        assert [block.last_norm.num_features for block in ours] == [block.conv2[1].num_features for block in theirs]
-
-
 # Which convolutions reach over time -------------------------------------------------------------------------------
 
 
@@ -281,6 +272,8 @@ def test_resnet_101_is_inflated_in_every_other_block():
         ("i3d", ((3, 3), (3, 1), (3, 1), (1, 3)), ((1, 1),) * 4),
         ("i3d333", ((3, 3), (3, 1), (3, 1), (1, 3)), ((3, 3), (3, 1), (3, 1), (1, 3))),
         ("slow", ((1, 1), (1, 1), (3, 3), (3, 3)), ((1, 1),) * 4),
+        ("r3d", ((3, 3),) * 4, ((3, 3),) * 4),
+        ("mc3", ((3, 3), (1, 1), (1, 1), (1, 1)), ((3, 3), (1, 1), (1, 1), (1, 1))),
     ],
 )
 def test_basic_blocks_are_inflated_alike(temporal_kernels, first, second):
@@ -370,6 +363,41 @@ def test_stride_at_leaves_the_sizes():
     assert ours == caffes
 
 
+def from_torchvision_video(state):
+    """The weights of a video network, whose convolutions are sequences with their norms, under our names."""
+    renamed = {}
+    for name, value in from_torchvision(state).items():
+        for old, new in (
+            *((f"conv{i}.0.{j}.", f"conv{i}.{new}.") for i in (1, 2) for j, new in FACTORISED.items()),
+            *((f"conv{i}.{j}.", f"{new}{i}.") for i in (1, 2) for j, new in ((0, "conv"), (1, "norm"))),
+        ):
+            name = name.replace(old, new)
+        renamed[name] = value
+    return renamed
+
+
+FACTORISED = {0: "spatial", 1: "norm", 3: "temporal"}
+PLAIN_STEM = {"stem.0.": "stem.conv.", "stem.1.": "stem.norm."}
+FACTORISED_STEM = {f"stem.{i}.": f"stem.conv.{new}." for i, new in FACTORISED.items()} | {"stem.4.": "stem.norm."}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("name", "stem"), [("r3d_18", PLAIN_STEM), ("mc3_18", PLAIN_STEM), ("r2plus1d_18", FACTORISED_STEM)]
+)
+def test_gives_the_logits_of_torchvisions_video_networks(name, stem):
+    torch.manual_seed(0)
+    peer = ready(getattr(torchvision.models.video, name)(num_classes=7))
+    weights = from_torchvision_video(peer.state_dict())
+    for old, new in stem.items():
+        weights = {key.replace(old, new) if key.startswith(old) else key: value for key, value in weights.items()}
+    net = from_config(name)(7).double().eval()
+    net.load_state_dict(weights)
+    frames = clip(1, 3, 7, 24, 33)
+    assert peer(frames).std() > 0.1
+    torch.testing.assert_close(net(frames), peer(frames), rtol=1e-8, atol=1e-8)
+
+
 # Against pytorchvideo ---------------------------------------------------------------------------------------------
 
 
@@ -415,7 +443,7 @@ def test_has_as_many_parameters_as_pytorchvideos(name):
 
 
 class Mark(nn.Module):
-    """3x + 1, a context block that can be told from any other place; remembers for how many channels it was made."""
+    """3x - 1, a context block that can be told from any other place; remembers for how many channels it was made."""
 
     def __init__(self, channels):
         super().__init__()
@@ -423,7 +451,7 @@ class Mark(nn.Module):
 
     def forward(self, x):
         assert x.shape[1] == self.channels
-        return 3 * x + 1
+        return 3 * x - 1
 
 
 AT = {"res2": [0], "res3": [0, 1], "res5": [1]}
@@ -440,9 +468,9 @@ def test_context_sits_where_it_is_asked_for(position, depth):
             assert isinstance(getattr(block, position), Mark if marked else nn.Identity)
             branch, shortcut = block.branch(x), block.shortcut(x)
             if marked and position == "after_add":
-                expected = 3 * (shortcut + branch).relu() + 1
+                expected = 3 * (shortcut + branch).relu() - 1
             elif marked:
-                expected = (shortcut + 3 * branch + 1).relu()
+                expected = (shortcut + 3 * branch - 1).relu()
             else:
                 expected = (shortcut + branch).relu()
             torch.testing.assert_close(block(x), expected, **TOLERANCE)
@@ -548,8 +576,9 @@ def squared_conv3d(*args, **kwargs):
 CHANGES = [
     ({}, {"num_classes": 6}),
     *(({}, {"depth": depth}) for depth in (34, 50)),
-    *(({}, {"temporal_kernels": kernels}) for kernels in ("c2d", "i3d333", "slow")),
+    *(({}, {"temporal_kernels": kernels}) for kernels in ("c2d", "i3d333", "slow", "r3d", "mc3")),
     ({}, {"conv1_stride_t": 2}),
+    ({}, {"pool1_t": None}),
     ({}, {"pool1_t": (3, 2)}),
     ({"pool1_t": (3, 2)}, {"pool1_t": (2, 2)}),
     ({}, {"pool2_t": (1, 1)}),
@@ -558,7 +587,10 @@ CHANGES = [
     ({}, {"width": 8}),
     ({"depth": 50}, {"groups": 2}),
     ({"depth": 50}, {"width_per_group": 32}),
+    *(({}, {"stage_stride_t": strides}) for strides in ((2, 1, 1, 1), (1, 2, 1, 1), (1, 1, 2, 1), (1, 1, 1, 2))),
     ({}, {"conv": squared_conv3d}),
+    ({}, {"stem_conv": squared_conv3d}),
+    ({"depth": 50}, {"block": Res2NetBottleneck3d}),
     ({"context_at": {"res4": [0]}, "context": Mark}, {"context": SqueezeExcitation}),
     ({"context_at": {"res4": [0]}, "context": Mark}, {"context_at": {"res4": [1]}}),
     ({"context_at": {"res4": [0]}, "context": Mark}, {"context_position": "after_1x1"}),
@@ -586,6 +618,15 @@ def test_every_argument_changes_something(given, change):
 
 def test_every_argument_is_among_the_changes():
     assert set().union(*(change for _, change in CHANGES)) == set(inspect.signature(ResNet3D).parameters)
+
+
+def test_the_defaults_are_those_of_i3d_resnet_50():
+    with torch.device("meta"):
+        net, explicit = ResNet3D(400), from_config("i3d_r50")(400)
+    assert repr(net) == repr(explicit)
+    assert net.dropout.p == 0.5
+    residual_branch = ResNet3D(5, width=8).res2[1].last_norm
+    assert not residual_branch.weight.any()
 
 
 def test_dropout_acts_before_the_head_and_in_training_only():

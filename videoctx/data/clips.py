@@ -15,7 +15,8 @@ from torch.utils.data import Dataset
 
 from videoctx.batch import Failure
 from videoctx.data.annotations import VideoRecord
-from videoctx.data.decode import Decoder, VideoDecodeError, open_video
+from videoctx.data.containers import VideoDecodeError
+from videoctx.data.decode import Decoder, open_video
 from videoctx.data.sampling import ClipSampler, ClipTooLongError, frame_range
 
 

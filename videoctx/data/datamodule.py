@@ -1,7 +1,6 @@
 """The LightningDataModule: a manifest becomes loaders, and decoded videos become network input on the device."""
 
 import logging
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -95,6 +94,8 @@ class VideoDataModule(LightningDataModule):
                 raise ValueError(f"{name} is {list(views)}; expected clips and crops, each 1 or more")
         if not 0 <= max_failed_fraction <= 1:
             raise ValueError(f"max_failed_fraction is {max_failed_fraction}; expected 0 to 1")
+        if seed < 0:
+            raise ValueError(f"seed is {seed}; expected 0 or more")
         self.manifest = Path(manifest)
         self.root = root
         self.class_names = read_classes(class_file or self.manifest.parent / CLASS_FILE)
@@ -123,7 +124,7 @@ class VideoDataModule(LightningDataModule):
         self.decoder = decoder
         self.max_failed_fraction = max_failed_fraction
         self.seed = seed
-        self.failed: dict[str, str] = {}  # training videos of this rank that could not be read, and why
+        self.failed: dict[int, Failure] = {}  # training videos of this rank that could not be read, by row
 
     def train_dataloader(self) -> DataLoader:
         dataset = self._dataset("train", RandomClips(shape=self.shape))
@@ -147,7 +148,7 @@ class VideoDataModule(LightningDataModule):
         """Network input, on the device; a failed training video ends here."""
         if self.trainer.training:
             clips = self.train_transform(batch)
-            self._count(clips.failures.values())
+            self._count(clips)
             return clips
         stage = "val" if self.trainer.validating or self.trainer.sanity_checking else "test"
         return self.view_transforms[stage](batch, num_clips=self.views[stage][0])
@@ -182,14 +183,15 @@ class VideoDataModule(LightningDataModule):
             persistent_workers=self.num_workers > 0,
         )
 
-    def _count(self, failures: Iterable[Failure]) -> None:
-        for failure in failures:
-            if failure.path not in self.failed:
-                self.failed[failure.path] = failure.reason
+    def _count(self, batch: ClipBatch) -> None:
+        for position, failure in batch.failures.items():
+            row = batch.rows[position]
+            if row not in self.failed:
+                self.failed[row] = failure
                 logger.warning("left out of training: %s: %s", failure.path, failure.reason)
         share = len(self.trainer.train_dataloader.sampler)
         if len(self.failed) > self.max_failed_fraction * share:
-            listed = "; ".join(f"{path}: {reason}" for path, reason in list(self.failed.items())[:5])
+            listed = "; ".join(f"{failure.path}: {failure.reason}" for failure in list(self.failed.values())[:5])
             raise TooManyFailuresError(
                 f"{len(self.failed)} of {share} training videos cannot be read, more than max_failed_fraction"
                 f" {self.max_failed_fraction:g} accepts: {listed}"

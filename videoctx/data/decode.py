@@ -7,28 +7,13 @@ goes on decoding in the background).
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 
+from videoctx.data.containers import VideoDecodeError, probe
+
 Decoder = Literal["auto", "decord", "pyav"]
-
-# Containers in which decord counts key frames wrongly as soon as there are B-frames, or cannot seek.
-NOT_FOR_DECORD = {".avi", ".wmv", ".mpg", ".mpeg", ".vob", ".ts", ".m2ts", ".mts"}
-
-
-class VideoDecodeError(RuntimeError):
-    """A video that cannot be read; says which and why in one line."""
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)  # both, so that it survives a pickle between processes
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
 
 
 class VideoReader(Protocol):
@@ -54,22 +39,17 @@ def open_video(path: str, decoder: Decoder = "auto") -> Iterator[VideoReader]:
     """Open a video for reading.
 
     Args:
-        decoder: `auto` takes decord where it is installed and exact (not in AVI, WMV, MPEG-PS and MPEG-TS), else PyAV.
+        decoder: `auto` looks into the container and takes decord where it is installed and exact, else PyAV.
 
     Raises:
         VideoDecodeError: the file is missing, empty, no video, or damaged; also from within the `with` block.
+        ValueError: there is no such decoder.
     """
+    if decoder not in get_args(Decoder):
+        raise ValueError(f"decoder is {decoder!r}; expected one of {', '.join(get_args(Decoder))}")
+    container = probe(path)
     if decoder == "auto":
-        exact = Path(path).suffix.lower() not in NOT_FOR_DECORD
-        decoder = "decord" if exact and find_spec("decord") else "pyav"
-    try:
-        size = Path(path).stat().st_size
-    except OSError as error:
-        raise VideoDecodeError(path, error.strerror or str(error)) from error
-    if not Path(path).is_file():
-        raise VideoDecodeError(path, "not a file")
-    if size == 0:
-        raise VideoDecodeError(path, "the file is empty")
+        decoder = container.decoder
     if decoder == "decord":
         from videoctx.data.decode_decord import open_decord as open_reader
     else:

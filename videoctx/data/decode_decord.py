@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import decord
 import numpy as np
 
-from videoctx.data.decode import VideoDecodeError
+from videoctx.data.containers import VideoDecodeError
 
 
 class DecordReader:
@@ -15,7 +15,7 @@ class DecordReader:
     def __init__(self, path: str) -> None:
         self._path = path
         try:
-            self._reader = decord.VideoReader(path, num_threads=1)
+            self._reader = decord.VideoReader(path, num_threads=1, fault_tol=1)
             self.num_frames = len(self._reader)
             self.fps = float(self._reader.get_avg_fps())
         except (RuntimeError, decord.DECORDError) as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from videoctx.data.decode import VideoDecodeError
+from videoctx.data.containers import VideoDecodeError, open_container
 
 
 class PyAVReader:
@@ -22,10 +22,17 @@ class PyAVReader:
     def read(self, indices: np.ndarray) -> np.ndarray:
         wanted = set(indices.tolist())
         last = int(indices[-1])
-        frames = []
+        frames: list[np.ndarray] = []
         for index, frame in enumerate(_decode(self._path)):
             if index in wanted:
                 frames.append(_upright(frame))
+                if frame.is_corrupt:
+                    raise VideoDecodeError(self._path, f"frame {index} is damaged")
+                if frames[-1].shape != frames[0].shape:
+                    (height, width), (new_height, new_width) = frames[0].shape[:2], frames[-1].shape[:2]
+                    raise VideoDecodeError(
+                        self._path, f"its size changes from {width}×{height} to {new_width}×{new_height} pixels"
+                    )
             if index == last:
                 break
         if len(frames) != len(indices):
@@ -41,29 +48,17 @@ def open_pyav(path: str) -> Iterator[PyAVReader]:
 @lru_cache(maxsize=65536)
 def _count_frames(path: str, modified_ns: int, size: int) -> tuple[int, float]:  # noqa: ARG001 - part of the key
     """Decodable frames, and frames per second; remembered until the file changes."""
-    with _open(path) as container:
+    with open_container(path) as container:
         fps = float(container.streams.video[0].average_rate or 0)
     return sum(1 for _ in _decode(path)), fps
 
 
 def _decode(path: str) -> Iterator[av.VideoFrame]:
-    with _open(path) as container:
+    with open_container(path) as container:
         try:
             yield from container.decode(video=0)
         except av.FFmpegError as error:
             raise VideoDecodeError(path, f"damaged: {error.strerror}") from error
-
-
-@contextmanager
-def _open(path: str) -> Iterator[av.container.InputContainer]:
-    try:
-        container = av.open(path)
-    except av.FFmpegError as error:
-        raise VideoDecodeError(path, f"not a video that FFmpeg knows: {error.strerror}") from error
-    with container:
-        if not container.streams.video:
-            raise VideoDecodeError(path, "no video stream in the file")
-        yield container
 
 
 def _upright(frame: av.VideoFrame) -> np.ndarray:

@@ -1,8 +1,29 @@
 """Context blocks and convolutions. Every block takes its number of channels first, and images as well as video."""
 
+from videoctx.layers.bilinear_attention import BilinearAttentionalTransform
+from videoctx.layers.cbam import CBAM
+from videoctx.layers.compact_non_local import CompactNonLocal
 from videoctx.layers.context import ContextBlock
+from videoctx.layers.disentangled_non_local import DisentangledNonLocal
+from videoctx.layers.double_attention import DoubleAttention
+from videoctx.layers.gala import GALA
+from videoctx.layers.gather_excite import GatherExcite
 from videoctx.layers.global_context import GlobalContext, SimplifiedNonLocal, SqueezeExcitation
 from videoctx.layers.non_local import NonLocal
 from videoctx.layers.self_calibrated import SelfCalibratedConv3d
 
-__all__ = ["ContextBlock", "GlobalContext", "NonLocal", "SimplifiedNonLocal", "SqueezeExcitation"]
+__all__ = [
+    "CBAM",
+    "GALA",
+    "BilinearAttentionalTransform",
+    "CompactNonLocal",
+    "ContextBlock",
+    "DisentangledNonLocal",
+    "DoubleAttention",
+    "GatherExcite",
+    "GlobalContext",
+    "NonLocal",
+    "SelfCalibratedConv3d",
+    "SimplifiedNonLocal",
+    "SqueezeExcitation",
+]

@@ -56,7 +56,9 @@ class SoftmaxAffinity(Affinity):
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
         """By fused attention, block by block: O(N·M·d) time, O(N + M) memory."""
         width = max(theta.shape[-1], g.shape[-1])  # the fused kernels want one width for all three
-        query, key, value = (F.pad(part, (0, width - part.shape[-1])).unsqueeze(1) for part in (theta, phi, g))
+        query, key, value = (
+            F.pad(part, (0, width - part.shape[-1])).contiguous().unsqueeze(1) for part in (theta, phi, g)
+        )
         sums = F.scaled_dot_product_attention(query, key, value, scale=self._factor(theta))  # (B, 1, N, width)
         return sums.squeeze(1)[..., : g.shape[-1]]
 

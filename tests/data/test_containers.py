@@ -1,0 +1,100 @@
+"""The verdict on a container, and that `auto` is exact whatever the verdict is."""
+
+import shutil
+
+import av
+import numpy as np
+import pytest
+
+from tests.numbered import CLOSED_GOP, read_number, write_video
+from videoctx.data.containers import VideoDecodeError, probe
+from videoctx.data.decode import open_video
+
+OPEN_GOP = CLOSED_GOP | {"x264-params": "open-gop=1:b-adapt=0:b-pyramid=normal:threads=1:log-level=none"}
+MPEG4 = {"g": "24", "bf": "2"}
+KINDS = {  # file name: codec, options, the part of the verdict that it must name (None: decord)
+    "closed.mp4": ("libx264", CLOSED_GOP, None),
+    "closed.mkv": ("libx264", CLOSED_GOP, None),
+    "intra.mkv": ("mjpeg", {}, None),
+    "vp9.webm": ("libvpx-vp9", {"g": "24", "deadline": "realtime"}, None),
+    "open.mp4": ("libx264", OPEN_GOP, "open GOP"),
+    "open.mkv": ("libx264", OPEN_GOP, "open GOP"),
+    "hevc.mkv": ("libx265", {"x265-params": "keyint=24:log-level=none"}, "open GOP"),
+    "mpeg4.mp4": ("mpeg4", MPEG4, "open GOP"),
+    "mpeg4.avi": ("mpeg4", MPEG4, "avi"),
+    "closed.asf": ("libx264", CLOSED_GOP, "asf"),
+    "closed.ts": ("libx264", CLOSED_GOP, "mpegts"),
+    "mpeg1.mpg": ("mpeg1video", {"g": "24"}, "mpeg"),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def video(request, tmp_path_factory):
+    codec, options, _ = KINDS[request.param]
+    if codec not in av.codecs_available:
+        pytest.skip(f"this FFmpeg has no {codec}")
+    path = tmp_path_factory.mktemp("kinds") / request.param
+    pixel_format = {"pixel_format": "yuvj420p"} if codec == "mjpeg" else {}
+    return write_video(path, num_frames=60, fps=25, codec=codec, options=options, **pixel_format)
+
+
+def test_verdict(video):
+    reason = KINDS[video.path.name][2]
+    why = probe(str(video.path)).why_not_decord
+    assert (why is None) if reason is None else (reason in why)
+
+
+@pytest.mark.parametrize("indices", [range(60), range(0, 60, 7), (59,), (25,), (1, 23, 24, 49)])
+def test_auto_is_exact(video, indices):
+    with open_video(str(video.path)) as reader:
+        assert reader.num_frames == 60
+        frames = reader.read(np.array(indices))
+    assert [read_number(frame) for frame in frames] == list(indices)
+
+
+def test_the_container_counts_not_the_suffix(b_frame_avi, tmp_path):
+    path = shutil.copy(b_frame_avi.path, tmp_path / "renamed.mp4")
+    assert probe(str(path)).format == "avi"
+    assert probe(str(path)).decoder == "pyav"
+
+
+def test_facts(closed_gop_mp4):
+    container = probe(str(closed_gop_mp4.path))
+    assert container.codec == "h264"
+    assert (container.num_packets, container.num_discarded) == (60, 0)
+    assert container.gop_lengths == (24, 24, 12)
+    assert container.fps == 30
+    assert container.duration_seconds == pytest.approx(2.0)
+    assert container.has_b_frames
+    assert not container.open_gop
+    assert not container.variable_frame_rate
+
+
+def test_narrow_frames_go_to_pyav(tmp_path):
+    narrow = write_video(tmp_path / "narrow.mp4", num_frames=3, width=72, height=96)
+    with open_video(str(narrow.path)) as reader:  # decord cannot read frames 72 pixels wide
+        assert [read_number(frame) for frame in reader.read(np.arange(3))] == [0, 1, 2]
+
+
+def test_a_changed_file_is_probed_again(tmp_path):
+    path = tmp_path / "video.mp4"
+    write_video(path, num_frames=3)
+    assert probe(str(path)).num_packets == 3
+    write_video(path, num_frames=5)
+    assert probe(str(path)).num_packets == 5
+
+
+def test_a_size_that_changes_is_an_error_not_a_crash(tmp_path):
+    parts = [write_video(tmp_path / f"{width}.ts", num_frames=8, width=width, height=96).path for width in (112, 160)]
+    path = tmp_path / "both.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with pytest.raises(VideoDecodeError, match="112×96 to 160×96"), open_video(str(path)) as reader:
+        reader.read(np.arange(reader.num_frames))
+
+
+def test_an_unknown_decoder_is_refused(closed_gop_mp4):
+    with (
+        pytest.raises(ValueError, match="'opencv'; expected one of auto, decord, pyav"),
+        open_video(str(closed_gop_mp4.path), "opencv"),
+    ):
+        pass

@@ -1,0 +1,159 @@
+"""Two ranks on the CPU against one: the same judgement to the last digit, and training that keeps the ranks equal.
+
+Starting ranks takes most of the time, so several commands share one start: the fixtures run them, the tests look.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from tests.tiny_set import break_video, make_set, write_config
+
+ROOT = Path(__file__).parents[1]
+TWO_RANKS = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+BLOCKS = ["NonLocal", "GlobalContext"]
+
+# Each rank runs this file; the first starts the second.
+ALL_COMMANDS = """
+import json, sys
+from pathlib import Path
+from videoctx.cli import main
+
+for arguments in json.loads(Path(__file__).with_name("commands.json").read_text()):
+    main(arguments)
+"""
+
+
+def run(*command: object) -> subprocess.CompletedProcess:
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done
+
+
+def named(command: str, config: Path, name: str, *arguments: object) -> list[str]:
+    return [command, "-c", str(config), f"--trainer.logger.init_args.name={name}", *map(str, arguments)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Videos, of which one of training and one of test cannot be read; a config; runs of one rank; a checkpoint."""
+    folder = tmp_path_factory.mktemp("ddp")
+    (folder / "videos").mkdir()
+    manifest = make_set(folder / "videos", num_videos={"train": 6, "val": 1, "test": 7})
+    break_video(folder / "videos" / "test4.mp4", "text")
+    rows = manifest.read_text().splitlines(keepends=True)
+    (folder / "videos" / "one.csv").write_text(
+        "".join(row for row in rows if not row.startswith(("test0", "test2", "test3", "test4", "test5", "test6")))
+    )
+    config = write_config(folder / "config.yaml", manifest=manifest, runs=folder / "runs")
+    for block in BLOCKS:
+        write_config(
+            folder / f"{block}.yaml", manifest=manifest, runs=folder / "runs", context=f"videoctx.layers.{block}"
+        )
+    commands = [
+        named("fit", config, "trained"),
+        *(
+            named("test", config, f"{name}1", f"--data.manifest={folder / 'videos' / name}.csv", *checkpoint(folder))
+            for name in ("manifest", "one")
+        ),
+    ]
+    (folder / "commands.json").write_text(json.dumps(commands))
+    (folder / "ranks.py").write_text(ALL_COMMANDS)
+    run(folder / "ranks.py")
+    return folder
+
+
+def checkpoint(folder: Path) -> list[str]:
+    return ["--ckpt_path", str(folder / "runs" / "trained" / "checkpoints" / "last.ckpt")]
+
+
+@pytest.fixture(scope="module")
+def tested(folder):
+    """What a test on two ranks, started as a person starts it, printed."""
+    return run("-m", "videoctx", *named("test", folder / "config.yaml", "manifest2", *checkpoint(folder), *TWO_RANKS))
+
+
+@pytest.fixture(scope="module")
+def more(folder):
+    """A test of one video on two ranks, and training with each kind of block."""
+    one = f"--data.manifest={folder / 'videos' / 'one.csv'}"
+    commands = [named("test", folder / "config.yaml", "one2", one, *checkpoint(folder), *TWO_RANKS)]
+    break_video(folder / "videos" / "train0.mp4", "empty")
+    for block in BLOCKS:
+        kept = folder / "weights" / block
+        kept.mkdir(parents=True)
+        callback = ["--trainer.callbacks=tests.tiny_set.KeepWeights", f"--trainer.callbacks.folder={kept}"]
+        batches = ["--data.batch_size=1", "--data.max_failed_fraction=0.4"]
+        commands.append(named("fit", folder / f"{block}.yaml", block, *batches, *callback, *TWO_RANKS))
+    (folder / "commands.json").write_text(json.dumps(commands))
+    return run(folder / "ranks.py")
+
+
+def result_of(folder: Path, name: str) -> dict:
+    return json.loads((folder / "runs" / name / "results.json").read_text())
+
+
+@pytest.mark.parametrize(("name", "num_videos", "num_failed"), [("manifest", 7, 1), ("one", 1, 0)])
+@pytest.mark.usefixtures("tested", "more")
+def test_two_ranks_judge_as_one_does(folder, name, num_videos, num_failed):
+    one, two = (result_of(folder, f"{name}{ranks}") for ranks in (1, 2))
+    assert two == one
+    assert (one["num_videos"], one["num_views"], one["num_failed"]) == (num_videos, num_videos * 6, num_failed)
+    one, two = (pq.read_table(folder / "runs" / f"{name}{ranks}" / "scores.parquet") for ranks in (1, 2))
+    assert two.drop_columns("scores").equals(one.drop_columns("scores"))
+    for first, second in zip(one["scores"].to_pylist(), two["scores"].to_pylist(), strict=True):
+        assert (first is None) == (second is None)
+        if first is not None:
+            np.testing.assert_allclose(second, first, rtol=0, atol=2e-3)  # float16 on disk
+
+
+@pytest.mark.usefixtures("tested")
+def test_the_scores_tell_videos_apart(folder):
+    """Otherwise exchanged rows would not have been seen above."""
+    table = pq.read_table(folder / "runs" / "manifest1" / "scores.parquet")
+    views = np.array([scores for scores in table["scores"].to_pylist() if scores])
+    firsts = views.reshape(6, 6, 3)[:, 0]
+    distances = np.abs(firsts[:, None] - firsts[None]).max(axis=2)
+    assert np.sort(distances[np.triu_indices(6, 1)])[0] > 4e-3
+
+
+@pytest.mark.usefixtures("tested")
+def test_no_part_of_a_rank_is_left(folder):
+    assert not list((folder / "runs" / "manifest2").glob("scores-rank*"))
+
+
+def test_the_result_and_the_failure_are_said_once(tested):
+    assert tested.stdout.count("7 videos, 42 views, 1 failed") == 1
+    assert tested.stderr.count("counted as wrong: ") == 1
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.usefixtures("more")
+def test_ranks_train_the_same_weights(folder, block):
+    """With a rank that has no readable video in one of its steps, and without searching for unused parameters."""
+    first, second = (torch.load(folder / "weights" / block / f"rank{rank}.pt") for rank in (0, 1))
+    assert list(first) == list(second)
+    for name, parameter in first.items():
+        assert torch.equal(parameter, second[name]), name
+    saved = torch.load(folder / "runs" / block / "checkpoints" / "last.ckpt")
+    assert saved["global_step"] == 2 * 3  # six videos on two ranks, two epochs
+    assert all(torch.equal(saved["state_dict"][name], parameter) for name, parameter in first.items())
+    assert all(parameter.isfinite().all() for parameter in first.values())
+
+
+def test_an_unreadable_training_video_is_said_by_its_rank(more):
+    assert more.stderr.count("left out of training: ") == len(BLOCKS)

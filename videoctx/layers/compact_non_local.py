@@ -1,0 +1,174 @@
+"""Compact generalised Non-local block: every channel of every position attends to every other.
+
+Yue, Sun, Yuan, Zhou, Ding, Xu: "Compact Generalized Non-local Network" (NeurIPS 2018, arXiv 1810.13125), section 3.
+
+    z = x + GN(W_z vec⁻¹(y)),    yᵢ = Σⱼ k(θᵢ, φⱼ) gⱼ
+
+i and j run over the L = C'·N numbers of vec(θ), vec(φ), vec(g), where C' is the channels of a group; the groups do not
+see each other. k factors into powers of θᵢ and of φⱼ, so the L × L matrix is never made.
+
+Differs from the paper, as the authors' own code does: GroupNorm for BatchNorm after W_z (`norm`), and exp(-2γ) for the
+factor exp(-γ(θᵢ² + φⱼ²)) of the Gaussian kernel, with γ = 1e-4 and no normalisation of θ and φ. Ours: on video, the
+positions and the statistics of GroupNorm run over time as well as space.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from videoctx.layers.context import Add, ContextBlock, scaled_width
+from videoctx.layers.non_local import INIT_STD
+from videoctx.layers.pointwise import BatchNorm, Pointwise
+
+GAMMA = 1e-4  # of the Gaussian kernel in the authors' code
+
+
+class Kernel(nn.Module):
+    """k(θᵢ, φⱼ) between numbers, and the sum of g under it: three times (B, G, L) → (B, G, L).
+
+    `forward` takes O(L); `direct` makes the L × L matrix, and is what `forward` must equal.
+    """
+
+    def weights(self, theta: Tensor, phi: Tensor) -> Tensor:
+        """The L × L matrices themselves, (B, G, L, L)."""
+        raise NotImplementedError
+
+    def direct(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
+        """The equation as printed, in O(L²) time and memory."""
+        return (self.weights(theta, phi) @ g.unsqueeze(3)).squeeze(3)
+
+
+class DotProductKernel(Kernel):
+    """k = θᵢ φⱼ."""
+
+    def weights(self, theta: Tensor, phi: Tensor) -> Tensor:
+        return theta.unsqueeze(3) * phi.unsqueeze(2)
+
+    def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
+        """θ(φᵀg): one number of attention per group, times θ."""
+        attention = (phi * g).sum(dim=2, keepdim=True)  # (B, G, 1)
+        return attention * theta
+
+
+class GaussianRbfKernel(Kernel):
+    """k = exp(-2γ) Σₚ (2γ)ᵖ/p! (θᵢ φⱼ)ᵖ, the Taylor expansion of exp(-2γ) exp(2γ θᵢ φⱼ) up to p = `order`.
+
+    With θᵢ² + φⱼ² = 2 it is the Gaussian kernel exp(-γ(θᵢ - φⱼ)²).
+    """
+
+    def __init__(self, order: int) -> None:
+        super().__init__()
+        self.order = order
+
+    def _coefficients(self) -> list[float]:
+        return [math.exp(-2 * GAMMA) * (2 * GAMMA) ** power / math.factorial(power) for power in range(self.order + 1)]
+
+    def weights(self, theta: Tensor, phi: Tensor) -> Tensor:
+        product = theta.unsqueeze(3) * phi.unsqueeze(2)  # (B, G, L, L)
+        return sum(coefficient * product**power for power, coefficient in enumerate(self._coefficients()))
+
+    def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
+        """Σₚ αₚ θᵖ ((φᵖ)ᵀg): `order` + 1 numbers of attention per group."""
+        context = torch.zeros_like(theta)
+        for power, coefficient in enumerate(self._coefficients()):
+            attention = (phi**power * g).sum(dim=2, keepdim=True)  # (B, G, 1)
+            context = context + coefficient * attention * theta**power
+        return context
+
+    def extra_repr(self) -> str:
+        return f"order={self.order}"
+
+
+class CompactAttention(nn.Module):
+    """The context of each channel of each position: (B, C, *) → (B, inner channels, *)."""
+
+    def __init__(self, channels: int, inner_channels: int, *, num_groups: int, kernel: Kernel) -> None:
+        super().__init__()
+        self.num_groups = num_groups
+        self.theta = Pointwise(channels, inner_channels, bias=False)
+        self.phi = Pointwise(channels, inner_channels, bias=False)
+        self.g = Pointwise(channels, inner_channels, bias=False)
+        self.kernel = kernel
+
+    def forward(self, x: Tensor) -> Tensor:
+        context = self.kernel(*(self._numbers(layer(x)) for layer in (self.theta, self.phi, self.g)))  # (B, G, C'·N)
+        return context.reshape(x.shape[0], -1, *x.shape[2:])  # (B, inner channels, *)
+
+    def _numbers(self, x: Tensor) -> Tensor:
+        """(B, C, *) → (B, G, C'·N), all numbers of a group in one axis."""
+        return x.reshape(x.shape[0], self.num_groups, -1)
+
+    def extra_repr(self) -> str:
+        return f"num_groups={self.num_groups}"
+
+
+class GroupedPointwise(Pointwise):
+    """1×1 convolution of any rank within groups of channels, without bias; `weight` is (C_out, C_in / groups)."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, num_groups: int) -> None:
+        super().__init__(in_channels // num_groups, out_channels, bias=False)
+        self.num_groups = num_groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        convolution = F.conv3d if x.ndim == 5 else F.conv2d
+        kernel = self.weight.reshape(*self.weight.shape, *[1] * (x.ndim - 2))  # (C_out, C_in / groups, 1, 1[, 1])
+        return convolution(x, kernel, groups=self.num_groups)
+
+    def extra_repr(self) -> str:
+        out_channels, in_channels = self.weight.shape
+        return f"{in_channels * self.num_groups}, {out_channels}, num_groups={self.num_groups}"
+
+
+class CompactNonLocal(ContextBlock):
+    """z = x + norm(W_z y), yᵢ = Σⱼ k(θᵢ, φⱼ) gⱼ over the channels and positions of a group. Starts as the identity.
+
+    A caution on the default `norm`, which is the authors' code: attention, W_z and GroupNorm have the same groups, so
+    with the dot product, where attention is one factor per group, GroupNorm divides it out again. Only its sign is
+    left, and φ and g learn only while it is close to zero. `norm="batch"`, as in the paper, keeps the factor.
+
+    Args:
+        inner_ratio: width of θ, φ and g relative to `channels`.
+        num_groups: groups of channels that attend, each to itself.
+        kernel: k: the dot product, or the Gaussian radial basis function by its Taylor expansion.
+        order: of that expansion; the dot product has none. The authors' models have 3.
+        norm: GroupNorm of `num_groups`, or BatchNorm; γ = 0 at the start, as in the authors' code.
+
+    Raises:
+        ValueError: an unknown choice, an `inner_ratio` outside (0, 1], an `order` below 1, or channels, inner or outer,
+            that do not make `num_groups` equal groups.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        inner_ratio: float = 0.5,
+        num_groups: int = 8,
+        kernel: Literal["dot", "gaussian_rbf"] = "dot",
+        order: int = 3,
+        norm: Literal["group", "batch"] = "group",
+    ) -> None:
+        kernels = {"dot": DotProductKernel, "gaussian_rbf": lambda: GaussianRbfKernel(order)}
+        norms = {"group": lambda: nn.GroupNorm(num_groups, channels), "batch": lambda: BatchNorm(channels)}
+        for name, value, choices in (("kernel", kernel, kernels), ("norm", norm, norms)):
+            if value not in choices:
+                raise ValueError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
+        if order < 1:
+            raise ValueError(f"order is {order}; expected at least 1")
+        inner_channels = scaled_width(channels, inner_ratio, "inner_ratio")
+        if num_groups < 1 or channels % num_groups or inner_channels % num_groups:
+            raise ValueError(
+                f"num_groups is {num_groups}; expected a divisor of {channels} channels and {inner_channels} inner ones"
+            )
+        super().__init__(
+            context=CompactAttention(channels, inner_channels, num_groups=num_groups, kernel=kernels[kernel]()),
+            transform=nn.Sequential(GroupedPointwise(inner_channels, channels, num_groups=num_groups), norms[norm]()),
+            fusion=Add(),
+        )
+        for layer in self.modules():
+            if isinstance(layer, Pointwise):
+                nn.init.normal_(layer.weight, std=INIT_STD)
+        nn.init.zeros_(self.transform[1].weight)

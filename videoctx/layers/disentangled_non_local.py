@@ -1,0 +1,123 @@
+"""Disentangled Non-local block: what a pair of positions has in common, and what one position says to all, apart.
+
+Yin, Yao, Cao, Li, Zhang, Lin, Hu: "Disentangled Non-Local Neural Networks" (ECCV 2020, arXiv 2006.06668).
+
+    zᵢ = xᵢ + BN(W_z Σⱼ (softmaxⱼ((θᵢ - μ_θ)·(φⱼ - μ_φ)) + softmaxⱼ(w·xⱼ)) g(xⱼ))
+
+The attention of a Non-local block is the product of two, softmaxⱼ((θᵢ - μ_θ)·(φⱼ - μ_φ)) and softmaxⱼ(μ_θ·φⱼ), up to
+normalisation. Here the second, unary term has a key of its own and is added: it is the attention pooling of GCNet.
+
+Differs from the paper, as the authors' own code does: the pairwise logits are divided by √d and by a temperature. Ours:
+the positions of video are those of space and time, in the means and in both softmaxes; BatchNorm starts with γ = 0, as
+in `NonLocal`, where theirs starts the pairwise term alone at zero, by a factor of its own.
+"""
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from videoctx.layers.context import Add, AttentionPooling, ContextBlock, scaled_width
+from videoctx.layers.non_local import INIT_STD, SoftmaxAffinity, halve_resolution
+from videoctx.layers.pointwise import BatchNorm, Pointwise
+
+
+class WhitenedAffinity(SoftmaxAffinity):
+    """f = exp((θᵢ - μ_θ)·(φⱼ - μ_φ) / (τ√d)), normalised by its sum over j; μ are means over positions.
+
+    Shapes, `weights`, `direct` and `forward` are those of `SoftmaxAffinity`: no N × M matrix in `forward`.
+
+    Args:
+        temperature: τ.
+    """
+
+    def __init__(self, *, temperature: float) -> None:
+        super().__init__(scale=True)
+        self.temperature = temperature
+
+    def _whitened(self, theta: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:
+        theta, phi = (part - part.mean(dim=1, keepdim=True) for part in (theta, phi))
+        return theta / self.temperature, phi
+
+    def weights(self, theta: Tensor, phi: Tensor) -> Tensor:
+        return super().weights(*self._whitened(theta, phi))
+
+    def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
+        return super().forward(*self._whitened(theta, phi), g)
+
+    def extra_repr(self) -> str:
+        return f"temperature={self.temperature}"
+
+
+class DisentangledAttention(nn.Module):
+    """The pairwise context of each position plus the unary one that all share: (B, C, *) → (B, d, *).
+
+    θ and φ have no bias: their means are subtracted.
+    """
+
+    def __init__(
+        self, channels: int, inner_channels: int, *, temperature: float, subsample: Literal["input", "none"]
+    ) -> None:
+        super().__init__()
+        self.subsample = subsample
+        self.theta = Pointwise(channels, inner_channels, bias=False)
+        self.phi = Pointwise(channels, inner_channels, bias=False)
+        self.g = Pointwise(channels, inner_channels)
+        self.pairwise = WhitenedAffinity(temperature=temperature)
+        self.unary = AttentionPooling(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        source = halve_resolution(x) if self.subsample == "input" else x
+        parts = (self.theta(x), self.phi(source), self.g(source))
+        pairwise = self.pairwise(*(_positions(part) for part in parts))  # (B, N, d)
+        pairwise = pairwise.transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:])  # (B, d, *)
+        unary = self.g(self.unary(source))  # (B, d, 1, …): Σⱼ mⱼ g(xⱼ) = g(Σⱼ mⱼ xⱼ), as Σⱼ mⱼ = 1
+        return pairwise + unary
+
+    def extra_repr(self) -> str:
+        return f"subsample={self.subsample!r}"
+
+
+class DisentangledNonLocal(ContextBlock):
+    """zᵢ = xᵢ + BN(W_z (pairwise contextᵢ + unary context)). Starts as the identity.
+
+    Args:
+        inner_ratio: width d of θ, φ and g relative to `channels`.
+        temperature: what the pairwise logits are divided by besides √d; 0.05 in the authors' code, for segmentation.
+        subsample: halve height and width of what is attended to, by max pooling the `"input"` of φ, g and the unary
+            term, or `"none"`.
+        batch_norm: BatchNorm after W_z, with γ = 0 at the start. Without it W_z itself starts at zero (for frozen
+            BatchNorm).
+
+    Raises:
+        ValueError: an unknown choice, an `inner_ratio` outside (0, 1], or a `temperature` that is not positive.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        inner_ratio: float = 0.5,
+        temperature: float = 0.05,
+        subsample: Literal["input", "none"] = "input",
+        batch_norm: bool = True,
+    ) -> None:
+        if subsample not in ("input", "none"):
+            raise ValueError(f"subsample is {subsample!r}; expected one of input, none")
+        if not temperature > 0:
+            raise ValueError(f"temperature is {temperature}; expected more than 0")
+        inner_channels = scaled_width(channels, inner_ratio, "inner_ratio")
+        project = Pointwise(inner_channels, channels)
+        super().__init__(
+            context=DisentangledAttention(channels, inner_channels, temperature=temperature, subsample=subsample),
+            transform=nn.Sequential(project, BatchNorm(channels)) if batch_norm else project,
+            fusion=Add(),
+        )
+        for layer in self.modules():
+            if isinstance(layer, Pointwise):
+                nn.init.normal_(layer.weight, std=INIT_STD)
+        nn.init.zeros_(self.transform[1].weight if batch_norm else project.weight)
+
+
+def _positions(x: Tensor) -> Tensor:
+    """(B, d, *) → (B, N, d), a position's channels side by side in memory: fused attention takes nothing else."""
+    return x.flatten(2).transpose(1, 2).contiguous()

@@ -1,0 +1,64 @@
+"""Double attention block: gather the features of all positions, then distribute them to each.
+
+Chen, Kalantidis, Li, Yan, Feng: "A²-Nets: Double Attention Networks" (NeurIPS 2018, arXiv 1810.11579), section 3.
+
+    Z = X + BN(W [φ(X) softmax(θ(X))ᵀ] softmax(ρ(X)))
+
+The first softmax is over the N positions, for each of the n maps of θ; the second over the n maps, at each position.
+
+Differs from the paper: the BatchNorm after W, with γ = 0, is how the residual blocks of this package start; the paper
+has the 1×1×1 convolution and the sum. We found no code of the authors.
+"""
+
+from torch import Tensor, nn
+
+from videoctx.layers.context import Add, ContextBlock, scaled_width
+from videoctx.layers.pointwise import BatchNorm, Pointwise
+
+
+class GatherAndDistribute(nn.Module):
+    """Each position's own mixture of n descriptors of all positions: (B, C, *) → (B, m, *), with m = n inner channels.
+
+    Bracketed from the left, as printed above: time and memory are linear in N. From the right, the same numbers would
+    take an N × N matrix, as in a Non-local block.
+
+    θ has no bias: it would cancel in the softmax over the positions.
+    """
+
+    def __init__(self, channels: int, inner_channels: int) -> None:
+        super().__init__()
+        self.phi = Pointwise(channels, inner_channels)
+        self.theta = Pointwise(channels, inner_channels, bias=False)
+        self.rho = Pointwise(channels, inner_channels)
+        self.over_positions = nn.Softmax(dim=2)
+        self.over_maps = nn.Softmax(dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.phi(x).flatten(2)  # (B, m, N)
+        gather = self.over_positions(self.theta(x).flatten(2))  # (B, n, N)
+        distribute = self.over_maps(self.rho(x).flatten(2))  # (B, n, N)
+        descriptors = features @ gather.transpose(1, 2)  # (B, m, n)
+        return (descriptors @ distribute).reshape(x.shape[0], -1, *x.shape[2:])  # (B, m, *)
+
+
+class DoubleAttention(ContextBlock):
+    """zᵢ = xᵢ + BN(W Σₖ softmaxₖ(ρ(xᵢ)) Σⱼ softmaxⱼ(θₖ(xⱼ)) φ(xⱼ)). Starts as the identity.
+
+    Args:
+        inner_ratio: width of φ, θ and ρ relative to `channels`; that of θ and ρ is the number of maps.
+        batch_norm: BatchNorm after W, with γ = 0 at the start. Without it W itself starts at zero (for frozen
+            BatchNorm).
+
+    Raises:
+        ValueError: an `inner_ratio` outside (0, 1], or one that leaves no channel.
+    """
+
+    def __init__(self, channels: int, *, inner_ratio: float = 1 / 4, batch_norm: bool = True) -> None:
+        inner_channels = scaled_width(channels, inner_ratio, "inner_ratio")
+        expand = Pointwise(inner_channels, channels)
+        super().__init__(
+            context=GatherAndDistribute(channels, inner_channels),
+            transform=nn.Sequential(expand, BatchNorm(channels)) if batch_norm else expand,
+            fusion=Add(),
+        )
+        nn.init.zeros_(self.transform[1].weight if batch_norm else expand.weight)

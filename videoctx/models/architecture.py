@@ -1,0 +1,174 @@
+"""The network that weights are for, told by their names and shapes."""
+
+import importlib
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from videoctx.models.checkpoint_formats import NON_LOCAL_ARGUMENTS, OURS, Format, by_kind
+from videoctx.models.key_map import STAGES
+from videoctx.models.resnet3d import BLOCKS_PER_STAGE, TEMPORAL_TABLES
+
+# Newer than some checkpoints, and read by no norm of ours, whose momentum is fixed.
+COUNTERS = "num_batches_tracked"
+
+
+def infer_net(weights: Mapping[str, Tensor], known: Format, config: str = "") -> tuple[dict[str, Any], list[str]]:
+    """The ResNet3D that has these names and shapes, as `class_path` and `init_args`, and what they do not tell.
+
+    Args:
+        weights: by our names.
+        config: text of the config that is stored with the weights.
+
+    Raises:
+        ValueError: there is no such ResNet3D.
+    """
+    sizes = _sizes(weights)
+    stored: dict[str, Any] = {}
+    for pattern, arguments in known.stored.items():
+        stored |= arguments if re.search(pattern, config) else {}
+    differences = {}
+    for kind in TEMPORAL_TABLES:
+        published = by_kind(known.net, kind)
+        if published is None:
+            continue
+        untold = published | {name: value for name, value in stored.items() if name not in NON_LOCAL_ARGUMENTS}
+        affinity = (by_kind(known.context, kind) or {}) | {
+            name: value for name, value in stored.items() if name in NON_LOCAL_ARGUMENTS
+        }
+        context = _context(weights, affinity, known.context)
+        arguments = sizes | {"temporal_kernels": kind} | untold | context
+        net = {"class_path": "videoctx.models.ResNet3D", "init_args": arguments}
+        differences[kind] = _difference(net, weights)
+        if not differences[kind]:
+            return net, _notes(known, kind, untold | context.get("context", {}).get("init_args", {}), config)
+    closest = min(differences, key=lambda kind: len(differences[kind]))
+    raise ValueError(
+        f"the weights are of no network known here; {closest}, the closest of {', '.join(differences)}, differs in"
+        f" {shortened(differences[closest])}"
+    )
+
+
+def _sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Depth, and width, groups and stride where they are not the usual ones."""
+    blocks = {match[0] for name in weights if (match := re.match(r"res\d\.\d+\.", name))}
+    per_stage = tuple(sum(block.startswith(stage) for block in blocks) for stage in STAGES)
+    deep = "res2.0.conv3.weight" in weights
+    depths = [depth for depth, blocks in BLOCKS_PER_STAGE.items() if blocks == per_stage and (depth >= 50) == deep]
+    if not depths or "stem.norm.weight" not in weights:
+        raise ValueError(
+            f"the weights are of no network known here: {', '.join(map(str, per_stage))}"
+            f" {'bottlenecks' if deep else 'basic blocks'} in its stages; expected depth"
+            f" {', '.join(map(str, BLOCKS_PER_STAGE))}"
+        )
+    width = len(weights["stem.norm.weight"])
+    sizes: dict[str, Any] = {"depth": depths[0]}
+    if width != 64:
+        sizes["width"] = width
+    if deep and "res2.0.conv2.weight" in weights:
+        inner, per_group = weights["res2.0.conv2.weight"].shape[:2]
+        groups = inner // per_group
+        if (groups, inner) != (1, width):
+            sizes |= {"groups": groups, "width_per_group": inner * 64 // (width * groups)}
+    return sizes
+
+
+# Context blocks ---------------------------------------------------------------------------------------------------
+
+
+def _context(weights: Mapping[str, Tensor], affinity: Mapping, by_affinity: Mapping) -> dict[str, Any]:
+    """`context`, `context_at` and `context_position`; empty for a plain network."""
+    at: dict[str, list[int]] = {}
+    block: dict[str, Tensor] = {}  # of one context block
+    position = ""
+    for name, tensor in weights.items():
+        if match := re.fullmatch(r"(res\d)\.(\d+)\.(after_add|after_1x1)\.(.+)", name):
+            stage, index, position, rest = match.groups()
+            at.setdefault(stage, [])
+            if int(index) not in at[stage]:
+                at[stage].append(int(index))
+            block[rest] = tensor
+    if not block:
+        return {}
+    name, arguments = _context_block(block, affinity, by_affinity)
+    return {
+        "context": {"class_path": f"videoctx.layers.{name}", "init_args": arguments},
+        "context_at": at,
+        "context_position": position,
+    }
+
+
+def _context_block(block: Mapping[str, Tensor], affinity: Mapping, by_affinity: Mapping) -> tuple[str, dict[str, Any]]:
+    """Class and arguments of a context block with these weights."""
+    if "context.g.weight" in block:
+        inner, channels = block["context.g.weight"].shape
+        arguments = dict(affinity)
+        if "context.theta.weight" not in block:
+            arguments |= {"affinity": "gaussian"} | by_affinity.get("gaussian", {})
+        elif "context.affinity.query" in block:
+            arguments |= {"affinity": "concatenation"}
+        if inner * 2 != channels:
+            arguments["inner_ratio"] = inner / channels
+        return "NonLocal", arguments
+    reduce = [tensor for name, tensor in block.items() if name.endswith("reduce.weight")]
+    if not reduce:
+        return "SimplifiedNonLocal", {}
+    arguments = {"ratio": reduce[0].shape[0] / reduce[0].shape[1]}
+    if not any("norm" in name for name in block):
+        return "SqueezeExcitation", arguments
+    if "context.key.weight" not in block:
+        arguments["pooling"] = "average"
+    if len(reduce) == 2:
+        arguments["fusion"] = "scale_and_add"
+    return "GlobalContext", arguments
+
+
+# Comparing and building -------------------------------------------------------------------------------------------
+
+
+def _difference(net: Mapping[str, Any], weights: Mapping[str, Tensor]) -> list[str]:
+    """Names that only one of the two has, or with another shape; weights may be without a classifier."""
+    with torch.device("meta"):
+        template = build_net(net, len(weights.get("head.bias", [0]))).state_dict()
+    ours, theirs = ({name: tuple(tensor.shape) for name, tensor in tensors.items()} for tensors in (template, weights))
+    names = [name for name in theirs | ours if not name.endswith(COUNTERS)]
+    if not any(name.startswith("head.") for name in theirs):
+        names = [name for name in names if not name.startswith("head.")]
+    return [name for name in names if ours.get(name) != theirs.get(name)]
+
+
+def _notes(known: Format, kind: str, untold: Mapping[str, Any], config: str) -> list[str]:
+    if known is OURS:
+        return ["strides, pooling and affinity leave no trace in weights; ResNet3D's defaults are taken, or give -c"]
+    values = ", ".join(f"{name} {value}" for name, value in untold.items() if not isinstance(value, Mapping))
+    source = "the stored config and published networks" if config else "published networks"
+    notes = [f"strides, pooling and affinity leave no trace in weights; {known.name}'s {source} have {values}"]
+    return notes + [differs for differs in [by_kind(known.differs, kind)] if differs]
+
+
+def build_net(net: Mapping[str, Any], num_classes: int) -> nn.Module:
+    """The network of `class_path` and `init_args`; an argument that has them too becomes a factory.
+
+    Raises:
+        ValueError: a class that is no layer and no network of this package: a file must not choose what runs.
+    """
+    return _factory(net)(num_classes)
+
+
+def _factory(value: Any) -> Any:
+    if not isinstance(value, Mapping) or "class_path" not in value:
+        return value
+    module, _, name = value["class_path"].rpartition(".")
+    inside = re.match(r"videoctx\.(layers|models)(\.|$)", module)
+    made = getattr(importlib.import_module(module), name, None) if inside else None
+    if not (isinstance(made, type) and issubclass(made, nn.Module)):
+        raise ValueError(f"{value['class_path']} is no network or layer of videoctx; give the network with -c")
+    return partial(made, **{name: _factory(argument) for name, argument in value.get("init_args", {}).items()})
+
+
+def shortened(names: list[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")

@@ -1,0 +1,70 @@
+"""2D ResNet weights to 3D: every 2D kernel repeated over time, or put at the centre of time.
+
+Carreira, Zisserman: "Quo Vadis, Action Recognition?" (CVPR 2017, arXiv 1705.07750), section 2.4: repeat and divide.
+Girdhar, Ramanan, Torresani, Li, Tran: "Detect-and-Track" (CVPR 2018, arXiv 1712.09184): mean or centre.
+
+A still video then gives the 2D network's features. With `"centre"` that holds for every frame. With `"mean"` it holds
+for the frames whose receptive field over time lies within the clip: near its ends the kernels reach zeros, where they
+should see the same frame again. C2D has no kernels over time and holds either way.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from torch import Tensor
+
+from videoctx.models.key_map import KeyMap
+
+TORCHVISION_NAMES = KeyMap(
+    {
+        "conv1.{t}": "stem.conv.{t}",
+        "bn1.{t}": "stem.norm.{t}",
+        "layer{s}.{b}.conv{n}.{t}": "{s}.{b}.conv{n}.{t}",
+        "layer{s}.{b}.bn{n}.{t}": "{s}.{b}.norm{n}.{t}",
+        "layer{s}.{b}.downsample.0.{t}": "{s}.{b}.shortcut.0.{t}",
+        "layer{s}.{b}.downsample.1.{t}": "{s}.{b}.shortcut.1.{t}",
+        "fc.{t}": "head.{t}",
+    },
+    stages="1234",
+)
+
+
+def inflate(
+    weights_2d: Mapping[str, Tensor], template: Mapping[str, Tensor], *, how: Literal["mean", "centre"] = "mean"
+) -> dict[str, Tensor]:
+    """Our names, shapes and dtypes for the weights of a 2D ResNet or ResNeXt.
+
+    The classifier is passed on as it is; whether it is wanted is for `load_weights` to judge.
+
+    Args:
+        weights_2d: torchvision's names, or ours; convolutions are (C_out, C_in, h, w), or (C_out, C_in, 1, h, w).
+        template: state dict of the 3D network; only its names, shapes and dtypes are read.
+        how: a kernel that spans t frames has the 2D one, divided by t, in each, or undivided in its middle one.
+
+    Raises:
+        ValueError: a weight that the network does not have, or whose shape does not fit.
+    """
+    if how not in ("mean", "centre"):
+        raise ValueError(f"how is {how!r}; expected mean, centre")
+    weights = {TORCHVISION_NAMES(name) or name: weight for name, weight in weights_2d.items()}
+    if unknown := [name for name in weights if name not in template]:
+        raise ValueError(f"the network has no {', '.join(unknown[:3])}{', …' if len(unknown) > 3 else ''}")
+    return {name: _inflated(name, weight, template[name], how) for name, weight in weights.items()}
+
+
+def _inflated(name: str, weight: Tensor, like: Tensor, how: str) -> Tensor:
+    plane = weight.to(like.dtype, copy=True)
+    if name.startswith("head."):
+        return plane
+    if plane.ndim == 4:
+        plane = plane.unsqueeze(2)  # (C_out, C_in, 1, h, w)
+    extent = like.shape[2] if like.ndim == 5 else 1
+    if plane.shape != (*like.shape[:2], *([1] if like.ndim == 5 else []), *like.shape[3:]):
+        raise ValueError(f"{name} is {tuple(weight.shape)}, which does not fit {tuple(like.shape)}")
+    if extent == 1:
+        return plane
+    if how == "mean":
+        return (plane / extent).repeat(1, 1, extent, 1, 1)
+    centred = plane.new_zeros(like.shape)
+    centred[:, :, extent // 2] = plane[:, :, 0]
+    return centred
