@@ -9,8 +9,16 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# Train on a made set without and with context blocks, judge each, and compare.
 demo: $(INSTALLED)
-	$(BIN)/python -m data_prep.demo
+	rm -rf runs/demo
+	$(BIN)/python -m data_prep.make_toy_dataset datasets/toy
+	for net in plain nl gc; do \
+	  $(BIN)/videoctx fit -c configs/experiment/demo_$$net.yaml && \
+	  $(BIN)/videoctx test -c configs/experiment/demo_$$net.yaml \
+	    --ckpt_path runs/demo/$$net/version_0/checkpoints/best.ckpt || exit 1; \
+	done
+	$(BIN)/videoctx results runs/demo
 
 test: $(INSTALLED)
 	$(BIN)/pytest

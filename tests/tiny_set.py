@@ -53,7 +53,7 @@ def write_config(path: Path, *, manifest: Path, runs: Path, context: str | None 
     """Everything that a run needs; its folder is `runs` / the logger's `name`."""
     net = {"depth": 18, "width": 2, "temporal_kernels": "i3d", "dropout": 0.5}
     if context:
-        net |= {"context": {"class_path": context}, "context_at": {"res4": [0], "res5": [1]}}
+        net |= {"context": {"class_path": context}, "context_at": {"res5": [0, 1]}}
     config = {
         "data": {
             "manifest": str(manifest),

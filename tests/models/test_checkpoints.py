@@ -128,11 +128,12 @@ def test_torchvisions_image_networks(tmp_path, name):
 
 # Against the projects' networks as functions ----------------------------------------------------------------------
 
+FROM_32_FRAMES = {"conv1_stride_t": 2, "pool1_stride_t": 2, "pool2_t": 2}
 MMACTION2_I3D = partial(
-    ForeignNetwork, MMACTION2, I3D, conv1_stride_t=2, pool1_stride_t=2, pool2_t=2, scale=False, pool="output", out_bias=False
+    ForeignNetwork, MMACTION2, I3D, **FROM_32_FRAMES, scale=False, pool="output", out_bias=False
 )
 MMACTION2_SLOW = partial(ForeignNetwork, MMACTION2, SLOW, pool="output", out_bias=False)
-GLUONCV = partial(ForeignNetwork, GLUONCV_I3D, I3D, conv1_stride_t=2, pool1_stride_t=2, pool2_t=2, pool="none")
+GLUONCV = partial(ForeignNetwork, GLUONCV_I3D, I3D, **FROM_32_FRAMES, pool="none")
 
 # Network, the stored config without which its affinity could not be told, what is inferred of it.
 FOREIGN = {
@@ -222,8 +223,7 @@ def write_foreign(network, weights, config, folder):
         weights = weights | {"data_preprocessor.mean": torch.ones(3, 1, 1)}
         return saved({"meta": {"epoch": 100, "cfg": config}, "state_dict": OrderedDict(weights)}, folder)
     if network.names is GLUONCV_I3D:  # layers with two names
-        twice = {"fc": "head.1", "nonlocal_block.W.": "nonlocal_block.W_bn.0.", "nonlocal_block.bn.": "nonlocal_block.W_bn.1."}
-        for old, new in twice.items():
+        for old, new in (("fc.", "head.1."), ("block.W.", "block.W_bn.0."), ("block.bn.", "block.W_bn.1.")):
             weights = weights | {name.replace(old, new): tensor for name, tensor in weights.items()}
     return saved(weights, folder)
 

@@ -135,7 +135,10 @@ class ForeignNetwork:
 
         def layer(part, *shape, bias=False, **where):
             fan_in = torch.Size(shape[1:]).numel()
-            weight = torch.randn(shape, generator=generator) * (2 / fan_in) ** 0.5
+            # so that affinities neither vanish nor saturate; dot products grow with the cube of the features
+            of_projection = 0.03 if self.affinity == "dot_product" else 0.3
+            scale = of_projection if part.endswith("projection") else 1
+            weight = torch.randn(shape, generator=generator) * scale * (2 / fan_in) ** 0.5
             found[self.names.key(part, "weight", **where)] = weight.squeeze(2) if self.of_images else weight
             if bias:
                 found[self.names.key(part, "bias", **where)] = torch.randn(shape[0], generator=generator) * 0.1
