@@ -114,6 +114,13 @@ def test_fit(place):
     assert yaml.safe_load((folder / "config.yaml").read_text())["model"]["net"]["init_args"]["width"] == 2
 
 
+def test_the_last_checkpoint_is_the_last_and_not_the_best(run):
+    """Nothing is learned, so the first epoch is the best."""
+    folder = run("fit", "--model.optimizer.init_args.lr=0", "--trainer.max_epochs=3")
+    epochs = {name: torch.load(folder / "checkpoints" / f"{name}.ckpt")["epoch"] for name in ("best", "last")}
+    assert epochs == {"best": 0, "last": 2}
+
+
 def test_the_config_of_a_run_repeats_it(place, run):
     again = run("fit", "-c", place.runs / "trained" / "config.yaml", "--trainer.logger.init_args.name=again")
     again = again.with_name("again")
@@ -222,8 +229,8 @@ def test_losses_follow_from_the_seed_and_not_from_the_workers(run, change, same)
 BROKEN = {
     "missing": "No such file or directory",
     "empty": "the file is empty",
-    "truncated": "cannot read it",
-    "text": "cannot read it",
+    "truncated": "not a video",
+    "text": "not a video",
 }
 
 

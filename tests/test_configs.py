@@ -7,10 +7,10 @@ import pytest
 import torch
 import yaml
 from jsonargparse import ArgumentParser
+from torch import nn
 
 from tests.tiny_set import make_set
 from videoctx.cli import main, net_from_config, with_parts
-from videoctx.layers import ContextBlock
 from videoctx.models.complexity import complexity
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -80,12 +80,15 @@ def manifest(tmp_path_factory):
 
 @pytest.mark.parametrize("path", [*MODELS, *EXPERIMENTS], ids=name_of)
 def test_the_network_is_the_one_that_the_file_describes(path):
-    make_net, _ = net_from_config(ArgumentParser(), ["--config", str(path)])
+    described, _ = net_from_config(ArgumentParser(), ["--config", str(path)])
     with torch.device("meta"):
-        net = make_net(400)
+        net = described.make(400)
     options = merged(with_parts(["-c", str(path)]))["model"]["net"]["init_args"]
-    blocks = {name.rpartition(".")[0] for name, module in net.named_modules() if isinstance(module, ContextBlock)}
-    assert blocks == {f"{stage}.{index}" for stage, at in options.get("context_at", {}).items() for index in at}
+    slots = {name: module for name, module in net.named_modules() if name.endswith((".after_add", ".after_1x1"))}
+    position = options.get("context_position", "after_add")
+    assert {name for name, module in slots.items() if not isinstance(module, nn.Identity)} == {
+        f"{stage}.{index}.{position}" for stage, indices in options.get("context_at", {}).items() for index in indices
+    }
     if counted := re.search(r"([\d.]+)M parameters", path.read_text()):
         assert f"{sum(parameter.numel() for parameter in net.parameters()) / 1e6:.2f}" == counted[1]
 
@@ -102,8 +105,8 @@ def test_all_networks_differ():
 def test_the_tool_counts_what_was_built(capsys):
     main(["complexity", "-c", str(CONFIGS / "model" / "demo_r18_gc.yaml"), "--clip_len=8", "--size=64", "--json"])
     printed = yaml.safe_load(capsys.readouterr().out)
-    make_net, _ = net_from_config(ArgumentParser(), ["-c", str(CONFIGS / "model" / "demo_r18_gc.yaml")])
-    assert printed == complexity(lambda: make_net(400), clip_len=8, size=64).as_dict()
+    described, _ = net_from_config(ArgumentParser(), ["-c", str(CONFIGS / "model" / "demo_r18_gc.yaml")])
+    assert printed == complexity(lambda: described.make(400), clip_len=8, size=64).as_dict()
 
 
 # Experiments ------------------------------------------------------------------------------------------------------

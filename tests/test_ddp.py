@@ -20,6 +20,7 @@ from videoctx.cli import main
 ROOT = Path(__file__).parents[1]
 TWO_RANKS = ["--trainer.devices=2", "--trainer.strategy=ddp"]
 BLOCKS = ["NonLocal", "GlobalContext"]
+TOLERANCE = 1e-3  # of probabilities that are float16 on disk
 
 # Each rank runs this file; the first starts the second.
 ALL_COMMANDS = """
@@ -67,7 +68,8 @@ def folder(tmp_path_factory):
     (folder / "ranks.py").write_text(ALL_COMMANDS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["videoctx"])
-        main(named("fit", config, "trained"))
+        epochs = ["--trainer.max_epochs=20", "--model.net.init_args.dropout=0", "--checkpoint.monitor=null"]
+        main(named("fit", config, "trained", *epochs))
         for name in ("manifest", "one"):
             videos = f"--data.manifest={folder / 'videos' / name}.csv"
             main(named("test", config, f"{name}1", videos, *checkpoint(folder)))
@@ -94,7 +96,7 @@ def more(folder):
         kept = folder / "weights" / block
         kept.mkdir(parents=True)
         callback = ["--trainer.callbacks=tests.tiny_set.KeepWeights", f"--trainer.callbacks.folder={kept}"]
-        batches = ["--data.batch_size=1", "--data.max_failed_fraction=0.4"]
+        batches = ["--data.batch_size=1", "--data.max_failed_fraction=0.4", "--checkpoint.monitor=null"]
         commands.append(named("fit", folder / f"{block}.yaml", block, *batches, *callback, *TWO_RANKS))
     (folder / "commands.json").write_text(json.dumps(commands))
     return run(folder / "ranks.py")
@@ -115,7 +117,7 @@ def test_two_ranks_judge_as_one_does(folder, name, num_videos, num_failed):
     for first, second in zip(one["scores"].to_pylist(), two["scores"].to_pylist(), strict=True):
         assert (first is None) == (second is None)
         if first is not None:
-            np.testing.assert_allclose(second, first, rtol=0, atol=2e-3)  # float16 on disk
+            np.testing.assert_allclose(second, first, rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.usefixtures("tested")
@@ -125,7 +127,7 @@ def test_the_scores_tell_videos_apart(folder):
     views = np.array([scores for scores in table["scores"].to_pylist() if scores])
     firsts = views.reshape(6, 6, 3)[:, 0]
     distances = np.abs(firsts[:, None] - firsts[None]).max(axis=2)
-    assert np.sort(distances[np.triu_indices(6, 1)])[0] > 4e-3
+    assert distances[np.triu_indices(6, 1)].min() > 2 * TOLERANCE
 
 
 @pytest.mark.usefixtures("tested")

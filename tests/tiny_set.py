@@ -17,14 +17,14 @@ NUM_FRAMES = 20
 
 
 def encode(path: Path, *, name: str, seed: int) -> None:
-    """64 × 64 H.264: a band of the class's colour, moving as the class says, over noise."""
-    noise = np.random.default_rng(seed).integers(0, 80, (64, 64, 3), dtype=np.uint8)
+    """96 × 80 H.264: a band of the class's colour, moving as the class says, over noise."""
+    noise = np.random.default_rng(seed).integers(0, 80, (80, 96, 3), dtype=np.uint8)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10, options={"x264-params": "threads=1:log-level=none"})
-        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = 96, 80, "yuv420p"
         for index in range(NUM_FRAMES):
             picture = noise.copy()
-            rows = (np.arange(16) + 5 * seed + ROWS_PER_FRAME[name] * index) % 64
+            rows = (np.arange(16) + 5 * seed + ROWS_PER_FRAME[name] * index) % 80
             picture[rows, :, CHANNEL[name]] = 240
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
@@ -70,7 +70,7 @@ def write_config(path: Path, *, manifest: Path, runs: Path, context: str | None 
         },
         "model": {
             "net": {"class_path": "videoctx.models.ResNet3D", "init_args": net},
-            "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.2, "momentum": 0.9}},
+            "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.02, "momentum": 0.9}},
         },
         "trainer": {
             "accelerator": "cpu",

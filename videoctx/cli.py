@@ -11,7 +11,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
@@ -77,7 +77,10 @@ def _parts(path: Path, parents: tuple[Path, ...]) -> Iterator[str]:
         raise ValueError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from error
     if not isinstance(config, dict):
         raise ValueError(f"{path}: expected a config of keys and values, got {type(config).__name__}")
-    for part in config.pop("parts", []):
+    parts = config.pop("parts", [])
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        raise ValueError(f"{path}: parts is {parts!r}; expected a list of config files")
+    for part in parts:
         yield from _parts(path.parent / part, (*parents, path.resolve()))
     if config:
         yield yaml.safe_dump(config, sort_keys=False)
@@ -174,20 +177,35 @@ def run_lightning(arguments: Sequence[str]) -> None:
 # Our own tools ----------------------------------------------------------------------------------------------------
 
 
-def net_from_config(parser: ArgumentParser, arguments: Sequence[str]) -> tuple[Callable[[int], nn.Module], Namespace]:
-    """The network factory of a config's `model.net`, and the parser's own arguments.
+class Network(NamedTuple):
+    """A network as a config describes it: call it with a number of classes."""
+
+    make: Callable[[int], nn.Module] | None  # none: the config names no network
+    config: dict | None  # its class_path and init_args
+
+    def __call__(self, num_classes: int) -> nn.Module:
+        return self.make(num_classes)
+
+
+def net_from_config(
+    parser: ArgumentParser, arguments: Sequence[str], *, required: bool = True
+) -> tuple[Network, Namespace]:
+    """The network of a config's `model.net`, and the parser's own arguments.
 
     Every config that `fit` takes will do; what is not the network is passed over.
     """
-    parser.add_argument("-c", "--config", action=ActionConfigFile, help="a config with model.net", required=True)
-    parser.add_argument("--model.net", type=Callable[[int], nn.Module], required=True, help="the network")
+    kind = Callable[[int], nn.Module]
+    parser.add_argument("-c", "--config", action=ActionConfigFile, help="a config with model.net", required=required)
+    parser.add_argument("--model.net", type=kind if required else kind | None, required=required, help="the network")
     arguments = with_parts(arguments)
     for position, argument in enumerate(arguments[1:], start=1):
         if arguments[position - 1] in ("-c", "--config"):
             model = (yaml.safe_load(argument) or {}).get("model", {})
             arguments[position] = yaml.safe_dump({"model": {"net": model["net"]}} if "net" in model else {})
-    config = parser.instantiate(parser.parse_args(arguments))
-    return config.model.net, config
+    config = parser.parse_args(arguments)
+    plain = yaml.safe_load(parser.dump(config)).get("model", {}).get("net")
+    options = parser.instantiate(config)
+    return Network(options.model.net, plain), options
 
 
 def run_complexity(arguments: Sequence[str]) -> None:
@@ -199,8 +217,8 @@ def run_complexity(arguments: Sequence[str]) -> None:
     parser.add_argument("--size", type=PositiveInt, default=224, help="height and width of the clip, in pixels")
     parser.add_argument("--num_classes", type=PositiveInt, default=400, help="classes; Kinetics-400 has 400")
     parser.add_argument("--json", action="store_true", help="print JSON with plain counts instead of a table")
-    make_net, options = net_from_config(parser, arguments)
-    result = complexity(lambda: make_net(options.num_classes), clip_len=options.clip_len, size=options.size)
+    net, options = net_from_config(parser, arguments)
+    result = complexity(lambda: net(options.num_classes), clip_len=options.clip_len, size=options.size)
     if options.json:
         print(json.dumps(result.as_dict(), indent=2))
         return
@@ -220,6 +238,32 @@ def run_complexity(arguments: Sequence[str]) -> None:
     table.add_section()
     table.add_row("in all", "", f"{result.params:,}", f"{result.macs:,}", style="bold")
     Console().print(table)
+
+
+def run_convert(arguments: Sequence[str]) -> None:
+    """Take over weights of PyTorchVideo, PySlowFast, mmaction2, GluonCV, torchvision or videoctx.
+
+    The network is the one that the weights are for, or that of a config: then images' weights are inflated into it, and
+    context blocks that the weights do not have start as they do in a new network.
+    """
+    from videoctx.models.checkpoints import convert_checkpoint
+
+    parser = ArgumentParser(prog="videoctx convert", description=run_convert.__doc__)
+    parser.add_argument("checkpoint", type=str, help="the file with the weights")
+    parser.add_argument("-o", "--output", type=str, required=True, help="file to write; model.weights takes it")
+    parser.add_argument("--num_classes", type=PositiveInt | None, help="where others, the classifier is a new one")
+    parser.add_argument("--trust", action="store_true", help="read Caffe2's pickles: say so if you trust the source")
+    net, options = net_from_config(parser, arguments, required=False)
+    print(
+        convert_checkpoint(
+            options.checkpoint,
+            options.output,
+            num_classes=options.num_classes,
+            net=net.make,
+            net_config=net.config,
+            trust=options.trust,
+        )
+    )
 
 
 def run_results(arguments: Sequence[str]) -> None:
@@ -275,6 +319,7 @@ def run_bench(arguments: Sequence[str]) -> None:
 TOOLS: dict[str, Callable[[Sequence[str]], None]] = {
     "bench": run_bench,
     "complexity": run_complexity,
+    "convert": run_convert,
     "results": run_results,
 }
 

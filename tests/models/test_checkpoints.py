@@ -1,7 +1,7 @@
 """Other projects' weights give, in our networks, the logits that they give in theirs."""
 
+import os
 import pickle
-import zipfile
 from collections import OrderedDict
 from functools import partial
 from pathlib import Path
@@ -26,12 +26,22 @@ from tests.reference.foreign_networks import (
     SLOW,
     ForeignNetwork,
 )
-from videoctx.layers import GlobalContext, NonLocal, SimplifiedNonLocal, SqueezeExcitation
+from videoctx.cli import main
+from videoctx.layers import (
+    CBAM,
+    CompactNonLocal,
+    DisentangledNonLocal,
+    GlobalContext,
+    NonLocal,
+    SimplifiedNonLocal,
+    SqueezeExcitation,
+)
 from videoctx.layers.self_calibrated import SelfCalibratedConv3d
 from videoctx.models import ResNet3D
 from videoctx.models.architecture import build_net
 from videoctx.models.checkpoints import convert_checkpoint, load_weights, read_checkpoint
 
+CONFIGS = Path(__file__).parents[2] / "configs" / "model"
 IMAGENET_WEIGHTS = Path(__file__).parents[3] / "shared" / "weights"
 
 
@@ -129,9 +139,7 @@ def test_torchvisions_image_networks(tmp_path, name):
 # Against the projects' networks as functions ----------------------------------------------------------------------
 
 FROM_32_FRAMES = {"conv1_stride_t": 2, "pool1_stride_t": 2, "pool2_t": 2}
-MMACTION2_I3D = partial(
-    ForeignNetwork, MMACTION2, I3D, **FROM_32_FRAMES, scale=False, pool="output", out_bias=False
-)
+MMACTION2_I3D = partial(ForeignNetwork, MMACTION2, I3D, **FROM_32_FRAMES, scale=False, pool="output", out_bias=False)
 MMACTION2_SLOW = partial(ForeignNetwork, MMACTION2, SLOW, pool="output", out_bias=False)
 GLUONCV = partial(ForeignNetwork, GLUONCV_I3D, I3D, **FROM_32_FRAMES, pool="none")
 
@@ -233,7 +241,460 @@ def test_foreign_weights_give_their_logits(tmp_path, name):
     network, config, expected = FOREIGN[name]
     weights = network.weights()
     net, checkpoint = rebuilt(write_foreign(network, weights, config, tmp_path))
-    assert name.startswith(checkpoint.format.split(",")[0])
+    assert name.startswith(checkpoint.format.partition(",")[0])
     assert checkpoint.net["init_args"].items() >= ({"depth": 50, "width": 8} | expected).items()
     clip = a_clip(num_frames=16, size=48)
     torch.testing.assert_close(logits(net.double(), clip.double()), network.logits(weights, clip), rtol=1e-6, atol=1e-6)
+
+
+def test_what_the_weights_do_not_tell_is_said(tmp_path):
+    network, config, _ = FOREIGN["mmaction2 I3D NL"]
+    _, checkpoint = rebuilt(write_foreign(network, network.weights(), config, tmp_path))
+    note, untold = checkpoint.notes
+    assert note == "5 layers of Non-local blocks are without a bias there, and have one of zero here"
+    assert "as in the published networks: conv1_stride_t 2, pool1_t [1, 2], pool2_t [2, 2]" in untold
+    assert "affinity embedded_gaussian" in untold
+    assert "softmax_scale False" in untold
+
+
+@pytest.mark.parametrize(
+    ("network", "config", "expected"),
+    [
+        (ForeignNetwork(PYSLOWFAST, C2D), "RESNET:\n  STRIDE_1X1: true\n", {"stride_at": "1x1"}),
+        (ForeignNetwork(PYSLOWFAST, C2D), "RESNET:\n  STRIDE_1X1: false\n", {}),
+        (ForeignNetwork(PYSLOWFAST, C2D), "MODEL:\n  ARCH: c2d_nopool\n", {"pool2_t": [1, 1]}),
+        (ForeignNetwork(MMACTION2, I3D), "backbone=dict(style='caffe')", {"stride_at": "1x1"}),
+        (
+            ForeignNetwork(MMACTION2, SLOW),
+            "conv1_stride_t=2, pool1_stride_t=2",
+            {"conv1_stride_t": 2, "pool1_t": [1, 2]},
+        ),
+    ],
+)
+def test_a_stored_config_tells_the_rest(tmp_path, network, config, expected):
+    checkpoint = read_checkpoint(write_foreign(network, network.weights(), config, tmp_path))
+    arguments = checkpoint.net["init_args"]
+    assert arguments.items() >= expected.items()
+    assert ("stride_at" in arguments) == ("stride_at" in expected)
+    assert any("stored config" in note for note in checkpoint.notes)
+
+
+def test_config_of_older_mmaction2(tmp_path):
+    network = MMACTION2_I3D(non_local=AFTER_ODD, affinity="dot_product")
+    path = saved({"meta": {"config": "mode='dot_product'"}, "state_dict": network.weights()}, tmp_path)
+    assert read_checkpoint(path).net["init_args"]["context"]["init_args"]["affinity"] == "dot_product"
+
+
+@pytest.mark.parametrize(
+    ("network", "mean"),
+    [
+        (ForeignNetwork(PYSLOWFAST, C2D), 0.45),
+        (ForeignNetwork(CAFFE2, C2D), 0.45),
+        (ForeignNetwork(MMACTION2, I3D), 0.485),
+        (ForeignNetwork(GLUONCV_I3D, I3D), 0.485),
+    ],
+)
+def test_the_input_that_weights_expect_is_known(tmp_path, network, mean):
+    checkpoint = read_checkpoint(write_foreign(network, network.weights(), "", tmp_path), trust=True)
+    assert checkpoint.input.mean[0] == mean
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "model.module.", "net._orig_mod."])
+def test_what_wrappers_put_before_names_is_passed_over(tmp_path, prefix):
+    network = ForeignNetwork(PYSLOWFAST, C2D)
+    weights = {prefix + name: tensor for name, tensor in network.weights().items()}
+    assert read_checkpoint(saved({"model_state": weights}, tmp_path)).format == "PySlowFast"
+
+
+def test_files_from_before_torch_wrote_archives(tmp_path):
+    network = ForeignNetwork(PYSLOWFAST, C2D)
+    path = tmp_path / "old.pyth"
+    torch.save({"model_state": network.weights()}, path, _use_new_zipfile_serialization=False)
+    assert read_checkpoint(path).format == "PySlowFast"
+
+
+# Ours -------------------------------------------------------------------------------------------------------------
+
+AT = {"res3": [1], "res4": [0, 1]}
+OURS = {
+    "plain": {},
+    "resnext": {"depth": 50, "groups": 4, "width_per_group": 32},
+    "wide": {"depth": 50, "width_per_group": 128},
+    "r3d": {"temporal_kernels": "r3d"},
+    "Non-local": {"context": NonLocal, "context_at": AT},
+    "Non-local, narrow": {"context": partial(NonLocal, inner_ratio=0.25), "context_at": AT},
+    "Non-local, Gaussian": {"context": partial(NonLocal, affinity="gaussian"), "context_at": AT},
+    "Non-local, concatenation": {"context": partial(NonLocal, affinity="concatenation"), "context_at": AT},
+    "simplified Non-local": {"context": SimplifiedNonLocal, "context_at": AT},
+    "squeeze-excitation": {"context": SqueezeExcitation, "context_at": AT, "context_position": "after_1x1"},
+    "global context": {
+        "context": partial(GlobalContext, ratio=0.25),
+        "context_at": AT,
+        "context_position": "after_1x1",
+    },
+    "global context, average": {"context": partial(GlobalContext, pooling="average"), "context_at": AT},
+    "global context, scale and add": {"context": partial(GlobalContext, fusion="scale_and_add"), "context_at": AT},
+}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_own_networks_are_told_by_their_weights(tmp_path, name):
+    ours = small_net(**{"width": 16, "pool2_t": (2, 2)} | OURS[name])
+    with torch.no_grad():
+        for parameter in ours.parameters():  # no context block that starts as the identity
+            parameter += 0.05 * torch.randn(parameter.shape)
+    net, checkpoint = rebuilt(saved(ours.state_dict(), tmp_path))
+    assert checkpoint.format == "videoctx"
+    assert any("leave no trace" in note for note in checkpoint.notes)
+    torch.testing.assert_close(logits(net, a_clip()), logits(ours, a_clip()), rtol=1e-5, atol=1e-5)
+
+
+def test_a_checkpoint_of_fit(tmp_path):
+    ours = small_net()
+    stored = {
+        "state_dict": {f"net.{name}": tensor for name, tensor in ours.state_dict().items()},
+        "pytorch-lightning_version": "2.6",
+        "class_names": ["a", "b", "c", "d", "e"],
+    }
+    checkpoint = read_checkpoint(saved(stored, tmp_path, "best.ckpt"))
+    assert checkpoint.format == "videoctx"
+    assert checkpoint.class_names == ["a", "b", "c", "d", "e"]
+    load_weights(small_net(), checkpoint.state_dict)
+
+
+def test_a_network_of_other_blocks_is_read_but_not_told(tmp_path):
+    ours = small_net(depth=50, conv=SelfCalibratedConv3d)
+    path = saved(ours.state_dict(), tmp_path)
+    checkpoint = read_checkpoint(path)
+    assert checkpoint.net is None
+    assert "the weights are of no network known here" in checkpoint.unknown_net
+    with pytest.raises(ValueError, match=r"checkpoint\.pth: the weights are of no network.*give the network with -c"):
+        convert_checkpoint(path, tmp_path / "out.pt")
+    convert_checkpoint(path, tmp_path / "out.pt", net=lambda _: small_net(depth=50, conv=SelfCalibratedConv3d))
+
+
+@pytest.mark.parametrize("context", [CBAM, CompactNonLocal, DisentangledNonLocal])
+def test_a_context_block_is_not_taken_for_another(tmp_path, context):
+    ours = small_net(width=16, context=context, context_at=AT)
+    assert read_checkpoint(saved(ours.state_dict(), tmp_path)).net is None
+
+
+# Loading ----------------------------------------------------------------------------------------------------------
+
+
+def snapshot(net):
+    return {name: tensor.clone() for name, tensor in net.state_dict().items()}
+
+
+def same(first, second):
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def without(weights, part):
+    return {name: tensor for name, tensor in weights.items() if part not in name}
+
+
+CONTEXT = {"context": GlobalContext, "context_at": {"res3": [1]}}
+
+
+@pytest.mark.parametrize(
+    ("weights", "arguments", "error"),
+    [
+        (
+            lambda net: without(net, "res5.1.conv2"),
+            {},
+            r"1 missing \(res5\.1\.conv2\.weight\), 0 unexpected, 0 reshaped",
+        ),
+        (lambda net: net | {"extra": torch.ones(1)}, {}, r"0 missing, 1 unexpected \(extra\)"),
+        (lambda net: net | {"stem.norm.bias": torch.ones(3)}, {}, r"1 reshaped \(stem\.norm\.bias \(3,\) → \(8,\)\)"),
+        (lambda net: net | {"head.bias": torch.ones(3)}, {}, r"1 reshaped \(head\.bias \(3,\) → \(5,\)\)"),
+        (lambda net: without(net, "head."), {"allow_missing_context": True}, r"2 missing \(head\.weight, head\.bias\)"),
+        (lambda net: net | {"stem.norm.bias": torch.ones(3)}, {"allow_new_head": True}, "1 reshaped"),
+        (lambda net: without(net, "context"), {"allow_new_head": True}, r"\d missing \(res3\.1\.after_add\."),
+        (lambda net: without(net, "res2"), {"allow_missing_context": True, "allow_new_head": True}, r"missing .*, …"),
+        (lambda _: small_net(depth=34).state_dict(), {"allow_missing_context": True}, r"unexpected \(res2\.2\.conv1"),
+    ],
+)
+def test_weights_that_do_not_fit_are_an_error_and_nothing_is_loaded(weights, arguments, error):
+    source, net = small_net(**CONTEXT), small_net(**CONTEXT)
+    nn.init.ones_(net.stem.norm.weight)
+    before = snapshot(net)
+    with pytest.raises(ValueError, match=f"the weights do not fit the network: .*{error}"):
+        load_weights(net, weights(source.state_dict()), **arguments)
+    assert same(before, net.state_dict())
+
+
+def test_all_weights_are_loaded():
+    source, net = small_net(), ResNet3D(5, depth=18, width=8, pool2_t=(1, 1))
+    report = load_weights(net, source.state_dict())
+    assert same(source.state_dict(), net.state_dict())
+    assert str(report) == "0 missing, 0 unexpected, 0 reshaped"
+
+
+def test_batch_counters_may_be_missing():
+    source, net = small_net(), ResNet3D(5, depth=18, width=8, pool2_t=(1, 1))
+    load_weights(net, without(source.state_dict(), "num_batches_tracked"))
+    assert torch.equal(logits(net, a_clip()), logits(source, a_clip()))
+
+
+@pytest.mark.parametrize("weights", [small_net(num_classes=9).state_dict(), without(small_net().state_dict(), "head.")])
+def test_a_new_head_stays_as_it_is(weights):
+    net = ResNet3D(5, depth=18, width=8, pool2_t=(1, 1))
+    before = snapshot(net)
+    report = load_weights(net, weights, allow_new_head=True)
+    assert {*report.missing, *report.reshaped} == {"head.weight", "head.bias"}
+    assert torch.equal(net.head.weight, before["head.weight"])
+    assert torch.equal(net.stem.norm.bias, weights["stem.norm.bias"])
+
+
+def test_context_blocks_that_are_missing_stay_as_they_are():
+    source, net = small_net(), small_net(context=NonLocal, context_at=AT)
+    before = snapshot(net)
+    report = load_weights(net, source.state_dict(), allow_missing_context=True)
+    assert report.missing
+    assert all(".after_add." in name and torch.equal(before[name], net.state_dict()[name]) for name in report.missing)
+
+
+# Converting -------------------------------------------------------------------------------------------------------
+
+
+def converted(output):
+    return torch.load(output, weights_only=True)
+
+
+def test_converting_and_reading_what_was_written(tmp_path):
+    network, config, _ = FOREIGN["mmaction2 SlowOnly NL"]
+    weights = network.weights()
+    path, output = write_foreign(network, weights, config, tmp_path), tmp_path / "out.pt"
+    report = convert_checkpoint(path, output)
+    stored = converted(output)
+    assert stored["format"] == "videoctx"
+    assert stored["num_classes"] == 5
+    assert stored["source"] == "checkpoint.pth, mmaction2"
+    assert stored["class_names"] is None
+    assert stored["input"] == {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+    for line in (
+        f"{path}: weights of mmaction2",
+        "network: ResNet3D (depth 50, width 8, temporal_kernels slow, pool2_t [1, 1], context NonLocal (affinity ",
+        "not taken over: 0 missing, 0 unexpected, 0 reshaped",
+        "input: data.mean [0.485, 0.456, 0.406], data.std [0.229, 0.224, 0.225]",
+        f"written: {output}",
+    ):
+        assert line in str(report)
+    net, checkpoint = rebuilt(output)
+    assert checkpoint.net == stored["net"]
+    assert checkpoint.input == report.checkpoint.input
+    clip = a_clip(num_frames=16, size=48).double()
+    torch.testing.assert_close(logits(net.double(), clip), network.logits(weights, clip), rtol=1e-6, atol=1e-6)
+
+
+def test_another_number_of_classes_has_a_new_classifier(tmp_path):
+    path = saved({"state_dict": small_net().state_dict(), "class_names": list("abcde")}, tmp_path)
+    outputs = [tmp_path / "first.pt", tmp_path / "second.pt"]
+    for seed, output in enumerate(outputs):
+        torch.manual_seed(seed)
+        report = convert_checkpoint(path, output, num_classes=3)
+    assert "2 reshaped (head.weight (5, 64) → (3, 64), head.bias (5,) → (3,))" in str(report)
+    first, second = map(converted, outputs)
+    assert first["num_classes"] == 3
+    assert first["class_names"] is None
+    assert first["state_dict"]["head.weight"].shape == (3, 64)
+    assert same(first["state_dict"], second["state_dict"])
+
+
+def test_the_same_number_of_classes_keeps_classifier_and_names(tmp_path):
+    source = small_net()
+    path = saved({"state_dict": source.state_dict(), "class_names": list("abcde")}, tmp_path)
+    convert_checkpoint(path, tmp_path / "out.pt", num_classes=5)
+    stored = converted(tmp_path / "out.pt")
+    assert stored["class_names"] == list("abcde")
+    assert torch.equal(stored["state_dict"]["head.weight"], source.head.weight)
+
+
+def test_a_given_network_gets_the_weights(tmp_path):
+    source = small_net()
+    config = {"class_path": "somewhere.Net", "init_args": {"width": 8}}
+    report = convert_checkpoint(
+        saved(source.state_dict(), tmp_path),
+        tmp_path / "out.pt",
+        net=lambda num_classes: small_net(num_classes, context=NonLocal, context_at={"res3": [1]}),
+        net_config=config,
+    )
+    stored = converted(tmp_path / "out.pt")
+    assert stored["net"] == config
+    assert "missing (res3.1.after_add." in str(report)
+    assert "res3.1.after_add.context.g.weight" in stored["state_dict"]
+
+
+def test_weights_of_images_are_inflated_to_the_given_network(tmp_path):
+    theirs = torchvision.models.resnet18(num_classes=5)
+    report = convert_checkpoint(
+        saved(theirs.state_dict(), tmp_path), tmp_path / "out.pt", net=lambda k: ResNet3D(k, depth=18)
+    )
+    stem = converted(tmp_path / "out.pt")["state_dict"]["stem.conv.weight"]
+    torch.testing.assert_close(stem, theirs.conv1.weight.detach().unsqueeze(2).expand(-1, -1, 5, -1, -1) / 5)
+    assert report.net is None
+
+
+@pytest.mark.parametrize(
+    ("name", "num_classes", "not_taken"),
+    [
+        ("resnet50_imagenet", None, "0 missing, 0 unexpected, 0 reshaped"),
+        ("resnet18_imagenet_backbone", 4, "2 missing (head."),
+    ],
+)
+def test_real_imagenet_weights(tmp_path, name, num_classes, not_taken):
+    path = IMAGENET_WEIGHTS / f"{name}.pt"
+    if not path.is_file():
+        pytest.skip(f"needs the ImageNet weights in {IMAGENET_WEIGHTS}")
+    report = convert_checkpoint(path, tmp_path / "out.pt", num_classes=num_classes)
+    assert not_taken in str(report)
+    assert report.num_classes == (num_classes or 1000)
+    assert {tensor.dtype for tensor in converted(tmp_path / "out.pt")["state_dict"].values()} == {
+        torch.float32,
+        torch.int64,
+    }
+
+
+def test_what_the_command_line_writes_can_be_converted_again(tmp_path, capsys):
+    path = saved(small_net().state_dict(), tmp_path)
+    config = CONFIGS / "small_r18.yaml"
+    arguments = ["--model.net.init_args.width", "8", "--num_classes", "3"]
+    main(["convert", str(path), "-o", str(tmp_path / "first.pt"), "-c", str(config), *arguments])
+    assert "network: ResNet3D (depth 18, temporal_kernels i3d" in capsys.readouterr().out
+    main(["convert", str(tmp_path / "first.pt"), "-o", str(tmp_path / "second.pt")])
+    first, second = converted(tmp_path / "first.pt"), converted(tmp_path / "second.pt")
+    assert first["net"] == second["net"]
+    assert same(first["state_dict"], second["state_dict"])
+    assert second["source"] == "first.pt, videoctx"
+
+
+# Errors -----------------------------------------------------------------------------------------------------------
+
+
+class Planted:
+    """Something that runs a command when it is unpickled."""
+
+    def __init__(self, trace):
+        self.trace = str(trace)
+
+    def __reduce__(self):
+        return os.mkdir, (self.trace,)
+
+
+def a_broken_file(kind, folder):
+    path = folder / "broken.pth"
+    whole = saved({"state_dict": small_net().state_dict()}, folder, "whole.pth").read_bytes()
+    weights = ForeignNetwork(PYSLOWFAST, C2D).weights()
+    pytorchvideo_stem = {"blocks.0.conv.weight": torch.ones(8, 3, 1, 7, 7)}
+    contents = {
+        "empty": b"",
+        "text": b"no checkpoint\n" * 50,
+        "truncated": whole[: len(whole) // 2],
+        "an archive": b"PK\x05\x06" + bytes(18),
+        "a pickle": pickle.dumps({"blobs": {}}, protocol=2),
+        "a truncated pickle": pickle.dumps({"blobs": {"conv1_w": list(range(100))}}, protocol=2)[:50],
+        "a planted pickle": pickle.dumps({"blobs": Planted(folder / "trace")}, protocol=2),
+        "a planted checkpoint": {"state_dict": weights, "extra": Planted(folder / "trace")},
+        "a list": [torch.ones(1)],
+        "no weights": {"epoch": 3},
+        "an unknown project": {"encoder.weight": torch.ones(3), "decoder.weight": torch.ones(3)},
+        "a mixture": weights | pytorchvideo_stem,
+        "two pathways": {"model_state": weights | {"s1.pathway1_stem.conv.weight": torch.ones(1, 3, 5, 7, 7)}},
+        "other depth": without(weights, "s4.pathway0_res5"),
+        "other kernels": weights | {"s3.pathway0_res1.branch2.b.weight": torch.ones(16, 16, 3, 3, 3)},
+        "no classifier": without(weights, "head."),
+        "a net from elsewhere": {
+            "format": "videoctx",
+            "class_names": None,
+            "net": {"class_path": "pathlib.Path.touch", "init_args": {}},
+            "state_dict": small_net().state_dict(),
+        },
+        "a net that is not there": {
+            "class_names": None,
+            "net": {"class_path": "videoctx.models.ResNet3D", "init_args": {"conv": "videoctx.layers.conv.nn.conv"}},
+            "state_dict": small_net().state_dict(),
+        },
+        "a net of another time": {
+            "class_names": None,
+            "net": {"class_path": "videoctx.models.ResNet3D", "init_args": {"num_layers": 18}},
+            "state_dict": small_net().state_dict(),
+        },
+        "a net that is none": {
+            "class_names": None,
+            "net": {"class_path": "videoctx.models.checkpoints.read_checkpoint"},
+            "state_dict": small_net().state_dict(),
+        },
+    }
+    content = contents[kind]
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "trust", "error"),
+    [
+        ("empty", True, "not a checkpoint; expected a file of torch.save or of Caffe2"),
+        ("text", True, "not a checkpoint; expected a file of torch.save or of Caffe2"),
+        ("truncated", False, "a truncated checkpoint"),
+        ("an archive", False, "not a checkpoint, or a damaged one"),
+        ("a pickle", False, "a Python pickle.* can be made to run code .*add --trust"),
+        ("a pickle", True, "the checkpoint holds no weights"),
+        ("a truncated pickle", True, "not a Caffe2 checkpoint, or a damaged one"),
+        ("a planted pickle", True, r"not a Caffe2 checkpoint.*it asks for posix.mkdir"),
+        ("a planted checkpoint", True, r"holds a posix.mkdir beside the weights"),
+        ("a list", False, "expected a checkpoint with named weights, got a list"),
+        ("no weights", False, "the checkpoint holds no weights"),
+        (
+            "an unknown project",
+            False,
+            r"a project not known here \(encoder\.weight, decoder\.weight\); expected one of PyT",
+        ),
+        ("a mixture", False, r"most weights are of PySlowFast, but not 1: blocks\.0\.conv\.weight$"),
+        ("two pathways", False, r"most weights are of PySlowFast, but not 1: s1\.pathway1_stem\.conv\.weight$"),
+        (
+            "other depth",
+            False,
+            r"no network known here: 3, 4, 5, 3 bottlenecks in its stages; expected depth 18, 34, 50",
+        ),
+        (
+            "other kernels",
+            False,
+            r"c2d, the closest of .*, differs in res3\.1\.conv2\.weight; give the network with -c",
+        ),
+        ("no classifier", False, "has no classifier; say how many classes there are, with --num_classes"),
+        ("a net from elsewhere", False, r"pathlib\.Path\.touch is no network or layer of videoctx"),
+        ("a net that is not there", False, r"videoctx\.layers\.conv\.nn\.conv is no network or layer of videoctx"),
+        ("a net of another time", False, "not one of this version: .*'num_layers'; give it with -c"),
+        ("a net that is none", False, r"read_checkpoint is no network or layer of videoctx"),
+    ],
+)
+def test_errors_are_one_line_that_names_the_file(tmp_path, kind, trust, error):
+    path = a_broken_file(kind, tmp_path)
+    with pytest.raises(ValueError, match=error) as caught:
+        convert_checkpoint(path, tmp_path / "out.pt", trust=trust)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out.pt").exists()
+    assert not (tmp_path / "trace").exists()
+
+
+def test_the_wrong_network_is_an_error_that_names_the_file(tmp_path):
+    path = saved(small_net().state_dict(), tmp_path)
+    with pytest.raises(
+        ValueError, match=r"checkpoint\.pth: the weights do not fit the network: \d+ missing \(res2\.2\."
+    ):
+        convert_checkpoint(path, tmp_path / "out.pt", net=lambda k: small_net(k, depth=34))
+
+
+def test_where_to_read_and_write(tmp_path):
+    path = saved(small_net().state_dict(), tmp_path)
+    with pytest.raises(ValueError, match=r"nothing\.pth: no such checkpoint"):
+        convert_checkpoint(tmp_path / "nothing.pth", tmp_path / "out.pt")
+    with pytest.raises(ValueError, match="nowhere: no such folder"):
+        convert_checkpoint(path, tmp_path / "nowhere" / "out.pt")
+    with pytest.raises(ValueError, match="is the checkpoint itself"):
+        convert_checkpoint(path, tmp_path / "checkpoint.pth")

@@ -1,6 +1,7 @@
 """ResNet3D against published counts, against torchvision's and pytorchvideo's networks, and where its blocks sit."""
 
 import inspect
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -8,11 +9,11 @@ import pytest
 import pytorchvideo.models.hub
 import torch
 import torchvision.models
-from jsonargparse import ArgumentParser
+from jsonargparse import ActionConfigFile, ArgumentParser
 from torch import nn
 
 from tests.reference.comparison import TOLERANCE, random_input, randomised
-from videoctx.cli import net_from_config
+from videoctx.cli import with_parts
 from videoctx.layers import ContextBlock, GlobalContext, NonLocal, SimplifiedNonLocal, SqueezeExcitation
 from videoctx.layers.conv import plain_conv3d
 from videoctx.models import Res2NetBottleneck3d, ResNet3D
@@ -31,10 +32,12 @@ NON_LOCAL_R101 = ("context=videoctx.layers.NonLocal", "context_at={res3: [1, 3],
 
 def from_config(config, *overrides):
     """The network factory of configs/model/`config`.yaml; an override is `argument=value`."""
-    arguments = ["-c", str(CONFIGS / f"{config}.yaml")]
+    arguments = ["--config", str(CONFIGS / f"{config}.yaml")]
     arguments += [f"--model.net.init_args.{override}" for override in overrides]
-    make_net, _ = net_from_config(ArgumentParser(), arguments)
-    return make_net
+    parser = ArgumentParser()
+    parser.add_argument("--config", action=ActionConfigFile)
+    parser.add_argument("--model.net", type=Callable[[int], nn.Module])
+    return parser.instantiate(parser.parse_args(with_parts(arguments))).model.net
 
 
 @cache
@@ -610,7 +613,7 @@ def test_every_argument_changes_something(given, change):
         torch.manual_seed(0)
         net = ResNet3D(**plain | arguments).double()
         torch.manual_seed(0)
-        return net.train()(clip(2, 3, 8, 32, 32))
+        return net.train()(clip(2, 3, 8, 48, 48))
 
     before, after = logits(given), logits(given | change)
     assert before.shape != after.shape or not torch.allclose(before, after, rtol=1e-3)

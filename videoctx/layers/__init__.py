@@ -1,11 +1,13 @@
 """Context blocks and convolutions. Every block takes its number of channels first, and images as well as video."""
 
+from videoctx.layers.attention_augmented import AttentionAugmentedConv3d
 from videoctx.layers.bilinear_attention import BilinearAttentionalTransform
 from videoctx.layers.cbam import CBAM
 from videoctx.layers.compact_non_local import CompactNonLocal
 from videoctx.layers.context import ContextBlock
 from videoctx.layers.disentangled_non_local import DisentangledNonLocal
 from videoctx.layers.double_attention import DoubleAttention
+from videoctx.layers.factorised import FactorisedConv3d
 from videoctx.layers.gala import GALA
 from videoctx.layers.gather_excite import GatherExcite
 from videoctx.layers.global_context import GlobalContext, SimplifiedNonLocal, SqueezeExcitation
@@ -15,11 +17,13 @@ from videoctx.layers.self_calibrated import SelfCalibratedConv3d
 __all__ = [
     "CBAM",
     "GALA",
+    "AttentionAugmentedConv3d",
     "BilinearAttentionalTransform",
     "CompactNonLocal",
     "ContextBlock",
     "DisentangledNonLocal",
     "DoubleAttention",
+    "FactorisedConv3d",
     "GatherExcite",
     "GlobalContext",
     "NonLocal",

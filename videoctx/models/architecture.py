@@ -2,8 +2,10 @@
 
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
+from inspect import isfunction
 from typing import Any
 
 import torch
@@ -28,19 +30,14 @@ def infer_net(weights: Mapping[str, Tensor], known: Format, config: str = "") ->
         ValueError: there is no such ResNet3D.
     """
     sizes = _sizes(weights)
-    stored: dict[str, Any] = {}
-    for pattern, arguments in known.stored.items():
-        stored |= arguments if re.search(pattern, config) else {}
+    of_net, of_context = _stored_arguments(known, config)
     differences = {}
     for kind in TEMPORAL_TABLES:
         published = by_kind(known.net, kind)
         if published is None:
             continue
-        untold = published | {name: value for name, value in stored.items() if name not in NON_LOCAL_ARGUMENTS}
-        affinity = (by_kind(known.context, kind) or {}) | {
-            name: value for name, value in stored.items() if name in NON_LOCAL_ARGUMENTS
-        }
-        context = _context(weights, affinity, known.context)
+        untold = published | of_net
+        context = _context(weights, (by_kind(known.context, kind) or {}) | of_context, known.context)
         arguments = sizes | {"temporal_kernels": kind} | untold | context
         net = {"class_path": "videoctx.models.ResNet3D", "init_args": arguments}
         differences[kind] = _difference(net, weights)
@@ -53,12 +50,21 @@ def infer_net(weights: Mapping[str, Tensor], known: Format, config: str = "") ->
     )
 
 
+def _stored_arguments(known: Format, config: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the stored config says of the network, and of its Non-local blocks."""
+    found: dict[str, Any] = {}
+    for pattern, arguments in known.stored.items():
+        found |= arguments if re.search(pattern, config) else {}
+    of_context = {name: found.pop(name) for name in NON_LOCAL_ARGUMENTS & found.keys()}
+    return found, of_context
+
+
 def _sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Depth, and width, groups and stride where they are not the usual ones."""
+    """Depth, and width and groups where they are not the usual ones."""
     blocks = {match[0] for name in weights if (match := re.match(r"res\d\.\d+\.", name))}
     per_stage = tuple(sum(block.startswith(stage) for block in blocks) for stage in STAGES)
     deep = "res2.0.conv3.weight" in weights
-    depths = [depth for depth, blocks in BLOCKS_PER_STAGE.items() if blocks == per_stage and (depth >= 50) == deep]
+    depths = [depth for depth, known in BLOCKS_PER_STAGE.items() if known == per_stage and (depth >= 50) == deep]
     if not depths or "stem.norm.weight" not in weights:
         raise ValueError(
             f"the weights are of no network known here: {', '.join(map(str, per_stage))}"
@@ -145,8 +151,8 @@ def _notes(known: Format, kind: str, untold: Mapping[str, Any], config: str) -> 
     if known is OURS:
         return ["strides, pooling and affinity leave no trace in weights; ResNet3D's defaults are taken, or give -c"]
     values = ", ".join(f"{name} {value}" for name, value in untold.items() if not isinstance(value, Mapping))
-    source = "the stored config and published networks" if config else "published networks"
-    notes = [f"strides, pooling and affinity leave no trace in weights; {known.name}'s {source} have {values}"]
+    source = "by the stored config, else as in" if config else "as in"
+    notes = [f"strides, pooling and affinity leave no trace in weights; {source} the published networks: {values}"]
     return notes + [differs for differs in [by_kind(known.differs, kind)] if differs]
 
 
@@ -154,20 +160,35 @@ def build_net(net: Mapping[str, Any], num_classes: int) -> nn.Module:
     """The network of `class_path` and `init_args`; an argument that has them too becomes a factory.
 
     Raises:
-        ValueError: a class that is no layer and no network of this package: a file must not choose what runs.
+        ValueError: a class that is no layer and no network of this package, since a file must not choose what runs; or
+            arguments that it does not have.
     """
-    return _factory(net)(num_classes)
+    try:
+        return _argument(net)(num_classes)
+    except TypeError as error:
+        raise ValueError(f"the stored network is not one of this version: {error}; give it with -c") from error
 
 
-def _factory(value: Any) -> Any:
+def _argument(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith("videoctx."):
+        return _ours(value)
     if not isinstance(value, Mapping) or "class_path" not in value:
         return value
-    module, _, name = value["class_path"].rpartition(".")
-    inside = re.match(r"videoctx\.(layers|models)(\.|$)", module)
-    made = getattr(importlib.import_module(module), name, None) if inside else None
-    if not (isinstance(made, type) and issubclass(made, nn.Module)):
-        raise ValueError(f"{value['class_path']} is no network or layer of videoctx; give the network with -c")
-    return partial(made, **{name: _factory(argument) for name, argument in value.get("init_args", {}).items()})
+    arguments = {name: _argument(argument) for name, argument in value.get("init_args", {}).items()}
+    return partial(_ours(value["class_path"]), **arguments)
+
+
+def _ours(path: str) -> Callable[..., nn.Module]:
+    """A layer or network of this package, or a function of `layers` that makes one."""
+    module, _, name = path.rpartition(".")
+    made = None
+    if re.match(r"videoctx\.(layers|models)(\.|$)", module):
+        with suppress(ImportError):
+            made = getattr(importlib.import_module(module), name, None)
+    is_layer = isinstance(made, type) and issubclass(made, nn.Module)
+    if not is_layer and not (isfunction(made) and made.__module__.startswith("videoctx.layers.")):
+        raise ValueError(f"{path} is no network or layer of videoctx; give the network with -c")
+    return made
 
 
 def shortened(names: list[str], most: int = 3) -> str:

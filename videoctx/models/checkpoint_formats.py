@@ -197,7 +197,7 @@ def _mmaction2(phi_g: str, subsample: str) -> Format:
 
 
 IMAGES = Format(
-    "torchvision images",
+    "torchvision, for images",
     TORCHVISION_NAMES,
     IMAGENET,
     net={"c2d": HALVED_AFTER_RES2},
@@ -242,29 +242,29 @@ FORMATS = (
     _mmaction2(MMACTION2_POOLED_PHI_G, "keys"),
     _mmaction2(MMACTION2_PHI_G, "none"),
     Format(
-        "GluonCV I3D",
+        "GluonCV, I3D",
         KeyMap(GLUONCV_I3D, stages="0123"),
         IMAGENET,
         net={"": EIGHTH},
         context={"": FAIR_SOFTMAX | {"subsample": "none"}},
     ),
-    Format("GluonCV Slow", TORCHVISION_NAMES, IMAGENET, net={"slow": NOT_HALVED}, of_images=False),
+    Format("GluonCV, Slow", TORCHVISION_NAMES, IMAGENET, net={"slow": NOT_HALVED}, of_images=False),
     IMAGES,
     Format(
-        "torchvision video",
+        "torchvision, for video",
         KeyMap(TORCHVISION_VIDEO_NAMES, stages="1234"),
         TORCHVISION_VIDEO,
         net={"r3d": HALVED_BY_STAGES, "mc3": NO_POOLING},
     ),
     Format(
-        "torchvision R(2+1)D",
+        "torchvision, R(2+1)D",
         KeyMap(TORCHVISION_R2PLUS1D, stages="1234"),
         TORCHVISION_VIDEO,
         net={
             "r3d": HALVED_BY_STAGES
             | {
                 "stem_conv": {
-                    "class_path": "videoctx.layers.factorised.FactorisedConv3d",
+                    "class_path": "videoctx.layers.FactorisedConv3d",
                     "init_args": {"mid_channels": 45},
                 },
                 "block": {"class_path": "videoctx.models.r2plus1d.FactorisedBasicBlock3d"},

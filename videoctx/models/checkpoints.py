@@ -78,7 +78,7 @@ def _checkpoint(stored: Any) -> Checkpoint:
     weights = dict(theirs) if known is OURS else {known.names(name): tensor for name, tensor in theirs.items()}
     weights.pop("", None)  # what is known and not needed
     notes = _bring_to_our_shapes(weights)
-    net = stored.get("net") if known is OURS else None
+    net = stored.get("net") if known is OURS and isinstance(stored.get("net"), Mapping) else None
     unknown_net, normalisation = "", known.input
     if net is None:
         try:
@@ -179,7 +179,7 @@ def _recognised(theirs: Mapping[str, Tensor]) -> Format:
         projects = ", ".join(dict.fromkeys(known.name for known in FORMATS))
         raise ValueError(f"weights of a project not known here ({shortened(unknown)}); expected one of {projects}")
     if unknown:
-        raise ValueError(f"most weights are of {closest.name}, but {len(unknown)} are not: {shortened(unknown)}")
+        raise ValueError(f"most weights are of {closest.name}, but not {len(unknown)}: {shortened(unknown)}")
     return closest
 
 
@@ -290,10 +290,9 @@ class ConversionReport:
     loaded: LoadReport
 
     def __str__(self) -> str:
-        arguments = (self.net or {}).get("init_args", {})
         lines = [
             f"{self.source}: weights of {self.checkpoint.format}",
-            "network: " + (", ".join(f"{name} {value}" for name, value in arguments.items()) or "as configured"),
+            f"network: {_described(self.net) if self.net else 'as given'}",
             f"classes: {self.num_classes}",
             f"not taken over: {self.loaded}",
         ]
@@ -301,6 +300,13 @@ class ConversionReport:
             mean, std = map(list, self.checkpoint.input)
             lines.append(f"input: data.mean {mean}, data.std {std}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.checkpoint.notes), f"written: {self.output}"])
+
+
+def _described(value: Any) -> str:
+    if not isinstance(value, Mapping) or "class_path" not in value:
+        return str(value)
+    arguments = ", ".join(f"{name} {_described(argument)}" for name, argument in value.get("init_args", {}).items())
+    return value["class_path"].rpartition(".")[2] + f" ({arguments})" * bool(arguments)
 
 
 def convert_checkpoint(
@@ -334,7 +340,8 @@ def convert_checkpoint(
     checkpoint = read_checkpoint(path, trust=trust)
     if net is None:
         net_config = checkpoint.net
-    if (num_classes := num_classes or checkpoint.num_classes) is None:
+    num_classes = num_classes or checkpoint.num_classes
+    if num_classes is None:
         raise ValueError(f"{path}: has no classifier; say how many classes there are, with --num_classes")
     if net is None and net_config is None:
         raise ValueError(f"{path}: {checkpoint.unknown_net}; give the network with -c")
@@ -352,7 +359,7 @@ def convert_checkpoint(
             "format": OURS.name,
             "state_dict": network.state_dict(),
             "net": net_config and dict(net_config),
-            "num_classes": num_classes,
+            "num_classes": int(num_classes),  # not a subclass of int, which could not be read back
             "class_names": checkpoint.class_names if same_classes else None,
             "input": checkpoint.input and checkpoint.input._asdict(),
             "source": f"{path.name}, {checkpoint.format}",

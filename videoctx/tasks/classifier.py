@@ -16,6 +16,7 @@ from torch.optim import SGD
 from videoctx.batch import ClipBatch, slices
 from videoctx.evaluation.accuracy import Accuracy, VideoAccuracy
 from videoctx.evaluation.scores import ScoreWriter, merge_scores, write_predictions
+from videoctx.models.checkpoints import load_weights, read_checkpoint
 from videoctx.tasks.parameter_groups import parameter_groups
 from videoctx.tasks.schedules import Schedule
 
@@ -35,6 +36,8 @@ class VideoClassifier(LightningModule):
         optimizer: makes the optimizer for groups of parameters; norms get no weight decay.
         schedule: learning rate over the run; constant without.
         label_smoothing: share of the target that is spread over all classes.
+        weights: checkpoint to start training from, of any project that `videoctx convert` reads; a classifier for other
+            classes, and context blocks that it does not have, start anew.
         views_per_forward: most views that go through the network at once in validation and test.
         channels_last: keep network and clips in `torch.channels_last_3d`.
         seed: of dropout.
@@ -50,6 +53,7 @@ class VideoClassifier(LightningModule):
         ),
         schedule: Schedule | None = None,
         label_smoothing: float = 0.0,
+        weights: str | None = None,
         views_per_forward: int = 8,
         channels_last: bool = False,
         seed: int = 0,
@@ -67,6 +71,7 @@ class VideoClassifier(LightningModule):
         self.optimizer = optimizer
         self.schedule = schedule
         self.label_smoothing = label_smoothing
+        self.weights = weights
         self.views_per_forward = views_per_forward
         self.seed = seed
         self.val_accuracy = VideoAccuracy()
@@ -82,6 +87,21 @@ class VideoClassifier(LightningModule):
                 f" ({len(clips)}, {len(self.class_names)}), one a class"
             )
         return logits
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit" and self.weights and not self.trainer.ckpt_path:
+            checkpoint = read_checkpoint(self.weights)
+            same_classes = checkpoint.num_classes == len(self.class_names)
+            try:
+                report = load_weights(
+                    self.net,
+                    checkpoint.weights_for(self.net),
+                    allow_new_head=not same_classes,
+                    allow_missing_context=True,
+                )
+            except ValueError as error:
+                raise ValueError(f"{self.weights}: {error}") from error
+            logger.info("%s: weights of %s; new: %s", self.weights, checkpoint.format, report)
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(parameter_groups(self.net))
