@@ -53,7 +53,7 @@ def run(place, monkeypatch, request):
 
     def run(command: str, *arguments: object, name: str = "") -> Path:
         name = f"{request.node.name}{name}".replace("/", "-")
-        main([command, "-c", str(place.config), f"--trainer.logger.init_args.name={name}", *map(str, arguments)])
+        main([command, "-c", str(place.config), *map(str, arguments), f"--trainer.logger.init_args.name={name}"])
         return place.runs / name
 
     return run
@@ -122,8 +122,7 @@ def test_the_last_checkpoint_is_the_last_and_not_the_best(run):
 
 
 def test_the_config_of_a_run_repeats_it(place, run):
-    again = run("fit", "-c", place.runs / "trained" / "config.yaml", "--trainer.logger.init_args.name=again")
-    again = again.with_name("again")
+    again = run("fit", "-c", place.runs / "trained" / "config.yaml")
     assert column(again, "train/loss") == column(place.runs / "trained", "train/loss")
 
 
@@ -153,12 +152,8 @@ def test_validate_is_a_test_of_the_validation_split(place, run):
 
 def test_predict_needs_no_labels(place, run, copy):
     tested = run("test", "--ckpt_path", place.last, name="-test")
-    manifest = copy / "manifest.csv"
-    manifest.write_text(
-        "".join(f"test{index}.mp4,,test,,\n" for index in range(-1, 5)).replace(
-            "test-1.mp4,,test,,", "path,label,split,start_seconds,end_seconds"
-        )
-    )
+    rows = "".join(f"test{index}.mp4,,test\n" for index in range(5))
+    (copy / "manifest.csv").write_text(f"path,label,split\n{rows}")
     break_video(copy / "test1.mp4", "empty")
     folder = run("predict", "--ckpt_path", place.last, manifest_of(copy))
     with (folder / "predictions.csv").open() as file:

@@ -86,9 +86,12 @@ def test_the_network_is_the_one_that_the_file_describes(path):
     options = merged(with_parts(["-c", str(path)]))["model"]["net"]["init_args"]
     slots = {name: module for name, module in net.named_modules() if name.endswith((".after_add", ".after_1x1"))}
     position = options.get("context_position", "after_add")
-    assert {name for name, module in slots.items() if not isinstance(module, nn.Identity)} == {
+    filled = {name for name, module in slots.items() if not isinstance(module, nn.Identity)}
+    assert filled == {
         f"{stage}.{index}.{position}" for stage, indices in options.get("context_at", {}).items() for index in indices
     }
+    if named := re.search(r"_[a-z]+(\d+)$", path.stem.partition("_r")[2]):  # r50_nl5: five blocks
+        assert len(filled) == int(named[1])
     if counted := re.search(r"([\d.]+)M parameters", path.read_text()):
         assert f"{sum(parameter.numel() for parameter in net.parameters()) / 1e6:.2f}" == counted[1]
 

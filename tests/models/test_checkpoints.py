@@ -220,6 +220,7 @@ def write_foreign(network, weights, config, folder):
     """As the project writes it, with what else is in its files."""
     if network.names is CAFFE2:
         blobs = {name: tensor.numpy() for name, tensor in weights.items()}
+        blobs["pred_w"] = blobs["pred_w"].reshape(*blobs["pred_w"].shape, 1, 1, 1)  # its tests convolve
         blobs |= {f"{name}_momentum": blob for name, blob in blobs.items()}
         blobs |= {"lr": blobs["pred_b"][:1], "model_iter": 400000}
         path = folder / "c2.pkl"

@@ -633,7 +633,7 @@ def test_the_defaults_are_those_of_i3d_resnet_50():
 
 
 def test_dropout_acts_before_the_head_and_in_training_only():
-    net, frames = small(dropout=0.9), clip(2, 3, 4, 32, 32)
+    net, frames = small(dropout=0.9), clip(2, 3, 4, 64, 64)
     assert not torch.allclose(net.train()(frames), net(frames))
     assert torch.equal(net.eval()(frames), net(frames))
     seen = []

@@ -56,14 +56,27 @@ class SoftmaxAffinity(Affinity):
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
         """By fused attention, block by block: O(N·M·d) time, O(N + M) memory."""
         width = max(theta.shape[-1], g.shape[-1])  # the fused kernels want one width for all three
-        query, key, value = (
-            F.pad(part, (0, width - part.shape[-1])).contiguous().unsqueeze(1) for part in (theta, phi, g)
-        )
-        sums = F.scaled_dot_product_attention(query, key, value, scale=self._factor(theta))  # (B, 1, N, width)
-        return sums.squeeze(1)[..., : g.shape[-1]]
+        query, key, value = (F.pad(part, (0, width - part.shape[-1])).contiguous() for part in (theta, phi, g))
+        groups = _query_groups(query)
+        query = query.unflatten(1, (groups, -1)).flatten(0, 1).unsqueeze(1)  # (B·groups, 1, N / groups, width)
+        key, value = (part.repeat_interleave(groups, dim=0).unsqueeze(1) for part in (key, value))
+        sums = F.scaled_dot_product_attention(query, key, value, scale=self._factor(theta))
+        return sums.reshape(*theta.shape[:2], width)[..., : g.shape[-1]]  # (B, N, d)
 
     def extra_repr(self) -> str:
         return f"scale={self.scale}"
+
+
+def _query_groups(query: Tensor) -> int:
+    """Into how many equal groups to split the queries of each clip: more than one only on a CPU.
+
+    Its kernel goes back over each clip on one core, and a group is a clip to it.
+    """
+    if query.device.type != "cpu":
+        return 1
+    batch, num_queries, _ = query.shape
+    wanted = -(-torch.get_num_threads() // batch)
+    return next(groups for groups in range(wanted, 0, -1) if num_queries % groups == 0)
 
 
 class DotProductAffinity(Affinity):
