@@ -40,7 +40,7 @@ SMALL = {
         "batch_size": 2,
         "num_workers": 0,
     },
-    "model": {"net": {"init_args": {"width": 8}}},
+    "model": {"weights": None, "net": {"init_args": {"width": 8}}},
 }
 
 

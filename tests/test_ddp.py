@@ -20,7 +20,7 @@ from videoctx.cli import main
 ROOT = Path(__file__).parents[1]
 TWO_RANKS = ["--trainer.devices=2", "--trainer.strategy=ddp"]
 BLOCKS = ["NonLocal", "GlobalContext"]
-TOLERANCE = 1e-3  # of probabilities that are float16 on disk
+TOLERANCE = 5e-4  # the step of float16, in which probabilities are on disk, below one
 
 # Each rank runs this file; the first starts the second.
 ALL_COMMANDS = """
@@ -125,8 +125,8 @@ def test_the_scores_tell_videos_apart(folder):
     """Otherwise exchanged rows would not have been seen above."""
     table = pq.read_table(folder / "runs" / "manifest1" / "scores.parquet")
     views = np.array([scores for scores in table["scores"].to_pylist() if scores])
-    firsts = views.reshape(6, 6, 3)[:, 0]
-    distances = np.abs(firsts[:, None] - firsts[None]).max(axis=2)
+    videos = views.reshape(6, -1)
+    distances = np.abs(videos[:, None] - videos[None]).max(axis=2)
     assert distances[np.triu_indices(6, 1)].min() > 2 * TOLERANCE
 
 

@@ -312,6 +312,21 @@ def test_the_context_is_the_weights_of_the_affinity_times_g(affinity):
     assert torch.allclose(sums, torch.ones_like(sums)) == affinity.endswith("gaussian")
 
 
+@pytest.mark.parametrize("cores", [1, 2, 3, 5, 64])
+@pytest.mark.parametrize("shape", [(1, CHANNELS, 2, 3, 4), (2, CHANNELS, 1, 1, 5), (1, CHANNELS, 7, 1)], ids=str)
+@pytest.mark.parametrize("affinity", ["gaussian", "embedded_gaussian"])
+def test_the_number_of_cores_is_nothing_to_the_softmax(affinity, shape, cores, monkeypatch):
+    """The queries are split over the cores of a CPU."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    attention, x = randomised(NonLocal(CHANNELS, affinity=affinity, subsample="none")).context, random_input(*shape)
+    theta, phi, g = (layer(x).flatten(2).transpose(1, 2) for layer in (attention.theta, attention.phi, attention.g))
+    expected = attention.affinity.weights(theta, phi) @ g
+    value = attention(x).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(value, expected, **TOLERANCE)
+    leaves = [x, *(p for name, p in attention.named_parameters() if name != "phi.bias")]
+    torch.testing.assert_close(gradients(value, leaves), gradients(expected, leaves), **TOLERANCE)
+
+
 # Subsampling ------------------------------------------------------------------------------------------------------
 
 
