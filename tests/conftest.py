@@ -6,9 +6,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 
 from tests.numbered import NumberedVideo, write_video
 from videoctx.data.annotations import write_manifest
+
+torch.set_num_threads(1)  # small shapes: more threads only wait for each other
 
 
 @pytest.fixture(scope="session")

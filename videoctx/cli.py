@@ -4,6 +4,7 @@ import difflib
 import inspect
 import json
 import os
+import pickle
 import re
 import sys
 import traceback
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+import torch
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
@@ -33,9 +35,18 @@ SPEAKING_ERRORS = (ValueError, OSError, VideoDecodeError, TooManyFailuresError)
 # Warnings that ask for nothing: each line says why.
 SILENCED_WARNINGS = (
     "The dirpath has changed",  # a test writes to a folder of its own
-    "It is recommended to use `self.log",  # our metrics are summed over ranks before they are logged
+    "It is recommended to use `self.log",  # val and test are summed over ranks before; train/loss is rank zero's
+    "Total length of `list` across ranks is zero",  # no validation was asked for
     "`isinstance.treespec, LeafSpec.` is deprecated",  # Lightning's own code
 )
+
+
+# What follows from something else, and from what: it is never set on its own.
+LINKED = {
+    ("data", "seed"): "seed_everything",
+    ("model", "seed"): "seed_everything",
+    ("model", "class_names"): "data.class_file",
+}
 
 
 # Configs are made of parts ----------------------------------------------------------------------------------------
@@ -80,6 +91,9 @@ def _parts(path: Path, parents: tuple[Path, ...]) -> Iterator[str]:
     parts = config.pop("parts", [])
     if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
         raise ValueError(f"{path}: parts is {parts!r}; expected a list of config files")
+    for section, name in LINKED:
+        if isinstance(config.get(section), dict) and name in config[section]:
+            raise ValueError(f"{path}: {section}.{name} follows from {LINKED[section, name]}; expected it there alone")
     for part in parts:
         yield from _parts(path.parent / part, (*parents, path.resolve()))
     if config:
@@ -97,6 +111,7 @@ class SpeakingParser(LightningArgumentParser):
         "model": VideoClassifier,
         "trainer": Trainer,
         "checkpoint": ModelCheckpoint,
+        "last_checkpoint": ModelCheckpoint,
         "learning_rate": LearningRateMonitor,
     }
 
@@ -124,14 +139,16 @@ class VideoCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(LearningRateMonitor, "learning_rate")
         parser.set_defaults(
             {
                 "checkpoint.monitor": "val/video_top1",
                 "checkpoint.mode": "max",
                 "checkpoint.filename": "best",
-                "checkpoint.save_last": True,
                 "checkpoint.enable_version_counter": False,
+                "last_checkpoint.filename": "last",
+                "last_checkpoint.enable_version_counter": False,
             }
         )
 
@@ -139,25 +156,38 @@ class VideoCLI(LightningCLI):
         super().parse_arguments(parser, args)
         config = self.config[self.config.subcommand]
         if config.get("ckpt_path"):
-            check_checkpoint(config.ckpt_path)
+            check_checkpoint(config.ckpt_path, resumes=self.config.subcommand == "fit")
+        elif self.config.subcommand != "fit" and not config.model.weights:
+            raise ValueError(
+                f"{self.config.subcommand} needs a trained network: expected --ckpt_path or --model.weights"
+            )
         if config.weights_only is None:
             config.weights_only = True  # a checkpoint may come from anywhere, and a pickle can run anything
         if "verbose" in config:
             config.verbose = False  # Lightning's table of metrics, without the number of videos, views and failures
 
 
-def check_checkpoint(path: str) -> None:
-    """Say early, and in one line, that a checkpoint cannot be read.
+def check_checkpoint(path: str, *, resumes: bool) -> None:
+    """Say early, and in one line, that a checkpoint cannot be used.
+
+    Args:
+        resumes: training goes on from it, so Lightning's names for the checkpoints of a run are accepted too.
 
     Raises:
-        ValueError: it is missing, or not what `torch.save` writes, or truncated.
+        ValueError: it is missing, not what `torch.save` writes, truncated, or not one that `fit` wrote.
     """
-    if path in ("best", "last", "hpc", "registry"):
+    if resumes and path in ("last", "hpc"):
         return
     if not Path(path).is_file():
         raise ValueError(f"{path}: no such checkpoint")
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path}: not a checkpoint, or a truncated one")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path}: not a checkpoint of weights: {str(error).splitlines()[0]}") from error
+    if not isinstance(checkpoint, dict) or not {"state_dict", "class_names", "epoch"} <= checkpoint.keys():
+        raise ValueError(f"{path}: not a checkpoint that `videoctx fit` wrote; --model.weights takes others' weights")
 
 
 def run_lightning(arguments: Sequence[str]) -> None:
@@ -175,6 +205,13 @@ def run_lightning(arguments: Sequence[str]) -> None:
 
 
 # Our own tools ----------------------------------------------------------------------------------------------------
+
+
+class ToolParser(ArgumentParser):
+    """Says in one line what is wrong with the arguments."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise ValueError(message) from ex
 
 
 class Network(NamedTuple):
@@ -200,8 +237,9 @@ def net_from_config(
     arguments = with_parts(arguments)
     for position, argument in enumerate(arguments[1:], start=1):
         if arguments[position - 1] in ("-c", "--config"):
-            model = (yaml.safe_load(argument) or {}).get("model", {})
-            arguments[position] = yaml.safe_dump({"model": {"net": model["net"]}} if "net" in model else {})
+            model = yaml.safe_load(argument).get("model")
+            network = {"model": {"net": model["net"]}} if isinstance(model, dict) and "net" in model else {}
+            arguments[position] = yaml.safe_dump(network)
     config = parser.parse_args(arguments)
     plain = yaml.safe_load(parser.dump(config)).get("model", {}).get("net")
     options = parser.instantiate(config)
@@ -212,7 +250,7 @@ def run_complexity(arguments: Sequence[str]) -> None:
     """Parameters and multiply-adds of a network, in all, by stage, and by context block."""
     from videoctx.models.complexity import complexity
 
-    parser = ArgumentParser(prog="videoctx complexity", description=run_complexity.__doc__)
+    parser = ToolParser(prog="videoctx complexity", description=run_complexity.__doc__)
     parser.add_argument("--clip_len", type=PositiveInt, default=8, help="frames of the clip")
     parser.add_argument("--size", type=PositiveInt, default=224, help="height and width of the clip, in pixels")
     parser.add_argument("--num_classes", type=PositiveInt, default=400, help="classes; Kinetics-400 has 400")
@@ -248,7 +286,7 @@ def run_convert(arguments: Sequence[str]) -> None:
     """
     from videoctx.models.checkpoints import convert_checkpoint
 
-    parser = ArgumentParser(prog="videoctx convert", description=run_convert.__doc__)
+    parser = ToolParser(prog="videoctx convert", description=run_convert.__doc__)
     parser.add_argument("checkpoint", type=str, help="the file with the weights")
     parser.add_argument("-o", "--output", type=str, required=True, help="file to write; model.weights takes it")
     parser.add_argument("--num_classes", type=PositiveInt | None, help="where others, the classifier is a new one")
@@ -268,23 +306,14 @@ def run_convert(arguments: Sequence[str]) -> None:
 
 def run_results(arguments: Sequence[str]) -> None:
     """A table of everything that was tested below some folders: one row a results.json."""
-    parser = ArgumentParser(prog="videoctx results", description=run_results.__doc__)
+    parser = ToolParser(prog="videoctx results", description=run_results.__doc__)
     parser.add_argument("folders", nargs="+", help="run folders, or folders of runs")
     folders = [Path(folder) for folder in parser.parse_args(list(arguments)).folders]
     files = sorted({file for folder in folders for file in folder.rglob("results.json")})
     if not files:
         raise ValueError(f"{', '.join(map(str, folders))}: no results.json in there; `videoctx test` writes one a run")
-    table = Table(caption="a video that could not be read counts as wrong")
-    for heading in (
-        "run",
-        "parameters",
-        "videos",
-        "views",
-        "failed",
-        "clip top-1",
-        "video top-1",
-        "video top-5",
-    ):
+    table = Table(caption="top-1 and top-5 accuracy; a video that could not be read counts as wrong")
+    for heading in ("run", "params", "videos", "views", "failed", "clip@1", "video@1", "video@5"):
         table.add_column(heading, justify="left" if heading == "run" else "right")
     for file in files:
         result = json.loads(file.read_text())
@@ -299,10 +328,10 @@ def run_results(arguments: Sequence[str]) -> None:
 
 def run_bench(arguments: Sequence[str]) -> None:
     """Measure a part of the package against what it replaces."""
-    parser = ArgumentParser(prog="videoctx bench", description=run_bench.__doc__)
+    parser = ToolParser(prog="videoctx bench", description=run_bench.__doc__)
     subcommands = parser.add_subcommands(required=True)
 
-    non_local = ArgumentParser(description="Non-local affinities with the N × M matrix and without it.")
+    non_local = ToolParser(description="Non-local affinities with the N × M matrix and without it.")
     non_local.add_argument("--inner_channels", type=PositiveInt, default=256, help="width of θ, φ and g")
     non_local.add_argument("--repeats", type=PositiveInt, default=3, help="timed runs; the median is given")
     non_local.add_argument("--json", type=Path | None, help="write the measurements to this file")

@@ -89,7 +89,7 @@ def test_epochs_may_be_broken_numbers_of_steps():
     [
         (WarmupCosine(warmup_epochs=10), ["warmup_epochs is 10, 100 steps", "has 100", "less than 10 epochs"]),
         (WarmupCosine(warmup_epochs=34), ["warmup_epochs is 34", "less than 10 epochs"]),
-        (WarmupSteps(milestone_epochs=[20], warmup_epochs=10), ["[20]", "10 epochs"]),
+        (WarmupSteps(milestone_epochs=[20], warmup_epochs=5), ["[20]", "10 epochs"]),
         (WarmupSteps(milestone_epochs=[], warmup_epochs=10), ["warmup_epochs is 10", "less than 10 epochs"]),
         (WarmupSteps(milestone_epochs=[4, 10]), ["milestone_epochs are [4, 10]", "before the end (10 epochs)"]),
         (WarmupSteps(milestone_epochs=[0, 4]), ["milestone_epochs are [0, 4]", "after the warm-up (0 epochs)"]),

@@ -8,7 +8,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Sampler
 
 from videoctx.batch import ClipBatch, Failure
-from videoctx.data.annotations import CLASS_FILE, read_classes, read_manifest
+from videoctx.data.annotations import CLASS_FILE, AnnotationError, read_classes, read_manifest
 from videoctx.data.clips import DecodedBatch, VideoDataset, collate
 from videoctx.data.decode import Decoder
 from videoctx.data.sampling import ClipShape, RandomClips, ShortVideos, UniformClips
@@ -89,6 +89,8 @@ class VideoDataModule(LightningDataModule):
         for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
             if value < 1:
                 raise ValueError(f"{name} is {value}; expected 1 or more")
+        if num_workers < 0:
+            raise ValueError(f"num_workers is {num_workers}; expected 0 or more")
         for name, views in (("val_views", val_views), ("test_views", test_views)):
             if min(views) < 1:
                 raise ValueError(f"{name} is {list(views)}; expected clips and crops, each 1 or more")
@@ -97,6 +99,8 @@ class VideoDataModule(LightningDataModule):
         if seed < 0:
             raise ValueError(f"seed is {seed}; expected 0 or more")
         self.manifest = Path(manifest)
+        if not self.manifest.is_file():
+            raise AnnotationError(f"{manifest}: cannot read the manifest (No such file or directory)")
         self.root = root
         self.class_names = read_classes(class_file or self.manifest.parent / CLASS_FILE)
         self.splits = {"train": train_split, "val": val_split, "test": test_split}
@@ -124,6 +128,7 @@ class VideoDataModule(LightningDataModule):
         self.decoder = decoder
         self.max_failed_fraction = max_failed_fraction
         self.seed = seed
+        self.first_epoch = 0
         self.failed: dict[int, Failure] = {}  # training videos of this rank that could not be read, by row
 
     def train_dataloader(self) -> DataLoader:
@@ -131,6 +136,7 @@ class VideoDataModule(LightningDataModule):
         sampler = TrainSampler(
             len(dataset), num_ranks=self.trainer.world_size, rank=self.trainer.global_rank, seed=self.seed
         )
+        sampler.set_epoch(self.first_epoch)  # workers fetch ahead before Lightning says which epoch it is
         # A last batch of one clip would have no variance for BatchNorm to measure: it is dropped where others remain.
         drop_last = len(sampler) > self.batch_size
         return self._loader(dataset, sampler, batch_size=self.batch_size, drop_last=drop_last)
@@ -143,6 +149,12 @@ class VideoDataModule(LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader:
         return self._evaluation_loader("test", labels_required=False)
+
+    def state_dict(self) -> dict[str, int]:
+        return {"epoch": self.trainer.fit_loop.epoch_progress.current.processed}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.first_epoch = state_dict["epoch"]
 
     def on_after_batch_transfer(self, batch: DecodedBatch, dataloader_idx: int) -> ClipBatch:  # noqa: ARG002
         """Network input, on the device; a failed training video ends here."""

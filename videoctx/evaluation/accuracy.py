@@ -55,9 +55,10 @@ class VideoAccuracy(Metric):
         """
         averages, num_views = video_scores(scores, video, len(labels))
         readable = num_views > 0
+        decided = readable & averages.isfinite().all(dim=1)  # a network that gives NaN has not said anything
         best5 = averages.topk(min(5, scores.shape[1]), dim=1).indices  # (V, 5)
-        correct = (best5 == labels[:, None]) & readable[:, None]
-        self.clip_correct += (scores.argmax(dim=1) == labels[video]).sum()
+        correct = (best5 == labels[:, None]) & decided[:, None]
+        self.clip_correct += ((scores.argmax(dim=1) == labels[video]) & scores.isfinite().all(dim=1)).sum()
         self.video_correct1 += correct[:, 0].sum()
         self.video_correct5 += correct.sum()
         self.num_videos += len(labels)

@@ -127,7 +127,7 @@ def scaled_width(channels: int, ratio: float, name: str) -> int:
     """
     if not 0 < ratio <= 1:
         raise ValueError(f"{name} is {ratio}; expected more than 0 and at most 1")
-    width = int(channels * ratio)
+    width = int(channels * ratio + 1e-9)  # 1/49 of 49 is one channel
     if width < 1:
         raise ValueError(f"{name} {ratio:g} of {channels} channels leaves none; expected at least {1 / channels:g}")
     return width

@@ -110,19 +110,22 @@ class ConcatenationAffinity(Affinity):
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
         """By one sort of b and two running sums, in O((N + M)·(log M + d)) time.
 
-        ReLU(aᵢ + bⱼ) is aᵢ + bⱼ where bⱼ > -aᵢ and else nothing. With the keys in falling order of b, those
-        are the first kᵢ, so Σⱼ ReLU(aᵢ + bⱼ) gⱼ = aᵢ Σ_{j ≤ kᵢ} gⱼ + Σ_{j ≤ kᵢ} bⱼ gⱼ. The running sums are in
-        double precision: the two terms can nearly cancel.
+        ReLU(aᵢ + bⱼ) is aᵢ + bⱼ where bⱼ > -aᵢ and else nothing. With the keys in falling order of b, those are the first
+        k = kᵢ, and Σⱼ ReLU(aᵢ + bⱼ) gⱼ = (aᵢ + b_k) G_k + S_k with G_k = Σ_{j ≤ k} gⱼ and S_k = Σ_{j ≤ k} (bⱼ - b_k) gⱼ, which
+        grows by S_k - S_{k-1} = (b_{k-1} - b_k) G_{k-1}. No difference of large sums is ever taken.
         """
         a, b = theta @ self.query, phi @ self.key  # (B, N), (B, M)
-        b, order = b.double().sort(dim=1, descending=True)
-        g_sorted = g.double().gather(1, order.unsqueeze(2).expand_as(g))  # (B, M, d)
-        sums = torch.cat([g_sorted, b.unsqueeze(2) * g_sorted], dim=2).cumsum(dim=1)  # (B, M, 2d)
-        sums = F.pad(sums, (0, 0, 1, 0))  # (B, M + 1, 2d): row k is the sum of the first k
-        num_active = torch.searchsorted(-b.detach(), a.detach().double())  # (B, N): kᵢ
-        active = sums.gather(1, num_active.unsqueeze(2).expand(-1, -1, sums.shape[2]))  # (B, N, 2d)
-        sum_g, sum_bg = active.chunk(2, dim=2)
-        return ((a.unsqueeze(2) * sum_g + sum_bg) / phi.shape[1]).to(g.dtype)
+        b, order = b.sort(dim=1, descending=True)
+        place = order + torch.arange(len(order), device=order.device)[:, None] * order.shape[1]
+        sums = F.embedding(place, g.flatten(0, 1)).cumsum(dim=1)  # (B, M, d): G
+        growth = (b[:, :-1] - b[:, 1:]).unsqueeze(2) * sums[:, :-1]
+        excess = F.pad(growth, (0, 0, 1, 0)).cumsum(dim=1)  # (B, M, d): S
+        num_active = torch.searchsorted(-b.detach(), a.detach())  # (B, N): k, 0 … M
+        last = (num_active - 1).clamp(min=0)  # where none is active, a + b of the first is no more than 0, and S is 0
+        row = last + torch.arange(len(last), device=last.device)[:, None] * b.shape[1]  # of all clips' keys together
+        weight = F.relu(a + b.gather(1, last)) / phi.shape[1]  # (B, N)
+        excess = excess / phi.shape[1]
+        return weight.unsqueeze(2) * F.embedding(row, sums.flatten(0, 1)) + F.embedding(row, excess.flatten(0, 1))
 
 
 class PairwiseAttention(nn.Module):
@@ -200,7 +203,7 @@ class NonLocal(ContextBlock):
 
     Raises:
         ValueError: an unknown choice, an `inner_ratio` outside (0, 1], or `subsample` together with
-        `attend_over="time"`, where a     position has no neighbours in space to pool.
+        `attend_over="time"`, where a position has no neighbours in space to pool.
     """
 
     def __init__(

@@ -36,6 +36,8 @@ def insert_context(
     stages = {stage: _stage(net, stage) for stage in context_at}
     made = []
     for stage, indices in context_at.items():
+        if len(set(indices)) < len(indices):
+            raise ValueError(f"context_at names a block of {stage} twice: {list(indices)}")
         for index in indices:
             if not 0 <= index < len(stages[stage]):
                 raise ValueError(

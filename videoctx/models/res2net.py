@@ -65,7 +65,7 @@ class Res2NetBottleneck3d(ResidualBlock):
             seen = part if self.first_of_stage or not outputs else part + outputs[-1]
             outputs.append(self.relu(norm(conv(seen))))
         if self.first_of_stage:
-            untouched = F.avg_pool3d(untouched, (1, 3, 3), self.stride, (0, 1, 1))
+            untouched = F.avg_pool3d(F.pad(untouched, (1, 1, 1, 1)), (1, 3, 3), self.stride)
         return self.norm3(self.conv3(torch.cat([*outputs, untouched], dim=1)))
 
     @property

@@ -158,7 +158,7 @@ class Bottleneck3d(ResidualBlock):
 
 
 class ResNet3D(nn.Module):
-    """(B, 3, T, H, W) → logits (B, num_classes), for any T, H and W.
+    """(B, 3, T, H, W) → logits (B, num_classes): any H and W, and any T that the pooling leaves a frame of.
 
     The published 8×8 networks (8 frames, one in 8) have the default strides over time; for 32×2 input set
     `conv1_stride_t=2` and `pool1_t=(3, 2)`, and `pool2_t=(3, 2)` for the kernels of Non-local's table 1; Slow-only has

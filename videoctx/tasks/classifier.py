@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD
@@ -88,8 +89,8 @@ class VideoClassifier(LightningModule):
             )
         return logits
 
-    def setup(self, stage: str) -> None:
-        if stage == "fit" and self.weights and not self.trainer.ckpt_path:
+    def setup(self, stage: str) -> None:  # noqa: ARG002
+        if self.weights and not self.trainer.ckpt_path:
             checkpoint = read_checkpoint(self.weights)
             same_classes = checkpoint.num_classes == len(self.class_names)
             try:
@@ -133,7 +134,9 @@ class VideoClassifier(LightningModule):
     # Judging ------------------------------------------------------------------------------------------------------
 
     def view_scores(self, batch: ClipBatch) -> Tensor:
-        """(S, K) float32 probabilities of all views of the batch, `views_per_forward` at a time."""
+        """(S, K) float32 probabilities of all views of the batch, `views_per_forward` at a time; failures are named."""
+        for failure in batch.failures.values():
+            logger.warning("counted as wrong: %s: %s", failure.path, failure.reason)
         parts = [
             self(batch.clips[part]).float().softmax(dim=1) for part in slices(len(batch.clips), self.views_per_forward)
         ]
@@ -142,8 +145,6 @@ class VideoClassifier(LightningModule):
     def _judge(self, batch: ClipBatch, accuracy: VideoAccuracy) -> Tensor:
         scores = self.view_scores(batch)
         accuracy.update(scores, *(t.to(self.device) for t in (batch.video, batch.labels, batch.views_expected)))
-        for failure in batch.failures.values():
-            logger.warning("counted as wrong: %s: %s", failure.path, failure.reason)
         return scores
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:  # noqa: ARG002
@@ -154,6 +155,8 @@ class VideoClassifier(LightningModule):
         self.val_accuracy.reset()
         self.log("val/clip_top1", accuracy.clip_top1)
         self.log("val/video_top1", accuracy.video_top1, prog_bar=True)
+        if self.trainer.state.fn == TrainerFn.VALIDATING and self.trainer.is_global_zero:
+            print(_described(accuracy))
 
     def on_test_start(self) -> None:
         self._open_scores()
@@ -176,11 +179,7 @@ class VideoClassifier(LightningModule):
             **accuracy._asdict(),
         }
         scores.with_name("results.json").write_text(json.dumps(result, indent=2) + "\n")
-        print(
-            f"{accuracy.num_videos} videos, {accuracy.num_views} views, {accuracy.num_failed} failed:"
-            f" clip top-1 {accuracy.clip_top1:.2%}, video top-1 {accuracy.video_top1:.2%},"
-            f" top-5 {accuracy.video_top5:.2%}\nscores of every view: {scores}"
-        )
+        print(f"{_described(accuracy)}\nscores of every view: {scores}")
 
     def on_predict_start(self) -> None:
         self._open_scores()
@@ -223,6 +222,21 @@ class VideoClassifier(LightningModule):
                 f"the checkpoint was trained on {len(names)} classes ({_some(names)}), the data has"
                 f" {len(self.class_names)} ({_some(self.class_names)}); expected the same, in the same order"
             )
+        ours, theirs = self.state_dict(), checkpoint["state_dict"]
+        reshaped = {name for name in ours.keys() & theirs.keys() if ours[name].shape != theirs[name].shape}
+        other = sorted((ours.keys() ^ theirs.keys()) | reshaped)
+        if other:
+            raise ValueError(
+                f"{self.trainer.ckpt_path}: the checkpoint is of another network: {len(other)} weights differ in name"
+                f" or shape ({_some(other)}); expected the config that it was trained with"
+            )
+
+
+def _described(accuracy: Accuracy) -> str:
+    return (
+        f"{accuracy.num_videos} videos, {accuracy.num_views} views, {accuracy.num_failed} failed:"
+        f" clip top-1 {accuracy.clip_top1:.2%}, video top-1 {accuracy.video_top1:.2%}, top-5 {accuracy.video_top5:.2%}"
+    )
 
 
 def _some(names: list[str], most: int = 4) -> str:

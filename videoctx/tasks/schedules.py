@@ -31,10 +31,7 @@ class WarmupCosine(Schedule):
     def scheduler(self, optimizer: Optimizer, *, steps_per_epoch: float, total_steps: int) -> LRScheduler:
         warmup_steps = round(self.warmup_epochs * steps_per_epoch)
         if warmup_steps >= total_steps:
-            raise ValueError(
-                f"warmup_epochs is {self.warmup_epochs:g}, {warmup_steps} steps, but the run has {total_steps};"
-                f" expected less than {total_steps / steps_per_epoch:g} epochs"
-            )
+            raise ValueError(_too_long(self.warmup_epochs, warmup_steps, total_steps, steps_per_epoch))
         # One schedule for all groups: their rates may differ, so the floor is relative to the first.
         floor = optimizer.param_groups[0]["lr"] * self.end_factor
         main = CosineAnnealingLR(optimizer, T_max=total_steps - warmup_steps, eta_min=floor)
@@ -66,6 +63,8 @@ class WarmupSteps(Schedule):
 
     def scheduler(self, optimizer: Optimizer, *, steps_per_epoch: float, total_steps: int) -> LRScheduler:
         warmup_steps = round(self.warmup_epochs * steps_per_epoch)
+        if warmup_steps >= total_steps:
+            raise ValueError(_too_long(self.warmup_epochs, warmup_steps, total_steps, steps_per_epoch))
         milestones = [round(epoch * steps_per_epoch) - warmup_steps for epoch in self.milestone_epochs]
         if milestones and not 0 < min(milestones) <= max(milestones) < total_steps - warmup_steps:
             raise ValueError(
@@ -81,3 +80,10 @@ def _after_warmup(optimizer: Optimizer, main: LRScheduler, warmup_steps: int, st
         return main
     warmup = LinearLR(optimizer, start_factor=start_factor, total_iters=warmup_steps)
     return SequentialLR(optimizer, [warmup, main], milestones=[warmup_steps])
+
+
+def _too_long(warmup_epochs: float, warmup_steps: int, total_steps: int, steps_per_epoch: float) -> str:
+    return (
+        f"warmup_epochs is {warmup_epochs:g}, {warmup_steps} steps, but the run has {total_steps};"
+        f" expected less than {total_steps / steps_per_epoch:g} epochs"
+    )
