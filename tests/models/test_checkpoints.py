@@ -6,6 +6,7 @@ from collections import OrderedDict
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import pytorchvideo.models.hub
 import torch
@@ -222,7 +223,7 @@ def write_foreign(network, weights, config, folder):
         blobs = {name: tensor.numpy() for name, tensor in weights.items()}
         blobs["pred_w"] = blobs["pred_w"].reshape(*blobs["pred_w"].shape, 1, 1, 1)  # its tests convolve
         blobs |= {f"{name}_momentum": blob for name, blob in blobs.items()}
-        blobs |= {"lr": blobs["pred_b"][:1], "model_iter": 400000}
+        blobs |= {"lr": blobs["pred_b"][:1], "model_iter": np.array("400000")}
         path = folder / "c2.pkl"
         path.write_bytes(pickle.dumps({"blobs": blobs}, protocol=2))
         return path
@@ -608,7 +609,7 @@ def a_broken_file(kind, folder):
         "a net from elsewhere": {
             "format": "videoctx",
             "class_names": None,
-            "net": {"class_path": "pathlib.Path.touch", "init_args": {}},
+            "net": {"class_path": "torch.nn.Linear", "init_args": {"out_features": 5}},
             "state_dict": small_net().state_dict(),
         },
         "a net that is not there": {
@@ -667,7 +668,7 @@ def a_broken_file(kind, folder):
             r"c2d, the closest of .*, differs in res3\.1\.conv2\.weight; give the network with -c",
         ),
         ("no classifier", False, "has no classifier; say how many classes there are, with --num_classes"),
-        ("a net from elsewhere", False, r"pathlib\.Path\.touch is no network or layer of videoctx"),
+        ("a net from elsewhere", False, r"torch\.nn\.Linear is no network or layer of videoctx"),
         ("a net that is not there", False, r"videoctx\.layers\.conv\.nn\.conv is no network or layer of videoctx"),
         ("a net of another time", False, "not one of this version: .*'num_layers'; give it with -c"),
         ("a net that is none", False, r"read_checkpoint is no network or layer of videoctx"),
@@ -689,6 +690,12 @@ def test_the_wrong_network_is_an_error_that_names_the_file(tmp_path):
         ValueError, match=r"checkpoint\.pth: the weights do not fit the network: \d+ missing \(res2\.2\."
     ):
         convert_checkpoint(path, tmp_path / "out.pt", net=lambda k: small_net(k, depth=34))
+
+
+def test_half_a_classifier_is_not_replaced_unasked(tmp_path):
+    path = saved(without(small_net().state_dict(), "head.weight"), tmp_path)
+    with pytest.raises(ValueError, match=r"do not fit the network: 1 missing \(head\.weight\)"):
+        convert_checkpoint(path, tmp_path / "out.pt", net=small_net)
 
 
 def test_where_to_read_and_write(tmp_path):

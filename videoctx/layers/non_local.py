@@ -112,8 +112,8 @@ class ConcatenationAffinity(Affinity):
 
         ReLU(aᵢ + bⱼ) is aᵢ + bⱼ where bⱼ > -aᵢ and else nothing. With the keys in falling order of b, those are the
         first k = kᵢ, and Σⱼ ReLU(aᵢ + bⱼ) gⱼ = (aᵢ + b_k) G_k + S_k, where G_k = Σ_{j ≤ k} gⱼ and
-        S_k = Σ_{j ≤ k} (bⱼ - b_k) gⱼ, which grows by S_k - S_{k-1} = (b_{k-1} - b_k) G_{k-1}. No difference of large sums
-        is ever taken.
+        S_k = Σ_{j ≤ k} (bⱼ - b_k) gⱼ, which grows by S_k - S_{k-1} = (b_{k-1} - b_k) G_{k-1}. No difference of large
+        sums is ever taken.
         """
         a, b = theta @ self.query, phi @ self.key  # (B, N), (B, M)
         b, order = b.sort(dim=1, descending=True)
