@@ -643,7 +643,7 @@ def a_broken_file(kind, folder):
         ("text", True, "not a checkpoint; expected a file of torch.save or of Caffe2"),
         ("truncated", False, "a truncated checkpoint"),
         ("an archive", False, "not a checkpoint, or a damaged one"),
-        ("a pickle", False, "a Python pickle.* can be made to run code .*add --trust"),
+        ("a pickle", False, "a Python pickle.* can be made to run code .*convert --trust takes it over"),
         ("a pickle", True, "the checkpoint holds no weights"),
         ("a truncated pickle", True, "not a Caffe2 checkpoint, or a damaged one"),
         ("a planted pickle", True, r"not a Caffe2 checkpoint.*it asks for posix.mkdir"),

@@ -108,7 +108,7 @@ def _read(path: Path, trust: bool) -> Any:
     if not trust:
         raise ValueError(
             f"{path}: a Python pickle, as Caffe2's checkpoints are, and a pickle can be made to run code when it is"
-            " read; if you trust where it comes from, add --trust"
+            " read; if you trust where it comes from, videoctx convert --trust takes it over"
         )
     return _read_pickle(path)
 
