@@ -166,6 +166,10 @@ class VideoCLI(LightningCLI):
         if "verbose" in config:
             config.verbose = False  # Lightning's table of metrics, without the number of videos, views and failures
 
+    def after_instantiate_classes(self) -> None:
+        written = yaml.safe_load(self.parser.dump(self.config))[self.subcommand]
+        self.model.net_config = written["model"]["net"]
+
 
 def check_checkpoint(path: str, *, resumes: bool) -> None:
     """Say early, and in one line, that a checkpoint cannot be used.

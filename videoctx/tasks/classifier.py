@@ -78,6 +78,7 @@ class VideoClassifier(LightningModule):
         self.val_accuracy = VideoAccuracy()
         self.test_accuracy = VideoAccuracy()
         self.score_writer: ScoreWriter | None = None
+        self.net_config: dict[str, Any] | None = None  # class_path and init_args, where a config made the network
 
     def forward(self, clips: Tensor) -> Tensor:
         """(B, 3, T, H, W) → logits (B, K)."""
@@ -212,6 +213,7 @@ class VideoClassifier(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["class_names"] = list(self.class_names)
+        checkpoint["net"] = self.net_config
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         names = checkpoint.get("class_names")
