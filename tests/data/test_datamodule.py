@@ -122,6 +122,9 @@ def test_an_unknown_label_is_refused(video_folder, tmp_path):
 
 
 def test_a_missing_class_file_is_refused(tmp_path):
+    with pytest.raises(AnnotationError, match=r"manifest\.csv: cannot read"):
+        module(tmp_path / "manifest.csv")
+    (tmp_path / "manifest.csv").write_text("path,label,split\n")
     with pytest.raises(AnnotationError, match=r"classes\.txt"):
         module(tmp_path / "manifest.csv")
 
