@@ -318,7 +318,7 @@ def run_results(arguments: Sequence[str]) -> None:
         raise ValueError(f"{', '.join(map(str, folders))}: no results.json in there; `videoctx test` writes one a run")
     table = Table(caption="top-1 and top-5 accuracy; a video that could not be read counts as wrong")
     for heading in ("run", "params", "videos", "views", "failed", "clip@1", "video@1", "video@5"):
-        table.add_column(heading, justify="left" if heading == "run" else "right")
+        table.add_column(heading, justify="left" if heading == "run" else "right", overflow="fold")
     for file in files:
         result = json.loads(file.read_text())
         table.add_row(

@@ -33,7 +33,7 @@ class VideoClassifier(LightningModule):
 
     Args:
         class_names: K names; the data knows them.
-        net: makes the network, (B, 3, T, H, W) → logits (B, K), for K classes.
+        net: makes the network, (B, 3, T, H, W) → logits (B, K), for K classes; or is one, with that many classes.
         optimizer: makes the optimizer for groups of parameters; norms get no weight decay.
         schedule: learning rate over the run; constant without.
         label_smoothing: share of the target that is spread over all classes.
@@ -47,7 +47,7 @@ class VideoClassifier(LightningModule):
     def __init__(
         self,
         class_names: list[str],
-        net: Callable[[int], nn.Module],
+        net: Callable[[int], nn.Module] | nn.Module,
         *,
         optimizer: OptimizerCallable = lambda params: SGD(
             params, lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4
@@ -65,7 +65,7 @@ class VideoClassifier(LightningModule):
         if views_per_forward < 1:
             raise ValueError(f"views_per_forward is {views_per_forward}; expected 1 or more")
         self.class_names = class_names
-        self.net = net(len(class_names))
+        self.net = net if isinstance(net, nn.Module) else net(len(class_names))
         self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
         if channels_last:
             self.net = self.net.to(memory_format=torch.channels_last_3d)
