@@ -208,3 +208,12 @@ def test_a_block_whose_channels_cannot_be_told_is_named():
     net = nn.Sequential(nn.Sequential(block(nn.BatchNorm2d(16)), block(nn.Identity())))
     with unchanged(net), pytest.raises(ValueError, match=r"^0\.1 is a Sequential without BatchNorm[^\n]*$"):
         insert_context(net, {"0": [0, 1]}, GlobalContext)
+
+
+@pytest.mark.parametrize("make_net", [lambda: torchvision.models.resnet18(), lambda: ResNet3D(3, depth=18, width=8)])
+def test_a_place_is_taken_once(make_net):
+    net = make_net()
+    stage = "layer3" if hasattr(net, "layer3") else "res4"
+    insert_context(net, {stage: [1]}, GlobalContext)
+    with pytest.raises(ValueError, match=rf"{stage}\.1 has a context block after_add already"):
+        insert_context(net, {stage: [1]}, NonLocal)

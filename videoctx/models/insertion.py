@@ -8,6 +8,10 @@ from torch import nn
 POSITIONS = ("after_add", "after_1x1")
 
 
+class WithContext(nn.Sequential):
+    """Another project's block and the context block after it."""
+
+
 def insert_context(
     net: nn.Module,
     context_at: Mapping[str, Sequence[int]],
@@ -28,7 +32,7 @@ def insert_context(
         position: after the block, or on its residual branch before the sum; the latter needs a slot.
 
     Raises:
-        ValueError: an unknown position, stage or index; a block without slots for `after_1x1`, or whose channels cannot
+        ValueError: an unknown position, stage or index; a place that is taken; a block without slots for `after_1x1`, or whose channels cannot
             be told. The network is then unchanged.
     """
     if position not in POSITIONS:
@@ -45,6 +49,8 @@ def insert_context(
                     f" expected 0 to {len(stages[stage]) - 1}"
                 )
             block = stages[stage][index]
+            if isinstance(block, WithContext) or not isinstance(getattr(block, position, nn.Identity()), nn.Identity):
+                raise ValueError(f"{stage}.{index} has a context block {position} already")
             if position == "after_1x1" and not hasattr(block, position):
                 raise ValueError(f"{stage}.{index} is a {type(block).__name__}; expected position after_add there")
             made.append((stages[stage], index, context(_out_channels(block, f"{stage}.{index}"))))
@@ -52,7 +58,7 @@ def insert_context(
         if hasattr(stage[index], position):
             setattr(stage[index], position, context_block)
         else:
-            stage[index] = nn.Sequential(stage[index], context_block)
+            stage[index] = WithContext(stage[index], context_block)
     return net
 
 
