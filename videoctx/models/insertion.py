@@ -32,8 +32,8 @@ def insert_context(
         position: after the block, or on its residual branch before the sum; the latter needs a slot.
 
     Raises:
-        ValueError: an unknown position, stage or index; a place that is taken; a block without slots for `after_1x1`, or whose channels cannot
-            be told. The network is then unchanged.
+        ValueError: an unknown position, stage or index; a place that is taken; a block without slots for `after_1x1`,
+            or whose channels cannot be told. The network is then unchanged.
     """
     if position not in POSITIONS:
         raise ValueError(f"position is {position!r}; expected one of {', '.join(POSITIONS)}")
