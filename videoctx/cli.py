@@ -116,11 +116,14 @@ class SpeakingParser(LightningArgumentParser):
     }
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise ValueError(message + self._accepted(message)) from ex
+        nested = re.search(r'Parser key "(\w+\.\w+)":.*?(Option \'\w+\' is not accepted)', message, re.DOTALL)
+        if nested:  # without all that the value is no instance of either
+            message = f"{nested[1]}: {nested[2]}; --{nested[1]}.help CLASS lists what a class accepts"
+        elif ".help CLASS" not in message:  # what comes out of a config has been said inside it
+            message += self._accepted(message)
+        raise ValueError(message) from ex
 
     def _accepted(self, message: str) -> str:
-        if nested := re.search(r'Parser key "([\w.]+)":\s+Option', message):
-            return f"; --{nested[1]}.help CLASS lists what a class accepts"
         if not (unknown := re.search(r"(?:--|option ')([\w.]+)", message)):
             return ""
         section, _, name = unknown[1].partition(".")
