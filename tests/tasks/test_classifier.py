@@ -316,3 +316,38 @@ def test_a_checkpoint_of_something_else_is_refused(checkpoint, parts):
 def test_arguments_out_of_range_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         VideoClassifier(CLASSES, LinearNet, **arguments)
+
+
+# Weights to start from --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def weights_of_three_classes(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "three.pt"
+    torch.save({"state_dict": ResNet3D(3, depth=18, width=2).state_dict()}, path)
+    return path
+
+
+def started_from(path, num_classes, stage):
+    def net(num_classes):
+        return ResNet3D(num_classes, depth=18, width=2)
+
+    model = VideoClassifier([str(k) for k in range(num_classes)], net, weights=str(path))
+    model.trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    model.setup(stage)
+    return model
+
+
+@pytest.mark.parametrize("stage", ["fit", "test"])
+def test_weights_are_taken_over_and_it_is_said(weights_of_three_classes, stage, capsys):
+    model = started_from(weights_of_three_classes, 3, stage)
+    for name, tensor in torch.load(weights_of_three_classes)["state_dict"].items():
+        torch.testing.assert_close(model.net.state_dict()[name], tensor)
+    assert f"{weights_of_three_classes}: weights of" in capsys.readouterr().out
+
+
+def test_a_new_classifier_is_said_in_training_and_refused_elsewhere(weights_of_three_classes, capsys):
+    started_from(weights_of_three_classes, 5, "fit")
+    assert "2 reshaped (head.weight" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"three\.pt: .*head\.weight"):
+        started_from(weights_of_three_classes, 5, "test")

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from videoctx.data.containers import VideoDecodeError, open_container
+from videoctx.data.containers import VideoDecodeError, open_container, probe
 
 
 class PyAVReader:
@@ -17,7 +17,8 @@ class PyAVReader:
     def __init__(self, path: str) -> None:
         self._path = path
         status = Path(path).stat()
-        self.num_frames, self.fps = _count_frames(path, status.st_mtime_ns, status.st_size)
+        self.num_frames = _count_frames(path, status.st_mtime_ns, status.st_size)
+        self.fps = probe(path).fps
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         wanted = set(indices.tolist())
@@ -46,11 +47,9 @@ def open_pyav(path: str) -> Iterator[PyAVReader]:
 
 
 @lru_cache(maxsize=65536)
-def _count_frames(path: str, modified_ns: int, size: int) -> tuple[int, float]:  # noqa: ARG001 - part of the key
-    """Decodable frames, and frames per second; remembered until the file changes."""
-    with open_container(path) as container:
-        fps = float(container.streams.video[0].average_rate or 0)
-    return sum(1 for _ in _decode(path)), fps
+def _count_frames(path: str, modified_ns: int, size: int) -> int:  # noqa: ARG001 - part of the key
+    """Decodable frames; remembered until the file changes."""
+    return sum(1 for _ in _decode(path))
 
 
 def _decode(path: str) -> Iterator[av.VideoFrame]:

@@ -71,7 +71,7 @@ class TrainTransform(nn.Module):
         return ClipBatch(
             clips=torch.stack(clips) if clips else torch.empty(0),  # (S, 3, T, H, W)
             views=views,
-            **_bookkeeping(batch, videos, views_per_video=len(views) // max(len(videos), 1)),
+            **_bookkeeping(batch, views_per_video=len(views) // max(len(videos), 1)),
         )
 
     def _clip(self, video: DecodedVideo, clip: int) -> Tensor:
@@ -114,7 +114,7 @@ class ViewTransform(nn.Module):
         return ClipBatch(
             clips=clips,
             views=views,
-            **_bookkeeping(batch, videos, views_per_video=num_clips * self.num_crops),
+            **_bookkeeping(batch, views_per_video=num_clips * self.num_crops),
         )
 
 
@@ -146,13 +146,11 @@ def _resize(frames: Tensor, short_side_px: int) -> Tensor:
     return TF.resize(frames, [short_side_px], antialias=True)
 
 
-def _bookkeeping(batch: DecodedBatch, readable: list[DecodedVideo], *, views_per_video: int) -> dict:
+def _bookkeeping(batch: DecodedBatch, *, views_per_video: int) -> dict:
     """The fields of ClipBatch that say whose the clips are."""
-    position = {id(video): index for index, video in enumerate(batch.videos)}
+    readable = [index for index, video in enumerate(batch.videos) if video.failure is None]
     return {
-        "video": torch.tensor([position[id(video)] for video in readable], dtype=torch.int64).repeat_interleave(
-            views_per_video
-        ),
+        "video": torch.tensor(readable, dtype=torch.int64).repeat_interleave(views_per_video),
         "labels": torch.tensor([video.label for video in batch.videos], dtype=torch.int64),
         "paths": [video.path for video in batch.videos],
         "rows": [video.row for video in batch.videos],

@@ -37,8 +37,9 @@ class VideoClassifier(LightningModule):
         optimizer: makes the optimizer for groups of parameters; norms get no weight decay.
         schedule: learning rate over the run; constant without.
         label_smoothing: share of the target that is spread over all classes.
-        weights: checkpoint to start training from, of any project that `videoctx convert` reads; a classifier for other
-            classes, and context blocks that it does not have, start anew.
+        weights: checkpoint to start from, of any project that `videoctx convert` reads. In training a classifier for
+            other classes, and context blocks that it does not have, start anew, and it is said; elsewhere that is an
+            error.
         views_per_forward: most views that go through the network at once in validation and test.
         channels_last: keep network and clips in `torch.channels_last_3d`.
         seed: of dropout.
@@ -90,20 +91,22 @@ class VideoClassifier(LightningModule):
             )
         return logits
 
-    def setup(self, stage: str) -> None:  # noqa: ARG002
+    def setup(self, stage: str) -> None:
         if self.weights and not self.trainer.ckpt_path:
             checkpoint = read_checkpoint(self.weights)
             same_classes = checkpoint.num_classes == len(self.class_names)
+            trains = stage == "fit"  # what is judged must be all there
             try:
                 report = load_weights(
                     self.net,
                     checkpoint.weights_for(self.net),
-                    allow_new_head=not same_classes,
-                    allow_missing_context=True,
+                    allow_new_head=trains and not same_classes,
+                    allow_missing_context=trains,
                 )
             except ValueError as error:
                 raise ValueError(f"{self.weights}: {error}") from error
-            logger.info("%s: weights of %s; new: %s", self.weights, checkpoint.format, report)
+            if self.trainer.is_global_zero:
+                print(f"{self.weights}: weights of {checkpoint.format}; not taken over: {report}")
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(parameter_groups(self.net))
