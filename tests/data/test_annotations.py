@@ -151,7 +151,7 @@ BAD_ROWS = {
         "label 'Walk' is not one of the 2 classes in the class file (run, walk)",
     ),
     "empty label": ("a.mp4,,train,,", "the label is empty; expected a class (run, walk)"),
-    "seconds in words": ("a.mp4,walk,train,soon,", "start_seconds is 'soon'; expected seconds, zero or more"),
+    "seconds in words": ("a.mp4,walk,train,soon,", "start_seconds is 'soon'; expected a number, zero or more"),
     "negative seconds": ("a.mp4,walk,train,,-1", "end_seconds is '-1'"),
     "infinite seconds": ("a.mp4,walk,train,,inf", "end_seconds is 'inf'"),
     "no number": ("a.mp4,walk,train,nan,", "start_seconds is 'nan'"),

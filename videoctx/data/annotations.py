@@ -7,6 +7,19 @@
 | `split`         | yes    | `train`, `val`, `test`, or any other name |
 | `start_seconds` | no     | the action starts here; empty: at the first frame |
 | `end_seconds`   | no     | the action ends here; empty: at the last frame |
+| `weight`        | no     | how often the video is drawn where training draws by weight; empty: 1 |
+
+`data_prep.inspect_videos` adds what it found, so that no file has to be looked into again. Where `size_bytes` is
+empty, the file has not been inspected.
+
+| column                | meaning |
+|-----------------------|---------|
+| `size_bytes`          | of the file; one that has another size now is refused |
+| `decoders`            | libraries that decode it exactly, the fastest first: `decord torchcodec pyav` |
+| `num_frames`          | frames that can be decoded |
+| `fps`                 | frames per second, on average |
+| `variable_frame_rate` | `yes`, or empty |
+| `problem`             | why it cannot be used; empty where it can |
 
 Further columns are kept for the tools that wrote them and ignored here. The class file, `classes.txt`, has
 one name a line; the line number, from 0, is the class index. So the number of classes is written down nowhere
@@ -21,10 +34,34 @@ from pathlib import Path
 CLASS_FILE = "classes.txt"
 COLUMNS = ("path", "label", "split", "start_seconds", "end_seconds")
 REQUIRED_COLUMNS = COLUMNS[:3]
+VERDICT_COLUMNS = ("size_bytes", "decoders", "num_frames", "fps", "variable_frame_rate", "problem")
 
 
 class AnnotationError(ValueError):
     """A manifest or class file that cannot be used; the message names the file, the row and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What inspecting a file has found."""
+
+    size_bytes: int
+    decoders: tuple[str, ...]  # exact on this file, the fastest first
+    num_frames: int  # that can be decoded
+    fps: float  # on average
+    variable_frame_rate: bool = False
+    problem: str | None = None  # why the file cannot be used
+
+    def as_row(self) -> dict[str, str]:
+        """The columns of the manifest."""
+        return {
+            "size_bytes": str(self.size_bytes),
+            "decoders": " ".join(self.decoders),
+            "num_frames": str(self.num_frames),
+            "fps": repr(self.fps),
+            "variable_frame_rate": "yes" if self.variable_frame_rate else "",
+            "problem": self.problem or "",
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +73,8 @@ class VideoRecord:
     split: str
     start_seconds: float | None = None
     end_seconds: float | None = None
+    weight: float = 1.0
+    verdict: Verdict | None = None  # None: not inspected
 
 
 def read_classes(path: str | Path) -> list[str]:
@@ -72,14 +111,14 @@ def read_manifest(
     """The rows of one split, in file order.
 
     Args:
-        root: what relative paths start from; by default the manifest's own folder.
+        root: what relative paths start from, a folder or a URL; by default the manifest's own folder.
         labels_required: refuse rows without a label.
 
     Raises:
         AnnotationError: a missing file or column, an unknown label, bad seconds, or no row in `split`.
     """
     manifest = Path(manifest)
-    root = manifest.parent if root is None else Path(root)
+    root = manifest.parent if root is None else root
     index_of = {name: index for index, name in enumerate(class_names)}
     records, splits = [], set()
     for line, row in _rows(manifest):
@@ -96,10 +135,14 @@ def read_manifest(
             )
         if not row["label"] and labels_required:
             raise AnnotationError(f"{where}: the label is empty; expected a class ({_some(class_names)})")
-        start, end = (_seconds(row, column, where) for column in ("start_seconds", "end_seconds"))
+        start, end = (_number(row, column, where) for column in ("start_seconds", "end_seconds"))
         if start is not None and end is not None and end <= start:
             raise AnnotationError(f"{where}: end_seconds {end:g} is not after start_seconds {start:g}")
-        records.append(VideoRecord(str(root / row["path"]), index_of.get(row["label"]), split, start, end))
+        weight = _number(row, "weight", where)
+        path, label = _location(root, row["path"]), index_of.get(row["label"])
+        records.append(
+            VideoRecord(path, label, split, start, end, 1.0 if weight is None else weight, _verdict(row, where))
+        )
     if not splits:
         raise AnnotationError(f"{manifest}: the manifest has no rows")
     if not records:
@@ -169,17 +212,36 @@ def _check_text(what: str, value: object, where: Path) -> None:
         )
 
 
-def _seconds(row: Mapping[str, str], column: str, where: str) -> float | None:
+def _number(row: Mapping[str, str], column: str, where: str) -> float | None:
     text = row.get(column, "")
     if not text:
         return None
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise AnnotationError(f"{where}: {column} is {text!r}; expected seconds, zero or more, or nothing")
-    return seconds
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise AnnotationError(f"{where}: {column} is {text!r}; expected a number, zero or more, or nothing")
+    return number
+
+
+def _verdict(row: Mapping[str, str], where: str) -> Verdict | None:
+    if not row.get("size_bytes"):
+        return None
+    size, num_frames, fps = (_number(row, column, where) for column in ("size_bytes", "num_frames", "fps"))
+    problem = row.get("problem") or None
+    decoders = tuple(row.get("decoders", "").split())
+    if problem is None and not (decoders and num_frames):
+        raise AnnotationError(f"{where}: size_bytes is given, but not decoders and num_frames; expected all or none")
+    varies = bool(row.get("variable_frame_rate"))
+    return Verdict(int(size), decoders, int(num_frames or 0), fps or 0.0, varies, problem)
+
+
+def _location(root: str | Path, path: str) -> str:
+    """Where a manifest's path leads to: URLs stay, relative paths start from the root."""
+    if "://" in path:
+        return path
+    return f"{str(root).rstrip('/')}/{path}" if "://" in str(root) else str(Path(root) / path)
 
 
 def _some(names: list[str], most: int = 6) -> str:
