@@ -27,6 +27,7 @@ ALLOWED = {
 ONLY_IN = {
     ("models", "pytorchvideo"): {"checkpoints.py"},
     ("data", "lightning"): {"datamodule.py"},
+    ("data", "pebble"): {"loader.py"},
     ("data", "decord"): {"decode_decord.py"},
     ("data", "torchcodec"): {"decode_torchcodec.py"},
     ("data", "av"): {"decode_pyav.py", "containers.py"},

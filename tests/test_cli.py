@@ -211,6 +211,26 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(run, num_workers):
         assert torch.equal(ends[1][name], tensor), name
 
 
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_run_stopped_inside_an_epoch_sees_what_is_left_and_reads_nothing_else(run, num_workers):
+    arguments = [f"--data.num_workers={num_workers}", "--data.batch_size=1"]
+    every = ["--checkpoint.every_n_train_steps=2", "--checkpoint.monitor=null", "--checkpoint.save_top_k=-1"]
+    whole = run("fit", *arguments, *every, "--checkpoint.filename={step}", name="-whole")
+    losses = column(whole, "train/loss")
+    assert len(set(losses)) == 12
+    for step in (2, 4, 6, 8):  # in the first epoch, at its end, in the second
+        rest = run("fit", *arguments, "--ckpt_path", whole / "checkpoints" / f"step={step}.ckpt", name=f"-{step}")
+        assert column(rest, "train/loss") == losses[step:]
+
+
+def test_a_run_stopped_inside_an_epoch_goes_on_only_with_the_same_batches(run, capsys):
+    every = ["--checkpoint.every_n_train_steps=2", "--checkpoint.monitor=null", "--checkpoint.filename=two"]
+    whole = run("fit", "--data.batch_size=1", *every, "--trainer.max_epochs=1", "--trainer.limit_train_batches=3")
+    with pytest.raises(SystemExit):
+        run("fit", "--data.batch_size=2", "--ckpt_path", whole / "checkpoints" / "two.ckpt", name="-rest")
+    assert "in the middle of an epoch, with batch_size 1, num_ranks 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("change", "same"), [("--seed_everything=1", False), ("--data.num_workers=2", True), ("--data.num_workers=1", True)]
 )

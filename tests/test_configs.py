@@ -10,7 +10,9 @@ from jsonargparse import ArgumentParser
 from torch import nn
 
 from tests.tiny_set import make_set
-from videoctx.cli import main, net_from_config, with_parts
+from videoctx.cli import main
+from videoctx.cli.parts import with_parts
+from videoctx.cli.tool_parser import net_from_config
 from videoctx.models.complexity import complexity
 
 CONFIGS = Path(__file__).parents[1] / "configs"

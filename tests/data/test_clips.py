@@ -5,12 +5,11 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
 from tests.numbered import read_number
 from videoctx.batch import Failure
 from videoctx.data.annotations import VideoRecord
-from videoctx.data.clips import Draw, VideoDataset, collate
+from videoctx.data.clips import DecodedBatch, Draw, VideoDataset
 from videoctx.data.sampling import ClipShape, RandomClips, UniformClips
 
 
@@ -110,48 +109,19 @@ def test_clips_stay_within_the_seconds(closed_gop_mp4, start, end, first, last):
 TRAIN = RandomClips(shape=shape(3, 2), num_clips=4)
 
 
-def test_a_draw_depends_on_seed_epoch_and_video_alone(closed_gop_mp4):
+def test_a_draw_depends_on_seed_epoch_video_and_repeat_alone(closed_gop_mp4):
     records = [record(closed_gop_mp4.path)] * 3
     first = dataset(records, TRAIN, seed=5)
     again = dataset(records, TRAIN, seed=5)
-    draws = [Draw(video, epoch) for epoch in (0, 1, 7) for video in range(3)]
+    draws = [Draw(video, epoch, repeat) for epoch in (0, 1, 7) for video in range(3) for repeat in range(2)]
     forwards = {draw: first[draw] for draw in draws}
     backwards = {draw: again[draw] for draw in reversed(draws)}
     for draw in draws:
         assert_same(forwards[draw], backwards[draw])
-    # another video, another epoch or another seed is another draw, of the clips and of what the device draws
+    # another video, epoch, repeat or seed is another draw, of the clips and of what the device draws
     others = [*forwards.values(), *(dataset(records, TRAIN, seed=6)[draw] for draw in draws)]
     assert len({tuple(video.starts) for video in others}) == len(others)
     assert len({video.seed for video in others}) == len(others)
-
-
-def test_the_number_of_workers_changes_nothing(closed_gop_mp4, b_frame_avi, broken_files):
-    records = [
-        record(closed_gop_mp4.path),
-        record(broken_files["empty"], label=1),
-        record(b_frame_avi.path, label=2),
-        record(closed_gop_mp4.path, label=3),
-    ]
-    draws = [Draw(2, 1), Draw(0, 1), None, Draw(1, 1), Draw(3, 1)]
-
-    def load(num_workers):
-        loader = DataLoader(
-            dataset(records, TRAIN),
-            batch_size=2,
-            sampler=draws,
-            num_workers=num_workers,
-            collate_fn=collate,
-            timeout=60 if num_workers else 0,
-        )
-        return [batch.videos for batch in loader]
-
-    here, in_workers = load(0), load(2)
-    rows = [[2, 0], [1], [3]]
-    assert [[video.row for video in videos] for videos in here] == rows
-    assert [[video.row for video in videos] for videos in in_workers] == rows
-    for videos, others in zip(here, in_workers, strict=True):
-        for one, other in zip(videos, others, strict=True):
-            assert_same(one, other)
 
 
 def test_can_be_sent_to_a_spawned_worker(closed_gop_mp4):
@@ -189,10 +159,6 @@ def test_an_error_of_our_own_is_not_taken_for_a_broken_video(closed_gop_mp4):
         dataset([record(closed_gop_mp4.path)], sampler=None)[Draw(0)]
 
 
-def test_nothing_gives_nothing(closed_gop_mp4):
-    assert dataset([record(closed_gop_mp4.path)], TRAIN)[None] is None
-
-
 def test_a_video_without_a_label_is_marked(closed_gop_mp4):
     assert dataset([record(closed_gop_mp4.path, label=None)], TRAIN)[Draw(0)].label == -1
 
@@ -200,16 +166,9 @@ def test_a_video_without_a_label_is_marked(closed_gop_mp4):
 # ---------------------------------------------------------------- batches
 
 
-def test_collate_keeps_the_order_and_drops_nothing_but_nothing(closed_gop_mp4, broken_files):
-    data = dataset([record(closed_gop_mp4.path), record(broken_files["missing"])], TRAIN)
-    good, broken = data[Draw(0)], data[Draw(1)]
-    assert collate([broken, None, good, None]).videos == [broken, good]
-    assert collate([None, None]).videos == []
-
-
 def test_a_batch_moves_its_frames(closed_gop_mp4, broken_files):
     data = dataset([record(closed_gop_mp4.path), record(broken_files["missing"])], TRAIN)
-    batch = collate([data[Draw(0)], data[Draw(1)]])
+    batch = DecodedBatch([data[Draw(0)], data[Draw(1)]])
     moved = batch.to(torch.device("meta"), non_blocking=True)
     assert [video.frames.device.type for video in moved.videos] == ["meta", "meta"]
     assert [video.frames.device.type for video in batch.videos] == ["cpu", "cpu"]
@@ -220,5 +179,5 @@ def test_a_batch_moves_its_frames(closed_gop_mp4, broken_files):
 def test_a_batch_is_pinned_where_there_is_a_device(closed_gop_mp4):
     if not torch.cuda.is_available():
         pytest.skip("pinned memory needs a CUDA device")
-    batch = collate([dataset([record(closed_gop_mp4.path)], TRAIN)[Draw(0)]]).pin_memory()
+    batch = DecodedBatch([dataset([record(closed_gop_mp4.path)], TRAIN)[Draw(0)]]).pin_memory()
     assert all(video.frames.is_pinned() for video in batch.videos)

@@ -2,13 +2,13 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader, DistributedSampler
 
-from videoctx.data.clips import Draw, collate
-from videoctx.data.sharding import EvaluationSampler, TrainSampler
+from videoctx.data.clips import Draw
+from videoctx.data.sharding import EvaluationSampler, Shuffled, ShuffledShards, TrainSampler, Weighted
 
 NUM_VIDEOS = st.integers(1, 60)
 NUM_RANKS = st.integers(1, 9)
@@ -18,8 +18,8 @@ def evaluation(num_videos, num_ranks):
     return [EvaluationSampler(num_videos, num_ranks=num_ranks, rank=rank) for rank in range(num_ranks)]
 
 
-def training(num_videos, num_ranks, *, seed=0, epoch=0):
-    samplers = [TrainSampler(num_videos, num_ranks=num_ranks, rank=rank, seed=seed) for rank in range(num_ranks)]
+def training(order, num_ranks, *, seed=0, epoch=0):
+    samplers = [TrainSampler(order, num_ranks=num_ranks, rank=rank, seed=seed) for rank in range(num_ranks)]
     for sampler in samplers:
         sampler.set_epoch(epoch)
     return samplers
@@ -54,42 +54,20 @@ def test_evaluation_by_hand():
     assert [list(sampler) for sampler in evaluation(1, 3)] == [[Draw(0)], [None], [None]]
 
 
-def test_evaluation_does_not_change_with_the_epoch():
-    sampler = EvaluationSampler(7, num_ranks=2, rank=1)
-    before = list(sampler)
-    sampler.set_epoch(3)
-    assert list(sampler) == before
-
-
-@pytest.mark.parametrize("samplers", [evaluation, training])
-def test_the_samplers_are_of_the_type_that_lightning_leaves_in_place(samplers):
-    assert all(isinstance(sampler, DistributedSampler) for sampler in samplers(5, 2))
-
-
-def test_a_loader_makes_as_many_batches_on_every_rank():
-    class Videos:
-        def __getitem__(self, draw):
-            return draw
-
-    batches = [
-        [batch.videos for batch in DataLoader(Videos(), batch_size=2, sampler=sampler, collate_fn=collate)]
-        for sampler in evaluation(9, 4)
-    ]
-    assert [[len(batch) for batch in of_rank] for of_rank in batches] == [[2, 1], [2, 0], [2, 0], [2, 0]]
-
-
 # ---------------------------------------------------------------- training
 
 
 @given(num_videos=NUM_VIDEOS, num_ranks=NUM_RANKS, seed=st.integers(0, 2**32), epoch=st.integers(0, 100))
 def test_training_shares_are_equal_and_hold_every_video(num_videos, num_ranks, seed, epoch):
-    samplers = training(num_videos, num_ranks, seed=seed, epoch=epoch)
+    samplers = training(Shuffled(num_videos), num_ranks, seed=seed, epoch=epoch)
     shares = [list(sampler) for sampler in samplers]
     assert {len(share) for share in shares} == {len(sampler) for sampler in samplers} == {-(-num_videos // num_ranks)}
-    assert {draw.epoch for share in shares for draw in share} == {epoch}
-    times = Counter(draw.video for share in shares for draw in share)
+    draws = [draw for share in shares for draw in share]
+    assert {draw.epoch for draw in draws} == {epoch}
+    times = Counter(draw.video for draw in draws)
     assert sorted(times) == list(range(num_videos))
     assert max(times.values()) - min(times.values()) <= 1
+    assert len(set(draws)) == len(draws)  # what fills up is another draw of its video
 
 
 @given(
@@ -97,7 +75,7 @@ def test_training_shares_are_equal_and_hold_every_video(num_videos, num_ranks, s
 )
 def test_a_training_order_follows_from_seed_and_epoch(num_videos, num_ranks, seed, epoch):
     def order(seed, epoch):
-        samplers = training(num_videos, num_ranks, seed=seed, epoch=epoch)
+        samplers = training(Shuffled(num_videos), num_ranks, seed=seed, epoch=epoch)
         return [[draw.video for draw in sampler] for sampler in samplers]
 
     assert order(seed, epoch) == order(seed, epoch)
@@ -106,17 +84,77 @@ def test_a_training_order_follows_from_seed_and_epoch(num_videos, num_ranks, see
 
 
 def test_the_ranks_share_one_order():
-    alone = list(training(12, 1, seed=3, epoch=4)[0])
+    alone = list(training(Shuffled(12), 1, seed=3, epoch=4)[0])
     assert [draw.video for draw in alone] != list(range(12))
-    first, second = (list(sampler) for sampler in training(12, 2, seed=3, epoch=4))
-    assert first == alone[0::2]
-    assert second == alone[1::2]
+    first, second = (list(sampler) for sampler in training(Shuffled(12), 2, seed=3, epoch=4))
+    assert first == alone[:6]
+    assert second == alone[6:]
 
 
 def test_set_epoch_gives_a_new_order():
-    sampler = TrainSampler(20, num_ranks=1, rank=0, seed=0)
+    (sampler,) = training(Shuffled(20), 1)
     orders = []
     for epoch in (0, 1, 0):
         sampler.set_epoch(epoch)
         orders.append([draw.video for draw in sampler])
     assert orders[0] == orders[2] != orders[1]
+
+
+@given(num_videos=NUM_VIDEOS, num_ranks=NUM_RANKS, weighted=st.booleans(), data=st.data())
+def test_a_resumed_epoch_is_its_rest_and_the_next_is_whole(num_videos, num_ranks, weighted, data):
+    order = Weighted(np.arange(1.0, num_videos + 1)) if weighted else Shuffled(num_videos)
+    num_taken = data.draw(st.integers(0, -(-num_videos // num_ranks)))
+    for rank in range(num_ranks):
+        whole, resumed = (TrainSampler(order, num_ranks=num_ranks, rank=rank, seed=1) for _ in range(2))
+        resumed.resume(epoch=5, num_taken=num_taken)
+        for epoch, first in ((5, num_taken), (6, 0)):
+            whole.set_epoch(epoch)
+            resumed.set_epoch(epoch)
+            assert list(resumed) == list(whole)[first:]
+
+
+# ---------------------------------------------------------------- orders
+
+
+def test_weighted_videos_come_as_often_as_they_weigh():
+    weights = np.array([0.0, 1, 2, 5] * 500)
+    counts = np.bincount(np.arange(2000)[Weighted(weights).draw(np.random.default_rng(0))] % 4, minlength=4)
+    assert counts[0] == 0
+    assert counts[1:] / 2000 == pytest.approx(np.array([1, 2, 5]) / 8, abs=0.03)  # 2.7 standard deviations
+
+
+def test_classes_come_equally_often_whatever_their_size():
+    labels = np.repeat([0, 2, 3], [1700, 250, 50])  # no video of class 1
+    drawn = labels[Weighted.by_class(labels).draw(np.random.default_rng(0))]
+    assert np.bincount(drawn) / 2000 == pytest.approx([1 / 3, 0, 1 / 3, 1 / 3], abs=0.03)
+
+
+def test_repeats_of_a_video_are_counted_over_all_ranks():
+    samplers = training(Weighted(np.array([1.0, 1, 1, 3])), 2, epoch=1)
+    draws = [draw for sampler in samplers for draw in sampler]
+    for video in range(4):
+        repeats = [draw.repeat for draw in draws if draw.video == video]
+        assert repeats == list(range(len(repeats)))
+
+
+def test_weights_of_nothing_are_refused():
+    with pytest.raises(ValueError, match="all weights are zero"):
+        Weighted(np.zeros(3))
+
+
+@given(sizes=st.lists(st.integers(1, 20), min_size=1, max_size=6), buffer=st.integers(1, 50), seed=st.integers(0, 99))
+def test_shards_are_read_whole_and_a_few_at_a_time(sizes, buffer, seed):
+    shards = np.repeat(np.arange(len(sizes)), sizes)
+    order = ShuffledShards(shards, buffer).draw(np.random.default_rng(seed))
+    assert sorted(order) == list(range(len(shards)))
+    for shard in range(len(sizes)):  # no further apart than the shard's own length and the buffer before and behind
+        places = np.flatnonzero(shards[order] == shard)
+        assert places[-1] - places[0] < sizes[shard] + 2 * buffer
+
+
+def test_shards_are_shuffled_inside_and_among_each_other():
+    shards = np.repeat(np.arange(5), 20)
+    orders = [ShuffledShards(shards, 10).draw(np.random.default_rng(seed)) for seed in range(2)]
+    assert (orders[0] != orders[1]).any()
+    assert (np.diff(orders[0][shards[orders[0]] == 3]) < 0).any()
+    assert [*dict.fromkeys(shards[orders[0]])] != [*dict.fromkeys(shards[orders[1]])]

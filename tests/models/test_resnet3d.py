@@ -13,7 +13,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser
 from torch import nn
 
 from tests.reference.comparison import TOLERANCE, random_input, randomised
-from videoctx.cli import with_parts
+from videoctx.cli.parts import with_parts
 from videoctx.layers import ContextBlock, GlobalContext, NonLocal, SimplifiedNonLocal, SqueezeExcitation
 from videoctx.layers.conv import plain_conv3d
 from videoctx.models import Res2NetBottleneck3d, ResNet3D

@@ -2,7 +2,7 @@
 
 | column          | needed | meaning |
 |-----------------|--------|---------|
-| `path`          | yes    | video file, relative to the manifest's folder (or to `root`), or absolute |
+| `path`          | yes    | a video file, relative to the manifest's folder (or to `root`) or absolute, or a URL: `locations.py` |
 | `label`         | yes    | class name, exactly as in the class file; empty where it is to be predicted |
 | `split`         | yes    | `train`, `val`, `test`, or any other name |
 | `start_seconds` | no     | the action starts here; empty: at the first frame |
@@ -30,6 +30,8 @@ import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from videoctx.data.locations import resolve
 
 CLASS_FILE = "classes.txt"
 COLUMNS = ("path", "label", "split", "start_seconds", "end_seconds")
@@ -75,6 +77,11 @@ class VideoRecord:
     end_seconds: float | None = None
     weight: float = 1.0
     verdict: Verdict | None = None  # None: not inspected
+
+    @property
+    def class_index(self) -> int:
+        """The label for tensors: -1 where it is not given."""
+        return -1 if self.label is None else self.label
 
 
 def read_classes(path: str | Path) -> list[str]:
@@ -139,7 +146,7 @@ def read_manifest(
         if start is not None and end is not None and end <= start:
             raise AnnotationError(f"{where}: end_seconds {end:g} is not after start_seconds {start:g}")
         weight = _number(row, "weight", where)
-        path, label = _location(root, row["path"]), index_of.get(row["label"])
+        path, label = resolve(root, row["path"]), index_of.get(row["label"])
         records.append(
             VideoRecord(path, label, split, start, end, 1.0 if weight is None else weight, _verdict(row, where))
         )
@@ -235,13 +242,6 @@ def _verdict(row: Mapping[str, str], where: str) -> Verdict | None:
         raise AnnotationError(f"{where}: size_bytes is given, but not decoders and num_frames; expected all or none")
     varies = bool(row.get("variable_frame_rate"))
     return Verdict(int(size), decoders, int(num_frames or 0), fps or 0.0, varies, problem)
-
-
-def _location(root: str | Path, path: str) -> str:
-    """Where a manifest's path leads to: URLs stay, relative paths start from the root."""
-    if "://" in path:
-        return path
-    return f"{str(root).rstrip('/')}/{path}" if "://" in str(root) else str(Path(root) / path)
 
 
 def _some(names: list[str], most: int = 6) -> str:

@@ -1,7 +1,7 @@
 """The dataset: a record, a sampler and a decoder give the clips of one video. An index is a video, not a clip.
 
-Every random choice about a video follows from (seed, epoch, video): not from the worker, the rank, or what was
-drawn before. So a resumed run and a run on other workers see the same clips.
+Every random choice about a video follows from (seed, epoch, video, repeat): not from the worker, the rank, or what
+was drawn before. So a resumed run and a run on other workers see the same clips.
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,11 @@ from videoctx.data.sampling import ClipSampler, ClipTooLongError, frame_range
 
 
 class Draw(NamedTuple):
-    """What a batch sampler asks of the dataset."""
+    """What a sampler asks of the dataset."""
 
     video: int
     epoch: int = 0
+    repeat: int = 0  # how often the video has come before in this epoch
 
 
 @dataclass(slots=True)
@@ -39,6 +40,12 @@ class DecodedVideo:
     clips: Tensor  # (num_clips, clip_len) int64, positions in `frames`
     starts: list[int]  # num_clips, first frame of each clip in the video
     failure: Failure | None = None  # then there are no frames
+
+    @classmethod
+    def failed(cls, record: VideoRecord, row: int, reason: str) -> "DecodedVideo":
+        """A video of which there is nothing but the reason."""
+        frames, clips = torch.empty(0, 0, 0, 3, dtype=torch.uint8), torch.empty(0, 0, dtype=torch.int64)
+        return cls(record.path, row, record.class_index, 0, frames, clips, [], Failure(record.path, reason))
 
 
 @dataclass(slots=True)
@@ -74,23 +81,24 @@ class VideoDataset(Dataset):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, draw: Draw | None) -> DecodedVideo | None:
-        """The video of `draw`; nothing for nothing (a rank that has fewer videos than another)."""
-        if draw is None:
-            return None
+    def __getitem__(self, draw: Draw) -> DecodedVideo:
+        return self.load(draw, self.records[draw.video].path)
+
+    def load(self, draw: Draw, location: str) -> DecodedVideo:
+        """The video of `draw`, read from the file at `location`."""
         record = self.records[draw.video]
-        rng = np.random.default_rng((self.seed, draw.epoch, draw.video))
-        label = -1 if record.label is None else record.label
+        rng = np.random.default_rng((self.seed, draw.epoch, draw.video, draw.repeat))
         device_seed = int(rng.integers(2**63))
         try:
-            frames, clips, starts = self._decode(record, rng)
+            frames, clips, starts = self._decode(record, location, rng)
         except VideoDecodeError as error:
-            empty = torch.empty(0, 0, 0, 3, dtype=torch.uint8), torch.empty(0, 0, dtype=torch.int64), []
-            return DecodedVideo(record.path, draw.video, label, device_seed, *empty, Failure(error.path, error.reason))
-        return DecodedVideo(record.path, draw.video, label, device_seed, frames, clips, starts)
+            return DecodedVideo.failed(record, draw.video, error.reason)
+        return DecodedVideo(record.path, draw.video, record.class_index, device_seed, frames, clips, starts)
 
-    def _decode(self, record: VideoRecord, rng: np.random.Generator) -> tuple[Tensor, Tensor, list[int]]:
-        with open_video(record.path, self.decoder) as reader:
+    def _decode(
+        self, record: VideoRecord, location: str, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor, list[int]]:
+        with open_video(location, self.decoder, record.verdict) as reader:
             first, stop = frame_range(reader.num_frames, reader.fps, record.start_seconds, record.end_seconds)
             if stop <= first:
                 seconds = reader.num_frames / reader.fps if reader.fps else 0.0
@@ -108,8 +116,3 @@ class VideoDataset(Dataset):
             frames = reader.read(distinct)  # (U, H, W, 3)
         clips = torch.from_numpy(positions.reshape(wanted.shape))  # (num_clips, clip_len)
         return torch.from_numpy(frames), clips, (first + starts).tolist()
-
-
-def collate(videos: Sequence[DecodedVideo | None]) -> DecodedBatch:
-    """Side by side, not stacked: they differ in size."""
-    return DecodedBatch([video for video in videos if video is not None])

@@ -3,16 +3,18 @@
 import logging
 from pathlib import Path
 
-import torch
+import numpy as np
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Sampler
 
 from videoctx.batch import ClipBatch, Failure
-from videoctx.data.annotations import CLASS_FILE, AnnotationError, read_classes, read_manifest
-from videoctx.data.clips import DecodedBatch, VideoDataset, collate
+from videoctx.data.annotations import CLASS_FILE, AnnotationError, VideoRecord, read_classes, read_manifest
+from videoctx.data.clips import DecodedBatch, VideoDataset
 from videoctx.data.decode import Decoder
+from videoctx.data.loader import Sampler, VideoLoader
+from videoctx.data.locations import split_member
 from videoctx.data.sampling import ClipShape, RandomClips, ShortVideos, UniformClips
-from videoctx.data.sharding import EvaluationSampler, TrainSampler
+from videoctx.data.sharding import EvaluationSampler, Order, OrderName, Shuffled, ShuffledShards, TrainSampler, Weighted
+from videoctx.data.storage import LocalFiles
 from videoctx.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalize, TrainTransform, ViewTransform
 
 logger = logging.getLogger(__name__)
@@ -49,10 +51,17 @@ class VideoDataModule(LightningDataModule):
         test_short_side_px: short side before them.
         mean: of the red, green and blue channels, in [0, 1].
         std: likewise.
-        batch_size: training clips, one a video, per device.
+        batch_size: training videos per step and device.
+        clips_per_video: training clips that one decode of a video gives, each with an augmentation of its own.
+        train_order: every video once an epoch (`shuffled`); as many draws with replacement, every class equally often
+            (`class_balanced`) or each video as often as the manifest's `weight` says (`weighted`).
+        shuffle_buffer: videos among which the next one is drawn where they lie in shards, which are read one after another.
         eval_batch_size: validation and test videos per step and device; all of their views go through the network.
-        num_workers: decoding processes per device.
-        decoder: library that decodes; `auto` takes decord where it is exact.
+        num_workers: decoding processes per device; 0: decode between the steps, without a deadline.
+        decoder: library that decodes; `auto` takes the fastest that is exact on the file.
+        deadline_seconds: for decoding one video: then it has failed, its process is replaced, and it is not tried again.
+        cache_dir: where files from a URL are kept; by default a folder of the user's cache.
+        cache_bytes: how much of them is kept, the least recently used going first.
         max_failed_fraction: of the training videos, beyond which unreadable ones end the run.
         seed: of the order, the clips and the augmentation.
     """
@@ -79,16 +88,30 @@ class VideoDataModule(LightningDataModule):
         mean: tuple[float, float, float] = IMAGENET_MEAN,
         std: tuple[float, float, float] = IMAGENET_STD,
         batch_size: int = 8,
+        clips_per_video: int = 1,
+        train_order: OrderName = "shuffled",
+        shuffle_buffer: int = 1000,
         eval_batch_size: int = 1,
         num_workers: int = 4,
         decoder: Decoder = "auto",
+        deadline_seconds: float = 30.0,
+        cache_dir: str | None = None,
+        cache_bytes: float = 50e9,
         max_failed_fraction: float = 0.01,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+        for name, value in (
+            ("batch_size", batch_size),
+            ("clips_per_video", clips_per_video),
+            ("shuffle_buffer", shuffle_buffer),
+            ("eval_batch_size", eval_batch_size),
+        ):
             if value < 1:
                 raise ValueError(f"{name} is {value}; expected 1 or more")
+        for name, value in (("deadline_seconds", deadline_seconds), ("cache_bytes", cache_bytes)):
+            if not value > 0:
+                raise ValueError(f"{name} is {value}; expected more than 0")
         if num_workers < 0:
             raise ValueError(f"num_workers is {num_workers}; expected 0 or more")
         for name, views in (("val_views", val_views), ("test_views", test_views)):
@@ -123,38 +146,62 @@ class VideoDataModule(LightningDataModule):
             for stage, (_, num_crops) in self.views.items()
         }
         self.batch_size = batch_size
+        self.clips_per_video = clips_per_video
+        self.train_order = train_order
+        self.shuffle_buffer = shuffle_buffer
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
         self.decoder = decoder
+        self.deadline_seconds = deadline_seconds
+        self.files = LocalFiles(cache_dir, max_cache_bytes=int(cache_bytes))
         self.max_failed_fraction = max_failed_fraction
         self.seed = seed
-        self.first_epoch = 0
+        self.resumed: dict[str, int] | None = None  # where the run stopped that is resumed
+        self.loaders: dict[str, VideoLoader] = {}
         self.failed: dict[int, Failure] = {}  # training videos of this rank that could not be read, by row
 
-    def train_dataloader(self) -> DataLoader:
-        dataset = self._dataset("train", RandomClips(shape=self.shape))
+    def train_dataloader(self) -> VideoLoader:
+        dataset = self._dataset("train", RandomClips(shape=self.shape, num_clips=self.clips_per_video))
         sampler = TrainSampler(
-            len(dataset), num_ranks=self.trainer.world_size, rank=self.trainer.global_rank, seed=self.seed
+            self._order(dataset.records),
+            num_ranks=self.trainer.world_size,
+            rank=self.trainer.global_rank,
+            seed=self.seed,
         )
-        sampler.set_epoch(self.first_epoch)  # workers fetch ahead before Lightning says which epoch it is
+        if self.resumed:
+            self._resume(sampler)
         # A last batch of one clip would have no variance for BatchNorm to measure: it is dropped where others remain.
         drop_last = len(sampler) > self.batch_size
-        return self._loader(dataset, sampler, batch_size=self.batch_size, drop_last=drop_last)
+        return self._loader("train", dataset, sampler, batch_size=self.batch_size, drop_last=drop_last)
 
-    def val_dataloader(self) -> DataLoader | list:
+    def val_dataloader(self) -> VideoLoader | list:
         return self._evaluation_loader("val") if self.splits["val"] else []
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> VideoLoader:
         return self._evaluation_loader("test")
 
-    def predict_dataloader(self) -> DataLoader:
+    def predict_dataloader(self) -> VideoLoader:
         return self._evaluation_loader("test", labels_required=False)
 
     def state_dict(self) -> dict[str, int]:
-        return {"epoch": self.trainer.fit_loop.epoch_progress.current.processed}
+        """Where training is: the epoch, and the steps of it that are done."""
+        progress = self.trainer.fit_loop
+        return {
+            "epoch": progress.epoch_progress.current.ready - 1,
+            "num_batches": progress.epoch_loop.batch_progress.current.processed,
+            "batches_per_epoch": int(progress.max_batches),
+            **self._topology(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        self.first_epoch = state_dict["epoch"]
+        self.resumed = state_dict
+
+    def teardown(self, stage: str) -> None:  # noqa: ARG002
+        for loader in self.loaders.values():
+            loader.close()
+
+    def on_exception(self, exception: BaseException) -> None:  # noqa: ARG002
+        self.teardown("")
 
     def on_after_batch_transfer(self, batch: DecodedBatch, dataloader_idx: int) -> ClipBatch:  # noqa: ARG002
         """Network input, on the device; a failed training video ends here."""
@@ -177,23 +224,53 @@ class VideoDataModule(LightningDataModule):
         )
         return VideoDataset(records, sampler=sampler, seed=self.seed, decoder=self.decoder)
 
-    def _evaluation_loader(self, stage: str, *, labels_required: bool = True) -> DataLoader:
-        sampler = UniformClips(shape=self.shape, num_clips=self.views[stage][0])
-        dataset = self._dataset(stage, sampler, labels_required=labels_required)
-        shard = EvaluationSampler(len(dataset), num_ranks=self.trainer.world_size, rank=self.trainer.global_rank)
-        return self._loader(dataset, shard, batch_size=self.eval_batch_size, drop_last=False)
+    def _order(self, records: list[VideoRecord]) -> Order:
+        if self.train_order == "class_balanced":
+            return Weighted.by_class([record.class_index for record in records])
+        if self.train_order == "weighted":
+            return Weighted(np.array([record.weight for record in records]))
+        members = [split_member(record.path) for record in records]
+        if all(members):
+            _, shards = np.unique([tar for _, tar in members], return_inverse=True)
+            return ShuffledShards(shards, self.shuffle_buffer)
+        return Shuffled(len(records))
 
-    def _loader(self, dataset: VideoDataset, sampler: Sampler, *, batch_size: int, drop_last: bool) -> DataLoader:
-        return DataLoader(
+    def _topology(self) -> dict[str, int]:
+        """What a resumed run must have in common with the one that stopped, to know which videos are left."""
+        return {"batch_size": self.batch_size, "num_ranks": self.trainer.world_size, "seed": self.seed}
+
+    def _resume(self, sampler: TrainSampler) -> None:
+        """Leave out what the run that stopped in the middle of an epoch has trained on."""
+        num_batches = self.resumed["num_batches"]
+        if not 0 < num_batches < self.resumed["batches_per_epoch"]:
+            return
+        saved = {name: self.resumed[name] for name in self._topology()}
+        if saved != self._topology():
+            raise ValueError(
+                f"the checkpoint was written in the middle of an epoch, with {_listed(saved)}; this run has"
+                f" {_listed(self._topology())}; expected the same, or a checkpoint of an epoch's end"
+            )
+        sampler.resume(epoch=self.resumed["epoch"], num_taken=num_batches * self.batch_size)
+
+    def _evaluation_loader(self, stage: str, *, labels_required: bool = True) -> VideoLoader:
+        clips = UniformClips(shape=self.shape, num_clips=self.views[stage][0])
+        dataset = self._dataset(stage, clips, labels_required=labels_required)
+        sampler = EvaluationSampler(len(dataset), num_ranks=self.trainer.world_size, rank=self.trainer.global_rank)
+        return self._loader(stage, dataset, sampler, batch_size=self.eval_batch_size, drop_last=False)
+
+    def _loader(
+        self, stage: str, dataset: VideoDataset, sampler: Sampler, *, batch_size: int, drop_last: bool
+    ) -> VideoLoader:
+        self.loaders[stage] = VideoLoader(
             dataset,
+            sampler,
             batch_size=batch_size,
-            sampler=sampler,
             drop_last=drop_last,
             num_workers=self.num_workers,
-            collate_fn=collate,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
+            deadline_seconds=self.deadline_seconds,
+            files=self.files,
         )
+        return self.loaders[stage]
 
     def _count(self, batch: ClipBatch) -> None:
         for position, failure in batch.failures.items():
@@ -208,3 +285,7 @@ class VideoDataModule(LightningDataModule):
                 f"{len(self.failed)} of {share} training videos cannot be read, more than max_failed_fraction"
                 f" {self.max_failed_fraction:g} accepts: {listed}"
             )
+
+
+def _listed(values: dict[str, int]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())

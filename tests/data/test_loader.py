@@ -1,0 +1,206 @@
+"""Batches in the sampler's order, whoever decodes; a video that hangs or kills its process fails alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from tests.numbered import read_number
+from videoctx.data.annotations import VideoRecord
+from videoctx.data.clips import Draw, VideoDataset
+from videoctx.data.loader import VideoLoader
+from videoctx.data.sampling import ClipShape, RandomClips
+from videoctx.data.sharding import EvaluationSampler
+
+CLIPS = RandomClips(shape=ClipShape(clip_len=3, frame_interval=2), num_clips=2)
+
+
+class TrickyDataset(VideoDataset):
+    """Does to its process what a video's path says."""
+
+    def load(self, draw, location):
+        record = self.records[draw.video]
+        match Path(record.path).stem:
+            case "hangs":
+                while True:
+                    signal.pause()
+            case "kills":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "exits":
+                os._exit(3)
+            case "kills once" if not (marker := Path(location)).exists():
+                marker.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "raises":
+                raise AttributeError("our own mistake")
+        video = super().load(draw, self.records[0].path)
+        return replace(video, path=record.path, row=draw.video)
+
+
+@pytest.fixture
+def tricky(closed_gop_mp4, tmp_path):
+    """Makes a loader of videos that are good (None) or are not, by name."""
+    loaders = []
+
+    def make(*names, batch_size=1, deadline_seconds=30.0, num_workers=2):
+        paths = [str(tmp_path / f"{name}.mp4") if name else str(closed_gop_mp4.path) for name in names]
+        records = [VideoRecord(path, 0, "train") for path in paths]
+        data = TrickyDataset(records, sampler=CLIPS, seed=0)
+        sampler = EvaluationSampler(len(records), num_ranks=1, rank=0)
+        loader = VideoLoader(
+            data, sampler, batch_size=batch_size, num_workers=num_workers, deadline_seconds=deadline_seconds
+        )
+        loaders.append(loader)
+        return loader
+
+    yield make
+    for loader in loaders:
+        loader.close()
+
+
+def rows_and_failures(loader):
+    videos = [video for batch in loader for video in batch.videos]
+    return [video.row for video in videos], {v.row: v.failure.reason for v in videos if v.failure}
+
+
+# ---------------------------------------------------------------- order and contents
+
+
+def test_the_number_of_workers_changes_nothing(closed_gop_mp4, b_frame_avi, broken_files):
+    paths = [closed_gop_mp4.path, broken_files["empty"], b_frame_avi.path, closed_gop_mp4.path]
+    data = VideoDataset([VideoRecord(str(path), 0, "train") for path in paths], sampler=CLIPS, seed=0)
+    draws = [Draw(2, 1), Draw(0, 1), None, Draw(1, 1), Draw(3, 1)]
+
+    def load(num_workers):
+        loader = VideoLoader(data, draws, batch_size=2, num_workers=num_workers)
+        batches = [batch.videos for batch in loader]
+        loader.close()
+        return batches
+
+    here, in_processes = load(0), load(2)
+    for batches in (here, in_processes):
+        assert [[video.row for video in videos] for videos in batches] == [[2, 0], [1], [3]]
+    for videos, others in zip(here, in_processes, strict=True):
+        for one, other in zip(videos, others, strict=True):
+            assert (one.path, one.seed, one.starts, one.failure) == (other.path, other.seed, other.starts, other.failure)
+            assert torch.equal(one.frames, other.frames)
+            assert torch.equal(one.clips, other.clips)
+    video = in_processes[0][1]
+    shown = np.array([read_number(frame.numpy()) for frame in video.frames])[video.clips]
+    assert shown.tolist() == [[start, start + 2, start + 4] for start in video.starts]
+
+
+@pytest.mark.parametrize(("drop_last", "sizes"), [(False, [3, 3, 1]), (True, [3, 3])])
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_batches(closed_gop_mp4, num_workers, drop_last, sizes):
+    data = VideoDataset([VideoRecord(str(closed_gop_mp4.path), 0, "train")] * 7, sampler=CLIPS, seed=0)
+    loader = VideoLoader(
+        data, EvaluationSampler(7, num_ranks=1, rank=0), batch_size=3, drop_last=drop_last, num_workers=num_workers
+    )
+    for _ in range(2):  # the processes stay for the next epoch
+        assert [len(batch.videos) for batch in loader] == sizes
+    assert len(loader) == len(sizes)
+    loader.close()
+
+
+def test_a_rank_with_nothing_left_takes_an_empty_step(closed_gop_mp4):
+    data = VideoDataset([VideoRecord(str(closed_gop_mp4.path), 0, "test")] * 9, sampler=CLIPS, seed=0)
+    samplers = [EvaluationSampler(9, num_ranks=4, rank=rank) for rank in range(4)]
+    sizes = [[len(batch.videos) for batch in VideoLoader(data, sampler, batch_size=2)] for sampler in samplers]
+    assert sizes == [[2, 1], [2, 0], [2, 0], [2, 0]]
+
+
+def test_what_is_left_in_the_middle_does_not_disturb_the_next_epoch(tricky):
+    loader = tricky(*[None] * 12, batch_size=2)
+    for batch in loader:
+        assert [video.row for video in batch.videos] == [0, 1]
+        break
+    assert rows_and_failures(loader) == (list(range(12)), {})
+
+
+# ---------------------------------------------------------------- videos that hang or kill
+
+
+def test_a_video_that_hangs_fails_alone_and_is_not_tried_again(tricky):
+    loader = tricky(None, "hangs", None, None, None, batch_size=2, deadline_seconds=1.0)
+    rows, failures = rows_and_failures(loader)
+    assert rows == [0, 1, 2, 3, 4]
+    assert failures == {1: "decoding took longer than 1 s; its process was killed"}
+    start = time.monotonic()
+    assert rows_and_failures(loader) == (rows, failures)
+    assert time.monotonic() - start < 1.0  # not as long as a second try
+
+
+@pytest.mark.parametrize(("name", "ending"), [("kills", "SIGKILL: perhaps out of memory"), ("exits", "exit status 3")])
+def test_a_video_that_kills_its_process_fails_alone(tricky, name, ending):
+    rows, failures = rows_and_failures(tricky(None, None, name, None, None))
+    assert rows == [0, 1, 2, 3, 4]
+    assert failures == {2: f"the process that decodes it died 2 times ({ending})"}
+
+
+def test_a_process_may_die_once(tricky):
+    assert rows_and_failures(tricky(None, "kills once", None)) == ([0, 1, 2], {})
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_mistake_of_our_own_is_not_taken_for_a_broken_video(tricky, num_workers):
+    with pytest.raises(AttributeError, match="our own mistake"):
+        rows_and_failures(tricky(None, "raises", None, num_workers=num_workers))
+
+
+# ---------------------------------------------------------------- processes
+
+
+def test_close_leaves_no_process(tricky):
+    loader = tricky(None, None, num_workers=3)
+    before = set(psutil.Process().children(recursive=True))
+    rows_and_failures(loader)
+    started = [process for process in psutil.Process().children(recursive=True) if process not in before]
+    assert len(started) >= 3
+    loader.close()
+    server_and_tracker = 3  # of the start method and of shared memory, which serve other loaders too
+    _, alive = psutil.wait_procs(started, timeout=5)
+    assert len(alive) <= server_and_tracker
+    assert rows_and_failures(loader) == ([0, 1], {})  # it starts again
+
+
+SCRIPT = """
+import sys
+from tests.data.test_loader import CLIPS
+from videoctx.data.annotations import VideoRecord
+from videoctx.data.clips import Draw, VideoDataset
+from videoctx.data.loader import VideoLoader
+if __name__ == "__main__":
+    data = VideoDataset([VideoRecord(sys.argv[1], 0, "train")], sampler=CLIPS, seed=0)
+    for batch in VideoLoader(data, [Draw(0)] * 100_000, batch_size=2, num_workers=2):
+        print("batch", flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_no_process_outlives_the_run(closed_gop_mp4, tmp_path, how):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    root = Path(__file__).parents[2]
+    run = subprocess.Popen(
+        [sys.executable, str(script), str(closed_gop_mp4.path)],
+        env=os.environ | {"PYTHONPATH": str(root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert run.stdout.readline() == "batch\n", run.stderr.read()
+    family = psutil.Process(run.pid).children(recursive=True)
+    assert len(family) >= 3
+    run.send_signal(how)
+    run.wait(timeout=30)
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert alive == []

@@ -1,0 +1,188 @@
+"""Batches of decoded videos, from processes that can be killed.
+
+A native decoder that hangs cannot be interrupted from Python, and a process of `torch.utils.data.DataLoader` that
+is killed ends the run. Here a video has a deadline: when it passes, or when its process dies, the process is replaced,
+the video comes back as failed, and it is not tried again. Frames come through shared memory, as from a DataLoader.
+
+    sampler -> [fetch: threads, remote files only] -> decode: processes -> batches, in the sampler's order
+"""
+
+import multiprocessing
+import signal
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Protocol
+
+import torch
+from pebble import ProcessExpired, ProcessPool
+
+from videoctx.data.clips import DecodedBatch, DecodedVideo, Draw, VideoDataset
+from videoctx.data.containers import VideoDecodeError
+from videoctx.data.locations import is_url
+from videoctx.data.storage import LocalFiles
+
+FETCHING_THREADS = 16  # they wait for the network, not for a core
+BATCHES_AHEAD = 2  # at least, and enough videos to keep every process busy
+VIDEOS_PER_PROCESS_AHEAD = 2
+ATTEMPTS = 2  # a process may die for reasons that are not the video's: only the second time it is to blame
+
+
+class Sampler(Protocol):
+    """What a rank reads, in order; None for nothing, where another rank has one video more."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Draw | None]: ...
+
+
+class VideoLoader:
+    """Iterates over a sampler's videos in batches.
+
+    Args:
+        drop_last: leave out a last batch that is not full.
+        num_workers: decoding processes; 0: in this process, where there is no deadline. They start with the first batch,
+            from a clean server process: as with any start method but fork, a script needs `if __name__ == "__main__":`.
+        deadline_seconds: for decoding one video; fetching a remote one has deadlines of its own.
+        files: fetches what is not on a local disk.
+    """
+
+    batch_sampler = None  # Lightning asks for it where there is a sampler
+
+    def __init__(
+        self,
+        dataset: VideoDataset,
+        sampler: Sampler,
+        *,
+        batch_size: int,
+        drop_last: bool = False,
+        num_workers: int = 0,
+        deadline_seconds: float = 30.0,
+        files: LocalFiles | None = None,
+    ) -> None:
+        self.dataset = dataset
+        self.sampler = sampler
+        self.batch_size = batch_size
+        self.drop_last = drop_last
+        self.num_workers = num_workers
+        self.deadline_seconds = deadline_seconds
+        self.files = files or LocalFiles()
+        self.quarantine: dict[int, str] = {}  # why a video is not tried again, by row
+        self._pool: ProcessPool | None = None
+        self._fetchers: ThreadPoolExecutor | None = None
+
+    def __len__(self) -> int:
+        full, rest = divmod(len(self.sampler), self.batch_size)
+        return full + (rest > 0 and not self.drop_last)
+
+    def __iter__(self) -> Iterator[DecodedBatch]:
+        """Nothing is read before the first batch is asked for: the sampler's epoch may be set until then."""
+        ahead = max(BATCHES_AHEAD, -(-VIDEOS_PER_PROCESS_AHEAD * self.num_workers // self.batch_size))
+        started: deque[list[Callable[[], DecodedVideo]]] = deque()
+        for draws in self._batches():
+            started.append([self._start(draw) for draw in draws if draw is not None])
+            if len(started) > (ahead if self.num_workers else 0):
+                yield _collate(started.popleft())
+        while started:
+            yield _collate(started.popleft())
+
+    def close(self) -> None:
+        """End the processes; the next batch starts them anew."""
+        if self._fetchers is not None:
+            self._fetchers.shutdown(wait=False, cancel_futures=True)
+            self._fetchers = None
+        if self._pool is not None:
+            self._end_processes()
+            self._pool = None
+
+    def _batches(self) -> Iterator[list[Draw | None]]:
+        batch = []
+        for draw in self.sampler:
+            batch.append(draw)
+            if len(batch) == self.batch_size:
+                yield batch
+                batch = []
+        if batch and not self.drop_last:
+            yield batch
+
+    def _start(self, draw: Draw) -> Callable[[], DecodedVideo]:
+        """Set a video going; the call of what is returned waits for it."""
+        path = self.dataset.records[draw.video].path
+        if draw.video in self.quarantine:
+            return partial(self._failed, draw, self.quarantine[draw.video])
+        if self.num_workers == 0:
+            return partial(self._fetch, draw, path, self.dataset.load)
+        if is_url(path):
+            if self._fetchers is None:
+                self._fetchers = ThreadPoolExecutor(FETCHING_THREADS, thread_name_prefix="fetch")
+            return self._fetchers.submit(self._fetch, draw, path, self._decode).result
+        return partial(self._decode, draw, path, self._schedule(draw, path))
+
+    def _fetch(self, draw: Draw, path: str, decode: Callable[[Draw, str], DecodedVideo]) -> DecodedVideo:
+        try:
+            with self.files.lease(path) as location:
+                return decode(draw, location)
+        except VideoDecodeError as error:
+            return self._failed(draw, error.reason)
+
+    def _schedule(self, draw: Draw, location: str) -> Future[DecodedVideo]:
+        if self._pool is None:
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload([__name__])
+            self._pool = ProcessPool(self.num_workers, initializer=_begin, initargs=[self.dataset], context=context)
+            self._end_processes = weakref.finalize(self, _end, self._pool)
+        return self._pool.schedule(_load, (draw, location), timeout=self.deadline_seconds)
+
+    def _decode(self, draw: Draw, location: str, future: Future[DecodedVideo] | None = None) -> DecodedVideo:
+        """Decode in another process; `future`: where that has been asked for already."""
+        for _ in range(ATTEMPTS):
+            try:
+                return (future or self._schedule(draw, location)).result()
+            except TimeoutError:
+                reason = f"decoding took longer than {self.deadline_seconds:g} s; its process was killed"
+                break
+            except ProcessExpired as error:
+                reason = f"the process that decodes it died {ATTEMPTS} times ({_ending(error.exitcode)})"
+                future = None
+        self.quarantine[draw.video] = reason
+        return self._failed(draw, reason)
+
+    def _failed(self, draw: Draw, reason: str) -> DecodedVideo:
+        return DecodedVideo.failed(self.dataset.records[draw.video], draw.video, reason)
+
+
+def _collate(videos: list[Callable[[], DecodedVideo]]) -> DecodedBatch:
+    """Side by side, not stacked: they differ in size."""
+    batch = DecodedBatch([video() for video in videos])
+    return batch.pin_memory() if torch.cuda.is_available() else batch
+
+
+def _end(pool: ProcessPool) -> None:
+    pool.stop()
+    pool.join()
+
+
+def _ending(exit_code: int) -> str:
+    """What an exit code says: the signal, if it was one."""
+    if exit_code >= 0:
+        return f"exit status {exit_code}"
+    return f"{signal.Signals(-exit_code).name}" + (": perhaps out of memory" if exit_code == -signal.SIGKILL else "")
+
+
+# In the decoding processes -----------------------------------------------------------------------------------------
+
+_dataset: VideoDataset
+
+
+def _begin(dataset: VideoDataset) -> None:
+    global _dataset
+    _dataset = dataset
+    torch.set_num_threads(1)  # there is a process a core already
+    # Shared memory by name: by file descriptor, a process that dies takes along what it has sent just before.
+    torch.multiprocessing.set_sharing_strategy("file_system")
+
+
+def _load(draw: Draw, location: str) -> DecodedVideo:
+    return _dataset.load(draw, location)
