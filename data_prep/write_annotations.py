@@ -1,29 +1,28 @@
-r"""Turn one's own videos into a manifest, with a split that keeps every recording on one side.
+r"""Turn one's own videos, or those of a public dataset, into a manifest.
 
     python -m data_prep.write_annotations folders videos
     python -m data_prep.write_annotations folders videos --group_pattern '(?P<group>.+)_\d+'
     python -m data_prep.write_annotations pattern videos '(?P<label>\w+)/(?P<group>person\d+)_'
     python -m data_prep.write_annotations csv videos labels.csv --group_columns actor,day --test_where actor=7
+    python -m data_prep.write_annotations kinetics videos train.csv,val.csv
+    python -m data_prep.write_annotations ucf101 UCF-101 ucfTrainTestlist --fold 1
 
-Clips cut from one recording share people, clothes and background: a model that trained on some of them knows
-the others already. Such clips form a group here, and a group goes to train, val or test as a whole.
+The first three are for one's own videos, and draw a split that keeps every recording on one side
+(`data_prep.group_split`): a reader (`data_prep.own_videos`) turns what it finds into rows; all that follows is
+common. Their manifest has one more column, `group`. Classes are numbered in the order of their names, or by value if
+all are numbers. The other commands, one a dataset, are in `data_prep.public_datasets`: `kinetics`, `ucf101`,
+`hmdb51`, `something_something`, `jester`, `diving48`, `charades`.
 
-For each layout a reader (`read_folders`, `read_pattern`, `read_csv`) turns what it finds into rows; all that
-follows is common. The manifest is that of `videoctx.data.annotations` with one more column, `group`. A path
-is relative where the video lies below the manifest's folder, so that both can be moved together, and absolute
-elsewhere. Classes are numbered in the order of their names, or by value if all are numbers.
+The manifest is that of `videoctx.data.annotations`. A path is relative where the video lies below the manifest's
+folder, so that both can be moved together, and absolute elsewhere.
 
-Exit status: 0; 1 if the manifest was written without some rows of the CSV file; 2 if nothing was written.
+Exit status: 0; 1 if the manifest was written without some rows of the annotations; 2 if nothing was written.
 """
 
-import csv
-import os
-import random
-import re
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -32,26 +31,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from videoctx.data.annotations import CLASS_FILE, AnnotationError, write_manifest
+from data_prep.comma_list import items_of
+from data_prep.group_split import Row, check_sides, divide
+from data_prep.manifest_output import warn, write
+from data_prep.own_videos import read_csv, read_folders, read_pattern
+from data_prep.public_datasets import COMMANDS
+from data_prep.scheduling import SchedulerError
+from data_prep.video_files import manifest_path
+from videoctx.data.annotations import AnnotationError
 
 SIDES = ("train", "val", "test")
-VIDEO_SUFFIXES = (  # in lower or upper case
-    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
-    *(".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
-)
 MOST_LISTED = 5  # files or values, where there may be thousands
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A video, or a stretch of one, as a reader found it."""
-
-    path: Path  # from the root on, or absolute
-    label: str
-    group: str  # the recording
-    split: str | None = None  # None: to be drawn
-    start_seconds: float | None = None
-    end_seconds: float | None = None
 
 
 def from_folders(
@@ -76,7 +66,7 @@ def from_folders(
     """
     rows, left_out = read_folders(root, group_pattern)
     if left_out:
-        _warn(f"{len(left_out)} video files are left out", left_out, most=MOST_LISTED)
+        warn(f"{len(left_out)} video files are left out", left_out, most=MOST_LISTED)
     _write(root, rows, output, _shares(val_fraction, test_fraction), seed)
     return 0
 
@@ -104,7 +94,7 @@ def from_pattern(
     """
     rows, left_out = read_pattern(root, regex)
     if left_out:
-        _warn(f"{len(left_out)} video files are left out", left_out, most=MOST_LISTED)
+        warn(f"{len(left_out)} video files are left out", left_out, most=MOST_LISTED)
     _write(root, rows, output, _shares(val_fraction, test_fraction), seed)
     return 0
 
@@ -161,7 +151,7 @@ def from_csv(
         csv_file,
         path_column=path_column,
         label_column=label_column,
-        group_columns=_listed(group_columns),
+        group_columns=items_of(group_columns),
         start_column=start_column,
         end_column=end_column,
         split_column=split_column,
@@ -172,164 +162,9 @@ def from_csv(
         },
     )
     if left_out:
-        _warn(f"{len(left_out)} rows are left out", left_out)
+        warn(f"{len(left_out)} rows are left out", left_out)
     _write(root, rows, output, {} if split_column else shares, seed)
     return 1 if left_out else 0
-
-
-def read_folders(root: Path, group_pattern: str | None = None) -> tuple[list[Row], list[str]]:
-    """Rows of ROOT/CLASS/…/video in order of path, and a line on each video file that cannot be used.
-
-    Raises:
-        AnnotationError: no root, no video file, none that can be used, or a pattern that cannot be.
-    """
-    pattern = None if group_pattern is None else _compiled("--group_pattern", group_pattern, "group")
-
-    def label_and_group(path: Path) -> tuple[str, str]:
-        if len(path.parts) == 1:
-            raise ValueError("is in no class folder")
-        group = path.stem if pattern is None else _parts(pattern, path.name, "group")["group"]
-        return path.parts[0].strip(), group
-
-    return _read_files(root, label_and_group)
-
-
-def read_pattern(root: Path, regex: str) -> tuple[list[Row], list[str]]:
-    """Rows of the files whose path below ROOT matches, in order of path, and a line on each other video file.
-
-    Raises:
-        AnnotationError: no root, no video file, none that can be used, or a regex that cannot be.
-    """
-    pattern = _compiled("REGEX", regex, "label")
-
-    def label_and_group(path: Path) -> tuple[str, str]:
-        parts = _parts(pattern, path.as_posix(), "label")
-        return parts["label"], parts.get("group", path.with_suffix("").as_posix())
-
-    return _read_files(root, label_and_group)
-
-
-def read_csv(
-    root: Path,
-    csv_file: Path,
-    *,
-    path_column: str = "path",
-    label_column: str = "label",
-    group_columns: Sequence[str] = (),
-    start_column: str | None = None,
-    end_column: str | None = None,
-    split_column: str | None = None,
-    conditions: Mapping[str, Mapping[str, set[str]]] | None = None,
-) -> tuple[list[Row], list[str]]:
-    """Rows of the CSV file in its order, and a line on each one that cannot be used.
-
-    Args:
-        conditions: split -> column -> values: rows with one of the values in each column are of that split.
-
-    Raises:
-        AnnotationError: no root, an unreadable file, a missing column, a condition that no row meets, a row
-            that meets two, or no row that can be used.
-    """
-    _check_folder(root)
-    conditions = conditions or {}
-    optional = [column for column in (start_column, end_column, split_column) if column]
-    asked = [column for condition in conditions.values() for column in condition]
-    table = _table(csv_file, [path_column, label_column, *group_columns, *optional, *asked])
-    rows, left_out = [], []
-    for line, cells in table.items():
-        where = f"{csv_file}, line {line}"
-        splits = [split for split, condition in conditions.items() if _meets(cells, condition)]
-        if len(splits) > 1:
-            raise AnnotationError(f"{where}: asked for in {' and in '.join(splits)}; expected one split")
-        try:
-            for column in (path_column, label_column, *([split_column] if split_column else [])):
-                if not cells[column]:
-                    raise ValueError(f"{column} is empty")
-            path = Path(cells[path_column])
-            if not os.path.isfile(root / path):
-                raise ValueError(f"no file {str(root / path)!r}")
-            start, end = _seconds(cells, start_column), _seconds(cells, end_column)
-            if start is not None and end is not None and end <= start:
-                raise ValueError(f"{end_column} {end:g} is not after {start_column} {start:g}")
-        except ValueError as error:
-            left_out.append(f"{where}: {error}")
-            continue
-        if group_columns:
-            group = ", ".join(f"{column}={cells[column]}" for column in group_columns)
-        else:
-            group = Path(os.path.normpath(path)).with_suffix("").as_posix()
-        split = cells[split_column] if split_column else next(iter(splits), None)
-        rows.append(Row(path, cells[label_column], group, split, start, end))
-    if not rows:
-        raise AnnotationError(f"{csv_file}: none of {len(table)} rows can be used; {left_out[0]}")
-    for split, condition in conditions.items():
-        for column, values in condition.items():
-            present = sorted({cells[column] for cells in table.values()})
-            unknown = sorted(values.difference(present))
-            if unknown:
-                shown = ", ".join(present[:MOST_LISTED]) + (", …" if len(present) > MOST_LISTED else "")
-                raise AnnotationError(f"{csv_file}: no row has {column}={unknown[0]}; its values are {shown}")
-        if not any(row.split == split for row in rows):
-            raise AnnotationError(f"{csv_file}: no row that can be used meets --{split}_where")
-    return rows, left_out
-
-
-def divide(rows: Iterable[Row], shares: Mapping[str, float], seed: int) -> dict[str, str]:
-    """A side for each group, such that the sides get nearly their shares of every class.
-
-    Greedy: the largest groups first, equal ones in random order, each to the side that needs it most. The
-    order of the rows does not matter.
-
-    Args:
-        shares: part of every class that a side should get; together 1.
-    """
-    sizes, class_sizes = Counter(), Counter()
-    counts = Counter((row.group, row.label) for row in rows)
-    for (group, label), count in counts.items():
-        sizes[group] += count
-        class_sizes[label] += count
-    portions = defaultdict(dict)  # group -> class -> the part of that class which the group holds
-    for group, label in sorted(counts):
-        portions[group][label] = counts[group, label] / class_sizes[label]
-
-    groups = sorted(sizes)
-    random.Random(seed).shuffle(groups)
-    groups.sort(key=sizes.get, reverse=True)
-    lacking = {side: dict.fromkeys(class_sizes, share) for side, share in shares.items()}
-    side_of = {}
-    for group in groups:
-        # A portion p where m is lacking takes m² - (m - p)² = 2mp - p² off the squared error; p² is common.
-        relief = {
-            side: sum(missing[label] * portion for label, portion in portions[group].items())
-            for side, missing in lacking.items()
-        }
-        side = max(relief, key=relief.get)
-        side_of[group] = side
-        for label, portion in portions[group].items():
-            lacking[side][label] -= portion
-    return side_of
-
-
-def check_sides(root: Path, rows: Iterable[Row]) -> None:
-    """Refuse a recording that is on two sides, and a file that is of two recordings.
-
-    Raises:
-        AnnotationError: naming the recording or the file.
-    """
-    first_of_group, first_of_file = {}, {}
-    for row in rows:
-        first = first_of_group.setdefault(row.group, row)
-        if row.split != first.split:
-            raise AnnotationError(
-                f"recording {row.group!r} is in {first.split} ({str(first.path)!r}) and in {row.split}"
-                f" ({str(row.path)!r}); expected each on one side"
-            )
-        first = first_of_file.setdefault(os.path.realpath(root / row.path), row)
-        if row.group != first.group:
-            raise AnnotationError(
-                f"{str(first.path)!r} of recording {first.group!r} and {str(row.path)!r} of recording"
-                f" {row.group!r} are one file; expected one recording for each file"
-            )
 
 
 def _write(root: Path, rows: Sequence[Row], output: Path | None, shares: Mapping[str, float], seed: int) -> None:
@@ -348,11 +183,9 @@ def _write(root: Path, rows: Sequence[Row], output: Path | None, shares: Mapping
     class_names = sorted({row.label for row in rows})
     if all(name.isdecimal() for name in class_names):
         class_names.sort(key=int)
-    class_file = output.parent / CLASS_FILE
-    before = class_file.read_text("utf-8", "replace").splitlines() if class_file.exists() else class_names
     manifest_rows = [
         {
-            "path": _manifest_path(root / row.path, output.parent),
+            "path": manifest_path(root / row.path, output.parent),
             "label": row.label,
             "split": row.split,
             "start_seconds": row.start_seconds,
@@ -361,16 +194,9 @@ def _write(root: Path, rows: Sequence[Row], output: Path | None, shares: Mapping
         }
         for row in rows
     ]
-    try:
-        write_manifest(output, manifest_rows, class_names)
-    except OSError as error:
-        raise AnnotationError(
-            f"{output}: cannot write the manifest ({error.strerror}); expected an --output that can be"
-        ) from error
+    write(output, manifest_rows, class_names)
     _show(rows, class_names, [*SIDES, *sorted(splits - set(SIDES))])
     print(f"{output}: {len(rows)} rows, {len(class_names)} classes")
-    if before != class_names:
-        _warn(f"{class_file} held other names before; class numbers have changed")
 
 
 def _show(rows: Sequence[Row], class_names: Sequence[str], sides: Sequence[str]) -> None:
@@ -388,133 +214,18 @@ def _show(rows: Sequence[Row], class_names: Sequence[str], sides: Sequence[str])
         lacking = [name for name in class_names if not groups[name, side]]
         if lacking and groups[None, side]:
             counted = [f"{name!r} ({len(set(groups[name, None]))} recordings in all)" for name in lacking]
-            _warn(f"{side} has no row of {len(lacking)} classes", counted)
-
-
-def _manifest_path(video: Path, folder: Path) -> str:
-    video, folder = video.absolute(), folder.absolute()
-    text = (video.relative_to(folder) if video.is_relative_to(folder) else video).as_posix()
-    return f"./{text}" if text[0].isspace() else text  # cells of a manifest are read without outer spaces
-
-
-def _check_folder(root: Path) -> None:
-    if not root.is_dir():
-        raise AnnotationError(f"{root}: no such folder; expected the folder of the videos")
-
-
-def _read_files(root: Path, label_and_group: Callable[[Path], tuple[str, str]]) -> tuple[list[Row], list[str]]:
-    _check_folder(root)
-    paths = [path.relative_to(root) for path in _videos(root)]
-    if not paths:
-        raise AnnotationError(f"{root}: no video file; expected some of {', '.join(VIDEO_SUFFIXES)}")
-    rows, left_out = [], []
-    for path in paths:
-        try:
-            if not os.path.isfile(root / path):
-                raise ValueError("is a link to nowhere")
-            if len(str(path).splitlines()) > 1:
-                raise ValueError("has a line break in its name")
-            str(path).encode()  # a name that is not UTF-8 raises a ValueError too
-            rows.append(Row(path, *label_and_group(path)))
-        except ValueError as error:
-            left_out.append(f"{str(path)!r}: {error}")
-    if not rows:
-        raise AnnotationError(f"{root}: none of {len(paths)} video files can be used; {left_out[0]}")
-    return rows, left_out
-
-
-def _videos(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
-    """Video files at any depth, in order of name. Links are followed, except back to a folder above."""
-    here = os.path.realpath(folder)
-    if here in above:
-        return
-    for name in sorted(os.listdir(folder)):
-        path = folder / name
-        if name.startswith("."):
-            continue
-        if os.path.isdir(path):
-            yield from _videos(path, (*above, here))
-        elif path.suffix.lower() in VIDEO_SUFFIXES:
-            yield path
-
-
-def _compiled(option: str, regex: str, needed: str) -> re.Pattern[str]:
-    try:
-        pattern = re.compile(regex)
-    except re.error as error:
-        raise AnnotationError(f"{option} {regex!r} is not a regular expression: {error}") from error
-    if needed not in pattern.groupindex:
-        raise AnnotationError(f"{option} {regex!r} has no group {needed!r}; expected (?P<{needed}>...) in it")
-    return pattern
-
-
-def _parts(pattern: re.Pattern[str], text: str, needed: str) -> dict[str, str]:
-    """What the named groups matched, without those that matched nothing; `needed` must be there."""
-    match = pattern.match(text)
-    parts = {name: (part or "").strip() for name, part in match.groupdict().items()} if match else {}
-    if not parts.get(needed):
-        raise ValueError(f"has no {needed} by {pattern.pattern!r}")
-    return {name: part for name, part in parts.items() if part}
-
-
-def _table(csv_file: Path, columns: Iterable[str]) -> dict[int, dict[str, str]]:
-    """Line number -> column -> cell, without outer spaces."""
-    try:
-        with csv_file.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-            missing = [column for column in columns if column not in reader.fieldnames]
-            if missing:
-                raise AnnotationError(
-                    f"{csv_file}: the header lacks {', '.join(missing)}; its columns are {', '.join(reader.fieldnames)}"
-                )
-            table = {}
-            for cells in reader:
-                if None in cells or None in cells.values():
-                    raise AnnotationError(
-                        f"{csv_file}, line {reader.line_num}:"
-                        f" expected {len(reader.fieldnames)} columns as in the header"
-                    )
-                table[reader.line_num] = {name: cell.strip() for name, cell in cells.items()}
-    except OSError as error:
-        raise AnnotationError(f"{csv_file}: cannot read the CSV file ({error.strerror})") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise AnnotationError(f"{csv_file}: not a CSV file in UTF-8 ({error})") from error
-    if not table:
-        raise AnnotationError(f"{csv_file}: no rows below the header")
-    return table
-
-
-def _seconds(cells: Mapping[str, str], column: str | None) -> float | None:
-    if column is None or not cells[column]:
-        return None
-    try:
-        seconds = float(cells[column])
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise ValueError(f"{column} is {cells[column]!r}; expected seconds, zero or more, or nothing")
-    return seconds
-
-
-def _meets(cells: Mapping[str, str], condition: Mapping[str, set[str]]) -> bool:
-    return all(cells[column] in values for column, values in condition.items())
+            warn(f"{side} has no row of {len(lacking)} classes", counted)
 
 
 def _condition(option: str, text: str) -> dict[str, set[str]]:
     """`a=1,a=2,b=3` -> {"a": {"1", "2"}, "b": {"3"}}."""
     condition = defaultdict(set)
-    for term in _listed(text):
+    for term in items_of(text):
         column, equals, value = term.partition("=")
         if not equals:
             raise AnnotationError(f"{option} {text!r}: expected a comma list of COLUMN=VALUE")
         condition[column.strip()].add(value.strip())
     return condition
-
-
-def _listed(text: str) -> list[str]:
-    """Items of a comma list; one that has a comma itself stands in double quotes."""
-    return [item.strip() for item in next(csv.reader([text]), [])]
 
 
 def _shares(val_fraction: float, test_fraction: float) -> dict[str, float]:
@@ -528,20 +239,12 @@ def _shares(val_fraction: float, test_fraction: float) -> dict[str, float]:
     return {side: share for side, share in shares if share > 0}
 
 
-def _warn(text: str, details: Sequence[str] = (), most: int | None = None) -> None:
-    """Write the text on the error stream, and below it the details, or the first `most` of them."""
-    lines = [f"warning: {text}", *details[:most]]
-    if most is not None and len(details) > most:
-        lines.append(f"and {len(details) - most} more")
-    print("\n  ".join(lines), file=sys.stderr)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand and return its exit status; an error is one line on the error stream."""
-    subcommands = {"folders": from_folders, "pattern": from_pattern, "csv": from_csv}
+    subcommands = {"folders": from_folders, "pattern": from_pattern, "csv": from_csv, **COMMANDS}
     try:
         return auto_cli(subcommands, args=arguments, prog="write_annotations")
-    except (AnnotationError, OSError) as error:
+    except (AnnotationError, SchedulerError, OSError) as error:
         print(f"write_annotations: {error}", file=sys.stderr)
         return 2
 

@@ -11,6 +11,7 @@ import torch
 from tests.numbered import NumberedVideo, write_video
 from videoctx.data.annotations import write_manifest
 
+pytest_plugins = ["tests.tiny_runs"]
 torch.set_num_threads(1)  # small shapes: more threads only wait for each other
 
 

@@ -20,17 +20,23 @@ ALLOWED = {
     "evaluation": ({"batch"}, {"numpy", "pandas", "pyarrow", "torchmetrics"}),
     "tasks": ({"models", "evaluation", "batch"}, {"lightning", "torchmetrics"}),
     "visualize": ({"layers", "data"}, {"av", "matplotlib", "numpy"}),
-    "bench": ({"layers", "models"}, {"rich"}),
+    "bench": ({"layers", "models", "data", "batch"}, {"numpy", "psutil", "rich"}),
     "cli": (PARTS, {"jsonargparse", "lightning", "rich", "yaml"}),
 }
 # part and library: the only files of the part that may import it
 ONLY_IN = {
     ("models", "pytorchvideo"): {"checkpoints.py"},
+    ("bench", "av"): {"made_videos.py"},
+    ("bench", "decord"): {"bare_decoding.py"},
+    ("bench", "pytorchvideo"): {"pytorchvideo_peer.py"},
     ("data", "lightning"): {"datamodule.py"},
     ("data", "pebble"): {"loader.py"},
     ("data", "decord"): {"decode_decord.py"},
     ("data", "torchcodec"): {"decode_torchcodec.py"},
     ("data", "av"): {"decode_pyav.py", "containers.py"},
+    ("data", "fsspec"): {"remote.py"},
+    ("data", "aiohttp"): {"remote.py"},
+    ("data", "tenacity"): {"remote.py"},
 }
 NAMED_AFTER_NOTHING = {"utils", "helpers", "common", "misc", "core", "engine", "builder", "registry"}
 

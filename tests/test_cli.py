@@ -1,103 +1,19 @@
 """The command line from end to end on a few tiny videos: what a run leaves behind, and what it says of bad input."""
 
 import csv
-import json
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
 
-import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
 
-from tests.tiny_set import CLASSES, break_video, make_set, write_config
+from tests.tiny_runs import column, manifest_of, result_of, scores_of
+from tests.tiny_set import CLASSES, break_video
 from videoctx.cli import main
-
-VIDEOS = {"train": 6, "val": 3, "test": 5}
-
-
-class Place(NamedTuple):
-    """Where the runs of this file are."""
-
-    videos: Path
-    config: Path
-    runs: Path
-
-    @property
-    def last(self) -> Path:
-        return self.runs / "trained" / "checkpoints" / "last.ckpt"
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A folder with videos, a config, and one trained network."""
-    folder = tmp_path_factory.mktemp("cli")
-    (folder / "videos").mkdir()
-    manifest = make_set(folder / "videos", num_videos=VIDEOS)
-    config = write_config(folder / "config.yaml", manifest=manifest, runs=folder / "runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["videoctx"])
-        main(["fit", "-c", str(config), "--trainer.logger.init_args.name=trained", "--trainer.max_epochs=4"])
-    return Place(folder / "videos", config, folder / "runs")
-
-
-@pytest.fixture
-def run(place, monkeypatch, request):
-    """Runs a command with the config and more arguments; the run's folder, named after the test."""
-    monkeypatch.setattr("sys.argv", ["videoctx"])
-
-    def run(command: str, *arguments: object, name: str = "") -> Path:
-        name = f"{request.node.name}{name}".replace("/", "-")
-        main([command, "-c", str(place.config), *map(str, arguments), f"--trainer.logger.init_args.name={name}"])
-        return place.runs / name
-
-    return run
-
-
-@pytest.fixture
-def refused(run, capsys):
-    """The one line on stderr with which a command ends, without the program's name."""
-
-    def refused(command: str, *arguments: object) -> str:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            run(command, *arguments)
-        assert stop.value.code == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith("videoctx: ")
-        return line.removeprefix("videoctx: ")
-
-    return refused
-
-
-@pytest.fixture
-def copy(place, tmp_path):
-    """A copy of the videos, to spoil; the option that names it."""
-    shutil.copytree(place.videos, tmp_path / "copy")
-    return tmp_path / "copy"
-
-
-def manifest_of(folder: Path) -> str:
-    return f"--data.manifest={folder / 'manifest.csv'}"
-
-
-def column(run: Path, name: str) -> list[str]:
-    with (run / "metrics.csv").open() as file:
-        return [row[name] for row in csv.DictReader(file) if row.get(name)]
-
-
-def scores_of(run: Path) -> list[dict]:
-    return pq.read_table(run / "scores.parquet").to_pylist()
-
-
-def result_of(run: Path) -> dict:
-    return json.loads((run / "results.json").read_text())
-
 
 # What a run leaves behind -----------------------------------------------------------------------------------------
 

@@ -1,15 +1,19 @@
 """The dataset: the right frames, each once; the same draw wherever it is made; failures carried, never replaced."""
 
 import pickle
+from dataclasses import replace
+from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 import torch
 
-from tests.numbered import read_number
+from tests.numbered import paint, read_number
 from videoctx.batch import Failure
-from videoctx.data.annotations import VideoRecord
+from videoctx.data.annotations import Verdict, VideoRecord
 from videoctx.data.clips import DecodedBatch, Draw, VideoDataset
+from videoctx.data.containers import probe
 from videoctx.data.sampling import ClipShape, RandomClips, UniformClips
 
 
@@ -102,6 +106,26 @@ def test_clips_stay_within_the_seconds(closed_gop_mp4, start, end, first, last):
     assert min(drawn.starts) == first
     assert max(drawn.starts) == last - 6
     assert {number for clip in numbers(drawn) for number in clip} == set(range(first, last + 1))
+
+
+@pytest.mark.parametrize("inspected", [False, True])
+def test_seconds_count_as_frames_are_shown_where_their_rate_varies(tmp_path, inspected):
+    path = tmp_path / "variable.mp4"
+    with av.open(str(path), "w") as container:  # ten frames in the first second, two in the second
+        stream = container.add_stream("libx264", rate=10, options={"x264-params": "threads=1:log-level=none"})
+        stream.width, stream.height, stream.pix_fmt = 112, 80, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 10)
+        for number, tenths in enumerate([*range(10), 10, 15]):
+            frame = av.VideoFrame.from_ndarray(paint(number, width=112, height=80), format="rgb24")
+            frame.pts, frame.time_base = tenths, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    stretch = record(path, start_seconds=0.8, end_seconds=2.0)
+    if inspected:
+        known = Verdict(path.stat().st_size, ("pyav",), 12, probe(str(path)).fps, variable_frame_rate=True)
+        stretch = replace(stretch, verdict=known)
+    sampler = UniformClips(shape=shape(4), num_clips=1)
+    assert numbers(dataset([stretch], sampler)[Draw(0)]) == [[8, 9, 10, 11]]
 
 
 # ---------------------------------------------------------------- draws

@@ -250,3 +250,19 @@ def test_crops_stay_inside_and_reach_both_ends(size, rows, columns, num_crops, d
     assert across == (columns if height > width else rows) // 2
     if num_crops > 1 and crop in (0, num_crops - 1):
         assert along == (0 if crop == 0 else room)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [(None, None, (0, 5)), (0.1, None, (1, 5)), (0.11, 2.0, (2, 4)), (0.0, 0.05, (0, 1)), (2.6, 9.0, (5, 5))],
+)
+def test_seconds_of_a_variable_frame_rate_are_looked_up(start, end, expected):
+    times = np.array([0, 0.1, 0.9, 1.0, 2.5])
+    assert frame_range(5, 2.0, start, end, frame_seconds=times) == expected
+
+
+@given(st.integers(1, 300), st.sampled_from([10, 24, 25, 29.97, 30, 60]), st.floats(0, 12), st.floats(0.01, 12))
+def test_regular_times_give_the_same_frames(num_frames, fps, start, length):
+    times = np.arange(num_frames) / fps
+    seconds = (round(start, 2), round(start + length, 2))
+    assert frame_range(num_frames, fps, *seconds, frame_seconds=times) == frame_range(num_frames, fps, *seconds)

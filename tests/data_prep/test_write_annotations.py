@@ -13,15 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep import write_annotations
-from data_prep.write_annotations import (
-    VIDEO_SUFFIXES,
-    Row,
-    divide,
-    main,
-    read_csv,
-    read_folders,
-    read_pattern,
-)
+from data_prep.group_split import Row, divide
+from data_prep.own_videos import read_csv, read_folders, read_pattern
+from data_prep.video_files import VIDEO_SUFFIXES
+from data_prep.write_annotations import main
 from videoctx.data.annotations import CLASS_FILE, read_classes, read_manifest
 
 SHARED = Path(__file__).parents[2].parent / "shared"

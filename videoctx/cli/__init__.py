@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from videoctx.cli.parts import with_parts
 from videoctx.data.containers import VideoDecodeError
 from videoctx.data.datamodule import TooManyFailuresError
-from videoctx.data.storage import StorageError
+from videoctx.data.remote import StorageError
 
 TOOLS = ("bench", "complexity", "convert", "results")  # each a module here with `run_NAME(arguments)`
 

@@ -2,7 +2,7 @@
 
 | column          | needed | meaning |
 |-----------------|--------|---------|
-| `path`          | yes    | a video file, relative to the manifest's folder (or to `root`) or absolute, or a URL: `locations.py` |
+| `path`          | yes    | a file, relative to the manifest's folder (or to `root`) or absolute, or a URL: `locations.py` |
 | `label`         | yes    | class name, exactly as in the class file; empty where it is to be predicted |
 | `split`         | yes    | `train`, `val`, `test`, or any other name |
 | `start_seconds` | no     | the action starts here; empty: at the first frame |

@@ -15,9 +15,9 @@ from torch.utils.data import Dataset
 
 from videoctx.batch import Failure
 from videoctx.data.annotations import VideoRecord
-from videoctx.data.containers import VideoDecodeError
-from videoctx.data.decode import Decoder, open_video
-from videoctx.data.sampling import ClipSampler, ClipTooLongError, frame_range
+from videoctx.data.containers import VideoDecodeError, probe
+from videoctx.data.decode import Decoder, VideoReader, open_video
+from videoctx.data.sampling import ClipSampler, NoClipError, frame_range
 
 
 class Draw(NamedTuple):
@@ -95,24 +95,32 @@ class VideoDataset(Dataset):
             return DecodedVideo.failed(record, draw.video, error.reason)
         return DecodedVideo(record.path, draw.video, record.class_index, device_seed, frames, clips, starts)
 
-    def _decode(
-        self, record: VideoRecord, location: str, rng: np.random.Generator
-    ) -> tuple[Tensor, Tensor, list[int]]:
+    def _decode(self, record: VideoRecord, location: str, rng: np.random.Generator) -> tuple[Tensor, Tensor, list[int]]:
         with open_video(location, self.decoder, record.verdict) as reader:
-            first, stop = frame_range(reader.num_frames, reader.fps, record.start_seconds, record.end_seconds)
-            if stop <= first:
-                seconds = reader.num_frames / reader.fps if reader.fps else 0.0
-                raise VideoDecodeError(
-                    record.path,
-                    f"no frame from {record.start_seconds or 0:g} s to {record.end_seconds or seconds:g} s:"
-                    f" the video lasts {seconds:.2f} s",
-                )
-            starts = self.sampler.starts(stop - first, rng)
+            first, stop = self._frame_range(record, location, reader)
             try:
-                wanted = np.stack([self.sampler.shape.frames(start, stop - first) for start in starts])
-            except ClipTooLongError as error:
+                wanted = self.sampler.clips(stop - first, reader.fps, rng)  # (num_clips, clip_len)
+            except NoClipError as error:
                 raise VideoDecodeError(record.path, str(error)) from error
             distinct, positions = np.unique(first + wanted, return_inverse=True)
             frames = reader.read(distinct)  # (U, H, W, 3)
         clips = torch.from_numpy(positions.reshape(wanted.shape))  # (num_clips, clip_len)
-        return torch.from_numpy(frames), clips, (first + starts).tolist()
+        return torch.from_numpy(frames), clips, (first + wanted[:, 0]).tolist()
+
+    def _frame_range(self, record: VideoRecord, location: str, reader: VideoReader) -> tuple[int, int]:
+        """The record's frames: all, or those of its seconds.
+
+        Raises:
+            VideoDecodeError: there is none.
+        """
+        start, end = record.start_seconds, record.end_seconds
+        times = None
+        if (start, end) != (None, None) and (record.verdict is None or record.verdict.variable_frame_rate):
+            container = probe(location)
+            times = container.frame_seconds if container.variable_frame_rate else None
+        first, stop = frame_range(reader.num_frames, reader.fps, start, end, frame_seconds=times)
+        if stop <= first:
+            seconds = reader.num_frames / reader.fps if reader.fps else 0.0
+            stretch = f"from {start or 0:g} s to {seconds if end is None else end:g} s"
+            raise VideoDecodeError(record.path, f"no frame {stretch}: the video lasts {seconds:.2f} s")
+        return first, stop

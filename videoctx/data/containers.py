@@ -1,24 +1,34 @@
-"""What a file really holds, read by demuxing: no frame is decoded, a few milliseconds a file.
+"""What a file really holds, read by demuxing: only the first frame is decoded, a few milliseconds a file.
 
-It decides who may decode the file. decord is exact only where a key frame's place in decoding order is its
-place in showing order, where nothing is cut away by an edit list, and in containers that it can seek in;
-elsewhere it returns other frames than were asked for, without a word, or never returns.
+It decides which decoders are exact on the file. decord and torchcodec number the packets and take packet k for
+frame k; they are exact where every packet shows one frame and says when, in containers that they can seek in.
+decord also takes a key frame's place in decoding order for its place in showing order and does not know of edit
+lists: elsewhere it returns other frames than were asked for, without a word, or never returns. PyAV decodes from
+the first frame on and is exact everywhere.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import av
 import numpy as np
 
-# FFmpeg's names of the containers that decord seeks in exactly, given the conditions below.
-DECORD_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+# FFmpeg's names of the containers in which packet k can be frame k, given the conditions below.
+MP4, MATROSKA, AVI = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"
+INDEXED_FORMATS = (MP4, MATROSKA, AVI)
+AVI_CODECS = ("mpeg4", "mjpeg")  # AVI says when a frame is decoded, not when it is shown
 DECORD_CODECS = ("h264", "hevc", "vp8", "vp9", "mpeg4", "mjpeg")  # not av1: its FFmpeg is older than AV1
+INTRA_CODECS = ("mjpeg", "prores", "dnxhd", "ffv1", "rawvideo", "png", "huffyuv")
 DECORD_MIN_WIDTH = 80  # it mistakes the padded rows of some narrower frames for pixels
+DECODERS = ("decord", "torchcodec", "pyav")  # the fastest first
+
+MPEG4_PICTURE = b"\x00\x00\x01\xb6"  # start of a picture in MPEG-4 part 2
+MPEG4_EMPTY_PICTURE_BYTES = 8  # what follows the start of a picture that only says "as before", at most
 
 
 class VideoDecodeError(RuntimeError):
@@ -41,44 +51,90 @@ class Container:
     codec: str
     width: int  # as stored, before rotation
     height: int
+    pixel_format: str  # FFmpeg's name
+    full_range: bool  # luma from 0 to 255, not from 16 to 235
+    rotation: int  # degrees, a multiple of 90: the stored picture turned so far counter-clockwise is upright
+    mirrored: bool  # turned, it is to be mirrored too
     fps: float  # on average
     num_packets: int  # of video, cut-away ones too; a promise of frames, not a count
     num_discarded: int  # packets that an edit list cuts away
+    num_empty: int  # packets that show no frame, or may show none
     duration_seconds: float  # from the first frame shown to the end of the last
     variable_frame_rate: bool
     gop_lengths: tuple[int, ...]  # packets from each key frame to the next
     has_b_frames: bool  # some frame is decoded before one that is shown earlier
     open_gop: bool  # some frame that is decoded after a key frame is shown before it
-    has_timestamps: bool  # every packet says when it is shown
+    has_timestamps: bool  # every packet says when it is shown, and no two at once
+    starts_with_key_frame: bool
+    frame_seconds: np.ndarray = field(repr=False, compare=False)
+    """(num_frames,) float64: when frame k is shown, from the first frame shown on; in a file of variable frame rate,
+    what seconds of an annotation are to be looked up in. Regular where the packets do not say (`has_timestamps`)."""
 
     @property
-    def why_not_decord(self) -> str | None:
-        """Why decord is not exact here; None where it is."""
-        if not any(self.format == name for name in DECORD_FORMATS):
-            return f"it cannot seek exactly in {self.format}"
+    def why_not(self) -> dict[str, str]:
+        """Decoders that are not exact here, and why."""
+        reasons = {"torchcodec": self._why_not_numbered, "decord": self._why_not_numbered or self._why_not_decord}
+        return {decoder: reason for decoder, reason in reasons.items() if reason}
+
+    @property
+    def decoders(self) -> tuple[str, ...]:
+        """Decoders that are exact here, the fastest first, installed or not."""
+        return tuple(decoder for decoder in DECODERS if decoder not in self.why_not)
+
+    @property
+    def num_frames(self) -> int | None:
+        """Frames shown, if the file is whole; None where only decoding tells."""
+        return None if self._why_not_numbered else self.num_packets - self.num_discarded
+
+    @property
+    def _why_not_numbered(self) -> str | None:
+        """Why packet k may not be frame k."""
+        if self.format not in INDEXED_FORMATS:
+            return f"frames are not numbered in {self.format}"
+        if self.mirrored:
+            return "a display matrix that mirrors"
+        if self.num_empty:
+            return f"{self.num_empty} of {self.num_packets} packets may show no frame of their own"
+        if not self.has_timestamps:
+            return "frames lack timestamps"
+        if not self.starts_with_key_frame:
+            return "it does not start with a key frame"
+        if self.format == AVI and self.codec not in AVI_CODECS:
+            return f"{self.codec} in AVI"
+        if self.format == AVI and self.has_b_frames:
+            return "B-frames in AVI"
+        if len(self.gop_lengths) == self.num_packets > 1 and self.codec not in INTRA_CODECS:
+            return f"all frames are said to be key frames, which {self.codec} seldom means"
+        return None
+
+    @property
+    def _why_not_decord(self) -> str | None:
         if self.codec not in DECORD_CODECS:
             return f"it cannot decode {self.codec} exactly"
         if self.num_discarded:
             return "an edit list cuts frames away"
-        if not self.has_timestamps:
-            return "frames lack timestamps"
         if self.open_gop:
             return "open GOPs"
         if min(self.width, self.height) < DECORD_MIN_WIDTH:
             return f"frames narrower than {DECORD_MIN_WIDTH} pixels"
         return None
 
-    @property
-    def decoder(self) -> str:
-        """The fastest installed decoder that is exact on this file."""
-        return "decord" if self.why_not_decord is None and find_spec("decord") else "pyav"
-
 
 def probe(path: str) -> Container:
     """Read a file's packets; remembered until the file changes.
 
     Raises:
-        VideoDecodeError: the file is missing, empty, or no video.
+        VideoDecodeError: the file is missing, empty, or no video, or its first frame cannot be decoded.
+    """
+    status = file_status(path)
+    return _probe(path, status.st_mtime_ns, status.st_size)
+
+
+def file_status(path: str) -> os.stat_result:
+    """Size and times of a file that has something in it.
+
+    Raises:
+        VideoDecodeError: the file is missing, no file, or empty.
     """
     try:
         status = Path(path).stat()
@@ -88,49 +144,12 @@ def probe(path: str) -> Container:
         raise VideoDecodeError(path, "not a file")
     if status.st_size == 0:
         raise VideoDecodeError(path, "the file is empty")
-    return _probe(path, status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=4096)
-def _probe(path: str, modified_ns: int, size: int) -> Container:  # noqa: ARG001 - part of the key
-    with open_container(path) as container:
-        stream = container.streams.video[0]
-        packets = []
-        try:
-            for packet in container.demux(stream):
-                if packet.size:
-                    packets.append((packet.pts, packet.is_keyframe, packet.is_discard, packet.duration or 0))
-        except av.FFmpegError as error:
-            raise VideoDecodeError(path, f"damaged: {error.strerror}") from error
-        if not packets:
-            raise VideoDecodeError(path, "the video has no frames")
-        has_timestamps = all(pts is not None for pts, *_ in packets)
-        shown = np.array([pts if has_timestamps else index for index, (pts, *_) in enumerate(packets)])
-        key = np.flatnonzero([is_key for _, is_key, *_ in packets])
-        kept = ~np.array([discarded for *_, discarded, _ in packets])
-        order = np.sort(shown[kept]) if kept.any() else shown[:0]
-        steps = np.diff(order)
-        last_duration = packets[int(shown.argmax())][3]
-        return Container(
-            format=container.format.name,
-            codec=stream.codec_context.name,
-            width=stream.codec_context.width,
-            height=stream.codec_context.height,
-            fps=float(stream.average_rate or 0),
-            num_packets=len(packets),
-            num_discarded=int((~kept).sum()),
-            duration_seconds=float((order[-1] - order[0] + last_duration) * stream.time_base) if len(order) else 0.0,
-            variable_frame_rate=bool(len(steps) and steps.max() - steps.min() > max(1, steps.min() // 50)),
-            gop_lengths=tuple(np.diff([*key, len(packets)]).tolist()),
-            has_b_frames=bool((np.diff(shown) < 0).any()),
-            open_gop=bool(any(np.count_nonzero(shown < shown[place]) != place for place in key)),
-            has_timestamps=has_timestamps and len(np.unique(shown)) == len(shown),
-        )
+    return status
 
 
 @contextmanager
 def open_container(path: str) -> Iterator[av.container.InputContainer]:
-    """The file as PyAV opens it.
+    """The file as PyAV opens it, to be decoded on one thread, where damage is an error and is not painted over.
 
     Raises:
         VideoDecodeError: it is no video.
@@ -142,4 +161,121 @@ def open_container(path: str) -> Iterator[av.container.InputContainer]:
     with container:
         if not container.streams.video:
             raise VideoDecodeError(path, "no video stream in the file")
+        codec = container.streams.video[0].codec_context
+        if codec is None:
+            raise VideoDecodeError(path, "FFmpeg has no decoder for its video stream")
+        codec.thread_count = 1
+        codec.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         yield container
+
+
+@dataclass(frozen=True, slots=True)
+class _Packet:
+    pts: int | None
+    dts: int | None
+    duration: int
+    is_key: bool
+    is_discarded: bool
+    is_empty: bool
+    is_b: bool
+
+
+@lru_cache(maxsize=4096)
+def _probe(path: str, modified_ns: int, size: int) -> Container:  # noqa: ARG001 - part of the key
+    packets: list[_Packet] = []
+    first_frame: av.VideoFrame | None = None
+    with open_container(path) as container:
+        stream = container.streams.video[0]
+        codec = stream.codec_context.codec.canonical_name
+        try:
+            for packet in container.demux(stream):
+                is_flush = packet.dts is None and packet.size == 0
+                if first_frame is None:
+                    first_frame = next(iter(packet.decode()), None)
+                if not is_flush:
+                    packets.append(_read(packet, codec))
+        except av.FFmpegError as error:
+            raise VideoDecodeError(path, f"damaged: {error.strerror}") from error
+        if first_frame is None:
+            raise VideoDecodeError(path, "the video has no frames")
+        if np.count_nonzero(display_matrix(first_frame)) != 2:
+            raise VideoDecodeError(path, "its display matrix turns frames by other than multiples of 90 degrees")
+        return _container(container, stream, codec, packets, first_frame)
+
+
+def _read(packet: av.Packet, codec: str) -> _Packet:
+    is_empty, is_b = packet.size == 0, False
+    if codec == "mpeg4":
+        content = bytes(packet)
+        place = content.find(MPEG4_PICTURE) + len(MPEG4_PICTURE)
+        # none, two in one (DivX's "packed bitstream"), or one that only says "as before"
+        is_empty = content.count(MPEG4_PICTURE) != 1 or len(content) - place <= MPEG4_EMPTY_PICTURE_BYTES
+        is_b = not is_empty and content[place] >> 6 == 2
+    elif codec == "vp8" and packet.size:
+        is_empty = not bytes(packet)[0] & 0x10  # show_frame: an alternate reference frame is not shown
+    elif packet.has_sidedata("new_extradata"):
+        is_empty = True  # the picture changes its size or kind here: no frame is sure until it is decoded
+    return _Packet(
+        packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe, packet.is_discard, is_empty, is_b
+    )
+
+
+def _container(
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    codec: str,
+    packets: list[_Packet],
+    first_frame: av.VideoFrame,
+) -> Container:
+    has_pts = all(packet.pts is not None for packet in packets)
+    shown = np.array([packet.pts if has_pts else index for index, packet in enumerate(packets)])
+    key = np.flatnonzero([packet.is_key for packet in packets])
+    kept = np.array([not (packet.is_discarded or packet.is_empty) for packet in packets])
+    order = np.sort(shown[kept])
+    steps = np.diff(order)
+    has_timestamps = has_pts and len(np.unique(shown)) == len(shown)
+    last_duration = packets[int(shown.argmax())].duration
+    variable_frame_rate = bool(len(steps) and steps.max() - steps.min() > max(1, steps.min() // 50))
+    fps = float(stream.average_rate or stream.guessed_rate or 0)
+    seconds_per_unit = float(stream.time_base) if has_pts else 1 / fps if fps else 0.0
+    duration_seconds = float(order[-1] - order[0] + last_duration) * seconds_per_unit if len(order) else 0.0
+    if variable_frame_rate and duration_seconds:
+        fps = len(order) / duration_seconds  # headers tell of the shortest step
+    out_of_order = (np.diff(shown) < 0).any() or any(packet.is_b for packet in packets)
+    # AVI keeps no time of showing: where FFmpeg makes one up that is not the time of decoding, it expects B-frames.
+    delayed = container.format.name == AVI and any(packet.pts != packet.dts for packet in packets)
+    matrix = display_matrix(first_frame)
+    return Container(
+        format=container.format.name,
+        codec=codec,
+        width=first_frame.width,
+        height=first_frame.height,
+        pixel_format=first_frame.format.name,
+        full_range=first_frame.color_range == av.video.reformatter.ColorRange.JPEG,
+        rotation=round(first_frame.rotation) % 360,
+        mirrored=bool(np.linalg.det(matrix) < 0),
+        fps=fps,
+        num_packets=len(packets),
+        num_discarded=sum(packet.is_discarded for packet in packets),
+        num_empty=sum(packet.is_empty for packet in packets),
+        duration_seconds=duration_seconds,
+        variable_frame_rate=variable_frame_rate,
+        gop_lengths=tuple(int(stop - start) for start, stop in pairwise([*key, len(packets)])),
+        has_b_frames=bool(out_of_order or delayed),
+        open_gop=bool(any(np.count_nonzero(shown < shown[place]) != place for place in key)),
+        has_timestamps=has_timestamps,
+        starts_with_key_frame=packets[0].is_key,
+        frame_seconds=(order - order[:1]) * seconds_per_unit,
+    )
+
+
+def display_matrix(frame: av.VideoFrame) -> np.ndarray:
+    """(2, 2) int, of 0, 1 and -1: the directions (right, down) into which the stored rows and columns are laid.
+
+    [[1, 0], [0, 1]] where nothing is to be turned; a third entry that is not 0 tells of an oblique turn.
+    """
+    for side_data in frame.side_data:
+        if side_data.type.name == "DISPLAYMATRIX":
+            signs = np.sign(np.frombuffer(side_data, np.int32).reshape(3, 3)[:2, :2])
+            return signs if signs.any() else np.eye(2, dtype=int)
+    return np.eye(2, dtype=int)

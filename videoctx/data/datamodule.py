@@ -12,6 +12,7 @@ from videoctx.data.clips import DecodedBatch, VideoDataset
 from videoctx.data.decode import Decoder
 from videoctx.data.loader import Sampler, VideoLoader
 from videoctx.data.locations import split_member
+from videoctx.data.protocols import PROTOCOLS, ProtocolName
 from videoctx.data.sampling import ClipShape, RandomClips, ShortVideos, UniformClips
 from videoctx.data.sharding import EvaluationSampler, Order, OrderName, Shuffled, ShuffledShards, TrainSampler, Weighted
 from videoctx.data.storage import LocalFiles
@@ -47,6 +48,8 @@ class VideoDataModule(LightningDataModule):
         flip_probability: of the horizontal flip in training; 0 where left and right tell classes apart.
         val_views: clips × crops of a validation video.
         test_views: clips × crops of a test video; 10 × 3 is the field's protocol.
+        protocol: whose clip grid, resizing and crops validation and test take: our own, or those of the project that
+            imported weights come from, to reproduce its table (`videoctx.data.protocols`).
         test_crop_size_px: side of the crops in validation and test.
         test_short_side_px: short side before them.
         mean: of the red, green and blue channels, in [0, 1].
@@ -55,12 +58,12 @@ class VideoDataModule(LightningDataModule):
         clips_per_video: training clips that one decode of a video gives, each with an augmentation of its own.
         train_order: every video once an epoch (`shuffled`); as many draws with replacement, every class equally often
             (`class_balanced`) or each video as often as the manifest's `weight` says (`weighted`).
-        shuffle_buffer: videos among which the next one is drawn where they lie in shards, which are read one after another.
+        shuffle_buffer: where videos lie in shards, which are read one after another: the next is drawn among so many.
         eval_batch_size: validation and test videos per step and device; all of their views go through the network.
         num_workers: decoding processes per device; 0: decode between the steps, without a deadline.
         decoder: library that decodes; `auto` takes the fastest that is exact on the file.
-        deadline_seconds: for decoding one video: then it has failed, its process is replaced, and it is not tried again.
-        cache_dir: where files from a URL are kept; by default a folder of the user's cache.
+        deadline_seconds: for decoding a video: then it has failed, its process is replaced, and it is not tried again.
+        cache_dir: where files from a URL are kept, on a local disk; by default in the folder of temporary files.
         cache_bytes: how much of them is kept, the least recently used going first.
         max_failed_fraction: of the training videos, beyond which unreadable ones end the run.
         seed: of the order, the clips and the augmentation.
@@ -83,6 +86,7 @@ class VideoDataModule(LightningDataModule):
         flip_probability: float = 0.5,
         val_views: tuple[int, int] = (1, 1),
         test_views: tuple[int, int] = (10, 3),
+        protocol: ProtocolName = "videoctx",
         test_crop_size_px: int = 256,
         test_short_side_px: int = 256,
         mean: tuple[float, float, float] = IMAGENET_MEAN,
@@ -129,6 +133,10 @@ class VideoDataModule(LightningDataModule):
         self.splits = {"train": train_split, "val": val_split, "test": test_split}
         self.shape = ClipShape(clip_len=clip_len, frame_interval=frame_interval, short_videos=short_videos)
         self.views = {"val": val_views, "test": test_views}
+        for stage, (_, num_crops) in self.views.items():
+            if stage == "test" or val_split:
+                PROTOCOLS[protocol].check(protocol, num_crops)
+        self.protocol = protocol
         normalize = Normalize(mean, std)
         self.train_transform = TrainTransform(
             crop_size_px=crop_size_px,
@@ -142,6 +150,7 @@ class VideoDataModule(LightningDataModule):
                 short_side_px=test_short_side_px,
                 num_crops=num_crops,
                 normalize=normalize,
+                protocol=PROTOCOLS[protocol],
             )
             for stage, (_, num_crops) in self.views.items()
         }
@@ -253,7 +262,8 @@ class VideoDataModule(LightningDataModule):
         sampler.resume(epoch=self.resumed["epoch"], num_taken=num_batches * self.batch_size)
 
     def _evaluation_loader(self, stage: str, *, labels_required: bool = True) -> VideoLoader:
-        clips = UniformClips(shape=self.shape, num_clips=self.views[stage][0])
+        grid = PROTOCOLS[self.protocol].clips
+        clips = UniformClips(shape=self.shape, num_clips=self.views[stage][0], grid=grid)
         dataset = self._dataset(stage, clips, labels_required=labels_required)
         sampler = EvaluationSampler(len(dataset), num_ranks=self.trainer.world_size, rank=self.trainer.global_rank)
         return self._loader(stage, dataset, sampler, batch_size=self.eval_batch_size, drop_last=False)

@@ -3,17 +3,25 @@
 A reader is opened in the process that uses it (decord's own threads do not survive a fork), asked once for the
 sorted distinct frames of everything that is wanted from a video, and dropped at once (an idle decord reader
 goes on decoding in the background).
+
+Three libraries read, of which a file takes the fastest that is installed and exact on it: decord; torchcodec, which
+needs the system's FFmpeg; PyAV, which reads everything and has to decode from the first frame on. Which are exact is
+found by looking into the container (`videoctx.data.containers`), or has been written into the manifest.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
 from typing import Literal, Protocol, get_args
 
 import numpy as np
 
-from videoctx.data.containers import VideoDecodeError, probe
+from videoctx.data.annotations import Verdict
+from videoctx.data.containers import VideoDecodeError, file_status, probe
 
-Decoder = Literal["auto", "decord", "pyav"]
+Decoder = Literal["auto", "decord", "torchcodec", "pyav"]
+LIBRARIES = get_args(Decoder)[1:]
 
 
 class VideoReader(Protocol):
@@ -35,26 +43,108 @@ class VideoReader(Protocol):
 
 
 @contextmanager
-def open_video(path: str, decoder: Decoder = "auto") -> Iterator[VideoReader]:
+def open_video(path: str, decoder: Decoder = "auto", verdict: Verdict | None = None) -> Iterator[VideoReader]:
     """Open a video for reading.
 
     Args:
-        decoder: `auto` looks into the container and takes decord where it is installed and exact, else PyAV.
+        decoder: `auto` takes the fastest that is installed and exact on this file.
+        verdict: what inspecting the file has found. It is believed, and the file is not looked into again, as long
+            as its size is the same. Without it the container is looked into, at the first opening.
 
     Raises:
-        VideoDecodeError: the file is missing, empty, no video, or damaged; also from within the `with` block.
+        VideoDecodeError: the file is missing, empty, no video, damaged, or not the one that was inspected; also from
+            within the `with` block.
         ValueError: there is no such decoder.
+        ImportError: the decoder that is asked for is not installed.
     """
     if decoder not in get_args(Decoder):
         raise ValueError(f"decoder is {decoder!r}; expected one of {', '.join(get_args(Decoder))}")
-    container = probe(path)
-    if decoder == "auto":
-        decoder = container.decoder
-    if decoder == "decord":
-        from videoctx.data.decode_decord import open_decord as open_reader
+    if decoder != "auto" and not is_installed(decoder):
+        raise ImportError(
+            f"decoder is {decoder!r}, but {decoder} is not installed or does not load here;"
+            f" expected one of {', '.join(('auto', *filter(is_installed, LIBRARIES)))}"
+        )
+    if verdict is None:
+        container = probe(path)
+        exact, fps = container.decoders, container.fps
+        num_frames = container.num_frames if decoder == "auto" or decoder in exact else None
     else:
-        from videoctx.data.decode_pyav import open_pyav as open_reader
-    with open_reader(path) as reader:
+        _check_unchanged(path, verdict)
+        exact, num_frames, fps = verdict.decoders, verdict.num_frames, verdict.fps
+    with _open_reader(path, _choose(path, exact) if decoder == "auto" else decoder, num_frames, fps) as reader:
         if reader.num_frames < 1:
             raise VideoDecodeError(path, "the video has no frames")
         yield reader
+
+
+def inspect_video(path: str) -> Verdict:
+    """What the manifest should say of a file: it is decoded once, from the first frame to the last.
+
+    The one that looks for damage before it is trained on; what is wrong is told as the verdict's `problem`.
+    """
+    from videoctx.data.decode_pyav import count_frames
+
+    try:
+        size = file_status(path).st_size
+    except VideoDecodeError as error:
+        return Verdict(0, (), 0, 0.0, problem=error.reason)
+    try:
+        container = probe(path)
+        num_frames = count_frames(path)
+    except VideoDecodeError as error:
+        return Verdict(size, (), 0, 0.0, problem=error.reason)
+    if num_frames == 0:
+        return Verdict(size, (), 0, container.fps, problem="the video has no frames")
+    kept_promise = num_frames == container.num_frames
+    decoders = container.decoders if kept_promise else ("pyav",)  # the others take packet k for frame k
+    return Verdict(size, decoders, num_frames, container.fps, container.variable_frame_rate)
+
+
+@cache
+def is_installed(decoder: str) -> bool:
+    """Whether the library can be used here; it is loaded for that."""
+    if decoder not in LIBRARIES:
+        return False
+    try:
+        import_module(f"videoctx.data.decode_{decoder}")
+    except (ImportError, OSError, RuntimeError):  # OSError, RuntimeError: it is there, but not what it needs
+        return False
+    return True
+
+
+def _choose(path: str, exact: tuple[str, ...]) -> str:
+    for decoder in exact:
+        if _can_name(path, decoder) and is_installed(decoder):
+            return decoder
+    raise VideoDecodeError(path, f"none of the decoders that read it exactly is installed: {', '.join(exact)}")
+
+
+def _can_name(path: str, decoder: str) -> bool:
+    """Only PyAV opens files whose name is not UTF-8."""
+    return decoder == "pyav" or path.isascii() or path.encode(errors="replace").decode() == path
+
+
+def _check_unchanged(path: str, verdict: Verdict) -> None:
+    if verdict.problem:
+        raise VideoDecodeError(path, verdict.problem)
+    size = file_status(path).st_size
+    if size != verdict.size_bytes:
+        raise VideoDecodeError(
+            path,
+            f"{size} bytes, but the manifest says {verdict.size_bytes}: another file than the one inspected;"
+            f" run inspect_videos again",
+        )
+
+
+def _open_reader(path: str, decoder: str, num_frames: int | None, fps: float):  # noqa: ANN202 - a context manager
+    if decoder == "decord":
+        from videoctx.data.decode_decord import open_decord
+
+        return open_decord(path, num_frames=num_frames, fps=fps)
+    if decoder == "torchcodec":
+        from videoctx.data.decode_torchcodec import open_torchcodec
+
+        return open_torchcodec(path, num_frames=num_frames, fps=fps)
+    from videoctx.data.decode_pyav import open_pyav
+
+    return open_pyav(path, num_frames=num_frames, fps=fps)

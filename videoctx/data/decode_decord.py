@@ -12,14 +12,19 @@ from videoctx.data.containers import VideoDecodeError
 class DecordReader:
     """One thread: a loader has a worker a core already."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, num_frames: int | None, fps: float) -> None:
         self._path = path
         try:
             self._reader = decord.VideoReader(path, num_threads=1, fault_tol=1)
-            self.num_frames = len(self._reader)
-            self.fps = float(self._reader.get_avg_fps())
+            promised = len(self._reader)
+        except UnicodeEncodeError as error:
+            raise VideoDecodeError(path, "decord opens no file whose name is not UTF-8") from error
         except (RuntimeError, decord.DECORDError) as error:
             raise VideoDecodeError(path, _reason(error)) from error
+        if promised < (num_frames or 0):
+            raise VideoDecodeError(path, f"decord finds {promised} frames; expected {num_frames}")
+        self.num_frames = promised if num_frames is None else num_frames
+        self.fps = fps
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         try:
@@ -32,8 +37,12 @@ class DecordReader:
 
 
 @contextmanager
-def open_decord(path: str) -> Iterator[DecordReader]:
-    reader = DecordReader(path)
+def open_decord(path: str, *, num_frames: int | None, fps: float) -> Iterator[DecordReader]:
+    """
+    Args:
+        num_frames: how many there are, where that is known; else decord's own count is believed.
+    """
+    reader = DecordReader(path, num_frames=num_frames, fps=fps)
     try:
         yield reader
     finally:

@@ -8,59 +8,80 @@ from pathlib import Path
 import av
 import numpy as np
 
-from videoctx.data.containers import VideoDecodeError, open_container, probe
+from videoctx.data.containers import VideoDecodeError, display_matrix, open_container
 
 
 class PyAVReader:
-    """Counts the frames by decoding them; a second pass converts those that are asked for."""
+    """Converts the frames that are asked for, and stops at the last; damage on the way there is an error."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, num_frames: int | None, fps: float) -> None:
         self._path = path
-        status = Path(path).stat()
-        self.num_frames = _count_frames(path, status.st_mtime_ns, status.st_size)
-        self.fps = probe(path).fps
+        self.num_frames = count_frames(path) if num_frames is None else num_frames
+        self.fps = fps
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         wanted = set(indices.tolist())
         last = int(indices[-1])
         frames: list[np.ndarray] = []
-        for index, frame in enumerate(_decode(self._path)):
+        for index, frame in enumerate(decode(self._path)):
             if index in wanted:
                 frames.append(_upright(frame))
-                if frame.is_corrupt:
-                    raise VideoDecodeError(self._path, f"frame {index} is damaged")
-                if frames[-1].shape != frames[0].shape:
-                    (height, width), (new_height, new_width) = frames[0].shape[:2], frames[-1].shape[:2]
-                    raise VideoDecodeError(
-                        self._path, f"its size changes from {width}×{height} to {new_width}×{new_height} pixels"
-                    )
             if index == last:
                 break
         if len(frames) != len(indices):
-            raise VideoDecodeError(self._path, f"frame {last} cannot be decoded")
+            raise VideoDecodeError(self._path, f"frame {last} of {self.num_frames} cannot be decoded")
         return np.stack(frames)
 
 
 @contextmanager
-def open_pyav(path: str) -> Iterator[PyAVReader]:
-    yield PyAVReader(path)
+def open_pyav(path: str, *, num_frames: int | None, fps: float) -> Iterator[PyAVReader]:
+    """
+    Args:
+        num_frames: how many there are, where that is known; else they are counted by decoding all of them.
+    """
+    yield PyAVReader(path, num_frames=num_frames, fps=fps)
 
 
-@lru_cache(maxsize=65536)
-def _count_frames(path: str, modified_ns: int, size: int) -> int:  # noqa: ARG001 - part of the key
-    """Decodable frames; remembered until the file changes."""
-    return sum(1 for _ in _decode(path))
+def decode(path: str) -> Iterator[av.VideoFrame]:
+    """All frames, as stored.
 
-
-def _decode(path: str) -> Iterator[av.VideoFrame]:
+    Raises:
+        VideoDecodeError: a frame is damaged, or of another size than the first.
+    """
+    size = None
     with open_container(path) as container:
         try:
-            yield from container.decode(video=0)
+            for index, frame in enumerate(container.decode(video=0)):
+                if frame.is_corrupt:
+                    raise VideoDecodeError(path, f"frame {index} is damaged")
+                size = size or (frame.width, frame.height)
+                if (frame.width, frame.height) != size:
+                    (width, height), new = size, f"{frame.width}×{frame.height}"
+                    raise VideoDecodeError(path, f"its size changes from {width}×{height} to {new} pixels")
+                yield frame
         except av.FFmpegError as error:
             raise VideoDecodeError(path, f"damaged: {error.strerror}") from error
 
 
+def count_frames(path: str) -> int:
+    """Frames that can be decoded; remembered until the file changes.
+
+    Raises:
+        VideoDecodeError: as `decode`.
+    """
+    status = Path(path).stat()
+    return _count_frames(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=65536)
+def _count_frames(path: str, modified_ns: int, size: int) -> int:  # noqa: ARG001 - part of the key
+    return sum(1 for _ in decode(path))
+
+
 def _upright(frame: av.VideoFrame) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, turned as the container's display matrix asks."""
+    """(H, W, 3) uint8 RGB, turned and mirrored as the container's display matrix asks."""
     picture = frame.to_ndarray(format="rgb24")
-    return np.rot90(picture, round(frame.rotation / 90))
+    (row_right, row_down), (column_right, column_down) = display_matrix(frame)
+    if row_right == 0:  # stored rows are shown as columns
+        picture = picture.swapaxes(0, 1)
+    return picture[:: row_down + column_down, :: row_right + column_right]

@@ -199,8 +199,9 @@ class FileCache:
                 self._evict(total, max(excess, int(self.max_bytes * EVICTED_AT_ONCE)))
             if total.bytes + size > self.max_bytes:
                 return False
-            os.truncate(partial.path, size)  # so that it is counted in full
             total.bytes += size
+            total.save()  # first, so that whoever dies here has taken too much room rather than too little
+            os.truncate(partial.path, size)  # so that it is counted in full
             return True
 
     def _count(self) -> int:
@@ -225,16 +226,20 @@ class FileCache:
         held = _hold(self._total, exclusive=True, create=True)
         try:
             text = os.pread(held.descriptor, 20, 0).strip()
-            total = _Total(int(text) if text.isdigit() else 0)  # it is counted anew when a process starts
+            total = _Total(held, int(text) if text.isdigit() else 0)  # it is counted anew when a process starts
             yield total
-            os.pwrite(held.descriptor, b"%20d" % total.bytes, 0)
+            total.save()
         finally:
             held.release()
 
 
 @dataclass(slots=True)
 class _Total:
+    file: _Hold
     bytes: int
+
+    def save(self) -> None:
+        os.pwrite(self.file.descriptor, b"%20d" % self.bytes, 0)
 
 
 def _remove(path: Path) -> bool:

@@ -43,8 +43,8 @@ class VideoLoader:
 
     Args:
         drop_last: leave out a last batch that is not full.
-        num_workers: decoding processes; 0: in this process, where there is no deadline. They start with the first batch,
-            from a clean server process: as with any start method but fork, a script needs `if __name__ == "__main__":`.
+        num_workers: decoding processes; 0: in this process, where there is no deadline. They start with the first
+            batch, from a clean server: as with any start method but fork, a script needs `if __name__ == "__main__":`.
         deadline_seconds: for decoding one video; fetching a remote one has deadlines of its own.
         files: fetches what is not on a local disk.
     """

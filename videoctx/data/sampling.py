@@ -3,6 +3,7 @@
 A clip is `clip_len` frames, `frame_interval` apart; it spans (clip_len - 1) · frame_interval + 1 frames of its video.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,11 @@ import numpy as np
 ShortVideos = Literal["wrap", "repeat_last", "refuse"]
 
 
-class ClipTooLongError(ValueError):
+class NoClipError(ValueError):
+    """The video gives no clip of the shape that is asked for."""
+
+
+class ClipTooLongError(NoClipError):
     """The video has fewer frames than a clip spans, and `short_videos` is `refuse`."""
 
 
@@ -74,6 +79,14 @@ def uniform_starts(num_frames: int, shape: ClipShape, num_clips: int) -> np.ndar
     return np.arange(num_clips) * last // (num_clips - 1)
 
 
+ClipGrid = Callable[[int, float, ClipShape, int], np.ndarray]  # frames, fps, shape, clips → (num_clips, clip_len)
+
+
+def uniform_clips(num_frames: int, fps: float, shape: ClipShape, num_clips: int) -> np.ndarray:  # noqa: ARG001
+    """Frames of the clips that begin at `uniform_starts`, (num_clips, clip_len)."""
+    return np.stack([shape.frames(start, num_frames) for start in uniform_starts(num_frames, shape, num_clips)])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RandomClips:
     """Clips at random places: for training."""
@@ -81,16 +94,37 @@ class RandomClips:
     shape: ClipShape
     num_clips: int = 1
 
+    def clips(self, num_frames: int, fps: float, rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002
+        """Frame indices, (num_clips, clip_len).
+
+        Raises:
+            NoClipError: the video gives no such clip.
+        """
+        return np.stack([self.shape.frames(start, num_frames) for start in self.starts(num_frames, rng)])
+
     def starts(self, num_frames: int, rng: np.random.Generator) -> np.ndarray:
         return random_starts(num_frames, self.shape, self.num_clips, rng)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UniformClips:
-    """Clips at fixed, even places: for validation and test."""
+    """Clips at fixed, even places: for validation and test.
+
+    Args:
+        grid: where; by default as `uniform_starts` says. `videoctx.data.protocols` has those of other projects.
+    """
 
     shape: ClipShape
     num_clips: int
+    grid: ClipGrid = uniform_clips
+
+    def clips(self, num_frames: int, fps: float, rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002
+        """Frame indices, (num_clips, clip_len).
+
+        Raises:
+            NoClipError: the video gives no such clip.
+        """
+        return self.grid(num_frames, fps, self.shape, self.num_clips)
 
     def starts(self, num_frames: int, rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002 - the samplers' signature
         return uniform_starts(num_frames, self.shape, self.num_clips)
@@ -99,13 +133,25 @@ class UniformClips:
 ClipSampler = RandomClips | UniformClips
 
 
-def frame_range(num_frames: int, fps: float, start_seconds: float | None, end_seconds: float | None) -> tuple[int, int]:
-    """The frames shown in [start, end), as (first, stop): frame k is shown at k / fps.
+def frame_range(
+    num_frames: int,
+    fps: float,
+    start_seconds: float | None,
+    end_seconds: float | None,
+    *,
+    frame_seconds: np.ndarray | None = None,
+) -> tuple[int, int]:
+    """The frames that begin to be shown in [start, end), as (first, stop).
 
-    The seconds are taken to the nearest thousandth of a frame, so 1.1 s at 30 fps is frame 33 and not 34.
+    Seconds count to the nearest thousandth of a frame, so at 30 fps 1.1 s is frame 33 and not 34.
+
+    Args:
+        frame_seconds: (num_frames,) when each frame is shown; by default frame k at k / fps.
     """
 
     def frame_at(seconds: float) -> int:
+        if frame_seconds is not None:
+            return int(np.searchsorted(frame_seconds, seconds - 0.0005 / fps))
         return int(np.ceil(round(seconds * fps, 3)))
 
     first = 0 if start_seconds is None else frame_at(start_seconds)

@@ -1,0 +1,188 @@
+"""A numbered video of every kind that decoders get wrong, made with FFmpeg's command line.
+
+Every picture carries its number as in `tests.numbered`, with less contrast and over a moving ramp, so that a wrong
+colour range or matrix is seen as well as a wrong frame.
+"""
+
+import subprocess
+from pathlib import Path
+
+import av
+import numpy as np
+
+from tests.numbered import paint, read_number
+
+NUM_FRAMES = 60
+WIDTH, HEIGHT, FPS = 160, 120, 25
+
+_420 = "-pix_fmt yuv420p"
+_X264 = f"-c:v libx264 -preset veryfast -g 24 -bf 3 -sc_threshold 0 -threads 1 {_420}"
+_X264_CLOSED = f"{_X264} -x264-params open-gop=0:b-adapt=0:log-level=none"
+_X264_ONE_GOP = f"{_X264_CLOSED} -g 250"
+_X265 = "-c:v libx265 -preset superfast -x265-params keyint=24:pools=1:frame-threads=1:log-level=none"
+_ALT_REF = f"-g 24 -auto-alt-ref 1 -lag-in-frames 16 -deadline good -cpu-used 5 -b:v 400k -threads 1 {_420}"
+_Q = "-q:v 3 -g 24"
+_UNEVEN = "-vf setpts=(N+3*floor(N/7))/25/TB -fps_mode vfr"
+
+# file name: FFmpeg's options, and the decoders that the verdict must name besides PyAV
+ALL, NOT_DECORD, ONLY_PYAV = ("decord", "torchcodec"), ("torchcodec",), ()
+ENCODED: dict[str, tuple[str, tuple[str, ...]]] = {
+    "h264_closed.mp4": (_X264_CLOSED, ALL),
+    "h264_closed.mkv": (_X264_CLOSED, ALL),
+    "h264_closed.avi": (_X264_CLOSED, ONLY_PYAV),
+    "h264_closed.ts": (_X264_CLOSED, ONLY_PYAV),
+    "h264_closed.flv": (_X264_CLOSED, ONLY_PYAV),
+    "h264_fragmented.mp4": (f"{_X264_CLOSED} -movflags frag_keyframe+empty_moov", ALL),
+    "h264_one_gop.mp4": (_X264_ONE_GOP, ALL),
+    "h264_open.mp4": (f"{_X264} -x264-params open-gop=1:b-adapt=0:b-pyramid=normal:log-level=none", NOT_DECORD),
+    "h264_10bit.mp4": (_X264_CLOSED.replace("yuv420p", "yuv420p10le"), ALL),
+    "h264_full_range.mp4": (f"{_X264_CLOSED} -vf scale=out_range=pc -color_range pc", ALL),
+    "h264_bt709.mp4": (f"{_X264_CLOSED} -vf scale=out_color_matrix=bt709 -colorspace bt709", ALL),
+    "h264_uneven.mp4": (f"{_UNEVEN} {_X264_CLOSED}", ALL),
+    "h264_uneven.mkv": (f"{_UNEVEN} {_X264_CLOSED}", ALL),
+    "hevc_default.mp4": (f"{_X265} {_420}", NOT_DECORD),
+    "hevc_closed.mp4": (f"{_X265}:open-gop=0 {_420}", ALL),
+    "hevc_10bit.mkv": (f"{_X265}:open-gop=0 -pix_fmt yuv420p10le", ALL),
+    "av1.mp4": (f"-c:v libaom-av1 -cpu-used 8 -g 24 -threads 1 {_420}", NOT_DECORD),
+    "vp8.webm": (f"-c:v libvpx {_ALT_REF}", ALL),
+    "vp9.webm": (f"-c:v libvpx-vp9 {_ALT_REF}", ALL),
+    "mpeg4.avi": (f"-c:v mpeg4 -bf 0 {_Q}", ALL),
+    "mpeg4_b_frames.avi": (f"-c:v mpeg4 -bf 2 {_Q}", ONLY_PYAV),
+    "mpeg4_b_frames.mp4": (f"-c:v mpeg4 -bf 2 {_Q}", NOT_DECORD),
+    "xvid.avi": (f"-c:v libxvid -bf 0 {_Q}", ALL),
+    "mjpeg.avi": ("-c:v mjpeg -q:v 3 -pix_fmt yuvj420p", ALL),
+    "wmv2.wmv": (f"-c:v wmv2 {_Q}", ONLY_PYAV),
+    "mpeg1.mpg": (f"-c:v mpeg1video -bf 2 {_Q}", ONLY_PYAV),
+    "mpeg2.ts": (f"-c:v mpeg2video -bf 2 {_Q}", ONLY_PYAV),
+}
+ODD_SIZES = {  # 161 × 121
+    "h264_odd.mp4": (_X264_CLOSED.replace("yuv420p", "yuv444p"), ALL),
+    "vp9_odd.webm": (f"-c:v libvpx-vp9 {_ALT_REF}", ALL),
+    "mpeg4_odd.avi": (f"-c:v mpeg4 -bf 0 {_Q}", ALL),
+}
+ONE_FRAME = {
+    "one.mp4": (_X264_CLOSED, ALL),
+    "one.avi": (f"-c:v mpeg4 {_Q}", ALL),
+    "one.webm": (f"-c:v libvpx-vp9 {_ALT_REF}", ALL),
+}
+COPIED = {  # from another of the corpus: FFmpeg's input options, output options
+    "cut.mp4": ("h264_closed.mp4", "-ss 1.5", "-t 0.8", NOT_DECORD),
+    "cut.mkv": ("h264_closed.mkv", "-ss 1.5", "-t 0.8", ALL),
+    "cut.avi": ("mpeg4.avi", "-ss 1.5", "-t 0.8", ALL),
+    "late.mp4": ("h264_closed.mp4", "-itsoffset 0.5", "-f lavfi -i sine=d=3 -c:a aac -map 0:v -map 1:a", ALL),
+}
+# stored rows and columns are laid right and down as the first four numbers say
+DISPLAY_MATRICES = {
+    "turned_90.mp4": ((0, -1, 1, 0), ALL),
+    "turned_180.mp4": ((-1, 0, 0, -1), ALL),
+    "turned_270.mp4": ((0, 1, -1, 0), ALL),
+    "mirrored.mp4": ((-1, 0, 0, 1), ONLY_PYAV),
+    "mirrored_and_turned.mp4": ((0, 1, 1, 0), ONLY_PYAV),
+}
+HANGING = "hanging.mp4"
+DECODERS = {
+    **{name: decoders for group in (ENCODED, ODD_SIZES, ONE_FRAME) for name, (_, decoders) in group.items()},
+    **{name: decoders for name, (*_, decoders) in COPIED.items()},
+    **{name: decoders for name, (_, decoders) in DISPLAY_MATRICES.items()},
+    HANGING: NOT_DECORD,
+}
+
+
+def faint_picture(number: int, *, width: int, height: int) -> np.ndarray:
+    """The picture of a number, 32 to 223, over a ramp of ±14 that moves with the number."""
+    ramp = 14 * np.sin((np.arange(width) + 3 * number) / 12)
+    return (paint(number, width=width, height=height) * 0.75 + 32 + ramp[None, :, None]).round().astype(np.uint8)
+
+
+def read_faint_number(picture: np.ndarray) -> int:
+    """As `read_number`, of a faint picture."""
+    return read_number(((picture.astype(float) - 32) / 0.75).clip(0, 255))
+
+
+def make(name: str, folder: Path) -> Path:
+    """Write one file of the corpus, and what it is made of; a file that is there is kept."""
+    path = folder / name
+    if path.exists():
+        return path
+    if name in COPIED:
+        source, before, after, _ = COPIED[name]
+        _ffmpeg(*before.split(), "-i", str(make(source, folder)), *after.split(), "-c:v", "copy", str(path))
+    elif name in DISPLAY_MATRICES:
+        _write_with_display_matrix(path, DISPLAY_MATRICES[name][0])
+    elif name == HANGING:
+        write_hanging_video(path)
+    else:
+        options, _ = (ENCODED | ODD_SIZES | ONE_FRAME)[name]
+        width, height = (WIDTH + 1, HEIGHT + 1) if name in ODD_SIZES else (WIDTH, HEIGHT)
+        numbers = range(1 if name in ONE_FRAME else NUM_FRAMES)
+        pictures = b"".join(faint_picture(number, width=width, height=height).tobytes() for number in numbers)
+        raw = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {FPS} -i -"
+        _ffmpeg(*raw.split(), *options.split(), str(path), stdin=pictures)
+    return path
+
+
+def expect(path: Path) -> np.ndarray:
+    """What FFmpeg's command line decodes and turns upright: (num_frames, H, W, 3) uint8."""
+    shape = _shape(path)
+    raw = _ffmpeg("-i", str(path), *"-fps_mode passthrough -f rawvideo -pix_fmt rgb24 -".split())
+    return np.frombuffer(raw, np.uint8).reshape(-1, *shape)
+
+
+def write_hanging_video(path: Path, *, num_frames: int = 3000) -> Path:
+    """A whole MP4 of which all frames but the last are cut away by its edit list, as stream copying cuts.
+
+    It shows one frame. decord counts them all, and never returns when it is asked for one that is more than 129
+    frames in: it waits for frames that its decoder will not give. No signal but SIGKILL ends it.
+    """
+    picture = av.VideoFrame.from_ndarray(paint(0, width=96, height=80), format="rgb24")
+    one_gop = f"keyint={num_frames}:min-keyint={num_frames}:scenecut=0:bframes=0:threads=1:log-level=none"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "x264-params": one_gop})
+        stream.width, stream.height, stream.pix_fmt = 96, 80, "yuv420p"
+        for frame in [*[picture] * num_frames, None]:
+            if frame is not None:
+                frame.pts = None
+            for packet in stream.encode(frame):
+                earlier = round((num_frames - 1) / FPS / packet.time_base)
+                packet.pts, packet.dts = packet.pts - earlier, packet.dts - earlier
+                container.mux(packet)
+    return path
+
+
+def flip_bits(path: Path, target: Path, *, seed: int, num_bits: int = 3) -> Path:
+    """A copy with bits flipped in its middle half."""
+    rng, content = np.random.default_rng(seed), bytearray(path.read_bytes())
+    for place in rng.integers(len(content) // 4, len(content) * 3 // 4, size=num_bits):
+        content[place] ^= 1 << int(rng.integers(8))
+    target.write_bytes(content)
+    return target
+
+
+def _write_with_display_matrix(path: Path, matrix: tuple[int, int, int, int]) -> None:
+    """Pictures stored as they must be for the display matrix to put them right."""
+    a, b, c, d = matrix
+    options = {"g": "24", "bf": "3", "x264-params": "open-gop=0:b-adapt=0:threads=1:log-level=none"}
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS, options=options)
+        stream.width, stream.height = (WIDTH, HEIGHT) if a else (HEIGHT, WIDTH)
+        stream.pix_fmt = "yuv420p"
+        unit = 1 << 16
+        stream.set_display_matrix([a * unit, b * unit, 0, c * unit, d * unit, 0, 0, 0, 1 << 30])
+        for number in range(NUM_FRAMES // 2):
+            picture = faint_picture(number, width=WIDTH, height=HEIGHT)[:: b + d, :: a + c]
+            stored = picture if a else picture.swapaxes(0, 1)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(stored), format="rgb24")))
+        container.mux(stream.encode())
+
+
+def _shape(path: Path) -> tuple[int, int, int]:
+    """Of an upright picture; FFmpeg's raw output does not say."""
+    with av.open(str(path)) as container:
+        frame = next(container.decode(video=0))
+    height, width = frame.height, frame.width
+    return (width, height, 3) if round(frame.rotation) % 180 else (height, width, 3)
+
+
+def _ffmpeg(*arguments: str, stdin: bytes | None = None) -> bytes:
+    command = ["ffmpeg", "-v", "error", "-nostdin" if stdin is None else "-y", "-y", *arguments]
+    return subprocess.run(command, input=stdin, check=True, capture_output=True, timeout=60).stdout

@@ -1,0 +1,38 @@
+"""Training goes on, whatever a file does to its decoder."""
+
+import csv
+import time
+
+import numpy as np
+
+from tests.corpus import write_hanging_video
+from tests.tiny_runs import column, manifest_of
+from videoctx.data.decode import open_video
+
+
+def test_a_video_that_hangs_its_decoder_is_killed_named_and_not_tried_again(run, copy, caplog):
+    hanging = write_hanging_video(copy / "hangs.mp4")
+    with (copy / "manifest.csv").open("a", newline="") as file:
+        csv.writer(file).writerow([hanging.name, "blue_up", "train", "", ""])
+    start = time.monotonic()
+    folder = run(
+        "fit",
+        manifest_of(copy),
+        "--data.decoder=decord",  # which the container's verdict would keep away from it
+        "--data.deadline_seconds=2",
+        "--data.num_workers=2",
+        "--data.max_failed_fraction=0.2",
+        "--data.batch_size=1",
+        "--trainer.max_epochs=3",
+    )
+    (line,) = [line for line in caplog.messages if str(hanging) in line]
+    assert "took longer than 2 s; its process was killed" in line
+    assert len(set(column(folder, "train/loss"))) == 3 * 6  # the other videos, in each epoch
+    assert time.monotonic() - start < 60
+
+
+def test_the_verdict_keeps_it_away_from_that_decoder(tmp_path):
+    hanging = write_hanging_video(tmp_path / "hangs.mp4", num_frames=300)
+    with open_video(str(hanging)) as reader:
+        assert reader.num_frames == 1
+        assert reader.read(np.array([0])).shape == (1, 80, 96, 3)
