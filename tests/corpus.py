@@ -50,6 +50,7 @@ ENCODED: dict[str, tuple[str, tuple[str, ...]]] = {
     "mpeg4_b_frames.avi": (f"-c:v mpeg4 -bf 2 {_Q}", ONLY_PYAV),
     "mpeg4_b_frames.mp4": (f"-c:v mpeg4 -bf 2 {_Q}", NOT_DECORD),
     "xvid.avi": (f"-c:v libxvid -bf 0 {_Q}", ALL),
+    "xvid_b_frames.avi": (f"-c:v libxvid -bf 2 {_Q}", ONLY_PYAV),  # two pictures in one packet, then an empty one
     "mjpeg.avi": ("-c:v mjpeg -q:v 3 -pix_fmt yuvj420p", ALL),
     "wmv2.wmv": (f"-c:v wmv2 {_Q}", ONLY_PYAV),
     "mpeg1.mpg": (f"-c:v mpeg1video -bf 2 {_Q}", ONLY_PYAV),
@@ -124,7 +125,7 @@ def make(name: str, folder: Path) -> Path:
 def expect(path: Path) -> np.ndarray:
     """What FFmpeg's command line decodes and turns upright: (num_frames, H, W, 3) uint8."""
     shape = _shape(path)
-    raw = _ffmpeg("-i", str(path), *"-fps_mode passthrough -f rawvideo -pix_fmt rgb24 -".split())
+    raw = _ffmpeg("-i", str(path), *["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
     return np.frombuffer(raw, np.uint8).reshape(-1, *shape)
 
 

@@ -21,7 +21,7 @@ KINDS = {  # file name: codec, options, the part of the verdict that it must nam
     "open.mkv": ("libx264", OPEN_GOP, "open GOP"),
     "hevc.mkv": ("libx265", {"x265-params": "keyint=24:log-level=none"}, "open GOP"),
     "mpeg4.mp4": ("mpeg4", MPEG4, "open GOP"),
-    "mpeg4.avi": ("mpeg4", MPEG4, "avi"),
+    "mpeg4.avi": ("mpeg4", MPEG4, "AVI"),
     "closed.asf": ("libx264", CLOSED_GOP, "asf"),
     "closed.ts": ("libx264", CLOSED_GOP, "mpegts"),
     "mpeg1.mpg": ("mpeg1video", {"g": "24"}, "mpeg"),
@@ -40,8 +40,9 @@ def video(request, tmp_path_factory):
 
 def test_verdict(video):
     reason = KINDS[video.path.name][2]
-    why = probe(str(video.path)).why_not_decord
-    assert (why is None) if reason is None else (reason in why)
+    container = probe(str(video.path))
+    assert ("decord" in container.decoders) == (reason is None)
+    assert reason is None or reason in container.why_not["decord"]
 
 
 @pytest.mark.parametrize("indices", [range(60), range(0, 60, 7), (59,), (25,), (1, 23, 24, 49)])
@@ -55,7 +56,7 @@ def test_auto_is_exact(video, indices):
 def test_the_container_counts_not_the_suffix(b_frame_avi, tmp_path):
     path = shutil.copy(b_frame_avi.path, tmp_path / "renamed.mp4")
     assert probe(str(path)).format == "avi"
-    assert probe(str(path)).decoder == "pyav"
+    assert probe(str(path)).decoders == ("pyav",)
 
 
 def test_facts(closed_gop_mp4):
@@ -94,7 +95,43 @@ def test_a_size_that_changes_is_an_error_not_a_crash(tmp_path):
 
 def test_an_unknown_decoder_is_refused(closed_gop_mp4):
     with (
-        pytest.raises(ValueError, match="'opencv'; expected one of auto, decord, pyav"),
+        pytest.raises(ValueError, match="'opencv'; expected one of auto, decord, torchcodec, pyav"),
         open_video(str(closed_gop_mp4.path), "opencv"),
     ):
         pass
+
+
+def test_every_packet_that_may_show_nothing_is_counted(tmp_path):
+    whole = write_video(tmp_path / "whole.avi", num_frames=12, codec="mpeg4", options={"bf": "0"}).path
+    path = tmp_path / "as_before.avi"
+    with av.open(str(whole)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(source.demux(video=0)):
+            if not packet.size:
+                continue
+            if number == 5:  # the start of a picture, and that it is as before: what Xvid writes for a doubled frame
+                nothing = av.Packet(b"\x00\x00\x01\xb6\x5f\x00\x7f")
+                nothing.pts, nothing.dts, nothing.time_base = packet.pts, packet.dts, packet.time_base
+                packet = nothing
+            packet.stream = stream
+            target.mux(packet)
+    container = probe(str(path))
+    assert (container.num_packets, container.num_empty, container.num_frames) == (12, 1, None)
+    assert container.decoders == ("pyav",)
+
+
+def test_all_key_frames_are_believed_of_no_codec_that_has_others(tmp_path):
+    intra = write_video(tmp_path / "intra.mp4", num_frames=12, options={"g": "1", "x264-params": "log-level=none"})
+    assert probe(str(intra.path)).decoders == ("pyav",)
+
+
+def test_a_file_that_does_not_start_with_a_key_frame_is_left_to_pyav(tmp_path, closed_gop_mp4):
+    path = tmp_path / "headless.mkv"
+    with av.open(str(closed_gop_mp4.path)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(source.demux(video=0)):
+            if packet.size and number > 4:
+                packet.stream = stream
+                target.mux(packet)
+    assert "key frame" in probe(str(path)).why_not["torchcodec"]
+    assert probe(str(path)).decoders == ("pyav",)

@@ -1,10 +1,12 @@
 """Every decoder gives exactly the frames that are asked for, upright, or says in one line what is wrong."""
 
+import os
 import pickle
 import re
 import shutil
+import sys
+from dataclasses import replace
 from fractions import Fraction
-from importlib.util import find_spec
 from pathlib import Path
 
 import av
@@ -14,20 +16,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.numbered import num_key_frames, picture_types, read_number, write_video
+from videoctx.data.annotations import Verdict
 from videoctx.data.containers import VideoDecodeError
-from videoctx.data.decode import open_video
+from videoctx.data.decode import inspect_video, is_installed, open_video
 from videoctx.data.decode_pyav import PyAVReader
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 
-needs_decord = pytest.mark.skipif(find_spec("decord") is None, reason="decord is not installed")
-DECODERS = [pytest.param("decord", marks=needs_decord), "pyav", "auto"]
+needs_decord = pytest.mark.skipif(not is_installed("decord"), reason="decord is not installed")
+needs_torchcodec = pytest.mark.skipif(
+    not is_installed("torchcodec"), reason="torchcodec is not installed, or no FFmpeg"
+)
+DECODERS = [
+    pytest.param("decord", marks=needs_decord),
+    pytest.param("torchcodec", marks=needs_torchcodec),
+    "pyav",
+    "auto",
+]
 
 
 @pytest.fixture(
     scope="session",
     params=[
         pytest.param(("decord", "closed_gop_mp4"), marks=needs_decord),
+        pytest.param(("torchcodec", "closed_gop_mp4"), marks=needs_torchcodec),
         ("pyav", "closed_gop_mp4"),
         ("auto", "closed_gop_mp4"),
         ("pyav", "b_frame_avi"),
@@ -117,13 +129,6 @@ def test_turns_frames_upright(turned_video, decoder):
     assert_shows(read(turned_video, decoder, [0, 13]), turned_video, [0, 13])
 
 
-@needs_decord
-def test_decoders_turn_to_the_same_pixels(turned_video):
-    indices = [3, 17]
-    by_decord, by_pyav = (read(turned_video, decoder, indices).astype(int) for decoder in ("decord", "pyav"))
-    assert np.abs(by_decord - by_pyav).max() <= 2  # their FFmpegs may round colours differently
-
-
 # ---------------------------------------------------------------- which decoder `auto` takes
 
 
@@ -142,11 +147,120 @@ def test_auto_takes_pyav_where_decord_is_wrong(b_frame_avi, suffix, tmp_path):
         assert isinstance(reader, PyAVReader)
 
 
-def test_auto_takes_pyav_without_decord(closed_gop_mp4, monkeypatch):
-    monkeypatch.setattr("videoctx.data.containers.find_spec", lambda name: None)  # noqa: ARG005 - find_spec's signature
+def hide(monkeypatch, *libraries):
+    """As if these were not installed."""
+    for library in libraries:
+        monkeypatch.setitem(sys.modules, library, None)
+        monkeypatch.delitem(sys.modules, f"videoctx.data.decode_{library}", raising=False)
+    is_installed.cache_clear()
+    monkeypatch.setattr("videoctx.data.decode.is_installed", is_installed.__wrapped__)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "reader_name"),
+    [
+        pytest.param(["decord"], "TorchcodecReader", marks=needs_torchcodec),
+        (["decord", "torchcodec"], "PyAVReader"),
+        pytest.param(["torchcodec"], "DecordReader", marks=needs_decord),
+    ],
+)
+def test_auto_takes_what_is_installed(closed_gop_mp4, monkeypatch, hidden, reader_name):
+    hide(monkeypatch, *hidden)
     with open_video(str(closed_gop_mp4.path)) as reader:
+        assert type(reader).__name__ == reader_name
+        assert_shows(reader.read(np.array([0, 37])), closed_gop_mp4, [0, 37])
+
+
+@pytest.mark.parametrize("library", ["decord", "torchcodec"])
+def test_a_decoder_that_is_not_installed_cannot_be_forced(closed_gop_mp4, monkeypatch, library):
+    hide(monkeypatch, library)
+    with (
+        pytest.raises(ImportError, match=f"'{library}'.* not installed.*expected one of auto"),
+        open_video(str(closed_gop_mp4.path), library),
+    ):
+        pass
+
+
+@needs_torchcodec
+def test_torchcodec_without_ffmpeg_counts_as_not_installed(monkeypatch):
+    import torchcodec
+
+    monkeypatch.setattr(torchcodec, "ffmpeg_major_version", None)
+    monkeypatch.delitem(sys.modules, "videoctx.data.decode_torchcodec", raising=False)
+    assert not is_installed.__wrapped__("torchcodec")
+
+
+def test_a_name_that_is_not_utf8_is_left_to_pyav(closed_gop_mp4, tmp_path):
+    path = os.fsdecode(bytes(tmp_path) + b"/na\xffme.mp4")
+    shutil.copy(closed_gop_mp4.path, path)
+    with open_video(path) as reader:
         assert isinstance(reader, PyAVReader)
         assert_shows(reader.read(np.array([0, 37])), closed_gop_mp4, [0, 37])
+    for decoder in filter(is_installed, ("decord", "torchcodec")):
+        assert "not UTF-8" in refusal(path, decoder).reason
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("name", ["a:b.mp4", "http:x.mp4", "50% größer #1?.mp4", "%03d.mp4"])
+def test_names_mean_files_only(closed_gop_mp4, tmp_path, monkeypatch, decoder, name):
+    shutil.copy(closed_gop_mp4.path, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for path in (name, str(tmp_path / name)):
+        with open_video(path, decoder) as reader:
+            assert_shows(reader.read(np.array([37])), closed_gop_mp4, [37])
+
+
+# ---------------------------------------------------------------- with a verdict
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_verdict_is_believed_and_not_looked_for_again(decoder, tmp_path, monkeypatch):
+    video = write_video(tmp_path / "video.mp4", num_frames=30)
+    verdict = inspect_video(str(video.path))
+    assert verdict == Verdict(video.path.stat().st_size, ("decord", "torchcodec", "pyav"), 30, 30.0)
+    monkeypatch.setattr("videoctx.data.decode.probe", lambda path: pytest.fail(f"{path} was looked into again"))
+    with open_video(str(video.path), decoder, replace(verdict, num_frames=29, fps=24.5)) as reader:
+        assert (reader.num_frames, reader.fps) == (29, 24.5)
+        assert_shows(reader.read(np.array([0, 28])), video, [0, 28])
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_fewer_frames_than_the_verdict_says_are_an_error(decoder, closed_gop_mp4):
+    verdict = replace(inspect_video(str(closed_gop_mp4.path)), num_frames=61)
+    with (
+        pytest.raises(VideoDecodeError, match=r"60|frame 60"),
+        open_video(str(closed_gop_mp4.path), decoder, verdict) as reader,
+    ):
+        reader.read(np.array([60]))
+
+
+def test_another_size_than_the_verdict_says_is_an_error(closed_gop_mp4):
+    verdict = replace(inspect_video(str(closed_gop_mp4.path)), size_bytes=7)
+    with (
+        pytest.raises(VideoDecodeError, match=r"manifest says 7: .*run inspect_videos again"),
+        open_video(str(closed_gop_mp4.path), verdict=verdict),
+    ):
+        pass
+
+
+def test_a_verdicts_problem_is_told_at_once(tmp_path):
+    verdict = Verdict(1, (), 0, 0.0, problem="frame 3 is damaged")
+    with (
+        pytest.raises(VideoDecodeError, match="frame 3 is damaged"),
+        open_video(str(tmp_path / "not looked for.mp4"), verdict=verdict),
+    ):
+        pass
+
+
+def test_a_verdict_chooses_the_decoder(closed_gop_mp4):
+    verdict = inspect_video(str(closed_gop_mp4.path))
+    with open_video(str(closed_gop_mp4.path), verdict=replace(verdict, decoders=("pyav",))) as reader:
+        assert isinstance(reader, PyAVReader)
+    with (
+        pytest.raises(VideoDecodeError, match=r"none of the decoders .* is installed: opencv"),
+        open_video(str(closed_gop_mp4.path), verdict=replace(verdict, decoders=("opencv",))),
+    ):
+        pass
 
 
 # ---------------------------------------------------------------- PyAV's count
@@ -164,12 +278,13 @@ def test_pyav_counts_the_frames_once_until_the_file_changes(tmp_path, monkeypatc
         with open_video(path, "pyav") as reader:
             return reader.num_frames, len(opened)
 
-    path = str(write_video(tmp_path / "video.mp4", num_frames=10).path)
+    # MPEG-TS numbers no frames: they must be counted
+    path = str(write_video(tmp_path / "video.ts", num_frames=10).path)
     num_frames, num_opened = count()
     assert num_frames == 10
     assert num_opened > 0
     assert count() == (10, 0)
-    write_video(tmp_path / "video.mp4", num_frames=13)
+    write_video(tmp_path / "video.ts", num_frames=13)
     assert count()[0] == 13
 
 

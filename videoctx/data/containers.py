@@ -206,18 +206,15 @@ def _probe(path: str, modified_ns: int, size: int) -> Container:  # noqa: ARG001
 def _read(packet: av.Packet, codec: str) -> _Packet:
     is_empty, is_b = packet.size == 0, False
     if codec == "mpeg4":
-        content = bytes(packet)
-        place = content.find(MPEG4_PICTURE) + len(MPEG4_PICTURE)
+        pictures = bytes(packet).split(MPEG4_PICTURE)[1:]
         # none, two in one (DivX's "packed bitstream"), or one that only says "as before"
-        is_empty = content.count(MPEG4_PICTURE) != 1 or len(content) - place <= MPEG4_EMPTY_PICTURE_BYTES
-        is_b = not is_empty and content[place] >> 6 == 2
+        is_empty = len(pictures) != 1 or len(pictures[0]) <= MPEG4_EMPTY_PICTURE_BYTES
+        is_b = any(picture[:1] and picture[0] >> 6 == 2 for picture in pictures)
     elif codec == "vp8" and packet.size:
         is_empty = not bytes(packet)[0] & 0x10  # show_frame: an alternate reference frame is not shown
     elif packet.has_sidedata("new_extradata"):
         is_empty = True  # the picture changes its size or kind here: no frame is sure until it is decoded
-    return _Packet(
-        packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe, packet.is_discard, is_empty, is_b
-    )
+    return _Packet(packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe, packet.is_discard, is_empty, is_b)
 
 
 def _container(
@@ -230,7 +227,9 @@ def _container(
     has_pts = all(packet.pts is not None for packet in packets)
     shown = np.array([packet.pts if has_pts else index for index, packet in enumerate(packets)])
     key = np.flatnonzero([packet.is_key for packet in packets])
-    kept = np.array([not (packet.is_discarded or packet.is_empty) for packet in packets])
+    # MPEG-4 with B-frames has an empty packet for each picture that came early in another: time goes on evenly.
+    are_made_up_for = any(packet.is_b for packet in packets)
+    kept = np.array([not packet.is_discarded and (are_made_up_for or not packet.is_empty) for packet in packets])
     order = np.sort(shown[kept])
     steps = np.diff(order)
     has_timestamps = has_pts and len(np.unique(shown)) == len(shown)

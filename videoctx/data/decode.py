@@ -18,7 +18,7 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 
 from videoctx.data.annotations import Verdict
-from videoctx.data.containers import VideoDecodeError, file_status, probe
+from videoctx.data.containers import Container, VideoDecodeError, file_status, probe
 
 Decoder = Literal["auto", "decord", "torchcodec", "pyav"]
 LIBRARIES = get_args(Decoder)[1:]
@@ -49,7 +49,8 @@ def open_video(path: str, decoder: Decoder = "auto", verdict: Verdict | None = N
     Args:
         decoder: `auto` takes the fastest that is installed and exact on this file.
         verdict: what inspecting the file has found. It is believed, and the file is not looked into again, as long
-            as its size is the same. Without it the container is looked into, at the first opening.
+            as its size is the same. Without it the container is looked into, at the first opening; that finds no
+            damage in the middle, which decord and torchcodec may paint over.
 
     Raises:
         VideoDecodeError: the file is missing, empty, no video, damaged, or not the one that was inspected; also from
@@ -93,11 +94,16 @@ def inspect_video(path: str) -> Verdict:
         num_frames = count_frames(path)
     except VideoDecodeError as error:
         return Verdict(size, (), 0, 0.0, problem=error.reason)
+    return verdict_on(container, num_frames=num_frames, size_bytes=size)
+
+
+def verdict_on(container: Container, *, num_frames: int, size_bytes: int) -> Verdict:
+    """The verdict on a file of which `num_frames` frames have been decoded, to the end and without damage."""
     if num_frames == 0:
-        return Verdict(size, (), 0, container.fps, problem="the video has no frames")
+        return Verdict(size_bytes, (), 0, container.fps, problem="the video has no frames")
     kept_promise = num_frames == container.num_frames
     decoders = container.decoders if kept_promise else ("pyav",)  # the others take packet k for frame k
-    return Verdict(size, decoders, num_frames, container.fps, container.variable_frame_rate)
+    return Verdict(size_bytes, decoders, num_frames, container.fps, container.variable_frame_rate)
 
 
 @cache
@@ -136,7 +142,7 @@ def _check_unchanged(path: str, verdict: Verdict) -> None:
         )
 
 
-def _open_reader(path: str, decoder: str, num_frames: int | None, fps: float):  # noqa: ANN202 - a context manager
+def _open_reader(path: str, decoder: str, num_frames: int | None, fps: float):
     if decoder == "decord":
         from videoctx.data.decode_decord import open_decord
 

@@ -1,5 +1,6 @@
 """Decoding with decord: fast, exact on closed GOPs."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,7 +16,8 @@ class DecordReader:
     def __init__(self, path: str, *, num_frames: int | None, fps: float) -> None:
         self._path = path
         try:
-            self._reader = decord.VideoReader(path, num_threads=1, fault_tol=1)
+            # absolute: FFmpeg takes what stands before a colon for a protocol
+            self._reader = decord.VideoReader(os.path.abspath(path), num_threads=1, fault_tol=1)
             promised = len(self._reader)
         except UnicodeEncodeError as error:
             raise VideoDecodeError(path, "decord opens no file whose name is not UTF-8") from error
@@ -29,7 +31,7 @@ class DecordReader:
     def read(self, indices: np.ndarray) -> np.ndarray:
         try:
             return self._reader.get_batch(indices).asnumpy()
-        except (RuntimeError, decord.DECORDError) as error:
+        except (RuntimeError, IndexError, decord.DECORDError) as error:
             raise VideoDecodeError(self._path, _reason(error)) from error
 
     def close(self) -> None:
