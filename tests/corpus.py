@@ -20,7 +20,8 @@ _X264 = f"-c:v libx264 -preset veryfast -g 24 -bf 3 -sc_threshold 0 -threads 1 {
 _X264_CLOSED = f"{_X264} -x264-params open-gop=0:b-adapt=0:log-level=none"
 _X264_ONE_GOP = f"{_X264_CLOSED} -g 250"
 _X265 = "-c:v libx265 -preset superfast -x265-params keyint=24:pools=1:frame-threads=1:log-level=none"
-_ALT_REF = f"-g 24 -auto-alt-ref 1 -lag-in-frames 16 -deadline good -cpu-used 5 -b:v 400k -threads 1 {_420}"
+_VPX = f"-g 24 -deadline good -cpu-used 5 -b:v 400k -threads 1 {_420}"
+_ALT_REF = f"-auto-alt-ref 1 -lag-in-frames 25 -deadline good -cpu-used 4 -b:v 400k -threads 1 {_420}"  # in two passes
 _Q = "-q:v 3 -g 24"
 _UNEVEN = "-vf setpts=(N+3*floor(N/7))/25/TB -fps_mode vfr"
 
@@ -44,8 +45,10 @@ ENCODED: dict[str, tuple[str, tuple[str, ...]]] = {
     "hevc_closed.mp4": (f"{_X265}:open-gop=0 {_420}", ALL),
     "hevc_10bit.mkv": (f"{_X265}:open-gop=0 -pix_fmt yuv420p10le", ALL),
     "av1.mp4": (f"-c:v libaom-av1 -cpu-used 8 -g 24 -threads 1 {_420}", NOT_DECORD),
-    "vp8.webm": (f"-c:v libvpx {_ALT_REF}", ALL),
-    "vp9.webm": (f"-c:v libvpx-vp9 {_ALT_REF}", ALL),
+    "vp8.webm": (f"-c:v libvpx {_VPX}", ALL),
+    "vp8_alt_ref.webm": (f"-c:v libvpx {_ALT_REF}", ONLY_PYAV),  # packets that show nothing
+    "vp9.webm": (f"-c:v libvpx-vp9 {_VPX}", ALL),
+    "vp9_alt_ref.webm": (f"-c:v libvpx-vp9 {_ALT_REF}", ALL),  # in the packet of a frame that is shown
     "mpeg4.avi": (f"-c:v mpeg4 -bf 0 {_Q}", ALL),
     "mpeg4_b_frames.avi": (f"-c:v mpeg4 -bf 2 {_Q}", ONLY_PYAV),
     "mpeg4_b_frames.mp4": (f"-c:v mpeg4 -bf 2 {_Q}", NOT_DECORD),
@@ -58,13 +61,13 @@ ENCODED: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 ODD_SIZES = {  # 161 × 121
     "h264_odd.mp4": (_X264_CLOSED.replace("yuv420p", "yuv444p"), ALL),
-    "vp9_odd.webm": (f"-c:v libvpx-vp9 {_ALT_REF}", ALL),
+    "vp9_odd.webm": (f"-c:v libvpx-vp9 {_VPX}", ALL),
     "mpeg4_odd.avi": (f"-c:v mpeg4 -bf 0 {_Q}", ALL),
 }
 ONE_FRAME = {
     "one.mp4": (_X264_CLOSED, ALL),
     "one.avi": (f"-c:v mpeg4 {_Q}", ALL),
-    "one.webm": (f"-c:v libvpx-vp9 {_ALT_REF}", ALL),
+    "one.webm": (f"-c:v libvpx-vp9 {_VPX}", ALL),
 }
 COPIED = {  # from another of the corpus: FFmpeg's input options, output options
     "cut.mp4": ("h264_closed.mp4", "-ss 1.5", "-t 0.8", NOT_DECORD),
@@ -118,6 +121,10 @@ def make(name: str, folder: Path) -> Path:
         numbers = range(1 if name in ONE_FRAME else NUM_FRAMES)
         pictures = b"".join(faint_picture(number, width=width, height=height).tobytes() for number in numbers)
         raw = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {FPS} -i -"
+        if _ALT_REF in options:  # FFmpeg's encoder decides on them in a first pass
+            first = ["-pass", "1", "-passlogfile", str(path), "-f", "null", "-"]
+            _ffmpeg(*raw.split(), *options.split(), *first, stdin=pictures)
+            options = f"{options} -pass 2 -passlogfile {path}"
         _ffmpeg(*raw.split(), *options.split(), str(path), stdin=pictures)
     return path
 

@@ -288,3 +288,15 @@ def test_real_footage_is_the_same_in_every_decoder_that_claims_it(name):
 
 def test_the_decoders_of_a_verdict_are_those_that_can_be_asked_for():
     assert DECODERS == ("decord", "torchcodec", "pyav")
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", ["vp8_alt_ref.webm", "vp9_alt_ref.webm"])
+def test_the_corpus_has_alternate_reference_frames(folder, name):
+    path = make(name, folder)
+    with av.open(str(path)) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    hidden = sum(not content[0] & 0x10 for content in packets)  # VP8: show_frame
+    superframes = sum(content[-1] & 0xE0 == 0xC0 for content in packets)  # VP9, annex B: two frames in a packet
+    assert (hidden if "vp8" in name else superframes) > 0
+    assert probe(str(path)).num_empty == (hidden if "vp8" in name else 0)
