@@ -1,0 +1,552 @@
+"""Transcoding: the right frames whatever the source, files that every decoder reads, runs that can be broken off."""
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from data_prep import transcode
+from data_prep.reencode import GOP_LENGTH, Encoding, check, plan, with_ffmpeg, with_pyav
+from data_prep.transcode import Job, main, make_file, remove_stale
+from tests.corpus import expect, make, read_faint_number
+from tests.numbered import CLOSED_GOP, read_number, write_video
+from videoctx.data.annotations import read_classes, read_manifest
+from videoctx.data.containers import VideoDecodeError, probe
+from videoctx.data.decode import open_video
+
+ROOT = Path(__file__).parents[2]
+SHARED = ROOT.parent / "shared"
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no program ffmpeg here")
+ENCODERS = [pytest.param(with_pyav, id="pyav"), pytest.param(with_ffmpeg, id="ffmpeg", marks=needs_ffmpeg)]
+SMALL = Encoding(short_side_px=64, fps=None, crf=18, preset="ultrafast")
+AS_IT_IS = Encoding(short_side_px=1080, fps=None, crf=18, preset="ultrafast")
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    return partial(make, folder=tmp_path_factory.mktemp("corpus"))
+
+
+def encode(source, target, *, encoder, encoding=SMALL, start=None, end=None):
+    """Transcode one file, checked; the stretch."""
+    stretch = plan(str(source), encoding, start_seconds=start, end_seconds=end)
+    check(target, stretch, encoder(stretch, encoding, target, comment="{}"))
+    return stretch
+
+
+def pictures(path):
+    with open_video(str(path), "pyav") as reader:
+        return reader.read(np.arange(reader.num_frames))
+
+
+def numbers(path, read=read_number):
+    return [read(picture) for picture in pictures(path)]
+
+
+def assert_plain(path, *, fps):
+    """Every decoder numbers the frames alike, and finds one quickly."""
+    content = probe(str(path))
+    assert content.codec == "h264"
+    assert content.num_discarded == 0
+    assert not content.open_gop
+    assert not content.has_b_frames
+    assert not content.variable_frame_rate
+    assert set(content.gop_lengths[:-1]) <= {GOP_LENGTH}
+    assert content.gop_lengths[-1] <= GOP_LENGTH
+    assert content.fps == pytest.approx(float(fps), rel=1e-6)
+    assert b"elst" not in path.read_bytes()  # no edit list
+    with av.open(str(path)) as container:
+        assert not container.streams.audio
+        frame = next(container.decode(video=0))
+        assert frame.rotation == 0
+        assert frame.format.name == "yuv420p"
+
+
+# --- exactness -------------------------------------------------------------------------------------------------------
+
+# start, end, and the frames k of 30 a second with start <= k / 30 < end
+STRETCHES = [
+    (None, None, range(60)),
+    (0.5, 1.1, range(15, 33)),
+    (0.51, 1.11, range(16, 34)),
+    (1.0, None, range(30, 60)),
+    (None, 0.04, range(2)),
+    (1.5, 99.0, range(45, 60)),
+]
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize(("start", "end", "expected"), STRETCHES)
+def test_a_stretch_has_exactly_its_frames(closed_gop_mp4, tmp_path, encoder, start, end, expected):
+    encode(closed_gop_mp4.path, tmp_path / "a.mp4", encoder=encoder, start=start, end=end)
+    assert numbers(tmp_path / "a.mp4") == list(expected)
+    assert_plain(tmp_path / "a.mp4", fps=30)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("decoder", ["decord", "torchcodec", "pyav"])
+def test_every_decoder_finds_the_frames_that_are_asked_for(b_frame_avi, tmp_path, encoder, decoder):
+    pytest.importorskip({"pyav": "av"}.get(decoder, decoder), reason=f"{decoder} is not installed")
+    encode(b_frame_avi.path, tmp_path / "a.mp4", encoder=encoder, encoding=AS_IT_IS)
+    assert probe(str(tmp_path / "a.mp4")).decoders == ("decord", "torchcodec", "pyav")
+    indices = np.array([0, 1, 15, 16, 17, 31, 33, 47, 59])
+    with open_video(str(tmp_path / "a.mp4"), decoder) as reader:
+        assert reader.num_frames == 60
+        assert [read_number(picture) for picture in reader.read(indices)] == indices.tolist()
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_b_frames_in_avi(b_frame_avi, tmp_path, encoder):
+    encode(b_frame_avi.path, tmp_path / "a.mp4", encoder=encoder, start=0.4, end=1.2)
+    assert numbers(tmp_path / "a.mp4") == list(range(10, 30))
+    assert_plain(tmp_path / "a.mp4", fps=25)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_a_turn_is_baked_in(tmp_path, encoder, rotation):
+    write_video(tmp_path / "turned.mp4", num_frames=20, width=96, height=128, rotation=rotation)
+    encode(tmp_path / "turned.mp4", tmp_path / "a.mp4", encoder=encoder, start=0.2, end=0.5)
+    assert numbers(tmp_path / "a.mp4") == list(range(6, 15))
+    assert pictures(tmp_path / "a.mp4").shape[1:] == (86, 64, 3)
+    assert_plain(tmp_path / "a.mp4", fps=30)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("cut.mp4", "late.mp4", "mirrored_and_turned.mp4", "h264_open.mp4", "h264_closed.ts", "h264_closed.avi"),
+        *("h264_10bit.mp4", "hevc_default.mp4", "vp8.webm", "mpeg4_b_frames.avi", "mpeg2.ts", "one.mp4"),
+    ],
+)
+def test_whatever_holds_the_frames_they_are_the_same_ones(corpus, tmp_path, encoder, name):
+    source = corpus(name)
+    shown = [read_faint_number(picture) for picture in expect(source)]
+    encode(source, tmp_path / "all.mp4", encoder=encoder, encoding=AS_IT_IS)
+    assert numbers(tmp_path / "all.mp4", read_faint_number) == shown
+    assert_plain(tmp_path / "all.mp4", fps=25)
+    if len(shown) > 10:
+        encode(source, tmp_path / "part.mp4", encoder=encoder, encoding=AS_IT_IS, start=0.2, end=0.5)
+        assert numbers(tmp_path / "part.mp4", read_faint_number) == shown[5:13]
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("name", ["h264_uneven.mp4", "h264_uneven.mkv"])
+def test_an_uneven_rate_becomes_a_constant_one_by_time(corpus, tmp_path, encoder, name):
+    # Frame k is shown from (k + 3 · ⌊k / 7⌋) / 25 s on.
+    shown_at = [k + 3 * (k // 7) for k in range(60)]
+    by_time = [max(k for k in range(60) if shown_at[k] <= place) for place in range(shown_at[-1] + 1)]
+    encoding = Encoding(short_side_px=1080, fps=25, crf=18, preset="ultrafast")
+    encode(corpus(name), tmp_path / "all.mp4", encoder=encoder, encoding=encoding)
+    assert numbers(tmp_path / "all.mp4", read_faint_number) == by_time
+    encode(corpus(name), tmp_path / "part.mp4", encoder=encoder, encoding=encoding, start=0.32, end=1.6)
+    assert numbers(tmp_path / "part.mp4", read_faint_number) == by_time[8:40]
+    assert_plain(tmp_path / "part.mp4", fps=25)
+    # By default the average rate is kept: as many frames as before, in the same time.
+    stretch = encode(corpus(name), tmp_path / "own.mp4", encoder=encoder, encoding=AS_IT_IS)
+    assert stretch.rate == pytest.approx(25 * 59 / shown_at[-1], rel=1e-3)
+    found = numbers(tmp_path / "own.mp4", read_faint_number)
+    assert len(found) == 60
+    assert found == sorted(found)
+    assert {0, 59} <= set(found)
+    assert_plain(tmp_path / "own.mp4", fps=stretch.rate)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize(("fps", "expected"), [(15, list(range(0, 60, 2))), (60, [k // 2 for k in range(119)])])
+def test_another_rate(closed_gop_mp4, tmp_path, encoder, fps, expected):
+    encoding = Encoding(short_side_px=64, fps=fps, crf=18, preset="ultrafast")
+    encode(closed_gop_mp4.path, tmp_path / "a.mp4", encoder=encoder, encoding=encoding)
+    assert numbers(tmp_path / "a.mp4") == expected
+    assert_plain(tmp_path / "a.mp4", fps=fps)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_a_late_stretch_is_sought_and_exact(tmp_path, encoder):
+    write_video(tmp_path / "long.mp4", num_frames=250, fps=Fraction(25), options={**CLOSED_GOP, "g": "60"})
+    stretch = encode(tmp_path / "long.mp4", tmp_path / "a.mp4", encoder=encoder, start=8.0, end=9.2)
+    assert stretch.seek_seconds == 6.0
+    assert numbers(tmp_path / "a.mp4") == list(range(200, 230))
+
+
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "short_side_px", "expected"),
+    [
+        (340, 256, 128, (170, 128)),
+        (256, 340, 128, (128, 170)),
+        (113, 81, 256, (112, 80)),  # never larger, cut to even sides
+        (160, 120, 120, (160, 120)),
+    ],
+)
+def test_the_size_of_the_result(tmp_path, width, height, short_side_px, expected):
+    source = tmp_path / "a.mkv"
+    write_video(source, num_frames=2, width=width, height=height, pixel_format="yuv444p")
+    stretch = plan(
+        str(source),
+        Encoding(short_side_px=short_side_px, fps=None, crf=18, preset="fast"),
+        start_seconds=None,
+        end_seconds=None,
+    )
+    assert (stretch.width, stretch.height) == expected
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_pixels_that_are_not_square_are_made_so(tmp_path, encoder):
+    with av.open(str(tmp_path / "wide.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 96, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((96, 96, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode())
+    encode(tmp_path / "wide.mp4", tmp_path / "a.mp4", encoder=encoder, encoding=AS_IT_IS)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height) == (96, 72)
+        assert stream.sample_aspect_ratio in (None, 1)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("name", ["h264_bt709.mp4", "h264_full_range.mp4", "h264_closed.mp4"])
+def test_colours_are_kept(corpus, tmp_path, encoder, name):
+    encode(corpus(name), tmp_path / "a.mp4", encoder=encoder, encoding=AS_IT_IS)
+    before, after = expect(corpus(name)).astype(float), expect(tmp_path / "a.mp4")
+    assert np.abs(before - after).mean() < 4
+    with av.open(str(corpus(name))) as source, av.open(str(tmp_path / "a.mp4")) as result:
+        assert source.streams.video[0].codec_context.colorspace == result.streams.video[0].codec_context.colorspace
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+FAST = ["--preset", "ultrafast", "--short_side_px", "64", "--workers", "2"]
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """A folder with a manifest of three videos, one of them in a folder below."""
+    folder = tmp_path / "sources"
+    (folder / "run").mkdir(parents=True)
+    write_video(folder / "a.mp4", num_frames=40)
+    write_video(folder / "run" / "b.mkv", num_frames=20)
+    write_video(folder / "run" / "b.mp4", num_frames=30)
+    write_sources(folder, "a.mp4,clap,train,,", "run/b.mkv,wave,train,,", "run/b.mp4,wave,val,0.2,0.5")
+    return folder
+
+
+def write_sources(folder, *rows, header="path,label,split,start_seconds,end_seconds"):
+    (folder / "manifest.csv").write_text("\n".join([header, *rows, ""]), encoding="utf-8")
+    (folder / "classes.txt").write_text("clap\nwave\n")
+
+
+def run(sources, output, *options):
+    return main([str(sources / "manifest.csv"), str(output), *FAST, *options])
+
+
+def table(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def files(output):
+    """Name -> (inode, time of change) of every video, and of whatever else should not be there."""
+    return {
+        path.relative_to(output).as_posix(): (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in output.rglob("*")
+        if path.is_file() and path.name not in ("manifest.csv", "classes.txt", "failures.csv")
+    }
+
+
+def test_a_run_makes_a_set_that_training_reads(sources, tmp_path, capsys):
+    output = tmp_path / "out"
+    header = "path,label,split,start_seconds,end_seconds,weight,size_bytes,decoders,num_frames,fps,problem,group"
+    rows = (
+        "a.mp4,clap,train,,,2,1,pyav,7,30.0,,g1",
+        "run/b.mkv,wave,train,,,,,,,,,g2",
+        "run/b.mp4,wave,val,0.2,0.5,,,,,,,g3",
+    )
+    write_sources(sources, *rows, header=header)
+    assert run(sources, output) == 0
+    assert capsys.readouterr().out.endswith("3 rows, 3 files, 3 of them made in this run\n")
+    assert set(files(output)) == {"a.mp4", "run/b.mkv.mp4", "run/b@0.2-0.5s.mp4"}
+    classes = read_classes(output / "classes.txt")
+    first, second = read_manifest(output / "manifest.csv", classes, split="train")
+    (third,) = read_manifest(output / "manifest.csv", classes, split="val")
+    assert [numbers(record.path) for record in (first, second, third)] == [
+        list(range(40)),
+        list(range(20)),
+        list(range(6, 15)),
+    ]
+    assert [record.label for record in (first, second, third)] == [0, 1, 1]
+    assert (first.weight, first.verdict, third.start_seconds, third.end_seconds) == (2.0, None, None, None)
+    assert [row["group"] for row in table(output / "manifest.csv")] == ["g1", "g2", "g3"]
+    assert "decoders" not in table(output / "manifest.csv")[0]
+
+
+def test_a_further_run_does_only_what_is_left(sources, tmp_path, capsys):
+    output = tmp_path / "out"
+    assert run(sources, output) == 0
+    before = files(output)
+    (output / "run" / "b.mkv.mp4").unlink()
+    write_video(sources / "a.mp4", num_frames=41)
+    assert run(sources, output) == 0
+    after = files(output)
+    assert {name for name in after if after[name] != before[name]} == {"a.mp4", "run/b.mkv.mp4"}
+    assert "2 of them made" in capsys.readouterr().out
+
+
+def test_what_counts_as_done(sources, tmp_path):
+    source, target = sources / "a.mp4", tmp_path / "out" / "a.mp4"
+
+    def made(encoding=SMALL, start=None):
+        return make_file(Job(str(source), str(target), start), encoding=encoding, ffmpeg=False)
+
+    assert made()
+    assert not made()
+    os.utime(source)
+    assert made()  # the source may be another one
+    assert made(start=0.5)
+    os.truncate(target, target.stat().st_size - 1)
+    assert made(start=0.5)
+    source.unlink()
+    assert not made(start=0.5)  # what was made of it is all that is left of it
+    with pytest.raises(VideoDecodeError, match="No such file"):
+        made()
+
+
+@pytest.mark.parametrize("setting", [{"short_side_px": 48}, {"fps": 15.0}, {"crf": 30}, {"preset": "superfast"}])
+def test_every_setting_changes_the_file(sources, tmp_path, setting):
+    job = Job(str(sources / "a.mp4"), str(tmp_path / "a.mp4"))
+    assert make_file(job, encoding=SMALL, ffmpeg=False)
+    before = (tmp_path / "a.mp4").read_bytes()
+    assert make_file(job, encoding=replace(SMALL, **setting), ffmpeg=False)
+    assert (tmp_path / "a.mp4").read_bytes() != before
+
+
+def test_failures_are_listed_and_the_rest_is_done(sources, broken_files, tmp_path, capsys):
+    rows = {
+        "a.mp4,clap,train,0.5,0.2": "end_seconds 0.2 is not after start_seconds 0.5",
+        "a.mp4,clap,train,5,9": "no frame from 5 s to 9 s: the video lasts 1.33 s",
+        "a.mp4,clap,train,-1,": "start_seconds is '-1'",
+        "a.mp4,clap,train": "expected 5 columns",
+        ",clap,train,,": "the path is empty",
+        "loop/a.mp4,clap,train,,": "Too many levels of symbolic links",
+        '"new\nline.mp4",clap,train,,': "a value has a line break",
+        "s3://bucket/a.mp4,clap,train,,": "a URL; expected a file",
+        "run,clap,train,,": "not a file",
+    } | {f"{path},clap,train,,": "" for path in broken_files.values()}
+    (sources / "loop").symlink_to("loop")
+    write_sources(sources, "run/b.mp4,wave,val,,", *rows)
+    output = tmp_path / "out"
+    assert run(sources, output) == 1
+    assert [row["path"] for row in table(output / "manifest.csv")] == ["run/b.mp4"]
+    listed = table(output / "failures.csv")
+    assert len(listed) == len(rows)
+    for row, expected in zip(listed, rows.values(), strict=True):
+        assert expected in row["reason"]
+        assert row["reason"]
+    errors = capsys.readouterr().err
+    assert f"{len(rows)} of {len(rows) + 1} rows failed" in errors
+    assert f"{sources / 'manifest.csv'}, line 3: end_seconds" in errors
+
+    before = files(output)
+    write_sources(sources, "run/b.mp4,wave,val,,", "a.mp4,clap,train,0.2,0.5")  # repaired
+    assert run(sources, output) == 0
+    assert {name for name, state in files(output).items() if before.get(name) != state} == {"a@0.2-0.5s.mp4"}
+    assert not (output / "failures.csv").exists()
+
+
+def test_hostile_names(tmp_path):
+    sources, outside, output = tmp_path / "sources", tmp_path / "else where", tmp_path / "-out put"
+    sources.mkdir()
+    outside.mkdir()
+    names = [
+        "-i.mp4",
+        "sp ace.mp4",
+        'it\'s "quoted".mp4',
+        "ünï→动作.mp4",
+        "a%03d.mp4",
+        "c:d,[e];f.mp4",
+        "x.AVI",
+        " left",
+    ]
+    video = write_video(tmp_path / "a.mp4", num_frames=4).path.read_bytes()
+    for name in names:
+        (sources / name).write_bytes(video)
+    (outside / "b.mp4").write_bytes(video)
+    with (sources / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "split"])
+        writer.writerows([f"./{name}", "clap", "train"] for name in names)
+        writer.writerow(["../else where/b.mp4", "clap", "train"])
+        writer.writerow([str(outside / "b.mp4"), "wave", "train"])
+    (sources / "classes.txt").write_text("clap\nwave\n")
+    for encoder in ("false", *(["true"] if shutil.which("ffmpeg") else [])):
+        shutil.rmtree(output, ignore_errors=True)
+        assert run(sources, output, "--ffmpeg", encoder) == 0
+        below = f"{outside / 'b.mp4'}".lstrip("/")
+        expected = [*names[:6], "x.AVI.mp4", " left.mp4", below]
+        assert set(files(output)) == set(expected)
+        records = read_manifest(output / "manifest.csv", ["clap", "wave"], split="train")
+        assert [Path(record.path).relative_to(output).as_posix() for record in records] == [*expected, below]
+        assert all(numbers(record.path) == list(range(4)) for record in records)
+    assert {path.name for path in tmp_path.iterdir()} == {"sources", "else where", "-out put", "a.mp4"}
+
+
+def test_what_is_not_ours_is_left_alone(sources, tmp_path, capsys):
+    output = tmp_path / "out"
+    output.mkdir()
+    shutil.copy(sources / "run" / "b.mp4", output / "a.mp4")
+    assert run(sources, output) == 1
+    assert (output / "a.mp4").read_bytes() == (sources / "run" / "b.mp4").read_bytes()
+    assert "was not made by transcode" in table(output / "failures.csv")[0]["reason"]
+    assert run(sources, sources) == 2
+    assert "this is the folder of the sources" in capsys.readouterr().err
+
+
+def test_two_sources_never_share_a_result(sources, tmp_path):
+    shutil.copy(sources / "a.mp4", sources / "a@0.2-0.5s.mp4")
+    write_sources(sources, "a.mp4,clap,train,0.2,0.5", "a@0.2-0.5s.mp4,clap,train,,", "./a.mp4,wave,val,0.20,0.500")
+    assert run(sources, tmp_path / "out") == 1
+    (failure,) = table(tmp_path / "out" / "failures.csv")
+    assert (failure["line"], "would have the name" in failure["reason"]) == ("3", True)
+    assert [row["label"] for row in table(tmp_path / "out" / "manifest.csv")] == ["clap", "wave"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--short_side_px", "255"], "--short_side_px is 255; expected an even number"),
+        (["--fps", "0"], "--fps is 0; expected more than 0"),
+        (["--crf", "52"], "--crf is 52; expected 0 to 51"),
+        (["--workers", "0"], "workers is 0; expected at least 1"),
+    ],
+)
+def test_settings_that_cannot_be(sources, tmp_path, capsys, options, message):
+    assert run(sources, tmp_path / "out", *options) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_written(sources, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert run(sources, tmp_path / "file" / "out") == 2
+    assert capsys.readouterr().err.startswith("transcode: ")
+
+
+def test_help_shows_an_example(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "example: python -m data_prep.transcode" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ffmpeg", [False, pytest.param(True, marks=needs_ffmpeg)])
+def test_a_full_disk_is_a_failure_and_leaves_nothing(closed_gop_mp4, tmp_path, ffmpeg):
+    """The disk ends after 5 kB: as large as files may be here."""
+    script = (
+        "import resource, signal, sys\nfrom data_prep.transcode import Job, make_file\n"
+        "from tests.data_prep.test_transcode import SMALL\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\n"
+        f"make_file(Job(*sys.argv[1:]), encoding=SMALL, ffmpeg={ffmpeg})\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(closed_gop_mp4.path), str(tmp_path / "a.mp4")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert ("ffmpeg" if ffmpeg else "File too large") in result.stderr.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_broken_off_leaves_only_whole_files(tmp_path, sign):
+    sources, output = tmp_path / "sources", tmp_path / "out"
+    sources.mkdir()
+    first = write_video(sources / "0.mp4", num_frames=100, width=320, height=240).path
+    for number in range(1, 30):
+        shutil.copy(first, sources / f"{number}.mp4")
+    write_sources(sources, *(f"{number}.mp4,clap,train,," for number in range(30)))
+    command = [
+        sys.executable,
+        "-m",
+        "data_prep.transcode",
+        str(sources / "manifest.csv"),
+        str(output),
+        "--workers",
+        "2",
+    ]
+    command += ["--preset", "slow", "--short_side_px", "240"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
+    while not list(output.glob("*.mp4")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(sign)
+    assert process.wait(10) == (130 if sign == signal.SIGINT else -signal.SIGKILL)
+    whole = files(output)
+    if sign == signal.SIGINT:
+        assert b"Traceback" not in process.stderr.read()
+        assert not list(output.glob(".*"))
+    else:
+        deadline = time.monotonic() + 10
+        while list(output.glob(".*")) and time.monotonic() < deadline:  # its workers are ending
+            remove_stale(output)
+        assert not list(output.glob(".*"))
+    done = {name: state for name, state in whole.items() if not name.startswith(".")}
+    assert 1 <= len(done) < 30
+    for name in done:
+        assert probe(str(output / name)).num_packets == 100
+
+
+def test_a_temporary_file_is_removed_unless_somebody_writes_it(tmp_path):
+    with transcode._temporary(tmp_path) as (path, _):
+        stale = tmp_path / ".transcode-0123.partial"
+        stale.touch()
+        remove_stale(tmp_path)
+        assert path.exists()
+        assert not stale.exists()
+    assert not path.exists()
+
+
+# --- clusters --------------------------------------------------------------------------------------------------------
+
+
+def test_on_a_cluster_a_killed_worker_and_a_second_run_change_nothing(sources, tmp_path):
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed")
+    rows = [f"a.mp4,clap,train,{start / 10:g},{start / 10 + 0.3:g}" for start in range(8)]
+    write_sources(sources, *rows, "run/b.mkv,wave,train,,", "run/b.mp4,wave,val,,")
+    assert run(sources, tmp_path / "alone") == 0
+    output = tmp_path / "together"
+    command = [sys.executable, "-m", "data_prep.transcode", str(sources / "manifest.csv"), str(output), *FAST]
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, protocol="tcp", dashboard_address=None
+    ) as cluster:
+        address = ["--scheduler", cluster.scheduler_address]
+        processes = [subprocess.Popen([*command, *address], cwd=ROOT, stderr=subprocess.PIPE) for _ in range(2)]
+        with distributed.Client(cluster) as client:
+            pids = client.run(os.getpid)
+            while not list(output.rglob("*.mp4")):
+                assert all(process.poll() is None for process in processes)
+                time.sleep(0.005)
+            os.kill(next(iter(pids.values())), signal.SIGKILL)
+            assert [process.wait(60) for process in processes] == [0, 0]
+    expected = {path.relative_to(tmp_path / "alone"): path.read_bytes() for path in (tmp_path / "alone").rglob("*.*")}
+    assert {path.relative_to(output): path.read_bytes() for path in output.rglob("*.*")} == expected
