@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from data_prep.comma_list import items_of
+from data_prep.flag_parser import FlagParser
 from data_prep.kinetics_archives import CVDF, RELEASES, SPLITS, Archive, Mirror, MirrorError, mirror_at, read_list
 from data_prep.resumable_download import DownloadError, Persistence, Stopped, download, write_whole
 from data_prep.safe_extraction import DamagedArchiveError, Extraction, extract
@@ -324,7 +325,9 @@ def _check(file: Path, checksum: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; what ends it is one line on the error stream."""
     try:
-        return auto_cli(download_kinetics, args=arguments, prog="python -m data_prep.download_kinetics")
+        return auto_cli(
+            download_kinetics, args=arguments, parser_class=FlagParser, prog="python -m data_prep.download_kinetics"
+        )
     except (SettingError, MirrorError) as error:
         problem, status = str(error), 2
     except OSError as error:

@@ -3,7 +3,7 @@
     python -m data_prep.inspect_videos k400/manifest.csv
     python -m data_prep.inspect_videos k400/manifest.csv --output k400/inspected.csv --workers 16
     python -m data_prep.inspect_videos k400/manifest.csv --scheduler tcp://10.0.0.1:8786
-    python -m data_prep.inspect_videos k400/manifest.csv --allow_leaks true
+    python -m data_prep.inspect_videos k400/manifest.csv --allow_leaks
 
 Each file is decoded once, from the first frame to the last, so that damage is found and `num_frames` is a count and
 no promise. The manifest gets the columns of `data_prep.inspection`; all others, and the order of the rows, stay. Files
@@ -17,7 +17,7 @@ Not found: mirrored, cropped or framed videos, and parts of longer ones. Two vid
 look alike.
 
 A further run inspects only files that are new, or whose size or time of change is another. Of what lies behind a URL
-that is not asked again; `--again true` inspects everything. A run that is killed has kept what it found in
+that is not asked again; `--again` inspects everything. A run that is killed has kept what it found in
 OUTPUT.part, from where the next goes on. Only one run at a time writes an OUTPUT.
 
 Exit status: 0; 1 if some files cannot be used or a video is in two splits; 2 if nothing was written; 130 if
@@ -42,6 +42,7 @@ from rich.table import Table
 from rich.text import Text
 
 from data_prep.duplicates import DUPLICATES_FILE, Group, find_duplicates, write_duplicates
+from data_prep.flag_parser import FlagParser
 from data_prep.inspection import INSPECTION_COLUMNS, cannot_be_used, file_stamp, inspect_file
 from data_prep.manifest_rows import ManifestRows, read_rows, write_csv
 from data_prep.printable_text import printable
@@ -280,6 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return auto_cli(
             inspect_videos,
             args=arguments,
+            parser_class=FlagParser,
             prog="python -m data_prep.inspect_videos",
             epilog="example: python -m data_prep.inspect_videos k400/manifest.csv --workers 16",
         )

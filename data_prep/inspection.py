@@ -19,6 +19,7 @@ from pathlib import Path
 from data_prep.frame_hashes import hash_frames, to_text
 from videoctx.data.annotations import VERDICT_COLUMNS, Verdict
 from videoctx.data.containers import Container, VideoDecodeError, file_status, probe
+from videoctx.data.decode import verdict_on
 from videoctx.data.locations import is_url, split_member
 from videoctx.data.storage import LOCAL, LocalFiles
 
@@ -80,16 +81,8 @@ def _inspect(path: str) -> dict[str, str]:
         num_frames, hashes = hash_frames(path, expected_frames=container.num_packets - container.num_discarded)
     except VideoDecodeError as error:
         return found | Verdict(size, (), 0, 0.0, problem=_one_line(error.reason)).as_row()
-    verdict = _verdict(container, num_frames, size)
+    verdict = verdict_on(container, num_frames=num_frames, size_bytes=size)
     return found | {"frame_hashes": to_text(hashes)} | verdict.as_row()
-
-
-def _verdict(container: Container, num_frames: int, size: int) -> Verdict:
-    if num_frames == 0:
-        return Verdict(size, (), 0, container.fps, problem="the video has no frames")
-    kept_promise = num_frames == container.num_frames
-    decoders = container.decoders if kept_promise else ("pyav",)  # the others take packet k for frame k
-    return Verdict(size, decoders, num_frames, container.fps, container.variable_frame_rate)
 
 
 def _describe(container: Container) -> dict[str, str]:

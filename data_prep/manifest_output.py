@@ -4,9 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from videoctx.data.annotations import CLASS_FILE, AnnotationError, write_manifest
-
-LABEL_SEPARATOR = "|"  # between the class names of a video that has several
+from videoctx.data.annotations import CLASS_FILE, LABEL_SEPARATOR, AnnotationError, write_manifest
 
 
 def label_cell(labels: Sequence[str]) -> str:
@@ -20,12 +18,6 @@ def write(output: Path, rows: Sequence[Mapping[str, object]], class_names: Seque
     Raises:
         AnnotationError: a class name that a manifest cannot hold, or a file that cannot be written.
     """
-    for name in class_names:
-        if LABEL_SEPARATOR in name:
-            raise AnnotationError(
-                f"class name {name!r} has a {LABEL_SEPARATOR!r}, which parts the classes of a video in a manifest;"
-                " expected another name"
-            )
     class_file = output.parent / CLASS_FILE
     before = class_file.read_text("utf-8", "replace").splitlines() if class_file.exists() else class_names
     try:

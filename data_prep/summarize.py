@@ -31,6 +31,7 @@ from jsonargparse import auto_cli
 
 from data_prep.contact_sheets import ContactSheet, Stretch, contact_sheet
 from data_prep.duplicates import DUPLICATES_FILE
+from data_prep.flag_parser import FlagParser
 from data_prep.manifest_rows import ManifestRows, read_rows
 from data_prep.printable_text import printable
 from data_prep.scheduling import Failure, SchedulerError, run_each
@@ -340,6 +341,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return auto_cli(
             summarize,
             args=arguments,
+            parser_class=FlagParser,
             prog="python -m data_prep.summarize",
             epilog="example: python -m data_prep.summarize k400/manifest.csv --videos_per_class 5",
         )

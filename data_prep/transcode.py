@@ -45,13 +45,14 @@ import av
 from jsonargparse import auto_cli
 
 from data_prep import reencode
+from data_prep.flag_parser import FlagParser
+from data_prep.inspection import INSPECTION_COLUMNS
 from data_prep.reencode import Encoding
 from data_prep.scheduling import Failure, SchedulerError, run_each
 from data_prep.video_files import VIDEO_SUFFIXES
 from videoctx.data.annotations import (
     CLASS_FILE,
     REQUIRED_COLUMNS,
-    VERDICT_COLUMNS,
     AnnotationError,
     read_classes,
     write_manifest,
@@ -366,7 +367,7 @@ def _remove_unless_locked(path: str) -> None:
 def _new_row(row: dict[str, str], path: str) -> dict[str, str]:
     """The row for the new manifest: without seconds, and without what was found in the source."""
     path = f"./{path}" if path[0].isspace() else path  # cells of a manifest are read without outer spaces
-    kept = {column: value for column, value in row.items() if column not in VERDICT_COLUMNS}
+    kept = {column: value for column, value in row.items() if column not in INSPECTION_COLUMNS}
     return kept | {"path": path, "start_seconds": "", "end_seconds": ""}
 
 
@@ -398,6 +399,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return auto_cli(
             transcode,
             args=arguments,
+            parser_class=FlagParser,
             prog="python -m data_prep.transcode",
             epilog="example: python -m data_prep.transcode k400/manifest.csv k400_256 --short_side_px 256",
         )

@@ -32,6 +32,7 @@ from rich.table import Table
 from rich.text import Text
 
 from data_prep.comma_list import items_of
+from data_prep.flag_parser import FlagParser
 from data_prep.group_split import Row, check_sides, divide
 from data_prep.manifest_output import warn, write
 from data_prep.own_videos import read_csv, read_folders, read_pattern
@@ -243,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand and return its exit status; an error is one line on the error stream."""
     subcommands = {"folders": from_folders, "pattern": from_pattern, "csv": from_csv, **COMMANDS}
     try:
-        return auto_cli(subcommands, args=arguments, prog="write_annotations")
+        return auto_cli(subcommands, args=arguments, parser_class=FlagParser, prog="write_annotations")
     except (AnnotationError, SchedulerError, OSError) as error:
         print(f"write_annotations: {error}", file=sys.stderr)
         return 2

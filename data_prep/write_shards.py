@@ -22,7 +22,6 @@ written over. A video that has changed but kept its size is not noticed.
 Exit status: 0; 1 if some videos could not be read; 2 if nothing was written.
 """
 
-import csv
 import json
 import os
 import random
@@ -43,6 +42,8 @@ from jsonargparse import auto_cli
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, track
 
+from data_prep import manifest_rows
+from data_prep.flag_parser import FlagParser
 from videoctx.data.annotations import CLASS_FILE, AnnotationError, read_classes, read_manifest, write_manifest
 from videoctx.data.containers import VideoDecodeError
 from videoctx.data.locations import INSIDE, TAR, resolve
@@ -152,14 +153,8 @@ def read_rows(manifest: Path, class_names: list[str]) -> list[dict[str, str]]:
     Raises:
         AnnotationError: as `read_manifest`, or a split that cannot name a shard.
     """
-    try:
-        with manifest.open(newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file)
-            table.fieldnames = [name.strip() for name in table.fieldnames or ()]
-            rows = [{name: (value or "").strip() for name, value in row.items() if name} for row in table]
-    except (OSError, UnicodeDecodeError, csv.Error):
-        rows = []  # what is wrong is said below
-    for split in sorted({row.get("split", "") for row in rows}) or [""]:
+    rows = manifest_rows.read_rows(manifest).rows
+    for split in sorted({row["split"] for row in rows}):
         read_manifest(manifest, class_names, split=split, labels_required=False)
         if not SPLIT_NAME.fullmatch(split):
             raise AnnotationError(f"{manifest}: split {split!r} cannot name a shard; expected letters, digits, _ and -")
@@ -324,7 +319,7 @@ def _ahead(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Pack and return the exit status; an error is one line on the error stream."""
     try:
-        return auto_cli(write_shards, args=arguments, prog="python -m data_prep.write_shards")
+        return auto_cli(write_shards, args=arguments, parser_class=FlagParser, prog="python -m data_prep.write_shards")
     except (AnnotationError, StorageError, OSError) as error:
         print(f"write_shards: {error}", file=sys.stderr)
         return 2

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "videoctx"
-PARTS = {"layers", "models", "batch", "data", "evaluation", "tasks", "visualize", "bench", "cli"}
+PARTS = {"layers", "models", "batch", "data", "evaluation", "tasks", "visualize", "bench", "trained", "cli"}
 
 # part: parts of videoctx that it may import, third parties beyond torch
 ALLOWED = {
@@ -17,8 +17,9 @@ ALLOWED = {
     "models": ({"layers"}, set()),
     "batch": (set(), set()),
     "data": ({"batch"}, {"numpy", "torchvision.transforms.v2"}),
-    "evaluation": ({"batch"}, {"numpy", "pandas", "pyarrow", "torchmetrics"}),
+    "evaluation": ({"batch"}, {"matplotlib", "numpy", "pyarrow", "scipy", "torchmetrics"}),
     "tasks": ({"models", "evaluation", "batch"}, {"lightning", "torchmetrics"}),
+    "trained": ({"models", "data"}, set()),
     "visualize": ({"layers", "data"}, {"av", "matplotlib", "numpy"}),
     "bench": ({"layers", "models", "data", "batch"}, {"numpy", "psutil", "rich"}),
     "cli": (PARTS, {"jsonargparse", "lightning", "rich", "yaml"}),

@@ -29,7 +29,6 @@ SMALL = {
         "max_time": "00:00:00:00",  # and not max_steps, to which the schedule would have to fit
         "min_steps": 1,
         "log_every_n_steps": 1,
-        "limit_train_batches": 1,
         "enable_progress_bar": False,
         "enable_model_summary": False,
     },
@@ -39,7 +38,7 @@ SMALL = {
         "test_views": [1, 2],
         "test_crop_size_px": 32,
         "test_short_side_px": 32,
-        "batch_size": 2,
+        "batch_size": 4,  # the whole set, and not limit_train_batches 1: that may be read as 1.0, which is all
         "num_workers": 0,
     },
     "model": {"weights": None, "net": {"init_args": {"width": 8}}},

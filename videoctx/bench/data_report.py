@@ -1,0 +1,82 @@
+"""What `videoctx bench data` says of its measurements: tables, one sentence on the bottleneck, a JSON file."""
+
+import json
+import math
+import statistics
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from videoctx.bench.data_path import VIEW_PROTOCOL, Measurements
+from videoctx.bench.data_stages import IN_A_WORKER
+
+# What a ratio says, by how its name begins.
+MEANINGS = {
+    "vs_bare_decode": "clips a second, over decoding alone",
+    "vs_pytorchvideo": "clips a second, over PyTorchVideo's with the better of its decoders",
+    "views_vs_per_view": f"CPU time of a decode for each of 10 × 3 views ({VIEW_PROTOCOL}), over one for all",
+    "memory_growth": "memory at most, over that after the first videos",
+}
+
+
+def report(measured: Measurements, json_file: Path | None) -> None:
+    """Print, and write everything to a JSON file where one is asked for."""
+    console = Console()
+    console.print(_stages(measured), "")
+    for files in measured.stages:
+        console.print(f"{files}: {bottleneck(measured, files)}", highlight=False)
+    if measured.ratios():
+        console.print("", _ratios(measured))
+    if json_file:
+        json_file.write_text(json.dumps({**asdict(measured), "ratios": measured.ratios()}, indent=2) + "\n")
+
+
+def bottleneck(measured: Measurements, files: str) -> str:
+    """What takes a clip's time, and what would help.
+
+    "Seek takes 61% of a clip's 48 ms. A device that trains on 100 clips a second needs 5 cores to decode them, …"
+    """
+    stages = {stage: measured.stages[files][stage] for stage in IN_A_WORKER}
+    slowest = max(stages, key=stages.get)
+    of_a_clip = sum(stages.values())
+    takes = f"{slowest.capitalize()} takes {stages[slowest] / of_a_clip:.0%} of a clip's {of_a_clip * 1e3:.0f} ms."
+    needs = f"A device that trains on 100 clips a second needs {math.ceil(100 * of_a_clip)} cores to decode them"
+    if files == "gop250" and "gop16" in measured.stages:
+        faster = of_a_clip / sum(measured.stages["gop16"][stage] for stage in IN_A_WORKER)
+        needs += f", or a key frame every 16 frames instead of 250: {faster:.1f} times faster here"
+    elif files == "manifest" and slowest == "seek":
+        needs += ", or files with a key frame every 16 frames"
+    waited, transform = (measured.stages[files][stage] for stage in ("wait", "device transform"))
+    waits = f"Where it only crops and normalises, it waits for clips {waited / (waited + transform):.0%} of the time."
+    return f"{takes} {needs}. {waits}"
+
+
+def _stages(measured: Measurements) -> Table:
+    workers = measured.settings["num_workers"]
+    table = Table(title=f"one clip, ms; {workers} processes", caption="wait: the device, for the loader")
+    table.add_column("stage")
+    for files in measured.stages:
+        table.add_column(files, justify="right")
+    for stage in next(iter(measured.stages.values())):
+        table.add_row(stage, *(f"{seconds[stage] * 1e3:.2f}" for seconds in measured.stages.values()))
+    table.add_section()
+    for side in dict.fromkeys(side for of_files in measured.rounds.values() for side in of_files):
+        cells = [_clips_per_second(of_files.get(side)) for of_files in measured.rounds.values()]
+        table.add_row(f"clips per second, {side}", *cells)
+    return table
+
+
+def _ratios(measured: Measurements) -> Table:
+    table = Table(title="medians over the rounds")
+    for heading, justify in (("ratio", "left"), ("×", "right"), ("", "left")):
+        table.add_column(heading, justify=justify)
+    for name, ratio in measured.ratios().items():
+        (meaning,) = (meaning for start, meaning in MEANINGS.items() if name.startswith(start))
+        table.add_row(name, f"{ratio:.2f}", meaning)
+    return table
+
+
+def _clips_per_second(rounds: list[dict[str, float]] | None) -> str:
+    return f"{1 / statistics.median(of_round['seconds'] for of_round in rounds):.1f}" if rounds else ""

@@ -1,0 +1,90 @@
+"""Where a clip's time goes: the steps of the data path one after the other, in one process.
+
+The functions are those that the loader calls; nothing is measured inside them.
+"""
+
+import statistics
+import time
+from collections.abc import Sequence
+from multiprocessing.reduction import ForkingPickler
+
+import numpy as np
+import torch
+
+from videoctx.data.clips import DecodedBatch, Draw, VideoDataset
+from videoctx.data.containers import VideoDecodeError
+from videoctx.data.decode import open_video
+from videoctx.data.sampling import frame_range
+from videoctx.data.transforms import TrainTransform
+
+STAGES = ("open", "seek", "decode", "sample", "collate", "transfer", "device transform")
+IN_A_WORKER = ("open", "seek", "decode", "sample", "transfer")
+
+
+def stage_seconds(
+    dataset: VideoDataset,
+    draws: Sequence[Draw],
+    *,
+    transform: TrainTransform,
+    batch_size: int,
+    device: torch.device,
+) -> dict[str, float]:
+    """Seconds a video for each of `STAGES`, on average.
+
+    open: look into the container, if need be, and open the decoder. seek: from there to a clip's first frame in hand.
+    decode: the other frames. sample: which frames they are. transfer: into shared memory, through a pickle, and out.
+    """
+    seconds: dict[str, list[float]] = {stage: [] for stage in STAGES}
+    batch = []
+    for draw in draws:
+        seek = _read(dataset, draw, first_only=True)["read"]
+        steps = _read(dataset, draw, first_only=False)
+        seconds["open"].append(steps["open"])
+        seconds["sample"].append(steps["sample"])
+        seconds["seek"].append(min(seek, steps["read"]))
+        seconds["decode"].append(steps["read"] - seconds["seek"][-1])
+
+        video = dataset[draw]
+        if video.failure is not None:
+            raise VideoDecodeError(video.failure.path, video.failure.reason)
+        clock = _Clock()
+        batch.append(ForkingPickler.loads(bytes(ForkingPickler.dumps(video))))
+        seconds["transfer"].append(clock.lap())
+        if len(batch) == batch_size or draw is draws[-1]:
+            clock.lap()
+            collated = DecodedBatch(batch)
+            collated = collated.pin_memory() if device.type == "cuda" else collated
+            seconds["collate"] += [clock.lap() / len(batch)] * len(batch)
+            transform(collated.to(device))
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            seconds["device transform"] += [clock.lap() / len(batch)] * len(batch)
+            batch = []
+    return {stage: statistics.mean(values) for stage, values in seconds.items()}
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+
+    def lap(self) -> float:
+        """Seconds since the last lap."""
+        last, self._last = self._last, time.perf_counter()
+        return self._last - last
+
+
+def _read(dataset: VideoDataset, draw: Draw, *, first_only: bool) -> dict[str, float]:
+    """Seconds that `VideoDataset.load` takes for its steps; `first_only`: reading only the first frame."""
+    record, sampler = dataset.records[draw.video], dataset.sampler
+    rng = np.random.default_rng((dataset.seed, draw.epoch, draw.video, draw.repeat))
+    rng.integers(2**63)  # the device's seed, so that the clips are the same
+    clock = _Clock()
+    with open_video(record.path, dataset.decoder, record.verdict) as reader:
+        opened = clock.lap()
+        first, stop = frame_range(reader.num_frames, reader.fps, record.start_seconds, record.end_seconds)
+        starts = sampler.starts(stop - first, rng)
+        wanted = np.stack([sampler.shape.frames(start, stop - first) for start in starts])
+        distinct = np.unique(first + wanted)
+        sampled = clock.lap()
+        reader.read(distinct[:1] if first_only else distinct)
+    return {"open": opened, "sample": sampled, "read": clock.lap()}

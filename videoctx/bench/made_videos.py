@@ -1,0 +1,128 @@
+"""Videos to measure on, encoded once and kept: what Kinetics is when it is prepared at 340 × 256, without Kinetics.
+
+A camera moves, turns and zooms over a texture whose detail falls off as a photograph's does, and textured objects
+move over it. x264 makes 300 to 600 kbit/s of it, its usual presets, as from a folder of real clips of this size.
+"""
+
+import math
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+WIDTH, HEIGHT = 340, 256
+FPS = 30
+NUM_OBJECTS = 4
+
+
+def made_videos(
+    folder: Path,
+    *,
+    gop: int,
+    num_videos: int,
+    num_frames: int = 10 * FPS,
+    num_workers: int = 1,
+    on_video: Callable[[], None] = lambda: None,
+) -> list[Path]:
+    """`num_videos` H.264 files with a key frame every `gop` frames; those that are there already are not made again.
+
+    The same pictures for every `gop`: what differs is how far a clip's first frame lies from its key frame.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{num_frames}_frames_gop{gop}_{index}.mp4" for index in range(num_videos)]
+    missing = [index for index, path in enumerate(paths) if not path.is_file()]
+    for _ in range(num_videos - len(missing)):
+        on_video()
+    if missing:
+        with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as pool:
+            encode = partial(_encode, gop=gop, num_frames=num_frames)
+            for done in as_completed([pool.submit(encode, paths[index], seed=index) for index in missing]):
+                done.result()
+                on_video()
+    return paths
+
+
+def _encode(path: Path, *, seed: int, gop: int, num_frames: int) -> None:
+    torch.set_num_threads(1)  # a process a core
+    unfinished = path.with_suffix(f".{os.getpid()}.mp4")
+    with av.open(str(unfinished), "w") as container:
+        options = {"g": str(gop), "keyint_min": str(gop), "sc_threshold": "0", "crf": "23"}
+        options["x264-params"] = "threads=1:log-level=none"
+        stream = container.add_stream("libx264", rate=FPS, options=options)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        scene = Scene(seed)
+        for index in range(num_frames):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(scene.picture(index / FPS), format="rgb24")))
+        container.mux(stream.encode())
+    unfinished.rename(path)  # what has a name is whole
+
+
+class Scene:
+    """A moving camera and moving objects."""
+
+    def __init__(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.background = _texture(rng, contrast=35)
+        self.camera = _Path(rng, reach=0.45, turn=0.15, zoom=(0.35, 0.45))
+        self.objects = [
+            (_texture(rng, contrast=45) * _ellipse(rng), _Path(rng, reach=0.7, turn=0.8, zoom=(3.0, 6.0)))
+            for _ in range(NUM_OBJECTS)
+        ]
+
+    def picture(self, seconds: float) -> np.ndarray:
+        """(256, 340, 3) uint8 RGB."""
+        picture = self.camera.view(self.background, seconds)[:, :3]
+        for layer, path in self.objects:
+            seen = path.view(layer, seconds)  # (1, 4, H, W), colours times opacity
+            picture = picture * (1 - seen[:, 3:]) + seen[:, :3]
+        return picture[0].permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
+
+
+class _Path:
+    """Where a layer is looked at from: smooth, and never quite the same again."""
+
+    def __init__(self, rng: np.random.Generator, *, reach: float, turn: float, zoom: tuple[float, float]) -> None:
+        self.reach, self.turn = reach, turn
+        self.zoom = rng.uniform(*zoom)
+        self.periods_seconds = rng.uniform(4, 11, 4)
+        self.phases = rng.uniform(0, 2 * math.pi, 4)
+
+    def view(self, layer: Tensor, seconds: float) -> Tensor:
+        """(4, h, w) → (1, 4, 256, 340); beyond the layer's edge nothing."""
+        x, y, angle, zoom = np.sin(2 * math.pi * seconds / self.periods_seconds + self.phases)
+        x, y, angle, zoom = self.reach * x, self.reach * y, self.turn * angle, self.zoom * (1 + 0.1 * zoom)
+        cos, sin = zoom * math.cos(angle), zoom * math.sin(angle)
+        if zoom > 1:  # a small object: where it is moves by its own size
+            x, y = zoom * x, zoom * y
+        theta = torch.tensor([[[cos, -sin, x], [sin, cos, y]]], dtype=torch.float32)
+        grid = affine_grid(theta, [1, 4, HEIGHT, WIDTH], align_corners=False)
+        return grid_sample(layer[None], grid, align_corners=False)
+
+
+def _texture(rng: np.random.Generator, *, contrast: float) -> Tensor:
+    """(4, 2 H, 2 W): colours around a mean, with amplitude falling with frequency as a photograph's, and opacity 1."""
+    height, width = 2 * HEIGHT, 2 * WIDTH
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    frequency[0, 0] = np.inf
+    noise = np.fft.rfft2(rng.normal(size=(3, height, width))) / frequency**1.4
+    grey_and_colour = np.fft.irfft2(noise, s=(height, width))
+    grey_and_colour /= grey_and_colour.std((1, 2), keepdims=True)
+    grey, red, blue = grey_and_colour
+    colours = np.stack([grey + 0.4 * red, grey - 0.2 * red - 0.2 * blue, grey + 0.4 * blue]) * contrast
+    colours += rng.uniform(80, 170, (3, 1, 1))
+    return torch.from_numpy(np.concatenate([colours, np.ones((1, height, width))])).float()
+
+
+def _ellipse(rng: np.random.Generator) -> Tensor:
+    """(2 H, 2 W) opacity, its edge a few pixels wide."""
+    y, x = np.meshgrid(np.linspace(-1, 1, 2 * HEIGHT), np.linspace(-1, 1, 2 * WIDTH), indexing="ij")
+    radius = np.hypot(x / rng.uniform(0.5, 0.95), y / rng.uniform(0.5, 0.95))
+    return torch.from_numpy(np.clip((1 - radius) * 40, 0, 1)).float()

@@ -1,0 +1,109 @@
+"""Training clips: the stages of ours, and ours against bare decoding and PyTorchVideo, taking turns."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
+from typing import get_args
+
+import torch
+
+from videoctx.bench.bare_decoding import BareDecoding, Clip
+from videoctx.bench.data_stages import stage_seconds
+from videoctx.bench.epochs import InOrder, check, clip_of, epoch_seconds, read_all
+from videoctx.bench.process_tree import cpu_seconds
+from videoctx.bench.pytorchvideo_peer import PeerDecoder, PyTorchVideoPeer, Window
+from videoctx.data.annotations import VideoRecord
+from videoctx.data.clips import Draw, VideoDataset
+from videoctx.data.loader import VideoLoader
+from videoctx.data.sampling import ClipShape, RandomClips
+from videoctx.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalize, TrainTransform
+
+PEER_FPS = 30  # what its users configure a clip's seconds with
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingClips:
+    """One random clip a draw, as in training."""
+
+    shape: ClipShape
+    batch_size: int
+    num_workers: int
+    num_clips: int
+    bare: bool  # where decord is the decoder of ours
+    pytorchvideo: bool
+
+    def stages(self, records: Sequence[VideoRecord]) -> dict[str, float]:
+        """Seconds a clip of each stage, and how long the device waits for one."""
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        transform = TrainTransform(
+            crop_size_px=224,
+            short_side_px=(256, 320),
+            flip_probability=0.5,
+            normalize=Normalize(IMAGENET_MEAN, IMAGENET_STD),
+        )
+        dataset, draws = self._dataset(records), self._draws(records)
+        seconds = stage_seconds(dataset, draws, transform=transform, batch_size=self.batch_size, device=device)
+        with closing(self._loader(dataset, draws)) as loader:
+            read_all(loader)  # the processes start
+            waited, batches = 0.0, iter(loader)
+            while True:
+                start = time.perf_counter()
+                batch = next(batches, None)
+                waited += time.perf_counter() - start
+                if batch is None:
+                    break
+                check(batch)
+                transform(batch.to(device))
+                if device.type == "cuda":
+                    torch.cuda.synchronize()
+        return {**seconds, "wait": waited / len(draws)}
+
+    def rounds(self, records: Sequence[VideoRecord], count: int) -> Iterator[dict[str, dict[str, float]]]:
+        """Wall and CPU seconds a clip of each side."""
+        dataset, draws = self._dataset(records), self._draws(records)
+        with ExitStack() as stack:
+            loader = stack.enter_context(closing(self._loader(dataset, draws)))
+            videos = read_all(loader)  # the processes start
+            clips = [clip_of(video, self.shape) for video in videos]
+            sides = {"ours": lambda: epoch_seconds(loader)}
+            if self.bare:
+                bare = stack.enter_context(closing(BareDecoding(self.num_workers)))
+                sides["bare"] = lambda: bare.clips(clips)
+            if self.pytorchvideo:
+                windows = [_window(clip, self.shape) for clip in clips]
+                peer = stack.enter_context(closing(self._peer(windows)))
+                sides |= {f"pytorchvideo_{decoder}": partial(peer.epoch, decoder) for decoder in get_args(PeerDecoder)}
+            for side in sides.values():
+                side()
+            for _ in range(count):
+                figures = {}
+                for name, side in sides.items():
+                    cpu = cpu_seconds()
+                    seconds = side()
+                    figures[name] = {
+                        "seconds": seconds / self.num_clips,
+                        "cpu_seconds": (cpu_seconds() - cpu) / self.num_clips,
+                    }
+                yield figures
+
+    def _peer(self, windows: list[Window]) -> PyTorchVideoPeer:
+        return PyTorchVideoPeer(
+            windows, clip_len=self.shape.clip_len, batch_size=self.batch_size, num_workers=self.num_workers
+        )
+
+    def _dataset(self, records: Sequence[VideoRecord]) -> VideoDataset:
+        return VideoDataset(records, sampler=RandomClips(shape=self.shape), seed=0)
+
+    def _draws(self, records: Sequence[VideoRecord]) -> list[Draw]:
+        return [Draw(index % len(records), repeat=index // len(records)) for index in range(self.num_clips)]
+
+    def _loader(self, dataset: VideoDataset, draws: Sequence[Draw]) -> VideoLoader:
+        return VideoLoader(dataset, InOrder(draws), batch_size=self.batch_size, num_workers=self.num_workers)
+
+
+def _window(clip: Clip, shape: ClipShape) -> Window:
+    """As users configure it: clip_len · frame_interval frames of a video of 30 a second."""
+    first = clip.frames[0]
+    return Window.of_frames(clip.path, first, first + shape.clip_len * shape.frame_interval, PEER_FPS)

@@ -1,0 +1,36 @@
+"""The 10 × 3 views of a test video: decoded once for all of them, and opened and decoded for each."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+
+from videoctx.bench.bare_decoding import BareDecoding
+from videoctx.bench.epochs import InOrder, clip_of, epoch_seconds, read_all
+from videoctx.bench.process_tree import cpu_seconds
+from videoctx.data.annotations import VideoRecord
+from videoctx.data.clips import Draw, VideoDataset
+from videoctx.data.loader import VideoLoader
+from videoctx.data.sampling import ClipShape, UniformClips
+
+NUM_CLIPS, NUM_CROPS = 10, 3
+
+
+def view_rounds(
+    records: Sequence[VideoRecord], shape: ClipShape, *, num_workers: int, count: int
+) -> Iterator[dict[str, float]]:
+    """CPU seconds a video for 10 × 3 views: decoded once, and once a view."""
+    dataset = VideoDataset(records, sampler=UniformClips(shape=shape, num_clips=NUM_CLIPS), seed=0)
+    draws = [Draw(index) for index in range(len(records))]
+    with ExitStack() as stack:
+        bare = stack.enter_context(closing(BareDecoding(num_workers)))
+        loader = stack.enter_context(
+            closing(VideoLoader(dataset, InOrder(draws), batch_size=1, num_workers=num_workers))
+        )
+        clips = [clip_of(video, shape, which) for video in read_all(loader) for which in range(NUM_CLIPS)]
+        bare.clips(clips)  # the processes are warm now
+        for _ in range(count):
+            before = cpu_seconds()
+            epoch_seconds(loader)
+            between = cpu_seconds()
+            bare.per_view(clips, num_crops=NUM_CROPS)
+            after = cpu_seconds()
+            yield {"ours": (between - before) / len(draws), "per_view": (after - between) / len(draws)}
