@@ -2,7 +2,7 @@
 
 A native decoder that hangs cannot be interrupted from Python, and a process of `torch.utils.data.DataLoader` that
 is killed ends the run. Here a video has a deadline: when it passes, or when its process dies, the process is replaced,
-the video comes back as failed, and it is not tried again. Frames come through shared memory, as from a DataLoader.
+the video comes back as failed, and it is not tried again.
 
     sampler -> [fetch: threads, remote files only] -> decode: processes -> batches, in the sampler's order
 """
@@ -13,15 +13,18 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from pebble import ProcessExpired, ProcessPool
 
 from videoctx.data.clips import DecodedBatch, DecodedVideo, Draw, VideoDataset
 from videoctx.data.containers import VideoDecodeError
 from videoctx.data.locations import is_url
+from videoctx.data.shared_frames import Slot, Slots, send
 from videoctx.data.storage import LocalFiles
 
 FETCHING_THREADS = 16  # they wait for the network, not for a core
@@ -36,6 +39,16 @@ class Sampler(Protocol):
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Draw | None]: ...
+
+
+_Sent = tuple[DecodedVideo, np.ndarray | tuple[int, ...], np.ndarray]  # without tensors, its frames, its clips
+
+
+class _Task(NamedTuple):
+    """A video that another process decodes, and where its frames will be."""
+
+    future: Future[_Sent]
+    slot: Slot
 
 
 class VideoLoader:
@@ -70,6 +83,7 @@ class VideoLoader:
         self.deadline_seconds = deadline_seconds
         self.files = files or LocalFiles()
         self.quarantine: dict[int, str] = {}  # why a video is not tried again, by row
+        self._slots = Slots()
         self._pool: ProcessPool | None = None
         self._fetchers: ThreadPoolExecutor | None = None
 
@@ -127,25 +141,28 @@ class VideoLoader:
         except VideoDecodeError as error:
             return self._failed(draw, error.reason)
 
-    def _schedule(self, draw: Draw, location: str) -> Future[DecodedVideo]:
+    def _schedule(self, draw: Draw, location: str) -> _Task:
         if self._pool is None:
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload([__name__])
             self._pool = ProcessPool(self.num_workers, initializer=_begin, initargs=[self.dataset], context=context)
             self._end_processes = weakref.finalize(self, _end, self._pool)
-        return self._pool.schedule(_load, (draw, location), timeout=self.deadline_seconds)
+        slot = self._slots.take()
+        return _Task(self._pool.schedule(_load, (draw, location, slot.name), timeout=self.deadline_seconds), slot)
 
-    def _decode(self, draw: Draw, location: str, future: Future[DecodedVideo] | None = None) -> DecodedVideo:
-        """Decode in another process; `future`: where that has been asked for already."""
+    def _decode(self, draw: Draw, location: str, task: _Task | None = None) -> DecodedVideo:
+        """Decode in another process; `task`: where that has been asked for already."""
         for _ in range(ATTEMPTS):
             try:
-                return (future or self._schedule(draw, location)).result()
+                future, slot = task or self._schedule(draw, location)
+                video, frames, clips = future.result()
+                return replace(video, frames=self._slots.receive(frames, slot), clips=torch.from_numpy(clips))
             except TimeoutError:
                 reason = f"decoding took longer than {self.deadline_seconds:g} s; its process was killed"
                 break
             except ProcessExpired as error:
                 reason = f"the process that decodes it died {ATTEMPTS} times ({_ending(error.exitcode)})"
-                future = None
+                task = None
         self.quarantine[draw.video] = reason
         return self._failed(draw, reason)
 
@@ -180,9 +197,8 @@ def _begin(dataset: VideoDataset) -> None:
     global _dataset
     _dataset = dataset
     torch.set_num_threads(1)  # there is a process a core already
-    # Shared memory by name: by file descriptor, a process that dies takes along what it has sent just before.
-    torch.multiprocessing.set_sharing_strategy("file_system")
 
 
-def _load(draw: Draw, location: str) -> DecodedVideo:
-    return _dataset.load(draw, location)
+def _load(draw: Draw, location: str, slot: str) -> _Sent:
+    video = _dataset.load(draw, location)
+    return replace(video, frames=None, clips=None), send(video.frames.numpy(), slot), video.clips.numpy()

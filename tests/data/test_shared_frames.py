@@ -1,0 +1,71 @@
+"""Frames arrive as they were sent, and memory in use is never written to."""
+
+import gc
+from multiprocessing.shared_memory import SharedMemory
+
+import numpy as np
+import pytest
+
+from videoctx.data.shared_frames import FIRST_BYTES, Slots, send
+
+
+def frames_of(num_bytes, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (1, 1, num_bytes), dtype=np.uint8)
+
+
+def test_frames_arrive_and_memory_is_used_again():
+    slots = Slots()
+    names = set()
+    for seed in range(5):
+        slot = slots.take()
+        names.add(slot.name)
+        tensor = slots.receive(send(frames_of(1000, seed), slot.name), slot)
+        assert np.array_equal(tensor.numpy(), frames_of(1000, seed))
+        del tensor, slot
+    assert len(names) == 1
+
+
+def test_what_is_still_looked_at_is_not_written_over():
+    slots = Slots()
+    kept = []
+    for seed in range(5):
+        slot = slots.take()
+        kept.append(slots.receive(send(frames_of(1000, seed), slot.name), slot)[:, :, 100:200])  # a part keeps all
+        del slot
+    gc.collect()
+    for seed, part in enumerate(kept):
+        assert np.array_equal(part.numpy(), frames_of(1000, seed)[:, :, 100:200])
+
+
+def test_what_does_not_fit_arrives_too_and_fits_from_then_on():
+    slots = Slots()
+    large = frames_of(FIRST_BYTES + 1)
+    sent = []
+    for _ in range(2):
+        slot = slots.take()
+        sent.append(send(large, slot.name))
+        assert np.array_equal(slots.receive(sent[-1], slot).numpy(), large)
+        del slot
+    assert isinstance(sent[0], np.ndarray)
+    assert sent[1] == large.shape
+
+
+def test_no_frames():
+    slots = Slots()
+    slot = slots.take()
+    assert slots.receive(send(np.empty((0, 0, 0, 3), np.uint8), slot.name), slot).shape == (0, 0, 0, 3)
+
+
+def test_memory_ends_with_what_uses_it():
+    slots = Slots()
+    given_up, used = slots.take(), slots.take()
+    names = [given_up.name, used.name]
+    tensor = slots.receive(send(frames_of(10), used.name), used)
+    del given_up, used, slots
+    gc.collect()
+    assert np.array_equal(tensor.numpy(), frames_of(10))
+    del tensor
+    gc.collect()
+    for name in names:
+        with pytest.raises(FileNotFoundError):
+            SharedMemory(name)

@@ -1,0 +1,71 @@
+"""Frames from one process to another through shared memory that is used again and again.
+
+Fresh shared memory costs more than the copy into it: 1.3 ms against 0.04 ms for the 2 MB of a clip, since the kernel
+hands out every page anew. So the process that receives keeps the memory and says with each task where the answer
+goes. What does not fit comes through the pipe, and what is made from then on is large enough.
+"""
+
+import weakref
+from contextlib import closing, suppress
+from multiprocessing.shared_memory import SharedMemory
+
+import numpy as np
+import torch
+from torch import Tensor
+
+FIRST_BYTES = 2**22
+
+
+class Slot:
+    """Shared memory of this process; it ends with the object, also where a task that would fill it is given up."""
+
+    def __init__(self, num_bytes: int) -> None:
+        self.memory = SharedMemory(create=True, size=num_bytes)
+        weakref.finalize(self, _end, self.memory)
+
+    @property
+    def name(self) -> str:
+        return self.memory.name
+
+
+class Slots:
+    """The memory that is free, and how much is needed."""
+
+    def __init__(self) -> None:
+        self._free: list[Slot] = []
+        self._num_bytes = FIRST_BYTES
+
+    def take(self) -> Slot:
+        while self._free:
+            if (slot := self._free.pop()).memory.size >= self._num_bytes:
+                return slot
+        return Slot(self._num_bytes)
+
+    def receive(self, frames: "np.ndarray | tuple[int, ...]", slot: Slot) -> Tensor:
+        """The tensor of what `send` has sent; its memory is free again when nothing refers to it."""
+        if isinstance(frames, np.ndarray):
+            self._num_bytes = max(self._num_bytes, frames.nbytes)
+            return torch.from_numpy(frames)
+        if not (num_bytes := int(np.prod(frames))):
+            return torch.empty(frames, dtype=torch.uint8)
+        lease = np.frombuffer(slot.memory.buf, np.uint8, count=num_bytes)  # kept by the tensor's storage
+        weakref.finalize(lease, self._free.append, slot).atexit = False
+        return torch.frombuffer(lease, dtype=torch.uint8).view(frames)
+
+
+def send(frames: np.ndarray, slot: str) -> "np.ndarray | tuple[int, ...]":
+    """Put frames where the receiver wants them: what is to be sent instead of them."""
+    with closing(SharedMemory(slot)) as memory:
+        if frames.nbytes > memory.size:
+            return frames
+        np.frombuffer(memory.buf, np.uint8, count=frames.nbytes)[:] = frames.reshape(-1)
+        return frames.shape
+
+
+def _end(memory: SharedMemory) -> None:
+    with suppress(FileNotFoundError):
+        memory.unlink()
+    try:
+        memory.close()
+    except BufferError:  # a tensor still looks at it, and the memory ends with that
+        memory.close = lambda: None  # which its __del__ would call again
