@@ -3,10 +3,10 @@
 The functions are those that the loader calls; nothing is measured inside them.
 """
 
+import pickle
 import statistics
 import time
 from collections.abc import Sequence
-from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import torch
@@ -14,7 +14,9 @@ import torch
 from videoctx.data.clips import DecodedBatch, Draw, VideoDataset
 from videoctx.data.containers import VideoDecodeError
 from videoctx.data.decode import open_video
+from videoctx.data.loader import pack, unpack
 from videoctx.data.sampling import frame_range
+from videoctx.data.shared_frames import Slots
 from videoctx.data.transforms import TrainTransform
 
 STAGES = ("open", "seek", "decode", "sample", "collate", "transfer", "device transform")
@@ -32,10 +34,10 @@ def stage_seconds(
     """Seconds a video for each of `STAGES`, on average.
 
     open: look into the container, if need be, and open the decoder. seek: from there to a clip's first frame in hand.
-    decode: the other frames. sample: which frames they are. transfer: into shared memory, through a pickle, and out.
+    decode: the other frames. sample: which frames they are. transfer: into shared memory, and a pickle of the rest.
     """
     seconds: dict[str, list[float]] = {stage: [] for stage in STAGES}
-    batch = []
+    batch, slots = [], Slots()
     for draw in draws:
         seek = _read(dataset, draw, first_only=True)["read"]
         steps = _read(dataset, draw, first_only=False)
@@ -48,7 +50,9 @@ def stage_seconds(
         if video.failure is not None:
             raise VideoDecodeError(video.failure.path, video.failure.reason)
         clock = _Clock()
-        batch.append(ForkingPickler.loads(bytes(ForkingPickler.dumps(video))))
+        slot = slots.take()
+        batch.append(unpack(pickle.loads(pickle.dumps(pack(video, slot.name))), slot, slots))
+        del slot
         seconds["transfer"].append(clock.lap())
         if len(batch) == batch_size or draw is draws[-1]:
             clock.lap()

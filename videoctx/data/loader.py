@@ -41,13 +41,26 @@ class Sampler(Protocol):
     def __iter__(self) -> Iterator[Draw | None]: ...
 
 
-_Sent = tuple[DecodedVideo, np.ndarray | tuple[int, ...], np.ndarray]  # without tensors, its frames, its clips
+class Sent(NamedTuple):
+    """A video on its way from one process to another."""
+
+    video: DecodedVideo  # without tensors
+    frames: np.ndarray | tuple[int, ...]  # the shape of what lies in the slot
+    clips: np.ndarray
+
+
+def pack(video: DecodedVideo, slot: str) -> Sent:
+    return Sent(replace(video, frames=None, clips=None), send(video.frames.numpy(), slot), video.clips.numpy())
+
+
+def unpack(sent: Sent, slot: Slot, slots: Slots) -> DecodedVideo:
+    return replace(sent.video, frames=slots.receive(sent.frames, slot), clips=torch.from_numpy(sent.clips))
 
 
 class _Task(NamedTuple):
     """A video that another process decodes, and where its frames will be."""
 
-    future: Future[_Sent]
+    future: Future[Sent]
     slot: Slot
 
 
@@ -155,8 +168,7 @@ class VideoLoader:
         for _ in range(ATTEMPTS):
             try:
                 future, slot = task or self._schedule(draw, location)
-                video, frames, clips = future.result()
-                return replace(video, frames=self._slots.receive(frames, slot), clips=torch.from_numpy(clips))
+                return unpack(future.result(), slot, self._slots)
             except TimeoutError:
                 reason = f"decoding took longer than {self.deadline_seconds:g} s; its process was killed"
                 break
@@ -199,6 +211,5 @@ def _begin(dataset: VideoDataset) -> None:
     torch.set_num_threads(1)  # there is a process a core already
 
 
-def _load(draw: Draw, location: str, slot: str) -> _Sent:
-    video = _dataset.load(draw, location)
-    return replace(video, frames=None, clips=None), send(video.frames.numpy(), slot), video.clips.numpy()
+def _load(draw: Draw, location: str, slot: str) -> Sent:
+    return pack(_dataset.load(draw, location), slot)
