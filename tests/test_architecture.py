@@ -29,7 +29,7 @@ ONLY_IN = {
     ("models", "pytorchvideo"): {"checkpoints.py"},
     ("bench", "av"): {"made_videos.py"},
     ("bench", "decord"): {"bare_decoding.py"},
-    ("bench", "pytorchvideo"): {"pytorchvideo_peer.py"},
+    ("bench", "pytorchvideo"): {"pytorchvideo_peer.py", "pytorchvideo_network.py"},
     ("data", "lightning"): {"datamodule.py"},
     ("data", "pebble"): {"loader.py"},
     ("data", "decord"): {"decode_decord.py"},

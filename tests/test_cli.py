@@ -1,6 +1,7 @@
 """The command line from end to end on a few tiny videos: what a run leaves behind, and what it says of bad input."""
 
 import csv
+import math
 import os
 import subprocess
 import sys
@@ -80,9 +81,10 @@ def test_predict_needs_no_labels(place, run, copy):
         if index == 1:
             assert (row["class_1"], row["failure"]) == ("", "the file is empty")
             continue
-        mean = [sum(column) / 6 for column in zip(*(view["scores"] for view in scores[6 * index :][:6]), strict=True)]
+        views = [[math.exp(score) for score in view["scores"]] for view in scores[6 * index :][:6]]
+        mean = [sum(column) / 6 for column in zip(*views, strict=True)]
         assert row["class_1"] == CLASSES[mean.index(max(mean))]
-        assert float(row["probability_1"]) == pytest.approx(max(mean), abs=1e-4)
+        assert float(row["probability_1"]) == pytest.approx(max(mean), abs=1e-3)  # float16 on disk
 
 
 def test_results_are_a_table(place, run, capsys, monkeypatch):

@@ -40,7 +40,7 @@ class ClipBatch:
 
     clips: Clips  # S of (C, T, H, W)
     video: Tensor  # (S,) int64: the position, 0 … V-1, of each clip's video in this batch
-    labels: Tensor  # (V,) int64 class index; -1 where the manifest gives none
+    labels: Tensor  # (V,) int64 class index, -1: not given; or (V, K) bool, where a video may show several classes
     paths: list[str]  # V
     rows: list[int]  # V: each video's row in its split of the manifest, from 0
     views: list[View]  # S

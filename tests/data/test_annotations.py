@@ -222,7 +222,7 @@ NAMES = [
     "tänzer",
     "e\u0301",
     "🏃",
-    "#1;2|3",
+    "#1;2/3",
 ]
 
 
@@ -278,7 +278,7 @@ def test_a_value_that_would_not_come_back_is_refused_before_anything_is_written(
     assert not path.parent.exists()
 
 
-words = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"], exclude_characters="\ufeff"), min_size=1)
+words = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"], exclude_characters="\ufeff|"), min_size=1)
 words = words.map(str.strip).filter(bool)
 seconds = st.none() | st.floats(0, 1e6)
 

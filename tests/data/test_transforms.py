@@ -8,7 +8,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from torch.nn import functional as F
+from torchvision.transforms.v2 import ColorJitter, RandAugment, RandomErasing
 
 from videoctx.batch import Failure, View, slices
 from videoctx.data.clips import DecodedBatch, DecodedVideo
@@ -49,9 +51,13 @@ def failed(name="broken.mp4", *, row=0, label=0):
     return DecodedVideo(name, row, label, 0, frames, clips, [], Failure(name, "no video"))
 
 
-def train_transform(crop_size_px=16, short_side_px=(16, 16), flip_probability=0.0, normalize=AS_PIXELS):
+def train_transform(crop_size_px=16, short_side_px=(16, 16), flip_probability=0.0, normalize=AS_PIXELS, **more):
     return TrainTransform(
-        crop_size_px=crop_size_px, short_side_px=short_side_px, flip_probability=flip_probability, normalize=normalize
+        crop_size_px=crop_size_px,
+        short_side_px=short_side_px,
+        flip_probability=flip_probability,
+        normalize=normalize,
+        **more,
     )
 
 
@@ -82,6 +88,11 @@ def test_normalises_by_channel_whatever_the_number_of_frames(num_frames):
     normalised = Normalize(IMAGENET_MEAN, IMAGENET_STD)(frames)
     assert normalised.dtype == torch.float32
     torch.testing.assert_close(normalised, wanted)
+
+
+def test_a_std_of_zero_is_refused():
+    with pytest.raises(ValueError, match=r"std is \[1, 0, 1\]"):
+        Normalize((0, 0, 0), (1, 0, 1))
 
 
 # ---------------------------------------------------------------- training: one draw a clip
@@ -187,11 +198,117 @@ def test_the_short_side_is_drawn_from_its_range_and_the_aspect_kept(size):
         ({"short_side_px": (20, 18)}, "20 to 18"),
         ({"flip_probability": 1.5}, "flip_probability is 1.5"),
         ({"flip_probability": -0.1}, "flip_probability is -0.1"),
+        ({"crop_area": (0.5, 0.4)}, "crop_area is \\[0.5, 0.4\\]"),
+        ({"crop_area": (0.0, 1.0)}, "expected 0 < least"),
+        ({"crop_area": (0.5, 1.0), "crop_size_px": 0}, "crop_size_px 0"),
     ],
 )
 def test_training_values_that_cannot_be_are_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         train_transform(**arguments)
+
+
+# ---------------------------------------------------------------- training: what else is asked for
+
+AUGMENTED = {
+    "crop_area": {"crop_area": (0.2, 0.9)},
+    "augment": {"augment": [RandAugment(num_ops=3, magnitude=20)]},
+    "erasing": {"erasing": RandomErasing(p=0.7)},
+    "all": {
+        "crop_area": (0.2, 0.9),
+        "augment": [RandAugment(), ColorJitter(brightness=0.5)],
+        "erasing": RandomErasing(p=0.7),
+    },
+}
+
+
+@pytest.mark.parametrize("arguments", AUGMENTED.values(), ids=AUGMENTED)
+@pytest.mark.parametrize("clip_len", [1, 3, 4])
+def test_an_augmented_clip_has_one_draw_for_all_its_frames(arguments, clip_len):
+    transform = train_transform(flip_probability=0.5, **arguments)
+    videos = [still(noise(1, 40, 60)[0], clip_len=clip_len, seed=seed) for seed in range(12)]
+    clips = transform(DecodedBatch(videos)).clips
+    assert clips.shape == (12, 3, clip_len, 16, 16)
+    assert clips.dtype == torch.float32
+    for clip in clips:
+        assert all(torch.equal(clip[:, 0], clip[:, frame]) for frame in range(clip_len))
+    assert len({tuple(clip.flatten().tolist()) for clip in clips}) > 8  # each draws for itself
+
+
+@pytest.mark.parametrize("arguments", AUGMENTED.values(), ids=AUGMENTED)
+def test_an_augmentation_follows_from_the_video_s_seed_alone_and_leaves_torch_s_generator(arguments):
+    transform, picture = train_transform(**arguments), noise(1, 40, 60)[0]
+    torch.manual_seed(0)
+    alone = transform(DecodedBatch([still(picture, num_clips=2, seed=9)])).clips
+    drawn = torch.rand(1)
+    torch.manual_seed(1)
+    among = transform(DecodedBatch([still(picture, seed=4), still(picture, num_clips=2, seed=9)])).clips
+    assert torch.equal(alone, among[1:])
+    torch.manual_seed(0)
+    assert torch.equal(drawn, torch.rand(1))
+
+
+@pytest.mark.parametrize("arguments", AUGMENTED.values(), ids=AUGMENTED)
+def test_every_augmentation_changes_clips(arguments):
+    videos = DecodedBatch([still(noise(1, 16, 16)[0], seed=seed) for seed in range(8)])
+    plain, changed = (train_transform(**of)(videos).clips for of in ({}, arguments))
+    assert sum(not torch.equal(one, other) for one, other in zip(plain, changed, strict=True)) >= 4
+
+
+def test_area_crops_show_the_share_of_the_picture_that_is_asked_for():
+    clips = train_transform(32, crop_area=(0.25, 0.5))(
+        DecodedBatch([still(coordinates(100, 120), num_clips=80, clip_len=1)])
+    ).clips
+    areas = []
+    for clip in clips:
+        red, green = steps(clip)
+        areas.append(32 * red * 32 * green / (100 * 120))
+        assert 3 / 4 * 0.93 <= red / green <= 4 / 3 * 1.07
+    assert 0.22 < min(areas) < 0.3
+    assert 0.45 < max(areas) < 0.53
+
+
+def test_area_crops_do_not_look_at_the_short_side():
+    train_transform(64, short_side_px=(32, 32), crop_area=(0.5, 1.0))
+
+
+class Recorded(nn.Module):
+    """Keeps what it is given."""
+
+    def forward(self, frames):
+        self.frames = frames
+        return frames
+
+
+def test_augment_gets_bytes_and_erasing_the_normalised_clip():
+    augment, erasing = Recorded(), Recorded()
+    batch = DecodedBatch([still(coordinates(16, 16), clip_len=3)])
+    normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
+    clips = train_transform(normalize=normalize, augment=[augment], erasing=erasing)(batch).clips
+    assert augment.frames.shape == erasing.frames.shape == (3, 3, 16, 16)  # (T, 3, H, W)
+    assert augment.frames.dtype == torch.uint8
+    assert torch.equal(augment.frames[0, 0, 0], torch.arange(16, dtype=torch.uint8))
+    assert torch.equal(erasing.frames.transpose(0, 1), clips[0])
+    assert torch.equal(clips[0], normalize(augment.frames))
+
+
+def test_erased_is_the_mean():
+    picture = torch.full((16, 16, 3), 255, dtype=torch.uint8)
+    normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
+    transform = train_transform(normalize=normalize, erasing=RandomErasing(p=1, scale=(0.2, 0.2)))
+    clip = transform(DecodedBatch([still(picture)])).clips[0]
+    share = (clip == 0).float().mean().item()
+    assert share == pytest.approx(0.2, abs=0.05)
+
+
+# ---------------------------------------------------------------- whose labels
+
+
+def test_labels_of_several_classes_are_rows():
+    videos = [still(coordinates(16, 16), label=(True, False, True)), failed(label=(False, False, False))]
+    batch = train_transform()(DecodedBatch(videos))
+    assert batch.labels.dtype == torch.bool
+    assert batch.labels.tolist() == [[True, False, True], [False, False, False]]
 
 
 # ---------------------------------------------------------------- test views

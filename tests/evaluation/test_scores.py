@@ -1,18 +1,33 @@
-"""The scores of every view on disk: what is written comes back, failures and all, from however many ranks."""
+"""The scores of every view on disk: what is written comes back, failures and all, from however many ranks.
+
+Logarithms of probabilities are kept; what is made of them is what was made of the logits.
+"""
 
 import csv
 import json
+import re
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 
+from tests.evaluation.made_scores import made_scores, random_run, write_run
 from videoctx.batch import ClipBatch, Failure, View
-from videoctx.evaluation.scores import ScoreWriter, merge_scores, write_predictions
+from videoctx.evaluation.predictions import write_predictions
+from videoctx.evaluation.scores import (
+    SCORES_FILE,
+    ScoreError,
+    ScoreWriter,
+    merge_scores,
+    read_run,
+    read_scores,
+    score_schema,
+)
 
 CLASSES = ["dance, slowly", "jump", "run"]
-COLUMNS = ["row", "video", "label", "start_frame", "crop", "scores", "failure"]
+COLUMNS = ["row", "video", "label", "clip", "start_frame", "crop", "scores", "views_expected", "failure"]
+READ, FAILED = ({"views_expected": 2, "failure": why} for why in (None, "the file is empty"))
 
 
 def batch_of(*videos: tuple[int, str, int, list[View] | str]) -> ClipBatch:
@@ -27,14 +42,16 @@ def batch_of(*videos: tuple[int, str, int, list[View] | str]) -> ClipBatch:
         paths=[path for _, path, _, _ in videos],
         rows=[row for row, *_ in videos],
         views=[view for _, view in views],
-        views_expected=torch.full((len(videos),), 2),
+        views_expected=torch.full(
+            (len(videos),), max([len(video[3]) for video in videos if video[3] != str(video[3])], default=2)
+        ),
         failures={i: Failure(path, why) for i, (_, path, _, why) in enumerate(videos) if isinstance(why, str)},
     )
 
 
 def random_scores(batch: ClipBatch, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.rand(len(batch.views), len(CLASSES), generator=generator).softmax(dim=1)
+    return torch.rand(len(batch.views), len(CLASSES), generator=generator).log_softmax(dim=1)
 
 
 def write(path, *batches, class_names=CLASSES, seed=0):
@@ -55,10 +72,10 @@ def test_round_trip(tmp_path):
     assert table.column_names == COLUMNS
     assert json.loads(table.schema.metadata[b"class_names"]) == CLASSES
     assert table.drop_columns("scores").to_pylist() == [
-        {"row": 0, "video": "a.mp4", "label": 2, "start_frame": 0, "crop": 0, "failure": None},
-        {"row": 0, "video": "a.mp4", "label": 2, "start_frame": 8, "crop": 2, "failure": None},
-        {"row": 1, "video": "b.mp4", "label": 1, "start_frame": None, "crop": None, "failure": "the file is empty"},
-        {"row": 2, "video": "c.mp4", "label": -1, "start_frame": 3, "crop": 1, "failure": None},
+        {"row": 0, "video": "a.mp4", "label": 2, "clip": 0, "start_frame": 0, "crop": 0, **READ},
+        {"row": 0, "video": "a.mp4", "label": 2, "clip": 0, "start_frame": 8, "crop": 2, **READ},
+        {"row": 1, "video": "b.mp4", "label": 1, "clip": None, "start_frame": None, "crop": None, **FAILED},
+        {"row": 2, "video": "c.mp4", "label": -1, "clip": 0, "start_frame": 3, "crop": 1, **READ, "views_expected": 1},
     ]
     assert str(table.schema.field("scores").type.value_type) == "halffloat"
     read = table["scores"].to_pylist()
@@ -105,7 +122,8 @@ def test_an_aborted_writer_leaves_the_file_before_it(tmp_path):
 
 def test_merged_parts_are_in_the_order_of_rows_clips_and_crops(tmp_path):
     views = [View(start, crop) for start in (0, 9) for crop in (0, 1)]
-    videos = [(row, f"{9 - row}.mp4", row % 3, "broken" if row == 3 else views[::-1]) for row in range(5)]
+    unsorted = [views[1], views[0], views[3], views[2]]
+    videos = [(row, f"{9 - row}.mp4", row % 3, "broken" if row == 3 else unsorted) for row in range(5)]
     parts = [tmp_path / f"scores-rank{rank}.parquet" for rank in (0, 1)]
     for rank, part in enumerate(parts):
         write(part, *(batch_of(video) for video in videos[rank::2]), seed=10 * rank)
@@ -123,9 +141,9 @@ def test_merged_parts_are_in_the_order_of_rows_clips_and_crops(tmp_path):
 def predictions_of(folder, *batches, class_names=CLASSES, **arguments):
     scores = write(folder / "part.parquet", *batches, class_names=class_names)
     merge_scores([folder / "part.parquet"], folder / "scores.parquet")
-    write_predictions(folder / "scores.parquet", folder / "predictions.csv", **arguments)
+    write_predictions(read_scores(folder / "scores.parquet"), folder / "predictions.csv", **arguments)
     with (folder / "predictions.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file)), scores.half().double().numpy()
+        return list(csv.DictReader(file)), scores.half().double().softmax(dim=1).numpy()
 
 
 @pytest.mark.parametrize(("num_best", "expected"), [({}, 3), ({"num_best": 2}, 2), ({"num_best": 9}, 3)])
@@ -133,7 +151,7 @@ def test_predictions_are_the_best_means(tmp_path, num_best, expected):
     batch = batch_of(
         (0, "a.mp4", -1, [View(0, 0), View(4, 0), View(8, 0)]),
         (1, "b.mp4", -1, "damaged, or so"),
-        (2, "c.mp4", 0, [View(0, 0)]),
+        (2, "c.mp4", 0, [View(0, 0), View(2, 0), View(4, 0)]),
     )
     rows, scores = predictions_of(tmp_path, batch, **num_best)
     assert list(rows[0]) == [
@@ -141,7 +159,7 @@ def test_predictions_are_the_best_means(tmp_path, num_best, expected):
         *[f"{what}_{rank}" for rank in range(1, expected + 1) for what in ("class", "probability")],
         "failure",
     ]
-    for row, mean in ((rows[0], scores[:3].mean(axis=0)), (rows[2], scores[3])):
+    for row, mean in ((rows[0], scores[:3].mean(axis=0)), (rows[2], scores[3:].mean(axis=0))):
         best = sorted(range(3), key=lambda index: -mean[index])[:expected]
         assert [row[f"class_{rank}"] for rank in range(1, expected + 1)] == [CLASSES[index] for index in best]
         assert [row[f"probability_{rank}"] for rank in range(1, expected + 1)] == [f"{mean[i]:.4f}" for i in best]
@@ -158,3 +176,180 @@ def test_two_rows_of_one_path_are_two_videos(tmp_path):
     assert [row["class_1"] for row in rows] == [CLASSES[scores[0].argmax()], CLASSES[scores[1].argmax()], ""]
     assert [row["probability_1"] for row in rows[:2]] == [f"{part.max():.4f}" for part in scores]
     assert rows[2]["failure"] == "broken"
+
+
+# Reading --------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_read(tmp_path):
+    logits, labels = random_run(0, num_videos=5, views=(2, 3), num_classes=4)
+    paths = ["b.mp4", "a.mp4", "a.mp4", "d.mp4", "e.mp4"]
+    stored = made_scores(tmp_path, logits, labels, paths=paths, failed=(1, 4), spread="ends_or_middle")
+    assert stored.class_names == ["class 0", "class 1", "class 2", "class 3"]
+    assert stored.spread == "ends_or_middle"
+    assert stored.paths == paths
+    assert stored.failures == [None, "the file is empty", None, None, "the file is empty"]
+    assert stored.failed.tolist() == [False, True, False, False, True]
+    assert stored.views_expected.tolist() == [6] * 5
+    assert stored.labels.tolist() == labels.tolist()
+    assert stored.shape == (2, 3)
+    assert stored.video.tolist() == [0] * 6 + [2] * 6 + [3] * 6
+    assert stored.clip.tolist() == [0, 0, 0, 1, 1, 1] * 3
+    assert stored.crop.tolist() == [0, 1, 2] * 6
+    wanted = torch.tensor(logits[[0, 2, 3]], dtype=torch.float32).log_softmax(dim=3).reshape(18, 4)
+    assert (stored.scores == wanted.half().numpy()).all()
+
+
+def test_clips_that_start_at_the_same_frame_are_told_apart(tmp_path):
+    """As those of a video shorter than a clip, also when ranks are merged."""
+    views = [View(0, crop) for _ in range(3) for crop in range(2)]
+    write(tmp_path / "part.parquet", batch_of((1, "b.mp4", 0, views), (0, "a.mp4", 0, views)))
+    merge_scores([tmp_path / "part.parquet"], tmp_path / "scores.parquet")
+    stored = read_scores(tmp_path / "scores.parquet")
+    assert stored.clip.tolist() == [0, 0, 1, 1, 2, 2] * 2
+    assert stored.crop.tolist() == [0, 1] * 6
+
+
+def test_several_labels(tmp_path):
+    labels = np.array([[True, False, True], [False, False, False]])
+    write_run(tmp_path, np.random.default_rng(0).normal(size=(2, 1, 1, 3)), labels)
+    table = pq.read_table(tmp_path / SCORES_FILE)
+    assert table["labels"].to_pylist() == [[0, 2], []]
+    stored = read_scores(tmp_path / SCORES_FILE)
+    assert stored.multi_label
+    assert (stored.labels == labels).all()
+
+
+@pytest.mark.parametrize("average", ["probabilities", "logits"])
+def test_averages_are_those_of_the_logits(tmp_path, average):
+    """To what float16 keeps: logits of 10 in it would be off by 0.4 %."""
+    logits, labels = random_run(1, num_videos=250, views=(3, 2))  # more than are averaged at once
+    logits += 10
+    averages = made_scores(tmp_path, logits, labels, failed=(3, 249)).averages(average)
+    views = torch.tensor(logits).reshape(250, 6, 7)
+    wanted = views.softmax(dim=2).mean(dim=1) if average == "probabilities" else views.mean(dim=1).softmax(dim=1)
+    assert np.isnan(averages[[3, 249]]).all()
+    readable = np.setdiff1d(np.arange(250), [3, 249])
+    np.testing.assert_allclose(averages[readable], wanted.numpy()[readable], rtol=2e-3)
+    np.testing.assert_allclose(averages[readable].sum(axis=1), 1, rtol=1e-9)
+
+
+@pytest.mark.parametrize("average", ["probabilities", "logits"])
+def test_averages_of_sigmoids(tmp_path, average):
+    logits = np.random.default_rng(0).normal(size=(4, 3, 1, 5)) * 3
+    averages = made_scores(tmp_path, logits, np.zeros((4, 5), dtype=bool)).averages(average)
+    views = torch.tensor(logits)[:, :, 0]
+    wanted = views.sigmoid().mean(dim=1) if average == "probabilities" else views.mean(dim=1).sigmoid()
+    np.testing.assert_allclose(averages, wanted.numpy(), rtol=5e-3)
+
+
+def test_probabilities_too_small_for_float16_are_still_told_apart(tmp_path):
+    """exp(-30) and exp(-20) are 0 in float16, their logarithms are not."""
+    logits = np.array([[[[0.0, -20.0, -30.0]]]])
+    (average,) = made_scores(tmp_path, logits, np.array([0])).averages()
+    assert average[1] == pytest.approx(np.exp(-20), rel=1e-2)
+    assert average[2] == pytest.approx(np.exp(-30), rel=1e-2)
+
+
+def test_a_video_that_got_nan_has_no_average(tmp_path):
+    logits, labels = random_run(0, num_videos=3, views=(2, 1))
+    logits[1, 0, 0, 2] = np.nan
+    stored = made_scores(tmp_path, logits, labels)
+    for average in ("probabilities", "logits"):
+        assert np.isnan(stored.averages(average)).all(axis=1).tolist() == [False, True, False]
+    with pytest.raises(ScoreError, match=r"1 views of 1 videos got NaN from the network, the first of 1\.mp4"):
+        read_run(tmp_path)
+
+
+def test_minus_infinity_is_a_probability_of_zero(tmp_path):
+    logits = np.array([[[[0.0, -np.inf]], [[-1.0, 0.0]]]])
+    stored = made_scores(tmp_path, logits, np.array([0]))
+    assert stored.finite.all()
+    assert stored.averages()[0, 1] == pytest.approx(np.exp(0) / (np.exp(-1) + 1) / 2, rel=1e-3)
+
+
+# What cannot be read --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run_folder(tmp_path):
+    return write_run(tmp_path / "run", *random_run(0, num_videos=4, views=(2, 1)))
+
+
+def refusal(path) -> str:
+    with pytest.raises(ScoreError) as refused:
+        read_scores(path)
+    (line,) = str(refused.value).splitlines()
+    assert line.startswith(f"{path}: ")
+    return line
+
+
+def test_no_file(tmp_path):
+    assert "no such file; `videoctx test` writes it" in refusal(tmp_path / SCORES_FILE)
+    with pytest.raises(ScoreError, match=r"no scores.parquet in there; expected the folder of a run"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0, 3, 200, -8, -1])
+def test_a_truncated_file(run_folder, kept):
+    content = (run_folder / SCORES_FILE).read_bytes()
+    (run_folder / SCORES_FILE).write_bytes(content[:kept])
+    assert "not a Parquet file, or a truncated one" in refusal(run_folder / SCORES_FILE)
+
+
+def rewrite(path, change):
+    table = change(pq.read_table(path))
+    pq.write_table(table, path)
+
+
+def test_a_damaged_file(run_folder):
+    content = bytearray((run_folder / SCORES_FILE).read_bytes())
+    content[20:300] = bytes(280)
+    (run_folder / SCORES_FILE).write_bytes(bytes(content))
+    assert "truncated" in refusal(run_folder / SCORES_FILE)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "found"),
+    [({}, "no format"), ({b"format": b"1", b"class_names": b"[]"}, "format 1"), ({b"format": b"3"}, "format 3")],
+)
+def test_another_version(run_folder, metadata, found):
+    rewrite(run_folder / SCORES_FILE, lambda table: table.replace_schema_metadata(metadata))
+    assert f"the scores have {found}, this version reads 2; test again" in refusal(run_folder / SCORES_FILE)
+
+
+def test_other_columns(run_folder):
+    rewrite(run_folder / SCORES_FILE, lambda table: table.drop_columns("crop"))
+    assert "expected row int32, video string, label int32, clip int16" in refusal(run_folder / SCORES_FILE)
+
+
+@pytest.mark.parametrize("rows", [slice(0, 7), slice(1, 8), slice(0, 8, 2)])
+def test_missing_views(run_folder, rows):
+    """A part of a rank that is gone, say."""
+    rewrite(run_folder / SCORES_FILE, lambda table: table.take(list(range(8))[rows]))
+    assert re.search(r"\d\.mp4 has \d of 2 views; test again", refusal(run_folder / SCORES_FILE))
+
+
+def test_predictions_are_no_test(tmp_path):
+    write_run(tmp_path, *random_run(0, num_videos=2)[:1], labels=np.array([-1, -1]))
+    with pytest.raises(ScoreError, match="2 videos have no label; expected a run of `videoctx test`"):
+        read_run(tmp_path)
+
+
+def test_nothing_is_left_where_the_disk_is_full(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    part = tmp_path / "part.parquet"
+    write(part, batch_of((0, "a.mp4", 0, [View(0, 0)])))
+    monkeypatch.setattr("pyarrow.parquet.write_table", full)
+    with pytest.raises(OSError, match="No space left"):
+        merge_scores([part], tmp_path / SCORES_FILE)
+    assert list(tmp_path.iterdir()) == [part]
+
+
+def test_the_schema_names_what_it_needs():
+    schema = score_schema(CLASSES, spread="from_start")
+    assert schema.names == COLUMNS
+    assert schema.metadata[b"spread"] == b"from_start"
+    assert b"spread" not in score_schema(CLASSES).metadata

@@ -11,7 +11,8 @@ from videoctx.data.containers import VideoDecodeError
 from videoctx.data.datamodule import TooManyFailuresError
 from videoctx.data.remote import StorageError
 
-TOOLS = ("bench", "complexity", "convert", "results")  # each a module here with `run_NAME(arguments)`
+# each a module here with `run_NAME(arguments)`
+TOOLS = ("attention", "bench", "compare", "complexity", "convert", "results", "score", "seeds")
 
 # Errors that may speak to the person at the terminal.
 SPEAKING_ERRORS = (ValueError, OSError, VideoDecodeError, TooManyFailuresError, StorageError)

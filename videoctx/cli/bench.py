@@ -6,6 +6,7 @@ from typing import Literal
 
 from jsonargparse.typing import PositiveInt
 
+from videoctx.cli.bench_model import model_parser, run_bench_model
 from videoctx.cli.tool_parser import ToolParser
 
 MEMORY_VIDEOS = 2000
@@ -41,6 +42,11 @@ def run_bench(arguments: Sequence[str]) -> None:
     data.add_argument("--videos_dir", type=Path | None, help="keep the made videos here; by default a temporary folder")
     data.add_argument("--json", type=Path | None, help="write the measurements to this file")
     subcommands.add_subcommand("data", data)
+
+    subcommands.add_subcommand("model", model_parser())
+    if arguments[:1] == ["model"]:  # takes a config, and so reads its arguments itself
+        run_bench_model(arguments[1:])
+        return
 
     options = parser.parse_args(list(arguments))
     if options.subcommand == "nonlocal":

@@ -10,6 +10,7 @@ LINKED = {
     ("data", "seed"): "seed_everything",
     ("model", "seed"): "seed_everything",
     ("model", "class_names"): "data.class_file",
+    ("model", "multi_label"): "data.multi_label",
 }
 
 

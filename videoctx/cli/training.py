@@ -66,6 +66,7 @@ class VideoCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("data.class_names", "model.class_names", apply_on="instantiate")
+        parser.link_arguments("data.multi_label", "model.multi_label")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
@@ -93,12 +94,15 @@ class VideoCLI(LightningCLI):
             )
         if config.weights_only is None:
             config.weights_only = True  # a checkpoint may come from anywhere, and a pickle can run anything
+        if config.data.multi_label and config.get("checkpoint.monitor") == "val/video_top1":
+            config.checkpoint.monitor = "val/video_map"
         if "verbose" in config:
             config.verbose = False  # Lightning's table of metrics, without the number of videos, views and failures
 
     def after_instantiate_classes(self) -> None:
         written = yaml.safe_load(self.parser.dump(self.config))[self.subcommand]
         self.model.net_config = written["model"]["net"]
+        self.model.preprocessing = self.datamodule.preprocessing.as_dict()
 
 
 def check_checkpoint(path: str, *, resumes: bool) -> None:

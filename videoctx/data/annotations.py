@@ -2,12 +2,15 @@
 
 | column          | needed | meaning |
 |-----------------|--------|---------|
-| `path`          | yes    | a file, relative to the manifest's folder (or to `root`) or absolute, or a URL: `locations.py` |
+| `path`          | yes    | a file, relative to the manifest's folder or `root`, absolute, or a URL: `locations.py` |
 | `label`         | yes    | class name, exactly as in the class file; empty where it is to be predicted |
 | `split`         | yes    | `train`, `val`, `test`, or any other name |
 | `start_seconds` | no     | the action starts here; empty: at the first frame |
 | `end_seconds`   | no     | the action ends here; empty: at the last frame |
 | `weight`        | no     | how often the video is drawn where training draws by weight; empty: 1 |
+
+Where a video may show several classes (Charades), `label` holds their names with `|` between them, and is empty where
+it shows none of them.
 
 `data_prep.inspect_videos` adds what it found, so that no file has to be looked into again. Where `size_bytes` is
 empty, the file has not been inspected.
@@ -36,6 +39,7 @@ from videoctx.data.locations import resolve
 CLASS_FILE = "classes.txt"
 COLUMNS = ("path", "label", "split", "start_seconds", "end_seconds")
 REQUIRED_COLUMNS = COLUMNS[:3]
+LABEL_SEPARATOR = "|"  # between the class names of a video that has several
 VERDICT_COLUMNS = ("size_bytes", "decoders", "num_frames", "fps", "variable_frame_rate", "problem")
 
 
@@ -71,7 +75,7 @@ class VideoRecord:
     """One row of the manifest."""
 
     path: str  # where the file is
-    label: int | None  # class index; None: not given
+    label: int | tuple[bool, ...] | None  # class index, or for each class whether it is shown; None: not given
     split: str
     start_seconds: float | None = None
     end_seconds: float | None = None
@@ -79,7 +83,7 @@ class VideoRecord:
     verdict: Verdict | None = None  # None: not inspected
 
     @property
-    def class_index(self) -> int:
+    def class_index(self) -> int | tuple[bool, ...]:
         """The label for tensors: -1 where it is not given."""
         return -1 if self.label is None else self.label
 
@@ -114,12 +118,14 @@ def read_manifest(
     split: str,
     root: str | Path | None = None,
     labels_required: bool = True,
+    multi_label: bool = False,
 ) -> list[VideoRecord]:
     """The rows of one split, in file order.
 
     Args:
         root: what relative paths start from, a folder or a URL; by default the manifest's own folder.
         labels_required: refuse rows without a label.
+        multi_label: a video may show several classes, or none.
 
     Raises:
         AnnotationError: a missing file or column, an unknown label, bad seconds, or no row in `split`.
@@ -135,21 +141,19 @@ def read_manifest(
         where = f"{manifest}, line {line}"
         if not row["path"]:
             raise AnnotationError(f"{where}: the path is empty")
-        if row["label"] and row["label"] not in index_of:
-            raise AnnotationError(
-                f"{where}: label {row['label']!r} is not one of the {len(class_names)} classes"
-                f" in the class file ({_some(class_names)})"
-            )
-        if not row["label"] and labels_required:
+        shown = _shown(row["label"], index_of, where, multi_label=multi_label)
+        if multi_label:
+            label = tuple(index in shown for index in range(len(class_names)))
+        elif shown or not labels_required:
+            label = next(iter(shown), None)
+        else:
             raise AnnotationError(f"{where}: the label is empty; expected a class ({_some(class_names)})")
         start, end = (_number(row, column, where) for column in ("start_seconds", "end_seconds"))
         if start is not None and end is not None and end <= start:
             raise AnnotationError(f"{where}: end_seconds {end:g} is not after start_seconds {start:g}")
         weight = _number(row, "weight", where)
-        path, label = resolve(root, row["path"]), index_of.get(row["label"])
-        records.append(
-            VideoRecord(path, label, split, start, end, 1.0 if weight is None else weight, _verdict(row, where))
-        )
+        weight = 1.0 if weight is None else weight
+        records.append(VideoRecord(resolve(root, row["path"]), label, split, start, end, weight, _verdict(row, where)))
     if not splits:
         raise AnnotationError(f"{manifest}: the manifest has no rows")
     if not records:
@@ -166,6 +170,11 @@ def write_manifest(manifest: str | Path, rows: Iterable[Mapping[str, object]], c
     manifest, rows, class_names = Path(manifest), list(rows), list(class_names)
     for name in class_names:
         _check_text("class name", name, manifest.parent / CLASS_FILE)
+        if LABEL_SEPARATOR in name:
+            raise AnnotationError(
+                f"class name {name!r} has a {LABEL_SEPARATOR!r}, which parts the classes of a video in a manifest;"
+                " expected another name"
+            )
     for row in rows:
         for column, value in row.items():
             _check_text(column, value, manifest)
@@ -176,6 +185,22 @@ def write_manifest(manifest: str | Path, rows: Iterable[Mapping[str, object]], c
         writer = csv.DictWriter(file, [*COLUMNS, *extra], restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def _shown(cell: str, index_of: Mapping[str, int], where: str, *, multi_label: bool) -> set[int]:
+    """The classes that a row's `label` names."""
+    if not cell:
+        return set()
+    names = [name.strip() for name in cell.split(LABEL_SEPARATOR)] if multi_label else [cell]
+    for name in names:
+        if name not in index_of:
+            several = not multi_label and set(cell.split(LABEL_SEPARATOR)) <= index_of.keys()
+            hint = "; multi_label reads several" if several else ""
+            raise AnnotationError(
+                f"{where}: label {name!r} is not one of the {len(index_of)} classes"
+                f" in the class file ({_some(list(index_of))}){hint}"
+            )
+    return {index_of[name] for name in names}
 
 
 def _rows(manifest: Path) -> list[tuple[int, dict[str, str]]]:

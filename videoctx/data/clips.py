@@ -34,7 +34,7 @@ class DecodedVideo:
 
     path: str
     row: int  # in its split of the manifest, from 0
-    label: int  # -1: not given
+    label: int | tuple[bool, ...]  # -1: not given; or for each class whether it is shown
     seed: int  # for what is drawn on the device
     frames: Tensor  # (U, H, W, 3) uint8, U distinct frames
     clips: Tensor  # (num_clips, clip_len) int64, positions in `frames`

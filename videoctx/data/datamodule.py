@@ -1,17 +1,22 @@
 """The LightningDataModule: a manifest becomes loaders, and decoded videos become network input on the device."""
 
 import logging
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
+from torch import nn
 
 from videoctx.batch import ClipBatch, Failure
 from videoctx.data.annotations import CLASS_FILE, AnnotationError, VideoRecord, read_classes, read_manifest
 from videoctx.data.clips import DecodedBatch, VideoDataset
 from videoctx.data.decode import Decoder
+from videoctx.data.fingerprint import fingerprint
 from videoctx.data.loader import Sampler, VideoLoader
 from videoctx.data.locations import split_member
+from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.protocols import PROTOCOLS, ProtocolName
 from videoctx.data.sampling import ClipShape, RandomClips, ShortVideos, UniformClips
 from videoctx.data.sharding import EvaluationSampler, Order, OrderName, Shuffled, ShuffledShards, TrainSampler, Weighted
@@ -19,6 +24,8 @@ from videoctx.data.storage import LocalFiles
 from videoctx.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalize, TrainTransform, ViewTransform
 
 logger = logging.getLogger(__name__)
+
+BESIDE_TRAINING = 2**32  # epochs of clips that are not trained on begin here: their draws are not training's
 
 
 class TooManyFailuresError(RuntimeError):
@@ -36,6 +43,7 @@ class VideoDataModule(LightningDataModule):
         manifest: CSV file, one video a row.
         root: what relative paths in the manifest start from; by default its own folder.
         class_file: one class name a line; by default `classes.txt` beside the manifest.
+        multi_label: a video may show several classes, or none.
         train_split: value of the manifest's `split` column to train on.
         val_split: to validate on; none: no validation.
         test_split: to test and predict on.
@@ -45,7 +53,12 @@ class VideoDataModule(LightningDataModule):
             (`repeat_last`), or an error (`refuse`).
         crop_size_px: side of the training crop.
         short_side_px: least and greatest short side before the training crop.
+        crop_area: instead of that, least and greatest share of the picture that the training crop shows, its sides
+            from 3:4 to 4:3 before it is resized.
         flip_probability: of the horizontal flip in training; 0 where left and right tell classes apart.
+        augment: further transforms of a training clip, (T, 3, H, W) uint8, in order, such as
+            `torchvision.transforms.v2.RandAugment`; all frames of a clip share a draw.
+        erasing: of the normalised training clip, such as `torchvision.transforms.v2.RandomErasing`.
         val_views: clips × crops of a validation video.
         test_views: clips × crops of a test video; 10 × 3 is the field's protocol.
         protocol: whose clip grid, resizing and crops validation and test take: our own, or those of the project that
@@ -75,6 +88,7 @@ class VideoDataModule(LightningDataModule):
         *,
         root: str | None = None,
         class_file: str | None = None,
+        multi_label: bool = False,
         train_split: str = "train",
         val_split: str | None = "val",
         test_split: str = "test",
@@ -83,7 +97,10 @@ class VideoDataModule(LightningDataModule):
         short_videos: ShortVideos = "wrap",
         crop_size_px: int = 224,
         short_side_px: tuple[int, int] = (256, 320),
+        crop_area: tuple[float, float] | None = None,
         flip_probability: float = 0.5,
+        augment: list[nn.Module] | None = None,
+        erasing: nn.Module | None = None,
         val_views: tuple[int, int] = (1, 1),
         test_views: tuple[int, int] = (10, 3),
         protocol: ProtocolName = "videoctx",
@@ -125,11 +142,14 @@ class VideoDataModule(LightningDataModule):
             raise ValueError(f"max_failed_fraction is {max_failed_fraction}; expected 0 to 1")
         if seed < 0:
             raise ValueError(f"seed is {seed}; expected 0 or more")
+        if multi_label and train_order == "class_balanced":
+            raise ValueError("train_order is 'class_balanced' with multi_label; expected 'shuffled' or 'weighted'")
         self.manifest = Path(manifest)
         if not self.manifest.is_file():
             raise AnnotationError(f"{manifest}: cannot read the manifest (No such file or directory)")
         self.root = root
         self.class_names = read_classes(class_file or self.manifest.parent / CLASS_FILE)
+        self.multi_label = multi_label
         self.splits = {"train": train_split, "val": val_split, "test": test_split}
         self.shape = ClipShape(clip_len=clip_len, frame_interval=frame_interval, short_videos=short_videos)
         self.views = {"val": val_views, "test": test_views}
@@ -137,12 +157,26 @@ class VideoDataModule(LightningDataModule):
             if stage == "test" or val_split:
                 PROTOCOLS[protocol].check(protocol, num_crops)
         self.protocol = protocol
+        self.preprocessing = Preprocessing(
+            clip_len=clip_len,
+            frame_interval=frame_interval,
+            short_videos=short_videos,
+            protocol=protocol,
+            test_short_side_px=test_short_side_px,
+            test_crop_size_px=test_crop_size_px,
+            test_views=tuple(test_views),
+            mean=tuple(mean),
+            std=tuple(std),
+        )
         normalize = Normalize(mean, std)
         self.train_transform = TrainTransform(
             crop_size_px=crop_size_px,
             short_side_px=short_side_px,
             flip_probability=flip_probability,
             normalize=normalize,
+            crop_area=crop_area,
+            augment=augment or (),
+            erasing=erasing,
         )
         self.view_transforms = {
             stage: ViewTransform(
@@ -192,6 +226,39 @@ class VideoDataModule(LightningDataModule):
     def predict_dataloader(self) -> VideoLoader:
         return self._evaluation_loader("test", labels_required=False)
 
+    def clips_beside_training(self, num_batches: int) -> Iterator[ClipBatch]:
+        """Training clips, on the device, for statistics of the network: those of the epoch are not used up by it."""
+        loader = self.loaders["train"]
+        loader.sampler.set_epoch(self.trainer.current_epoch + BESIDE_TRAINING)
+        device = self.trainer.strategy.root_device
+        try:
+            for batch in islice(loader, num_batches):
+                yield self.train_transform(batch.to(device, non_blocking=True))
+        finally:
+            loader.sampler.set_epoch(self.trainer.current_epoch)
+
+    def card(self, stage: str) -> dict[str, object]:
+        """What a result should say of its data, once there is a loader; `videoctx.evaluation.card` says what for."""
+        records = self.loaders[stage].dataset.records
+        return {
+            "manifest": str(self.manifest),
+            "manifest_sha256": fingerprint(records, self.class_names, root=str(self.root or self.manifest.parent)),
+            "split": self.splits[stage],
+            "num_videos": len(records),
+            "protocol": self.protocol,
+            "spread": PROTOCOLS[self.protocol].spread,
+            "views": list(self.views[stage]),
+            "clip_len": self.shape.clip_len,
+            "frame_interval": self.shape.frame_interval,
+            "short_videos": self.shape.short_videos,
+            "short_side_px": self.view_transforms[stage].short_side_px,
+            "crop_size_px": self.view_transforms[stage].crop_size_px,
+            "mean": list(self.view_transforms[stage].normalize.mean),
+            "std": list(self.view_transforms[stage].normalize.std),
+            "decoder": self.decoder,
+            "seed": self.seed,
+        }
+
     def state_dict(self) -> dict[str, int]:
         """Where training is: the epoch, and the steps of it that are done."""
         progress = self.trainer.fit_loop
@@ -230,6 +297,7 @@ class VideoDataModule(LightningDataModule):
             split=self.splits[stage],
             root=self.root,
             labels_required=labels_required,
+            multi_label=self.multi_label,
         )
         return VideoDataset(records, sampler=sampler, seed=self.seed, decoder=self.decoder)
 

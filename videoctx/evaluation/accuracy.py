@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from videoctx.evaluation.metrics import UNRANKED
+
 
 class Accuracy(NamedTuple):
     """Shares in [0, 1], and what they are shares of. A video that could not be read is wrong, and so are its clips."""
@@ -54,16 +56,13 @@ class VideoAccuracy(Metric):
             views_expected: (V,) how many views each video should have; one without any has failed.
         """
         averages, num_views = video_scores(scores, video, len(labels))
-        readable = num_views > 0
-        decided = readable & averages.isfinite().all(dim=1)  # a network that gives NaN has not said anything
-        best5 = averages.topk(min(5, scores.shape[1]), dim=1).indices  # (V, 5)
-        correct = (best5 == labels[:, None]) & decided[:, None]
-        self.clip_correct += ((scores.argmax(dim=1) == labels[video]) & scores.isfinite().all(dim=1)).sum()
-        self.video_correct1 += correct[:, 0].sum()
-        self.video_correct5 += correct.sum()
+        ranks = label_ranks(averages, labels).where(num_views > 0, UNRANKED)
+        self.clip_correct += (label_ranks(scores, labels[video]) == 0).sum()
+        self.video_correct1 += (ranks == 0).sum()
+        self.video_correct5 += (ranks < 5).sum()
         self.num_videos += len(labels)
         self.num_views += views_expected.sum()
-        self.num_failed += (~readable).sum()
+        self.num_failed += (num_views == 0).sum()
 
     def compute(self) -> Accuracy:
         videos, views = max(int(self.num_videos), 1), max(int(self.num_views), 1)
@@ -82,3 +81,14 @@ def video_scores(scores: Tensor, video: Tensor, num_videos: int) -> tuple[Tensor
     sums = scores.new_zeros(num_videos, scores.shape[1], dtype=torch.float64).index_add_(0, video, scores.double())
     num_views = torch.bincount(video, minlength=num_videos)  # (V,)
     return sums / num_views.clamp(min=1)[:, None], num_views
+
+
+def label_ranks(scores: Tensor, labels: Tensor) -> Tensor:
+    """How many classes are ahead of the right one, (N,); of equal scores the lower class index is ahead.
+
+    UNRANKED where the label is not given or a score is no finite number: who says NaN has not said anything.
+    """
+    of_label = scores.gather(1, labels.clamp(min=0)[:, None])  # (N, 1)
+    indices = torch.arange(scores.shape[1], device=scores.device)
+    ahead = ((scores > of_label) | ((scores == of_label) & (indices < labels[:, None]))).sum(dim=1)
+    return ahead.where(scores.isfinite().all(dim=1) & (labels >= 0), UNRANKED)

@@ -59,8 +59,7 @@ def read_checkpoint(path: str | Path, *, trust: bool = False) -> Checkpoint:
     Raises:
         ValueError: no checkpoint, a truncated one, or weights of a project that is not known here.
     """
-    path = Path(path)
-    stored = _read(path, trust)
+    stored = read_stored(path, trust=trust)
     try:
         return _checkpoint(stored)
     except ValueError as error:
@@ -94,7 +93,13 @@ def _checkpoint(stored: Any) -> Checkpoint:
     )
 
 
-def _read(path: Path, trust: bool) -> Any:
+def read_stored(path: str | Path, *, trust: bool = False) -> Any:
+    """What `torch.save`, or with `trust` Caffe2, wrote to a file, on the CPU; nothing of it is run.
+
+    Raises:
+        ValueError: no such file, no checkpoint, a damaged one, or one that holds more than weights, numbers and text.
+    """
+    path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: no such checkpoint")
     with path.open("rb") as file:

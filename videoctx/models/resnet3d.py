@@ -12,11 +12,13 @@ prints, not 55.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from videoctx.layers.conv import Conv3dKind, plain_conv3d
 from videoctx.layers.pointwise import BatchNorm
 from videoctx.models.insertion import insert_context
+from videoctx.models.recomputation import recomputed
 
 Depth = Literal[18, 34, 50, 101, 152]
 TemporalKernels = Literal["c2d", "i3d", "i3d333", "slow", "r3d", "mc3"]
@@ -188,6 +190,8 @@ class ResNet3D(nn.Module):
             before the sum (GCNet's code).
         dropout: probability, before the classifier.
         zero_init_residual: start every residual branch at zero (the last γ of the branch).
+        recompute: stages, e.g. `[res2, res3]`, whose activations are not kept for the way back but computed again:
+            less memory, more time, the same numbers.
 
     Raises:
         ValueError: an unknown choice; a stage or block index that is not there; `context` without `context_at`, or the
@@ -216,6 +220,7 @@ class ResNet3D(nn.Module):
         context_position: Literal["after_add", "after_1x1"] = "after_add",
         dropout: float = 0.5,
         zero_init_residual: bool = True,
+        recompute: Sequence[str] = (),
     ) -> None:
         for name, value, choices in (
             ("depth", depth, BLOCKS_PER_STAGE),
@@ -227,6 +232,8 @@ class ResNet3D(nn.Module):
                 raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(str, choices))}")
         if (context is None) != (not context_at):
             raise ValueError("context and context_at belong together: expected both or neither")
+        if not set(recompute) <= set(STAGES):
+            raise ValueError(f"recompute is {list(recompute)}; expected stages of {', '.join(STAGES)}")
         super().__init__()
         deep = depth >= 50
         make_block = block or (Bottleneck3d if deep else BasicBlock3d)
@@ -253,6 +260,7 @@ class ResNet3D(nn.Module):
             self.add_module(stage, nn.Sequential(*blocks))
             if stage == "res2":
                 self.pool2 = _max_pool((pool2_t[0], 1, 1), (pool2_t[1], 1, 1))
+        self.recompute = frozenset(recompute)
         self.average = nn.AdaptiveAvgPool3d(1)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(in_channels, num_classes)
@@ -262,8 +270,11 @@ class ResNet3D(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
-        x = self.pool2(self.res2(x))
-        x = self.res5(self.res4(self.res3(x)))
+        for stage in STAGES:
+            blocks = getattr(self, stage)
+            x = recomputed(blocks, x) if stage in self.recompute else blocks(x)
+            if stage == "res2":
+                x = self.pool2(x)
         return self.head(self.dropout(self.average(x).flatten(1)))
 
     def _initialise(self, zero_init_residual: bool) -> None:
@@ -276,8 +287,16 @@ class ResNet3D(nn.Module):
         nn.init.zeros_(self.head.bias)
 
 
+class MaxPool3d(nn.MaxPool3d):
+    """Keeps the type of its input. Autocast on a CPU would have float32, which makes no maximum better and costs time."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x)
+
+
 def _max_pool(kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> nn.Module:
     """Odd kernels are centred (padded by half), even ones are not, as in the papers' released networks."""
     if kernel == stride == (1, 1, 1):
         return nn.Identity()
-    return nn.MaxPool3d(kernel, stride, padding=[size // 2 if size % 2 else 0 for size in kernel])
+    return MaxPool3d(kernel, stride, padding=[size // 2 if size % 2 else 0 for size in kernel])

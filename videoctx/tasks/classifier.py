@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,33 +17,46 @@ from torch.optim import SGD
 
 from videoctx.batch import ClipBatch, slices
 from videoctx.evaluation.accuracy import Accuracy, VideoAccuracy
-from videoctx.evaluation.scores import ScoreWriter, merge_scores, write_predictions
+from videoctx.evaluation.card import described, make_card, write_card
+from videoctx.evaluation.judgement import Judgement
+from videoctx.evaluation.predictions import write_predictions
+from videoctx.evaluation.scores import SCORES_FILE, ScoreWriter, merge_scores, read_scores
+from videoctx.evaluation.video_map import MeanAveragePrecision, VideoMeanAveragePrecision
+from videoctx.evaluation.view_scores import ViewScores
+from videoctx.evaluation.whole_file import whole_file
 from videoctx.models.checkpoints import load_weights, read_checkpoint
+from videoctx.tasks.loss_watch import LossWatch
 from videoctx.tasks.parameter_groups import parameter_groups
 from videoctx.tasks.schedules import Schedule
+from videoctx.tasks.whole_checkpoints import WholeCheckpoints
 
 logger = logging.getLogger(__name__)
 
 
 class VideoClassifier(LightningModule):
-    """Cross-entropy training of a video network; multi-view validation and test.
+    """Training of a video network on the classes of clips; multi-view validation and test.
 
-    Logs `train/loss`, `train/clip_top1`, `val/clip_top1`, `val/video_top1`, `test/clip_top1`,
-    `test/video_top1`, `test/video_top5`. `test` writes the scores of every view to `scores.parquet` and the
-    result to `results.json`, `predict` the scores and `predictions.csv`, all in the run's folder.
+    Logs `train/loss`, `train/clip_top1`, `val/clip_top1`, `val/video_top1`, or with `multi_label` `train/loss` and
+    `val/video_map`, and every metric of a test, such as
+    `test/video_top1`. `test` writes the scores of every view to `scores.parquet` and, made of them, the result to
+    `results.json`, `classes.csv` and `confusion.csv`; `predict` the scores and `predictions.csv`; both a `card.json`,
+    all in the run's folder.
 
     Args:
         class_names: K names; the data knows them.
         net: makes the network, (B, 3, T, H, W) → logits (B, K), for K classes; or is one, with that many classes.
         optimizer: makes the optimizer for groups of parameters; norms get no weight decay.
         schedule: learning rate over the run; constant without.
-        label_smoothing: share of the target that is spread over all classes.
+        multi_label: a video may show several classes: a sigmoid and binary cross-entropy for each, no softmax.
+        label_smoothing: share of the target that is spread over all classes; with `multi_label`, over yes and no.
+        mixing: mixes a batch's clips and targets, such as `videoctx.data.mixing.ClipMixing`. A mixed clip counts as
+            right where the network names the class that it shows most of.
         weights: checkpoint to start from, of any project that `videoctx convert` reads. In training a classifier for
             other classes, and context blocks that it does not have, start anew, and it is said; elsewhere that is an
             error.
         views_per_forward: most views that go through the network at once in validation and test.
         channels_last: keep network and clips in `torch.channels_last_3d`.
-        seed: of dropout.
+        seed: of dropout and mixing.
     """
 
     def __init__(
@@ -54,7 +68,9 @@ class VideoClassifier(LightningModule):
             params, lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4
         ),
         schedule: Schedule | None = None,
+        multi_label: bool = False,
         label_smoothing: float = 0.0,
+        mixing: nn.Module | None = None,
         weights: str | None = None,
         views_per_forward: int = 8,
         channels_last: bool = False,
@@ -72,14 +88,16 @@ class VideoClassifier(LightningModule):
             self.net = self.net.to(memory_format=torch.channels_last_3d)
         self.optimizer = optimizer
         self.schedule = schedule
+        self.multi_label = multi_label
         self.label_smoothing = label_smoothing
+        self.mixing = mixing
         self.weights = weights
         self.views_per_forward = views_per_forward
         self.seed = seed
-        self.val_accuracy = VideoAccuracy()
-        self.test_accuracy = VideoAccuracy()
+        self.val_accuracy = VideoMeanAveragePrecision() if multi_label else VideoAccuracy()
         self.score_writer: ScoreWriter | None = None
         self.net_config: dict[str, Any] | None = None  # class_path and init_args, where a config made the network
+        self.preprocessing: dict[str, Any] | None = None  # how a test makes its clips (`videoctx.data.preprocessing`)
 
     def forward(self, clips: Tensor) -> Tensor:
         """(B, 3, T, H, W) → logits (B, K)."""
@@ -92,6 +110,8 @@ class VideoClassifier(LightningModule):
         return logits
 
     def setup(self, stage: str) -> None:
+        if type(self.trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # none was chosen
+            self.trainer.strategy.checkpoint_io = WholeCheckpoints()
         if self.weights and not self.trainer.ckpt_path:
             checkpoint = read_checkpoint(self.weights)
             same_classes = checkpoint.num_classes == len(self.class_names)
@@ -107,6 +127,9 @@ class VideoClassifier(LightningModule):
                 raise ValueError(f"{self.weights}: {error}") from error
             if self.trainer.is_global_zero:
                 print(f"{self.weights}: weights of {checkpoint.format}; not taken over: {report}")
+
+    def configure_callbacks(self) -> list[Callback]:
+        return [LossWatch()]
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(parameter_groups(self.net))
@@ -127,38 +150,58 @@ class VideoClassifier(LightningModule):
         if len(batch.clips) == 0:
             # No video of this batch could be read. Every rank must still take part in the exchange of gradients.
             return sum(parameter.sum() * 0.0 for parameter in self.net.parameters())
-        labels = batch.labels.to(self.device)[batch.video.to(self.device)]  # (S,)
-        logits = self(batch.clips[:])
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        accuracy = (logits.detach().argmax(dim=1) == labels).float().mean()
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(labels))
-        self.log("train/clip_top1", accuracy, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(labels))
+        clips = batch.clips[:]
+        # Picked before they travel: nothing waits for the device, and so the steps keep it busy.
+        labels = batch.labels[batch.video].to(self.device, non_blocking=True)  # (S,) or (S, K)
+        targets = labels.float() if self.multi_label else labels
+        if self.mixing:
+            targets = targets if self.multi_label else F.one_hot(targets, len(self.class_names)).float()
+            clips, targets = self.mixing(clips, targets, batch.video)
+        logits = self(clips)
+        loss = self._loss(logits, targets)
+        self.log("train/loss", loss, batch_size=len(labels))
+        if not self.multi_label:
+            most_shown = targets.argmax(dim=1) if self.mixing else targets  # (S,)
+            accuracy = (logits.detach().argmax(dim=1) == most_shown).float().mean()
+            self.log("train/clip_top1", accuracy, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
+
+    def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Of logits (S, K) and targets (S,) or (S, K), the mean over clips, and with `multi_label` over classes."""
+        if not self.multi_label:
+            return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        targets = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
+        return F.binary_cross_entropy_with_logits(logits.float(), targets)
 
     # Judging ------------------------------------------------------------------------------------------------------
 
     def view_scores(self, batch: ClipBatch) -> Tensor:
-        """(S, K) float32 probabilities of all views of the batch, `views_per_forward` at a time; failures are named."""
+        """(S, K) logarithms of the probabilities of all views of the batch, `views_per_forward` at a time; with
+        `multi_label`, logits for a sigmoid.
+
+        In float16, as they are kept on disk, so that what is said during a run is what the file says. Failures are
+        named.
+        """
         for failure in batch.failures.values():
             logger.warning("counted as wrong: %s: %s", failure.path, failure.reason)
-        parts = [
-            self(batch.clips[part]).float().softmax(dim=1) for part in slices(len(batch.clips), self.views_per_forward)
-        ]
-        return torch.cat(parts) if parts else torch.zeros(0, len(self.class_names), device=self.device)
-
-    def _judge(self, batch: ClipBatch, accuracy: VideoAccuracy) -> Tensor:
-        scores = self.view_scores(batch)
-        accuracy.update(scores, *(t.to(self.device) for t in (batch.video, batch.labels, batch.views_expected)))
-        return scores
+        parts = [self(batch.clips[part]).float() for part in slices(len(batch.clips), self.views_per_forward)]
+        logits = torch.cat(parts) if parts else torch.zeros(0, len(self.class_names), device=self.device)
+        return (logits if self.multi_label else logits.log_softmax(dim=1)).half()
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:  # noqa: ARG002
-        self._judge(batch, self.val_accuracy)
+        scores = self.view_scores(batch).float()
+        probabilities = scores.sigmoid() if self.multi_label else scores.softmax(dim=1)
+        owners, labels, expected = (t.to(self.device) for t in (batch.video, batch.labels, batch.views_expected))
+        self.val_accuracy.update(probabilities, owners, labels, expected)
 
     def on_validation_epoch_end(self) -> None:
         accuracy = self.val_accuracy.compute()
         self.val_accuracy.reset()
-        self.log("val/clip_top1", accuracy.clip_top1)
-        self.log("val/video_top1", accuracy.video_top1, prog_bar=True)
+        if self.multi_label:
+            self.log("val/video_map", accuracy.video_map, prog_bar=True)
+        else:
+            self.log("val/clip_top1", accuracy.clip_top1)
+            self.log("val/video_top1", accuracy.video_top1, prog_bar=True)
         if self.trainer.state.fn == TrainerFn.VALIDATING and self.trainer.is_global_zero:
             print(_described(accuracy))
 
@@ -166,24 +209,30 @@ class VideoClassifier(LightningModule):
         self._open_scores()
 
     def test_step(self, batch: ClipBatch, batch_idx: int) -> None:  # noqa: ARG002
-        self.score_writer.write(batch, self._judge(batch, self.test_accuracy))
+        self.score_writer.write(batch, self.view_scores(batch))
 
     def on_test_epoch_end(self) -> None:
-        accuracy = self.test_accuracy.compute()
-        self.test_accuracy.reset()
-        self.log_dict({f"test/{name}": getattr(accuracy, name) for name in ("clip_top1", "video_top1", "video_top5")})
         scores = self._close_scores()
-        if self.trainer.is_global_zero:
-            self._report(accuracy, scores)
+        result = self._report(scores) if self.trainer.is_global_zero else None
+        result = self.trainer.strategy.broadcast(result)
+        self.log_dict({f"test/{name}": value for name, value in result.items() if isinstance(value, float)})
 
-    def _report(self, accuracy: Accuracy, scores: Path) -> None:
+    def _report(self, scores: Path) -> dict[str, Any]:
+        judgement = Judgement(read_scores(scores))
         result = {
             "checkpoint": self.trainer.ckpt_path and str(self.trainer.ckpt_path),
             "num_parameters": sum(parameter.numel() for parameter in self.net.parameters()),
-            **accuracy._asdict(),
+            **judgement.summary(),
         }
-        scores.with_name("results.json").write_text(json.dumps(result, indent=2) + "\n")
-        print(f"{_described(accuracy)}\nscores of every view: {scores}")
+        with whole_file(scores.with_name("results.json")) as part:
+            part.write_text(json.dumps(result, indent=2) + "\n")
+        judgement.write_classes(scores.with_name("classes.csv"))
+        if not judgement.stored.multi_label:
+            judgement.write_confusion(scores.with_name("confusion.csv"))
+        print(judgement.described())
+        self._write_card(judgement.stored, scores.with_name("card.json"))
+        print(f"scores of every view: {scores}")
+        return result
 
     def on_predict_start(self) -> None:
         self._open_scores()
@@ -194,13 +243,17 @@ class VideoClassifier(LightningModule):
     def on_predict_epoch_end(self) -> None:
         scores = self._close_scores()
         if self.trainer.is_global_zero:
-            predictions = scores.with_name("predictions.csv")
-            write_predictions(scores, predictions)
+            predictions, stored = scores.with_name("predictions.csv"), read_scores(scores)
+            write_predictions(stored, predictions)
+            self._write_card(stored, scores.with_name("card.json"))
             print(f"the five best classes of every video: {predictions}")
 
     def _open_scores(self) -> None:
         folder = Path(self.trainer.log_dir or self.trainer.default_root_dir)
-        self.score_writer = ScoreWriter(folder / f"scores-rank{self.global_rank}.parquet", self.class_names)
+        path = folder / f"scores-rank{self.global_rank}.parquet"
+        self.score_writer = ScoreWriter(
+            path, self.class_names, spread=self._data_card().get("spread"), multi_label=self.multi_label
+        )
 
     def _close_scores(self) -> Path:
         """The scores of all ranks in one file, once this returns on rank zero."""
@@ -209,14 +262,33 @@ class VideoClassifier(LightningModule):
         folder = self.score_writer.path.parent
         if self.trainer.is_global_zero:
             parts = [folder / f"scores-rank{rank}.parquet" for rank in range(self.trainer.world_size)]
-            merge_scores(parts, folder / "scores.parquet")
-        return folder / "scores.parquet"
+            merge_scores(parts, folder / SCORES_FILE)
+        return folder / SCORES_FILE
+
+    def _data_card(self) -> dict[str, Any]:
+        """What the data module says of its test videos (`videoctx.evaluation.card`)."""
+        card = getattr(getattr(self.trainer, "datamodule", None), "card", None)
+        return card("test") if card else {}
+
+    def _write_card(self, stored: ViewScores, path: Path) -> None:
+        card = make_card(
+            data=self._data_card(),
+            num_videos=len(stored.paths),
+            num_failed=int(stored.failed.sum()),
+            checkpoint=self.trainer.ckpt_path or self.weights,
+            seed=self.seed,
+            device=self.device,
+        )
+        write_card(card, path)
+        print(f"made of: {described(card)}")
 
     # Checkpoints --------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["class_names"] = list(self.class_names)
         checkpoint["net"] = self.net_config
+        checkpoint["preprocessing"] = self.preprocessing
+        checkpoint["multi_label"] = self.multi_label
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         names = checkpoint.get("class_names")
@@ -237,7 +309,9 @@ class VideoClassifier(LightningModule):
             )
 
 
-def _described(accuracy: Accuracy) -> str:
+def _described(accuracy: Accuracy | MeanAveragePrecision) -> str:
+    if isinstance(accuracy, MeanAveragePrecision):
+        return f"{accuracy.num_videos} videos, {accuracy.num_failed} failed: mAP {accuracy.video_map:.2%}"
     return (
         f"{accuracy.num_videos} videos, {accuracy.num_views} views, {accuracy.num_failed} failed:"
         f" clip top-1 {accuracy.clip_top1:.2%}, video top-1 {accuracy.video_top1:.2%}, top-5 {accuracy.video_top5:.2%}"

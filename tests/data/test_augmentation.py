@@ -1,0 +1,44 @@
+"""The data module's augmentation: every argument acts, on training alone, and the same whoever decodes."""
+
+import pytest
+import torch
+from torchvision.transforms.v2 import RandAugment, RandomErasing
+
+from tests.data.test_datamodule import batches, module
+
+ARGUMENTS = {
+    "crop_area": (0.2, 0.5),
+    "augment": [RandAugment(magnitude=20)],
+    "erasing": RandomErasing(p=1.0),
+}
+
+
+def clips(data, stage="train"):
+    return torch.cat([batch.clips[:] for batch in batches(data, stage)])
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_an_argument_changes_training_alone(video_folder, name):
+    plain, changed = (module(video_folder.manifest, batch_size=5, **of) for of in ({}, {name: ARGUMENTS[name]}))
+    assert not torch.equal(clips(plain), clips(changed))
+    assert torch.equal(clips(plain, "val"), clips(changed, "val"))
+
+
+@pytest.fixture(scope="module")
+def whole_epoch(video_folder):
+    return clips(module(video_folder.manifest, batch_size=1, **ARGUMENTS))
+
+
+def test_workers_change_nothing(video_folder, whole_epoch):
+    data = module(video_folder.manifest, batch_size=2, num_workers=1, **ARGUMENTS)
+    try:
+        assert torch.equal(clips(data), whole_epoch[:4])  # the fifth is left out
+    finally:
+        data.teardown("")
+
+
+def test_what_was_drawn_before_changes_nothing(video_folder, whole_epoch):
+    torch.manual_seed(5)
+    data = module(video_folder.manifest, batch_size=1, **ARGUMENTS)
+    data.resumed = {"epoch": 0, "num_batches": 3, "batches_per_epoch": 5, "batch_size": 1, "num_ranks": 1, "seed": 0}
+    assert torch.equal(clips(data), whole_epoch[3:])

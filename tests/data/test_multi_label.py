@@ -1,0 +1,78 @@
+"""Videos that show several classes, or none: from the manifest to a batch."""
+
+import pytest
+import torch
+
+from tests.data.test_datamodule import batches, module
+from videoctx.data.annotations import CLASS_FILE, AnnotationError, read_manifest, write_manifest
+
+CLASSES = ["clap", "wave", "sit down"]
+
+
+@pytest.fixture
+def manifest(tmp_path, video_folder):
+    path = tmp_path / "manifest.csv"
+    cells = {"train": ["wave|clap", "sit down", ""], "val": ["clap", "wave | sit down"], "test": ["clap|clap", "", ""]}
+    rows = [
+        {"path": video.path, "label": cell, "split": split}
+        for split, labels in cells.items()
+        for video, cell in zip(video_folder.videos[split], labels, strict=False)
+    ]
+    write_manifest(path, rows, CLASSES)
+    return path
+
+
+def test_labels_say_of_every_class_whether_it_is_shown(manifest):
+    labels = {
+        split: [record.label for record in read_manifest(manifest, CLASSES, split=split, multi_label=True)]
+        for split in ("train", "val", "test")
+    }
+    yes, no = True, False
+    assert labels == {
+        "train": [(yes, yes, no), (no, no, yes), (no, no, no)],
+        "val": [(yes, no, no), (no, yes, yes)],
+        "test": [(yes, no, no), (no, no, no), (no, no, no)],
+    }
+
+
+def test_an_unknown_name_among_several_is_named_with_its_line(manifest):
+    manifest.write_text(manifest.read_text().replace("sit down", "sit"))
+    with pytest.raises(AnnotationError, match=r"line 3: label 'sit' is not one of the 3 classes"):
+        read_manifest(manifest, CLASSES, split="train", multi_label=True)
+
+
+def test_where_a_video_has_one_class_several_are_refused(manifest):
+    with pytest.raises(AnnotationError, match=r"line 2: label 'wave\|clap' is not .*; multi_label reads several"):
+        read_manifest(manifest, CLASSES, split="train")
+
+
+def test_a_class_name_with_the_separator_is_not_written(tmp_path):
+    with pytest.raises(AnnotationError, match=r"'a\|b' has a '\|'"):
+        write_manifest(tmp_path / "manifest.csv", [], ["a|b"])
+    assert not (tmp_path / CLASS_FILE).exists()
+
+
+@pytest.mark.parametrize("stage", ["train", "val", "test"])
+def test_batches_hold_a_row_of_labels_a_video(manifest, stage):
+    data = module(manifest, multi_label=True, batch_size=3, eval_batch_size=3)
+    (batch,) = batches(data, stage)
+    records = data.loaders[stage].dataset.records
+    assert batch.labels.dtype == torch.bool
+    assert batch.labels.tolist() == [list(records[row].label) for row in batch.rows]
+
+
+def test_a_result_s_card_tells_labels_apart(manifest):
+    def card():
+        data = module(manifest, multi_label=True)
+        batches(data, "test")
+        return data.card("test")["manifest_sha256"]
+
+    before = card()
+    assert card() == before
+    manifest.write_text(manifest.read_text().replace("clap|clap", "clap|wave"))
+    assert card() != before
+
+
+def test_classes_cannot_be_balanced(manifest):
+    with pytest.raises(ValueError, match="'class_balanced' with multi_label"):
+        module(manifest, multi_label=True, train_order="class_balanced")

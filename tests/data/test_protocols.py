@@ -1,0 +1,274 @@
+"""Other projects' clip grids, sizes and crops: by hand from their formulas, and against their code where it is here."""
+
+import importlib.util
+import math
+import warnings
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytorchvideo
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pytorchvideo.data.clip_sampling import ConstantClipsPerVideoSampler
+from torchvision.datasets.samplers import UniformClipSampler
+from torchvision.datasets.video_utils import VideoClips
+from torchvision.transforms._presets import VideoClassification
+
+from videoctx.data.clips import DecodedBatch, DecodedVideo
+from videoctx.data.protocols import PROTOCOLS, UnknownFrameRateError
+from videoctx.data.sampling import ClipShape, NoClipError
+from videoctx.data.transforms import Normalize, ViewTransform
+
+NTSC = 30000 / 1001  # 29.97
+RATES = [24000 / 1001, 15.0, 25.0, NTSC, 30.0, 50.0, 60.0]
+
+
+def clips(name, num_frames, fps, clip_len, frame_interval, num_clips):
+    shape = ClipShape(clip_len=clip_len, frame_interval=frame_interval)
+    return PROTOCOLS[name].clips(num_frames, fps, shape, num_clips).tolist()
+
+
+# protocol, (frames, fps, T, interval, n): first frame of every clip, frames of the last clip
+GRIDS = {
+    # W = 64; 300 - 64 = 236; clip i at 23.6 i; frames 63 / 7 = 9 apart
+    ("pyslowfast", (300, 30.0, 8, 8, 10)): (
+        [0, 23, 47, 70, 94, 118, 141, 165, 188, 212],
+        [212, 221, 230, 239, 248, 257, 266, 275],
+    ),
+    # W = 53.33; clip i at 19.667 i; frames 52.33 / 7 = 7.476 apart
+    ("pyslowfast", (250, 25.0, 8, 8, 10)): (
+        [0, 19, 39, 59, 78, 98, 118, 137, 157, 177],
+        [177, 184, 191, 199, 206, 214, 221, 229],
+    ),
+    # W = 63.936; clip i at 23.606 i; frames 62.936 / 7 = 8.991 apart
+    ("pyslowfast", (300, NTSC, 8, 8, 10)): (
+        [0, 23, 47, 70, 94, 118, 141, 165, 188, 212],
+        [212, 221, 230, 239, 248, 257, 266, 275],
+    ),
+    # W = 128; clip i at 47.2 i; frames 127 / 7 = 18.143 apart
+    ("pyslowfast", (600, 60.0, 8, 8, 10)): (
+        [0, 47, 94, 141, 188, 236, 283, 330, 377, 424],
+        [424, 442, 461, 479, 497, 515, 533, 551],
+    ),
+    ("pyslowfast", (40, 30.0, 8, 8, 10)): ([0] * 10, [0, 9, 18, 27, 36, 39, 39, 39]),
+    ("pyslowfast", (300, 30.0, 8, 8, 1)): ([0], [0, 9, 18, 27, 36, 45, 54, 63]),
+    # a clip spans 57; 243 / 9 = 27
+    ("mmaction2", (300, 30.0, 8, 8, 10)): (
+        [0, 27, 54, 81, 108, 135, 162, 189, 216, 243],
+        [243, 251, 259, 267, 275, 283, 291, 299],
+    ),
+    # 193 / 9 = 21.44, and the frame rate does not matter
+    ("mmaction2", (250, 25.0, 8, 8, 10)): (
+        [0, 21, 43, 64, 86, 107, 129, 150, 172, 193],
+        [193, 201, 209, 217, 225, 233, 241, 249],
+    ),
+    ("mmaction2", (250, 60.0, 8, 8, 10)): (
+        [0, 21, 43, 64, 86, 107, 129, 150, 172, 193],
+        [193, 201, 209, 217, 225, 233, 241, 249],
+    ),
+    # 9 / 4 = 2.25: 4.5 is rounded to the even 4
+    ("mmaction2", (40, NTSC, 16, 2, 5)): ([0, 2, 4, 7, 9], list(range(9, 40, 2))),
+    ("mmaction2", (40, 30.0, 8, 8, 10)): ([0] * 10, [0, 8, 16, 24, 32, 0, 8, 16]),
+    ("mmaction2", (300, 30.0, 8, 8, 1)): ([121], [121, 129, 137, 145, 153, 161, 169, 177]),
+    ("mmaction2", (50, 30.0, 1, 1, 4)): ([6, 18, 31, 43], [43]),  # 12.5 i + 6.25
+    ("nonlocal", (300, 30.0, 8, 8, 10)): (
+        [0, 30, 60, 90, 120, 150, 180, 210, 240, 270],
+        [270, 278, 286, 294, 2, 10, 18, 26],
+    ),
+    ("nonlocal", (255, 25.0, 8, 8, 10)): (
+        [0, 25, 51, 76, 102, 127, 153, 178, 204, 229],
+        [229, 237, 245, 253, 6, 14, 22, 30],
+    ),
+    ("nonlocal", (600, 60.0, 8, 8, 10)): (
+        [0, 60, 120, 180, 240, 300, 360, 420, 480, 540],
+        [540, 548, 556, 564, 572, 580, 588, 596],
+    ),
+    ("nonlocal", (299, NTSC, 4, 16, 3)): ([0, 99, 199], [199, 215, 231, 247]),
+    ("nonlocal", (40, 30.0, 8, 8, 10)): ([0, 4, 8, 12, 16, 20, 24, 28, 32, 36], [36, 4, 12, 20, 28, 36, 4, 12]),
+    # clip i from ⌈23.6 i⌉; the last from 212.4 to 276.4, frames 213 to 276
+    ("pytorchvideo", (300, 30.0, 8, 8, 10)): (
+        [0, 24, 48, 71, 95, 118, 142, 166, 189, 213],
+        [213, 222, 231, 240, 249, 258, 267, 276],
+    ),
+    # the last from 177 to 230.33: 54 frames
+    ("pytorchvideo", (250, 25.0, 8, 8, 10)): (
+        [0, 20, 40, 59, 79, 99, 118, 138, 158, 177],
+        [177, 184, 192, 199, 207, 214, 222, 230],
+    ),
+    ("pytorchvideo", (300, NTSC, 8, 8, 10)): (
+        [0, 24, 48, 71, 95, 119, 142, 166, 189, 213],
+        [213, 222, 231, 240, 249, 258, 267, 276],
+    ),
+    # the last from 424.8 to 552.8: 128 frames
+    ("pytorchvideo", (600, 60.0, 8, 8, 10)): (
+        [0, 48, 95, 142, 189, 236, 284, 331, 378, 425],
+        [425, 443, 461, 479, 497, 515, 533, 552],
+    ),
+    ("pytorchvideo", (40, 30.0, 8, 8, 10)): ([0] * 10, [0, 5, 11, 16, 22, 27, 33, 39]),
+    # 150 frames at 15 a second, 135 windows; the third begins at 67
+    ("torchvision", (300, 30.0, 16, 2, 5)): ([0, 66, 134, 200, 268], list(range(268, 300, 2))),
+    # 150 again, every 1.667th of 250
+    ("torchvision", (250, 25.0, 16, 2, 5)): (
+        [0, 55, 111, 166, 223],
+        [223, 225, 226, 228, 230, 231, 233, 235, 236, 238, 240, 241, 243, 245, 246, 248],
+    ),
+    ("torchvision", (300, NTSC, 16, 2, 5)): ([0, 65, 133, 199, 267], list(range(267, 299, 2))),
+    ("torchvision", (600, 60.0, 16, 2, 5)): ([0, 132, 268, 400, 536], list(range(536, 600, 4))),
+    ("torchvision", (300, 30.0, 8, 8, 1)): ([0], [0, 8, 16, 24, 32, 40, 48, 56]),
+}
+
+
+@pytest.mark.parametrize(("name", "video"), GRIDS)
+def test_clip_grid_by_hand(name, video):
+    starts, last = GRIDS[name, video]
+    found = clips(name, *video)
+    assert [clip[0] for clip in found] == starts
+    assert found[-1] == last
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+@settings(max_examples=60, deadline=None)
+@given(
+    num_frames=st.integers(1, 700),
+    fps=st.sampled_from(RATES),
+    clip_len=st.sampled_from([1, 4, 8, 16]),
+    frame_interval=st.sampled_from([1, 2, 8]),
+    num_clips=st.integers(1, 12),
+)
+def test_clips_stay_in_the_video_and_do_not_go_back(name, num_frames, fps, clip_len, frame_interval, num_clips):
+    try:
+        found = np.array(clips(name, num_frames, fps, clip_len, frame_interval, num_clips))
+    except NoClipError:
+        assert name in ("torchvision", "pytorchvideo")
+        return
+    assert found.shape == (num_clips, clip_len)
+    assert found.min() >= 0
+    assert found.max() < num_frames
+    assert (np.diff(found[:, 0]) >= 0).all()
+
+
+# The projects' own code, where it is installed ------------------------------------------------------------------------
+
+drawn = given(
+    num_frames=st.integers(1, 700),
+    fps=st.sampled_from(RATES),
+    clip_len=st.sampled_from([4, 8, 16]),
+    frame_interval=st.sampled_from([1, 2, 8]),
+    num_clips=st.integers(1, 12),
+)
+
+
+@drawn
+@settings(max_examples=100, deadline=None)
+def test_torchvision_itself(num_frames, fps, clip_len, frame_interval, num_clips):
+    metadata = {"video_paths": ["a"], "video_pts": [torch.arange(num_frames)], "video_fps": [fps]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a video without a window, below
+        videos = VideoClips(["a"], clip_len, 1, 30 / frame_interval, _precomputed_metadata=metadata)
+    if not len(videos.clips[0]):
+        with pytest.raises(NoClipError, match="leaves such videos out"):
+            clips("torchvision", num_frames, fps, clip_len, frame_interval, num_clips)
+        return
+    wanted = [videos.clips[0][index].tolist() for index in UniformClipSampler(videos, num_clips)]
+    assert clips("torchvision", num_frames, fps, clip_len, frame_interval, num_clips) == wanted
+
+
+@drawn
+@settings(max_examples=100, deadline=None)
+def test_pytorchvideo_itself(num_frames, fps, clip_len, frame_interval, num_clips):
+    rate = Fraction(fps).limit_denominator(1001)
+    sampler = ConstantClipsPerVideoSampler(Fraction(clip_len * frame_interval, 30), num_clips)
+    wanted = []
+    for _ in range(num_clips):
+        clip = sampler(None, num_frames / rate, {})
+        first, stop = math.ceil(rate * clip.clip_start_sec), min(math.ceil(rate * clip.clip_end_sec), num_frames)
+        wanted.append(subsample(torch.arange(first, stop).reshape(1, -1, 1, 1), clip_len).flatten().tolist())
+    assert clips("pytorchvideo", num_frames, fps, clip_len, frame_interval, num_clips) == wanted
+
+
+def subsample(frames, num_samples):
+    """`pytorchvideo.transforms` does not import with today's torchvision, but this file of it does."""
+    path = Path(pytorchvideo.__file__).parent / "transforms" / "functional.py"
+    spec = importlib.util.spec_from_file_location("functional", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.uniform_temporal_subsample(frames, num_samples)
+
+
+# Sizes and crops ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "long_side"),
+    [("nonlocal", 344), ("pyslowfast", 344), ("pytorchvideo", 344), ("mmaction2", 345), ("torchvision", 341)],
+)
+def test_the_long_side_of_240_by_323(name, long_side):
+    """323 / 240 · 256 is 344.53; torchvision takes 4/3 of 256 whatever the shape."""
+    assert PROTOCOLS[name].size(240, 323, 256) == (256, long_side)
+    assert name == "torchvision" or PROTOCOLS[name].size(323, 240, 256) == (long_side, 256)
+
+
+@pytest.mark.parametrize("name", ["nonlocal", "pyslowfast", "pytorchvideo", "mmaction2"])
+def test_the_short_side_is_what_was_asked_for_whichever_it_is(name):
+    for height in range(90, 800, 7):
+        for width in (height - 31, height, height + 3):
+            size = PROTOCOLS[name].size(height, width, 256)
+            assert min(size) == 256
+            assert abs(max(size) - 256 * max(height, width) / min(height, width)) <= 1
+            assert (size[0] > size[1]) <= (height > width)
+
+
+@pytest.mark.parametrize(
+    ("name", "num_crops", "corners"),
+    [
+        # 341 - 256 = 85 columns are left
+        ("nonlocal", 3, [(0, 0), (0, 42), (0, 84)]),
+        ("mmaction2", 3, [(0, 0), (0, 42), (0, 84)]),
+        ("pyslowfast", 3, [(0, 0), (0, 43), (0, 85)]),
+        ("pytorchvideo", 3, [(0, 0), (0, 43), (0, 85)]),
+        ("videoctx", 3, [(0, 0), (0, 42), (0, 85)]),
+        ("nonlocal", 1, [(0, 42)]),
+        ("mmaction2", 1, [(0, 42)]),
+        ("pyslowfast", 1, [(0, 43)]),
+        ("pytorchvideo", 1, [(0, 43)]),
+        ("torchvision", 1, [(0, 42)]),  # round(42.5) is the even one
+    ],
+)
+def test_corners_by_hand(name, num_crops, corners):
+    corner = PROTOCOLS[name].corner
+    assert [corner(256, 341, 256, crop, num_crops) for crop in range(num_crops)] == corners
+    assert [corner(341, 256, 256, crop, num_crops) for crop in range(num_crops)] == [pair[::-1] for pair in corners]
+
+
+def test_torchvision_s_preset_gives_the_same_pixels():
+    """Within a grey level: it resizes bytes too, by another kernel."""
+    mean, std = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
+    frames = torch.randint(0, 256, (4, 120, 200, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    preset = VideoClassification(crop_size=(112, 112), resize_size=(128, 171))
+    ours = ViewTransform(
+        crop_size_px=112,
+        short_side_px=128,
+        num_crops=1,
+        normalize=Normalize(mean, std),
+        protocol=PROTOCOLS["torchvision"],
+    )
+    video = DecodedVideo("a.mp4", 0, 0, 0, frames, torch.tensor([[0, 1, 2, 3]]), [0])
+    clip = ours(DecodedBatch([video]), num_clips=1).clips[0:1]
+    torch.testing.assert_close(clip[0], preset(frames.permute(0, 3, 1, 2)), rtol=0, atol=1.01 / 255 / min(std))
+
+
+def test_crops_that_a_project_has_no_rule_for():
+    with pytest.raises(ValueError, match=r"3 crops a clip; expected 1 with protocol torchvision"):
+        PROTOCOLS["torchvision"].check("torchvision", 3)
+    with pytest.raises(ValueError, match=r"2 crops a clip; expected 1 or 3 with protocol pyslowfast"):
+        PROTOCOLS["pyslowfast"].check("pyslowfast", 2)
+    PROTOCOLS["videoctx"].check("videoctx", 5)
+
+
+@pytest.mark.parametrize("name", ["pyslowfast", "pytorchvideo", "torchvision"])
+def test_counting_by_time_needs_a_frame_rate(name):
+    with pytest.raises(UnknownFrameRateError, match="frame rate is not known"):
+        clips(name, 100, 0.0, 4, 2, 2)

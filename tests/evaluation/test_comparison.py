@@ -1,0 +1,160 @@
+"""Two runs on the same videos: paired differences by hand, and runs that cannot be compared."""
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from tests.evaluation.made_scores import made_scores, random_run
+from videoctx.evaluation.comparison import Comparison, Discordance
+from videoctx.evaluation.judgement import Judgement
+
+
+def judged(folder, *arguments, **options):
+    return Judgement(made_scores(folder, *arguments, **options))
+
+
+def answers(labels, right, *, num_classes=3):
+    """Logits that name the label where `right`, and the next class elsewhere."""
+    logits = np.zeros((len(labels), 1, 1, num_classes))
+    named = np.where(right, labels, (labels + 1) % num_classes)
+    logits[np.arange(len(labels)), ..., named] = 3.0
+    return logits
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "p_value"),
+    [(0, 0, 1.0), (1, 0, 1.0), (0, 5, 2 / 32), (1, 7, 2 * 9 / 256), (5, 5, 1.0), (10, 2, 2 * (1 + 12 + 66) / 4096)],
+)
+def test_mcnemar_by_hand(only_first, only_second, p_value):
+    assert Discordance(only_first, only_second).p_value == pytest.approx(p_value)
+
+
+def test_mcnemar_of_many():
+    assert Discordance(400, 500).p_value == pytest.approx(2 * binom.cdf(400, 900, 0.5))
+
+
+@pytest.fixture
+def comparison(tmp_path):
+    """Of eight videos the first run has 0 1 2 3, the second 0 1 4 5 6."""
+    labels = np.array([0, 0, 1, 1, 1, 2, 2, 2])
+    first = answers(labels, np.isin(np.arange(8), [0, 1, 2, 3]))
+    second = answers(labels, np.isin(np.arange(8), [0, 1, 4, 5, 6]))
+    return Comparison(judged(tmp_path / "first", first, labels), judged(tmp_path / "second", second, labels))
+
+
+def test_a_comparison_by_hand(comparison):
+    assert comparison.discordance == Discordance(only_first=2, only_second=3)
+    gain = comparison.gains["video_top1"]
+    assert gain.value == pytest.approx(1 / 8)
+    assert gain.interval.low < 0 < gain.interval.high
+    moves = [(move.name, move.videos, move.first, move.second) for move in comparison.moved_classes()]
+    assert moves == [
+        ("class 2", 3, 0, pytest.approx(2 / 3)),
+        ("class 1", 3, pytest.approx(2 / 3), pytest.approx(1 / 3)),
+    ]
+    assert [move.name for move in comparison.moved_classes(1)] == ["class 2"]
+
+
+def test_a_run_does_not_differ_from_itself(tmp_path):
+    run = random_run(0)
+    comparison = Comparison(judged(tmp_path / "a", *run), judged(tmp_path / "b", *run))
+    assert all((gain.value, *gain.interval) == (0, 0, 0) for gain in comparison.gains.values())
+    assert comparison.discordance.p_value == 1
+    assert comparison.moved_classes() == []
+
+
+def test_videos_are_paired_whatever_their_order(tmp_path):
+    """Two rows of one path are told apart by which comes first."""
+    first, labels = random_run(0)
+    second, _ = random_run(1)
+    second[np.arange(40), ..., labels] += 1.5
+    paths = [f"{index // 2}.mp4" for index in range(40)]
+    straight = Comparison(
+        judged(tmp_path / "a", first, labels, paths=paths), judged(tmp_path / "b", second, labels, paths=paths)
+    )
+    order = np.arange(40).reshape(20, 2)[np.random.default_rng(0).permutation(20)].ravel()
+    mixed = judged(tmp_path / "c", second[order], labels[order], paths=[paths[index] for index in order])
+    shuffled = Comparison(straight.first, mixed)
+    assert shuffled.discordance == straight.discordance
+    assert shuffled.discordance.only_second > 0
+    for name, gain in straight.gains.items():
+        assert shuffled.gains[name].value == pytest.approx(gain.value)
+        assert shuffled.gains[name].interval == pytest.approx(gain.interval)
+    assert shuffled.moved_classes() == straight.moved_classes()
+
+
+def test_pairing_narrows_the_interval(tmp_path):
+    """The second run differs from the first in few videos: its gain is surer than either accuracy."""
+    labels = np.arange(200) % 3
+    right = np.random.default_rng(0).random(200) < 0.5
+    more = right | (np.arange(200) < 12)
+    first, second = (judged(tmp_path / name, answers(labels, of), labels) for name, of in (("a", right), ("b", more)))
+    comparison = Comparison(first, second)
+    gain = comparison.gains["video_top1"]
+    low, high = second.estimates["video_top1"].interval
+    assert gain.interval.high - gain.interval.low < (high - low) / 2
+    assert gain.interval.low > 0
+
+
+def test_a_video_that_failed_in_one_run_is_wrong_there(tmp_path):
+    labels = np.array([0, 1, 2])
+    first = judged(tmp_path / "a", answers(labels, np.ones(3, dtype=bool)), labels, failed=(1,))
+    second = judged(tmp_path / "b", answers(labels, np.ones(3, dtype=bool)), labels)
+    assert Comparison(first, second).discordance == Discordance(0, 1)
+
+
+def test_several_labels(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = rng.random((40, 3)) < 0.4
+    labels[:, 2] = False
+    logits = rng.normal(size=(40, 1, 1, 3))
+    better = logits + 2 * labels[:, None, None]
+    comparison = Comparison(judged(tmp_path / "a", logits, labels), judged(tmp_path / "b", better, labels))
+    assert comparison.gains["video_map"].interval.low > 0
+    assert {move.name for move in comparison.moved_classes()} == {"class 0", "class 1"}
+
+
+# Other manifests ------------------------------------------------------------------------------------------------------
+
+PATHS = [f"{index}.mp4" for index in range(6)]
+
+
+def refusal(tmp_path, **second) -> str:
+    logits, labels = random_run(0, num_videos=6, num_classes=3)
+    arguments = {"logits": logits, "labels": labels, "paths": PATHS} | second
+    first = judged(tmp_path / "a", logits, labels, paths=PATHS)
+    with pytest.raises(ValueError, match="the runs are over different manifests: ") as refused:
+        Comparison(first, judged(tmp_path / "b", **arguments))
+    return str(refused.value).partition("manifests: ")[2]
+
+
+def test_other_videos(tmp_path):
+    found = refusal(tmp_path, paths=["0.mp4", "1.mp4", "x.mp4", "y.mp4", "4.mp4", "z.mp4"])
+    wanted = "3 only in the first (2.mp4, 3.mp4, 5.mp4), 3 only in the second (x.mp4, y.mp4, z.mp4)"
+    assert found == f"other videos: {wanted}"
+
+
+def test_a_video_twice(tmp_path):
+    found = refusal(tmp_path, paths=[*PATHS[:5], "0.mp4"])
+    assert found == "other videos: 1 only in the first (5.mp4), 1 only in the second (0.mp4 (again))"
+
+
+def test_other_labels(tmp_path):
+    _, labels = random_run(0, num_videos=6, num_classes=3)
+    found = refusal(tmp_path, labels=np.where(np.arange(6) < 2, (labels + 1) % 3, labels))
+    assert found == "other labels: of 2 videos (0.mp4, 1.mp4)"
+
+
+def test_other_classes(tmp_path):
+    found = refusal(tmp_path, class_names=["class 0", "class 2", "jump"])
+    assert found == "other classes: 1 only in the first (class 1), 1 only in the second (jump)"
+
+
+def test_classes_in_another_order(tmp_path):
+    assert (
+        refusal(tmp_path, class_names=["class 0", "class 2", "class 1"]) == "other classes: the same in another order"
+    )
+
+
+def test_several_labels_against_one(tmp_path):
+    assert "only in the second may a video have several" in refusal(tmp_path, labels=np.zeros((6, 3), dtype=bool))

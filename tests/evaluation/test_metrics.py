@@ -1,0 +1,243 @@
+"""Metrics against loops, torchmetrics and numbers worked out by hand; weights are repeated videos."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchmetrics.functional.classification import (
+    multiclass_accuracy,
+    multiclass_calibration_error,
+    multiclass_confusion_matrix,
+    multilabel_average_precision,
+)
+
+from videoctx.evaluation.bootstrap import NUM_RESAMPLES, estimates, resampled
+from videoctx.evaluation.metrics import (
+    UNRANKED,
+    average_precisions,
+    calibration_error,
+    confusion,
+    label_ranks,
+    mean_average_precision,
+    mean_class_accuracy,
+    share,
+)
+
+
+def once(num_videos):
+    return np.ones((1, num_videos))
+
+
+def random_scores(seed, num_videos=60, num_classes=6):
+    rng = np.random.default_rng(seed)
+    scores = torch.tensor(rng.normal(size=(num_videos, num_classes)) * 2).softmax(dim=1).numpy()
+    return scores, rng.integers(0, num_classes, num_videos)
+
+
+# Ranks ----------------------------------------------------------------------------------------------------------------
+
+
+def test_ranks_by_hand():
+    scores = np.array([[0.5, 0.3, 0.2], [0.2, 0.4, 0.4], [0.4, 0.4, 0.2], [np.nan, 0.5, 0.5], [0.9, 0.1, 0.0]])
+    assert label_ranks(scores, np.array([1, 2, 0, 1, -1])).tolist() == [1, 1, 0, UNRANKED, UNRANKED]
+
+
+@given(st.integers(0, 2**32), st.integers(1, 5), st.integers(1, 6))
+@settings(max_examples=50, deadline=None)
+def test_ranks_equal_a_stable_sort(seed, distinct, num_classes):
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, distinct, (20, num_classes)) / 8
+    labels = rng.integers(0, num_classes, 20)
+    for row, label, rank in zip(scores.tolist(), labels.tolist(), label_ranks(scores, labels).tolist(), strict=True):
+        assert sorted(range(num_classes), key=lambda index: -row[index]).index(label) == rank
+
+
+@pytest.mark.parametrize("most", [1, 5])
+def test_top_k_is_torchmetrics_one(most):
+    scores, labels = random_scores(0)
+    ours = share(label_ranks(scores, labels) < most, np.ones(60), once(60))
+    theirs = multiclass_accuracy(torch.tensor(scores), torch.tensor(labels), 6, average="micro", top_k=most)
+    assert ours[0] == pytest.approx(theirs.item())
+
+
+def test_a_share_of_nothing_is_nothing():
+    assert share(np.zeros(3), np.zeros(3), once(3)).tolist() == [0]
+
+
+# Per class ------------------------------------------------------------------------------------------------------------
+
+
+def test_mean_class_accuracy_by_hand():
+    labels, correct = np.array([0, 0, 0, 2, 2, -1]), np.array([True, True, False, True, False, True])
+    assert mean_class_accuracy(correct, labels, once(6))[0] == (2 / 3 + 1 / 2) / 2  # class 1 has no video
+    assert mean_class_accuracy(np.ones(1, dtype=bool), np.array([-1]), once(1)).tolist() == [0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mean_class_accuracy_and_confusion_are_torchmetrics_ones(seed):
+    scores, labels = random_scores(seed)
+    ours = mean_class_accuracy(scores.argmax(axis=1) == labels, labels, once(60))[0]
+    given = torch.tensor(scores), torch.tensor(labels)
+    assert ours == pytest.approx(multiclass_accuracy(*given, 6, average="macro").item())
+    counts = confusion(scores, labels)
+    assert (counts[:, :6] == multiclass_confusion_matrix(*given, 6).numpy()).all()
+    assert not counts[:, 6].any()
+
+
+def test_confusion_of_a_video_without_an_answer():
+    scores = np.array([[np.nan, np.nan], [0.5, 0.5], [0.1, 0.9]])
+    assert confusion(scores, np.array([1, 1, -1])).tolist() == [[0, 0, 0], [1, 0, 1]]
+
+
+# Calibration ----------------------------------------------------------------------------------------------------------
+
+
+def test_calibration_error_by_hand():
+    confidence = np.array([0.95, 0.95, 0.55, 0.58, np.nan])
+    correct = np.array([True, False, True, True, False])
+    # bins of 1/15: the first two are together, 0.5 right at 0.95; 0.55 and 0.58 are in one of their own
+    wanted = (2 * abs(0.5 - 0.95) + 2 * abs(1 - 0.565)) / 4
+    assert calibration_error(confidence, correct, once(5))[0] == pytest.approx(wanted)
+
+
+def test_bins_hold_their_upper_end():
+    confidence, correct = np.array([1 / 3, 0.34, 1.0]), np.array([True, False, True])
+    assert calibration_error(confidence, correct, once(3), num_bins=3)[0] == pytest.approx((2 / 3 + 0.34) / 3)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_calibration_error_is_torchmetrics_one(seed):
+    scores, labels = random_scores(seed)
+    ours = calibration_error(scores.max(axis=1), scores.argmax(axis=1) == labels, once(60))[0]
+    theirs = multiclass_calibration_error(torch.tensor(scores), torch.tensor(labels), 6, n_bins=15, norm="l1")
+    assert ours == pytest.approx(theirs.item(), abs=1e-6)
+
+
+# Several labels -------------------------------------------------------------------------------------------------------
+
+
+def charades(scores, labels):
+    """Average precision of every class, as the official evaluation counts it, in loops."""
+    precisions = []
+    for index in range(scores.shape[1]):
+        order = sorted(range(len(scores)), key=lambda video: -scores[video, index])
+        right, found = 0, []
+        for place, video in enumerate(order, start=1):
+            if labels[video, index]:
+                right += 1
+                found.append(right / place)
+        precisions.append(sum(found) / len(found) if found else np.nan)
+    return precisions
+
+
+def test_average_precision_by_hand():
+    scores = np.array([[0.9], [0.8], [0.7], [0.6]])
+    labels = np.array([[True], [False], [True], [False]])
+    assert average_precisions(scores, labels, once(4))[0, 0] == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_videos_of_equal_score_are_taken_together():
+    scores, labels = np.array([[0.5], [0.5], [0.1]]), np.array([[True], [False], [True]])
+    assert average_precisions(scores, labels, once(3))[0, 0] == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert average_precisions(scores[[1, 0, 2]], labels[[1, 0, 2]], once(3))[0, 0] == pytest.approx((1 / 2 + 2 / 3) / 2)
+
+
+def test_a_failed_video_comes_last():
+    scores = np.array([[0.9, 0.1], [np.nan, np.nan], [0.5, 0.8]])
+    labels = np.array([[False, True], [True, False], [True, False]])
+    precisions = average_precisions(scores, labels, once(3))[0]
+    assert precisions.tolist() == pytest.approx([(1 / 2 + 2 / 3) / 2, 1 / 2])
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=25, deadline=None)
+def test_mean_average_precision_is_that_of_charades(seed):
+    rng = np.random.default_rng(seed)
+    scores, labels = rng.random((30, 5)), rng.random((30, 5)) < 0.15
+    labels[:, 4] = False  # never shown: does not count
+    wanted = charades(scores, labels)
+    np.testing.assert_allclose(average_precisions(scores, labels, once(30))[0], wanted)
+    mean = np.nanmean(wanted) if labels.any() else 0
+    assert mean_average_precision(scores, labels, once(30))[0] == pytest.approx(mean)
+
+
+def test_mean_average_precision_is_torchmetrics_one():
+    rng = np.random.default_rng(0)
+    scores, labels = rng.integers(0, 12, (50, 4)) / 12, rng.random((50, 4)) < 0.3  # many are equal
+    theirs = multilabel_average_precision(torch.tensor(scores), torch.tensor(labels).long(), 4)
+    assert mean_average_precision(scores, labels, once(50))[0] == pytest.approx(theirs.item(), abs=1e-6)
+
+
+# Weights and intervals ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_weights_are_repeated_videos(seed):
+    rng = np.random.default_rng(seed)
+    scores, labels = random_scores(seed)
+    multi = rng.random((60, 6)) < 0.3
+    weights = rng.multinomial(60, np.full(60, 1 / 60), size=3).astype(float)
+    correct = scores.argmax(axis=1) == labels
+    views = rng.integers(1, 9, 60)
+    found = {
+        "share": share(correct, views, weights),
+        "class": mean_class_accuracy(correct, labels, weights),
+        "calibration": calibration_error(scores.max(axis=1), correct, weights),
+        "precision": mean_average_precision(scores, multi, weights),
+    }
+    for draw in range(3):
+        drawn = np.repeat(np.arange(60), weights[draw].astype(int))
+        ones = once(len(drawn))
+        assert found["share"][draw] == pytest.approx(share(correct[drawn], views[drawn], ones)[0])
+        assert found["class"][draw] == pytest.approx(mean_class_accuracy(correct[drawn], labels[drawn], ones)[0])
+        confidence = scores.max(axis=1)[drawn]
+        assert found["calibration"][draw] == pytest.approx(calibration_error(confidence, correct[drawn], ones)[0])
+        assert found["precision"][draw] == pytest.approx(mean_average_precision(scores[drawn], multi[drawn], ones)[0])
+
+
+def test_resamples_are_draws_of_all_videos_and_follow_from_the_seed(monkeypatch):
+    parts = list(resampled(50))
+    weights = np.concatenate(parts)
+    assert weights.shape == (NUM_RESAMPLES, 50)
+    assert (weights.sum(axis=1) == 50).all()
+    assert abs(weights.mean(axis=0) - 1).max() < 0.15
+    assert weights.var() == pytest.approx(1 - 1 / 50, abs=0.02)  # of a binomial
+    assert (np.concatenate(list(resampled(50))) == weights).all()
+    assert not (np.concatenate(list(resampled(50, seed=1))) == weights).all()
+    monkeypatch.setattr("videoctx.evaluation.bootstrap.COUNTS_AT_ONCE", 1200)
+    assert len(list(resampled(50))) == 42
+    assert (np.concatenate(list(resampled(50))) == weights).all()
+
+
+def test_the_interval_is_the_binomial_one():
+    """Of 400 videos 100 are right: the normal approximation gives 25 ± 4.24 %."""
+    correct = np.arange(400) < 100
+    estimate = estimates(lambda weights: {"top1": share(correct, np.ones(400), weights)}, 400)["top1"]
+    assert estimate.value == 0.25
+    assert estimate.interval == pytest.approx((0.25 - 0.0424, 0.25 + 0.0424), abs=0.006)
+
+
+def test_the_interval_holds_a_metric_that_is_greater_on_resamples():
+    rng = np.random.default_rng(0)
+    labels = rng.random((300, 150)) < 0.04
+    scores = rng.normal(size=(300, 150)) + 1.2 * labels
+
+    def metrics(weights):
+        return {"video_map": mean_average_precision(scores, labels, weights)}
+
+    value, interval = estimates(metrics, 300)["video_map"]
+    drawn = np.concatenate([metrics(weights)["video_map"] for weights in resampled(300)])
+    assert np.percentile(drawn, 2.5) > value  # so the percentiles would leave it out
+    assert interval.low < value < interval.high
+    assert interval.high - interval.low == pytest.approx(np.subtract(*np.percentile(drawn, (97.5, 2.5))))
+
+
+def test_an_interval_stays_within_bounds():
+    confidence, correct = np.full(30, 0.6), np.arange(30) < 17
+
+    def metrics(weights):
+        return {"video_ece": calibration_error(confidence, correct, weights)}
+
+    value, interval = estimates(metrics, 30, bounds=(0, 1))["video_ece"]
+    assert estimates(metrics, 30)["video_ece"].interval.low < 0 == interval.low < value < interval.high

@@ -1,0 +1,103 @@
+"""Which of the stored views stand for a test with fewer of them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.evaluation.made_scores import made_scores, random_run
+from videoctx.data.protocols import PROTOCOLS
+from videoctx.data.sampling import ClipShape
+from videoctx.evaluation.view_subset import ONE_OF, Views, choose_views, nearest_clips, places
+
+
+@pytest.mark.parametrize(
+    ("spread", "stored", "wanted", "clips", "exact"),
+    [
+        ("from_start", 10, 5, [0, 2, 4, 6, 8], True),
+        ("from_start", 10, 2, [0, 5], True),
+        ("from_start", 10, 1, [0], True),
+        ("from_start", 10, 4, [0, 2, 5, 7], False),  # 2.5 and 7.5: the earlier
+        ("from_start", 10, 3, [0, 3, 7], False),
+        ("ends_or_middle", 10, 4, [0, 3, 6, 9], True),
+        ("ends_or_middle", 10, 2, [0, 9], True),
+        ("ends_or_middle", 10, 1, [4], False),
+        ("ends_or_middle", 11, 1, [5], True),
+        ("ends_or_middle", 10, 5, [0, 2, 4, 7, 9], False),  # 0, 2.25, 4.5, 6.75, 9
+        ("ends_or_start", 10, 1, [0], True),
+        ("ends_or_start", 5, 3, [0, 2, 4], True),
+    ],
+)
+def test_nearest_clips_by_hand(spread, stored, wanted, clips, exact):
+    assert nearest_clips(spread, stored=stored, wanted=wanted) == (clips, exact)
+
+
+@given(st.sampled_from(sorted(ONE_OF)), st.integers(1, 30), st.data())
+def test_nearest_clips_are_distinct_and_in_order(spread, stored, data):
+    clips, _ = nearest_clips(spread, stored=stored, wanted=data.draw(st.integers(1, stored)))
+    assert clips == sorted(set(clips))
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize(("stored", "wanted"), [(10, 1), (10, 2), (10, 4), (10, 5), (9, 3), (9, 5), (11, 1)])
+def test_an_exact_grid_is_that_of_a_test_with_fewer_clips(name, stored, wanted):
+    protocol = PROTOCOLS[name]
+    clips, exact = nearest_clips(protocol.spread, stored=stored, wanted=wanted)
+    shape = ClipShape(clip_len=4, frame_interval=2)
+    lengths = range(60, 400, 7)
+    equal = []
+    for num_frames in lengths:
+        many, few = (protocol.clips(num_frames, 30.0, shape, count) for count in (stored, wanted))
+        equal.append(np.abs(many[clips] - few).max() <= (name != "videoctx"))  # floating point may round the other way
+    assert all(equal) if exact else not any(equal[10:])
+
+
+def test_places_of_a_single_clip():
+    assert [float(places(spread, 1)[0]) for spread in ("from_start", "ends_or_middle", "ends_or_start")] == [0, 0.5, 0]
+
+
+@pytest.fixture
+def stored(tmp_path):
+    return made_scores(tmp_path, *random_run(0, num_videos=3, views=(4, 3)))
+
+
+@pytest.mark.parametrize(
+    ("views", "clips", "crops"),
+    [("4x3", [0, 1, 2, 3], [0, 1, 2]), ("4x1", [0, 1, 2, 3], [1]), ("2x3", [0, 2], [0, 1, 2]), ("1x1", [0], [1])],
+)
+def test_a_subset_s_views(stored, views, clips, crops):
+    subset = choose_views(stored, Views.parse(views))
+    assert (subset.clips, subset.exact) == (clips, True)
+    kept = subset.scores
+    assert kept.video.tolist() == np.repeat([0, 1, 2], len(clips) * len(crops)).tolist()
+    assert kept.clip.tolist() == np.repeat(clips, len(crops)).tolist() * 3
+    assert kept.crop.tolist() == crops * len(clips) * 3
+    assert kept.shape == (len(clips), len(crops))
+    assert kept.views_expected.tolist() == [len(clips) * len(crops)] * 3
+    wanted = stored.scores.reshape(3, 4, 3, 7)[:, clips][:, :, crops].reshape(-1, 7)
+    assert (kept.scores == wanted).all()
+
+
+@pytest.mark.parametrize("views", ["5x3", "4x2", "4x5", "12x1"])
+def test_views_that_were_not_tested(stored, views):
+    with pytest.raises(ValueError, match=f"{views} are not among those tested, 4x3; expected 1 to 4 clips and 1 or 3"):
+        choose_views(stored, Views.parse(views))
+
+
+def test_the_middle_of_two_crops(tmp_path):
+    stored = made_scores(tmp_path, *random_run(0, num_videos=2, views=(2, 2)))
+    with pytest.raises(ValueError, match="of 2 crops none is in the middle; expected 1 to 2 clips and 2 crops"):
+        choose_views(stored, Views(2, 1))
+
+
+def test_clips_that_start_nobody_knows_where(tmp_path):
+    stored = made_scores(tmp_path, *random_run(0, num_videos=2, views=(4, 3)), spread=None)
+    assert choose_views(stored, Views(4, 1)).exact
+    with pytest.raises(ValueError, match="do not say where the clips start"):
+        choose_views(stored, Views(2, 3))
+
+
+@pytest.mark.parametrize("text", ["10", "10x", "x3", "0x1", "3x0", "-1x3", "10x3x1", "ten"])
+def test_views_that_are_none(text):
+    with pytest.raises(ValueError, match="expected clips x crops, such as 10x3"):
+        Views.parse(text)

@@ -1,0 +1,77 @@
+"""The moving average of the weights: its formula, who is judged, what is saved, and that a resumed run is the same."""
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+
+from tests.tasks.made_runs import classifier, made_clips, trainer
+from videoctx.tasks import MovingAverage
+
+
+class Weights(Callback):
+    """Keeps what is trained after every step, and what is judged in every validation."""
+
+    def __init__(self):
+        self.trained, self.judged = [], []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):  # noqa: ARG002
+        self.trained.append({name: tensor.clone() for name, tensor in pl_module.state_dict().items()})
+
+    def on_validation_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):  # noqa: ARG002
+        self.judged.append({name: tensor.clone() for name, tensor in pl_module.state_dict().items()})
+
+
+def run(folder, *, decay=0.7, every_n_steps=1, ckpt_path=None, **arguments):
+    seen, model = Weights(), classifier()
+    judge = trainer(folder, MovingAverage(decay=decay, every_n_steps=every_n_steps), seen, **arguments)
+    judge.fit(model, datamodule=made_clips(), ckpt_path=ckpt_path, weights_only=True)
+    return seen, model
+
+
+def averaged(states, decay):
+    average = {name: tensor.clone() for name, tensor in states[0].items()}
+    for state in states[1:]:
+        for name, tensor in state.items():
+            if tensor.is_floating_point():
+                average[name] = decay * average[name] + (1 - decay) * tensor
+    return average
+
+
+@pytest.mark.parametrize(("decay", "every"), [(0.7, 1), (0.2, 1), (0.7, 2)])
+def test_the_average_is_what_is_judged_saved_and_left(tmp_path, decay, every):
+    seen, model = run(tmp_path, decay=decay, every_n_steps=every, max_epochs=2)
+    updates = seen.trained[every - 1 :: every]
+    expected = averaged(updates, decay)
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
+    for name, tensor in expected.items():
+        if tensor.is_floating_point():
+            for what in (seen.judged[-1], saved, model.state_dict()):
+                torch.testing.assert_close(what[name], tensor, msg=name)
+    mean = "net.stem.norm.running_mean"
+    assert not torch.allclose(expected[mean], seen.trained[-1][mean])
+
+
+def test_training_is_what_it_would_be_without(tmp_path):
+    seen, _ = run(tmp_path, max_epochs=2)
+    alone, model = Weights(), classifier()
+    trainer(tmp_path, alone, max_epochs=2).fit(model, datamodule=made_clips())
+    for name, tensor in alone.trained[-1].items():
+        assert torch.equal(tensor, seen.trained[-1][name]), name
+
+
+def test_a_resumed_run_is_the_same_to_the_last_digit(tmp_path):
+    whole, model = run(tmp_path / "whole", every_n_steps=2, max_epochs=2)
+    run(tmp_path / "part", every_n_steps=2, max_steps=3)
+    rest, resumed = run(
+        tmp_path / "part", every_n_steps=2, max_epochs=2, ckpt_path=str(tmp_path / "part" / "last.ckpt")
+    )
+    for name, tensor in whole.trained[-1].items():
+        assert torch.equal(tensor, rest.trained[-1][name]), name
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(("arguments", "words"), [({"decay": 1.0}, "decay is 1.0"), ({"every_n_steps": 0}, "is 0")])
+def test_values_that_cannot_be_are_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        MovingAverage(**arguments)

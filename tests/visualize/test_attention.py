@@ -1,0 +1,255 @@
+"""Attention maps: they are what the block used, they are found by name, and a planted patch lights its own place."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from videoctx.layers import (
+    CBAM,
+    DisentangledNonLocal,
+    DoubleAttention,
+    GlobalContext,
+    NonLocal,
+    SimplifiedNonLocal,
+    SqueezeExcitation,
+)
+from videoctx.layers.non_local import halve_resolution
+from videoctx.models import ResNet3D, insert_context
+from videoctx.visualize.attention import Attention, attending_blocks, find_block, grouped, watch
+from videoctx.visualize.grids import Axis
+
+SIZES = (3, 5, 4)
+CHANNELS = 6
+AFFINITIES = ["gaussian", "embedded_gaussian", "dot_product", "concatenation"]
+
+
+def rough(block: nn.Module) -> nn.Module:
+    """Weights that make a difference."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in block.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator)
+    return block.double().eval()
+
+
+def watched(block: nn.Module, *, channels: int = CHANNELS, sizes=SIZES):
+    net = nn.Sequential(block)
+    clip = torch.randn(1, channels, *sizes, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    (only,) = watch(net, clip).values()
+    assert torch.equal(only.input, clip)
+    return only, clip
+
+
+def all_rows(attention: Attention) -> torch.Tensor:
+    """(G, N, M)."""
+    queries = torch.arange(attention.group_size)
+    return torch.stack([attention.rows(group, queries) for group in range(attention.num_groups)])
+
+
+@pytest.mark.parametrize("affinity", AFFINITIES)
+@pytest.mark.parametrize(
+    ("subsample", "attend_over"),
+    [(subsample, over) for over in ("spacetime", "space") for subsample in ("input", "keys", "none")]
+    + [("none", "time")],
+)
+def test_the_rows_of_a_non_local_block_make_its_context(affinity, subsample, attend_over):
+    block = rough(NonLocal(CHANNELS, affinity=affinity, subsample=subsample, attend_over=attend_over))
+    seen, x = watched(block)
+    g = block.context.g(halve_resolution(x) if subsample == "input" else x)
+    g = grouped(halve_resolution(g) if subsample == "keys" else g, attend_over)  # (G, M, d)
+    rows = all_rows(seen.attention)
+    assert rows.shape == (seen.attention.num_groups, seen.attention.group_size, seen.attention.num_keys)
+    torch.testing.assert_close(rows @ g, grouped(block.context(x), attend_over))
+    torch.testing.assert_close(seen.output, block(x) - x)
+    assert seen.attention.is_distribution == (affinity in AFFINITIES[:2])
+    if seen.attention.is_distribution:
+        torch.testing.assert_close(rows.sum(dim=2), torch.ones(rows.shape[:2], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("subsample", ["input", "none"])
+def test_the_rows_of_a_disentangled_block_make_its_context(subsample):
+    block = rough(DisentangledNonLocal(CHANNELS, subsample=subsample, temperature=2.0))
+    seen, x = watched(block)
+    g = grouped(block.context.g(halve_resolution(x) if subsample == "input" else x), "spacetime")
+    rows = all_rows(seen.attention)
+    torch.testing.assert_close(rows @ g, grouped(block.context(x), "spacetime"))
+    torch.testing.assert_close(rows.sum(dim=2), torch.full(rows.shape[:2], 2.0, dtype=torch.float64))
+
+
+def test_the_rows_of_double_attention_make_its_context():
+    block = rough(DoubleAttention(CHANNELS, inner_ratio=0.5))
+    seen, x = watched(block)
+    rows = all_rows(seen.attention)
+    torch.testing.assert_close(
+        rows @ grouped(block.context.phi(x), "spacetime"), grouped(block.context(x), "spacetime")
+    )
+    torch.testing.assert_close(rows.sum(dim=2), torch.ones(rows.shape[:2], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("make", [SimplifiedNonLocal, partial(GlobalContext, ratio=0.5)])
+def test_the_one_map_of_a_global_block_makes_its_context(make):
+    block = rough(make(CHANNELS))
+    seen, x = watched(block)
+    rows = all_rows(seen.attention)
+    assert not seen.attention.depends_on_query
+    context = block.context(x).reshape(1, 1, -1)
+    torch.testing.assert_close(rows @ grouped(x, "spacetime"), context.expand(1, rows.shape[1], -1))
+    assert seen.output.shape == (1, CHANNELS, 1, 1, 1)
+
+
+def test_the_map_of_cbam_is_its_spatial_gate():
+    block = rough(CBAM(CHANNELS, ratio=0.5))
+    (name, seen), *others = watch(nn.Sequential(block), x := torch.randn(1, CHANNELS, *SIZES).double()).items()
+    assert (name, others) == ("0.spatial", [])
+    gate = seen.attention.seen_from((0, 0, 0))
+    torch.testing.assert_close(block.channel(x) * gate, block(x))
+
+
+@pytest.mark.parametrize(
+    ("subsample", "attend_over"), [("none", "time"), ("none", "space"), ("input", "space"), ("keys", "spacetime")]
+)
+def test_a_query_sees_what_the_loop_says(subsample, attend_over):
+    """Every query and key compared on its own, from θ and φ."""
+    block = rough(NonLocal(CHANNELS, subsample=subsample, attend_over=attend_over, inner_ratio=1.0))
+    seen, x = watched(block)
+    source = halve_resolution(x) if subsample == "input" else x
+    theta, phi = block.context.theta(x)[0], block.context.phi(source)[0]
+    phi = halve_resolution(phi[None])[0] if subsample == "keys" else phi
+    for query in ((0, 0, 0), (2, 4, 1), (1, 3, 3)):
+        weights = torch.zeros(phi.shape[1:], dtype=torch.float64)
+        for t in range(phi.shape[1]):
+            for row in range(phi.shape[2]):
+                for column in range(phi.shape[3]):
+                    same_frame, same_place = t == query[0], (row, column) == query[1:]
+                    if {"space": same_frame, "time": same_place, "spacetime": True}[attend_over]:
+                        logit = (theta[:, *query] * phi[:, t, row, column]).sum() / CHANNELS**0.5
+                        weights[t, row, column] = logit.exp()
+        torch.testing.assert_close(
+            seen.attention.seen_from(query).double(), weights / weights.sum(), rtol=1e-5, atol=1e-7
+        )
+
+
+def test_the_strongest_query_is_where_the_block_adds_most():
+    block = rough(NonLocal(CHANNELS))
+    seen, x = watched(block)
+    added = (block(x) - x).norm(dim=1)[0]
+    assert added[seen.strongest_query()] == added.max()
+
+
+# Names ------------------------------------------------------------------------------------------------------------
+
+
+def net_with(context, **arguments) -> nn.Module:
+    at = {"res3": [1], "res4": [0, 1]}
+    return ResNet3D(3, depth=18, width=4, context=context, context_at=at, **arguments).eval()
+
+
+@pytest.mark.parametrize("position", ["after_add", "after_1x1"])
+def test_a_block_is_named_after_the_residual_block_it_is_in(position):
+    net = net_with(NonLocal, context_position=position)
+    assert list(attending_blocks(net)) == ["res3.1", "res4.0", "res4.1"]
+    assert find_block(net) == "res4.1"
+    assert find_block(net, "res3.1") == find_block(net, f"res3.1.{position}") == "res3.1"
+    with pytest.raises(
+        ValueError, match=r"no block 'res5.1' with an attention map; expected one of res3.1, res4.0, res4.1$"
+    ):
+        find_block(net, "res5.1")
+
+
+def test_blocks_without_a_map_are_none():
+    with pytest.raises(ValueError, match=r"no block with an attention map; expected --method gradcam"):
+        find_block(net_with(partial(SqueezeExcitation, ratio=0.5)))
+
+
+def test_a_network_of_another_project():
+    models = pytest.importorskip("torchvision.models")
+    net = insert_context(models.video.r3d_18(num_classes=2), {"layer4": [0]}, GlobalContext).eval()
+    assert list(watch(net, torch.randn(1, 3, 4, 32, 32))) == ["layer4.0.1"]
+
+
+def test_a_network_that_takes_frames_for_clips_is_refused():
+    class Frames(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = NonLocal(3, inner_ratio=1.0)
+
+        def forward(self, clip):
+            return self.block(clip[0].transpose(0, 1))  # (T, 3, H, W)
+
+    with pytest.raises(ValueError, match=r"block block sees \(2, 3, 4, 4\); expected one clip"):
+        watch(Frames().eval(), torch.zeros(1, 3, 2, 4, 4))
+
+
+def test_watching_leaves_no_hooks_and_changes_no_output():
+    net, clip = net_with(NonLocal), torch.randn(1, 3, 8, 32, 32)
+    with torch.no_grad():
+        before = net(clip)
+        watch(net, clip)
+        assert torch.equal(net(clip), before)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
+
+
+# A planted patch --------------------------------------------------------------------------------------------------
+
+
+class Intensity(nn.Module):
+    """Mean colour of windows, twice, then a Non-local block that attends to what is bright: f = exp(xᵢ·xⱼ)."""
+
+    def __init__(self, kernel, stride, padding, subsample, attend_over="spacetime") -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(3, 2, kernel, stride, padding, bias=False)
+        nn.init.constant_(self.conv.weight, 40.0 / self.conv.weight[0].numel())
+        self.block = NonLocal(
+            2, affinity="gaussian", softmax_scale=False, subsample=subsample, attend_over=attend_over, inner_ratio=0.5
+        )
+
+    def forward(self, clip):
+        return self.block(self.conv(clip))
+
+
+@pytest.mark.parametrize("subsample", ["none", "input", "keys"])
+@pytest.mark.parametrize(
+    ("sizes", "kernel", "stride", "padding"),
+    [
+        ((8, 64, 64), (1, 3, 3), (1, 2, 2), (0, 1, 1)),
+        ((8, 57, 83), (3, 7, 7), (2, 4, 4), (1, 3, 3)),
+        ((9, 61, 47), (2, 2, 2), (2, 2, 2), (0, 0, 0)),
+        ((1, 40, 90), (1, 5, 3), (1, 3, 5), (0, 0, 1)),
+    ],
+)
+def test_a_bright_patch_lights_its_own_place_and_time(subsample, sizes, kernel, stride, padding):
+    net = Intensity(kernel, stride, padding, subsample).eval()
+    for patch in ((0, 8, 8), (max(sizes[0] - 2, 0), sizes[1] - 20, sizes[2] - 13), (sizes[0] // 2, sizes[1] // 2, 20)):
+        clip = torch.zeros(1, 3, *sizes)
+        first, top, left = patch
+        clip[0, :, first, top : top + 6, left : left + 6] = 1.0
+        attention = watch(net, clip)["block"].attention
+        query = attention.queries.nearest((first, top + 2.5, left + 2.5))
+        values = attention.seen_from(query).double().numpy()
+        places = [torch.arange(size).numpy() for size in sizes]
+        spread = torch.from_numpy(attention.keys.spread(values, places))
+        spread = spread - spread.median()
+        axes = [axis.step for axis in attention.keys.axes]
+        for axis, (middle, step) in enumerate(zip((first, top + 2.5, left + 2.5), axes, strict=True)):
+            profile = spread.clamp(min=0).sum(dim=[other for other in range(3) if other != axis])
+            centroid = (profile * torch.arange(len(profile))).sum() / profile.sum()
+            assert abs(centroid - middle) <= 0.6 * step, (patch, axis, float(centroid))
+
+
+@pytest.mark.parametrize("attend_over", ["space", "time"])
+def test_a_query_does_not_light_what_it_cannot_see(attend_over):
+    net = Intensity((1, 1, 1), (1, 1, 1), 0, "none", attend_over).eval()
+    clip = torch.zeros(1, 3, 4, 6, 6)
+    clip[0, :, 2, 3, 4] = clip[0, :, 1, 1, 1] = 1.0
+    map = watch(net, clip)["block"].attention.seen_from((2, 3, 4))
+    assert map[2, 3, 4] > 0.9
+    assert map[1, 1, 1] == 0
+    assert map.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_keys_of_halved_resolution_lie_between_the_queries():
+    net = Intensity((1, 3, 3), (1, 2, 2), (0, 1, 1), "input").eval()
+    attention = watch(net, torch.zeros(1, 3, 2, 16, 16))["block"].attention
+    assert attention.queries.axes[1] == Axis(0, 2)
+    assert attention.keys.axes[1] == Axis(1, 4)

@@ -1,0 +1,245 @@
+"""How other projects test a video network: which frames make a video's views, how they are resized and cropped.
+
+Weights that were imported reproduce their project's table under its own test only. The rules, for n clips of T frames,
+`interval` apart, of a video of N frames at `fps`; W = T · interval · fps / 30 is a clip's length where frames are
+counted at 30 a second:
+
+| protocol       | clip i starts at frame         | its frames                    | too short a video            |
+|----------------|--------------------------------|-------------------------------|------------------------------|
+| `videoctx`     | ⌊i · last / (n - 1)⌋           | every `interval`-th           | as `short_videos` says       |
+| `nonlocal`     | ⌊i · N / n⌋                    | every `interval`-th           | begins again                 |
+| `mmaction2`    | round(i · last / (n - 1))      | every `interval`-th           | begins again                 |
+| `pyslowfast`   | i · (N - W) / n                | T spread over W, rounded down | repeats its last frame       |
+| `pytorchvideo` | ⌈i · (N - W) / n⌉              | T spread over those within W  | T spread over all of it      |
+| `torchvision`  | ⌊i · last / (n - 1)⌋           | T, 30 / `interval` a second   | left out; here: failed       |
+
+`last` is N minus the frames that a clip spans; with `torchvision`, N frames are those left at 30 / `interval` a second.
+A single clip is in the middle (`videoctx`, `mmaction2`) or at the start (the others). With `nonlocal` the last clips of
+any video pass its end, where it begins again.
+
+| protocol       | resize: short side, and long side        | crops               | the project's usual sizes, views |
+|----------------|------------------------------------------|---------------------|----------------------------------|
+| `videoctx`     | rounded down, smoothed                   | any number          | 256, 256; 10 × 3                 |
+| `nonlocal`     | rounded down                             | 1, 3, steps ⌊r / 2⌋ | 256, 256; 10 × 3                 |
+| `mmaction2`    | rounded                                  | 1, 3, steps ⌊r / 2⌋ | 256, 256; 10 × 3                 |
+| `pyslowfast`   | rounded down                             | 1, 3, middle ⌈r / 2⌉| 256, 256; 10 × 3                 |
+| `pytorchvideo` | rounded down                             | 1, 3, middle ⌈r / 2⌉| 256, 256; 10 × 3                 |
+| `torchvision`  | 4/3 of the short one, aspect not kept    | 1                   | 128, 112; 5 × 1                  |
+
+r is what is left of the longer side beside a crop. The last column is `test_short_side_px`, `test_crop_size_px` and
+`test_views`. All average the probabilities of the views, as the tasks here do. `mean` and `std` belong to the weights.
+
+Differs from the projects: pictures are resized as bytes (PySlowFast and PyTorchVideo resize floats: up to half a grey
+level), with PyTorch's bilinear filter (mmaction2 and video-nonlocal-net use OpenCV's; PySlowFast's default decoder
+scales while it decodes).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+import torch
+
+from videoctx.data.sampling import ClipGrid, ClipShape, NoClipError, crop_corner, uniform_clips
+
+ProtocolName = Literal["videoctx", "nonlocal", "pyslowfast", "mmaction2", "pytorchvideo", "torchvision"]
+# Where clip i of n starts, from 0 to 1: i / n, or i / (n - 1) and a single one in the middle or at the start
+Spread = Literal["from_start", "ends_or_middle", "ends_or_start"]
+FPS = 30  # frames a second in which the projects count a clip's frames
+
+
+class UnknownFrameRateError(NoClipError):
+    """The protocol counts frames by time, and the video does not say how fast they are shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """
+    Args:
+        clips: frames of a video's clips.
+        spread: where the clips start.
+        size: height, width and wanted short side → height and width to resize to; none: torchvision's own rule.
+        corner: height, width, crop size, which crop, of how many → its top and left.
+        smooth: filter before shrinking (antialias).
+        num_crops: how many crops it knows; none: any number.
+    """
+
+    clips: ClipGrid
+    spread: Spread
+    size: Callable[[int, int, int], tuple[int, int]] | None = None
+    corner: Callable[[int, int, int, int, int], tuple[int, int]] = crop_corner
+    smooth: bool = False
+    num_crops: tuple[int, ...] | None = (1, 3)
+
+    def check(self, name: str, num_crops: int) -> None:
+        """Raises ValueError where the project has no rule for so many crops."""
+        if self.num_crops and num_crops not in self.num_crops:
+            accepted = " or ".join(map(str, self.num_crops))
+            raise ValueError(f"{num_crops} crops a clip; expected {accepted} with protocol {name}")
+
+
+# Frames ---------------------------------------------------------------------------------------------------------------
+
+
+def nonlocal_clips(num_frames: int, fps: float, shape: ClipShape, num_clips: int) -> np.ndarray:  # noqa: ARG001
+    """video-nonlocal-net: `DecodeClipFromVideoFileFlex`, in single precision as there.
+
+    https://github.com/facebookresearch/video-nonlocal-net/blob/main/caffe2_customized_ops/video/customized_video_io.cc
+    """
+    gap = np.float32(num_frames) / np.float32(num_clips)
+    starts = (gap * np.arange(num_clips, dtype=np.float32)).astype(np.int64)
+    return (starts[:, None] + shape.frame_interval * np.arange(shape.clip_len)) % num_frames
+
+
+def mmaction2_clips(num_frames: int, fps: float, shape: ClipShape, num_clips: int) -> np.ndarray:  # noqa: ARG001
+    """mmaction2 1.2: `SampleFrames` with `test_mode`, without `target_fps` and `twice_sample`.
+
+    https://github.com/open-mmlab/mmaction2/blob/main/mmaction/datasets/transforms/loading.py
+    """
+    last = max(num_frames - shape.span, 0)
+    if shape.clip_len == 1:  # a 2D network: the middle of each of n stretches
+        stretch = num_frames / num_clips
+        starts = np.arange(num_clips) * stretch + stretch / 2
+    elif num_clips == 1:
+        starts = np.array([last // 2])
+    else:
+        starts = np.round(np.arange(num_clips) * (last / (num_clips - 1)))
+    return (starts.astype(np.int64)[:, None] + shape.frame_interval * np.arange(shape.clip_len)) % num_frames
+
+
+def pyslowfast_clips(num_frames: int, fps: float, shape: ClipShape, num_clips: int) -> np.ndarray:
+    """PySlowFast: `get_start_end_idx` and `temporal_sampling`, without `USE_OFFSET_SAMPLING`.
+
+    Differs from PySlowFast where it decodes only a clip's stretch: its frames are then up to one later, as it rounds
+    the stretch's start up before it spreads the frames.
+
+    https://github.com/facebookresearch/SlowFast/blob/main/slowfast/datasets/decoder.py
+    """
+    length = max(1.0, shape.frame_interval * shape.clip_len / FPS * _known(fps))
+    room = max(num_frames - length, 0)
+    starts = [room * clip / num_clips for clip in range(num_clips)]
+    clips = torch.stack([torch.linspace(start, start + length - 1, shape.clip_len) for start in starts])
+    return clips.clamp(0, num_frames - 1).long().numpy()  # (num_clips, clip_len)
+
+
+def pytorchvideo_clips(num_frames: int, fps: float, shape: ClipShape, num_clips: int) -> np.ndarray:
+    """PyTorchVideo: `ConstantClipsPerVideoSampler`, `get_clip` and `uniform_temporal_subsample`, in exact fractions.
+
+    A clip lasts T · interval / 30 seconds, as in the project's tutorials; sound does not count for a video's duration.
+    Clips are spread as in the releases (up to 0.1.5), with which the model zoo's table was made; since April 2022 the
+    unreleased main branch divides by n - 1.
+
+    https://github.com/facebookresearch/pytorchvideo/blob/0.1.5/pytorchvideo/data/clip_sampling.py
+    https://github.com/facebookresearch/pytorchvideo/blob/main/pytorchvideo/data/encoded_video_decord.py
+    https://github.com/facebookresearch/pytorchvideo/blob/main/pytorchvideo/transforms/functional.py
+
+    Raises:
+        NoClipError: no frame is shown during a clip, which is shorter than a frame.
+    """
+    rate = Fraction(_known(fps)).limit_denominator(1001)  # 29.97… is 30000 / 1001
+    length = shape.clip_len * shape.frame_interval * rate / FPS
+    step = max(num_frames - length, Fraction(0)) / num_clips
+    clips = []
+    for clip in range(num_clips):
+        first, stop = math.ceil(step * clip), min(math.ceil(step * clip + length), num_frames)
+        if stop <= first:
+            raise NoClipError(f"a clip of {float(length):g} frames from {float(step * clip):g} on holds none")
+        clips.append(first + torch.linspace(0, stop - first - 1, shape.clip_len).long())
+    return torch.stack(clips).numpy()  # (num_clips, clip_len)
+
+
+def torchvision_clips(num_frames: int, fps: float, shape: ClipShape, num_clips: int) -> np.ndarray:
+    """torchvision's references: `VideoClips` with a step of 1 and `UniformClipSampler`, each video for itself.
+
+    https://github.com/pytorch/vision/blob/main/torchvision/datasets/video_utils.py
+    https://github.com/pytorch/vision/blob/main/torchvision/datasets/samplers/clip_sampler.py
+
+    Raises:
+        NoClipError: the video is shorter than a clip; torchvision leaves it out of its accuracy.
+    """
+    rate = FPS / shape.frame_interval
+    step = _known(fps) / rate
+    if step.is_integer():
+        kept = torch.arange(0, num_frames, int(step))
+    else:
+        kept = (torch.arange(math.floor(num_frames * rate / fps), dtype=torch.float32) * step).floor().long()
+    windows = len(kept) - shape.clip_len + 1
+    if windows < 1:
+        raise NoClipError(
+            f"{len(kept)} frames at {rate:g} a second, a clip has {shape.clip_len}; protocol torchvision leaves such"
+            " videos out"
+        )
+    starts = torch.linspace(0, windows - 1, num_clips).floor().long()
+    return kept[starts[:, None] + torch.arange(shape.clip_len)].numpy()  # (num_clips, clip_len)
+
+
+def _known(fps: float) -> float:
+    if not fps > 0:
+        raise UnknownFrameRateError(f"its frame rate is not known ({fps:g}), and the protocol counts frames by time")
+    return fps
+
+
+# Pictures -------------------------------------------------------------------------------------------------------------
+
+
+def floor_size(height: int, width: int, short_side_px: int) -> tuple[int, int]:
+    """`random_short_side_scale_jitter` of PySlowFast, `short_side_scale` of PyTorchVideo."""
+    if min(height, width) == short_side_px:
+        return height, width
+    if width < height:
+        return math.floor(height / width * short_side_px), short_side_px
+    return short_side_px, math.floor(width / height * short_side_px)
+
+
+def single_precision_size(height: int, width: int, short_side_px: int) -> tuple[int, int]:
+    """`ScaleTransform` of video-nonlocal-net; no side is shorter than asked for, where it may miss by one."""
+    ratio = np.float32(short_side_px) / np.float32(min(height, width))
+    long_side = max(int(np.float32(max(height, width)) * ratio), short_side_px)
+    return (long_side, short_side_px) if height > width else (short_side_px, long_side)
+
+
+def rounded_size(height: int, width: int, short_side_px: int) -> tuple[int, int]:
+    """`Resize` of mmaction2, which is mmcv's `rescale_size`."""
+    scale = short_side_px / min(height, width)
+    return int(height * scale + 0.5), int(width * scale + 0.5)
+
+
+def four_by_three(height: int, width: int, short_side_px: int) -> tuple[int, int]:  # noqa: ARG001
+    """`VideoClassificationPresetEval` of torchvision: 128 × 171, whatever the shape."""
+    return short_side_px, round(short_side_px * 4 / 3)
+
+
+def stepped_corner(height: int, width: int, size: int, crop: int, num_crops: int) -> tuple[int, int]:
+    """`ClipTransformFlex` of video-nonlocal-net, `ThreeCrop` and `CenterCrop` of mmaction2."""
+    top, left = (height - size) // 2, (width - size) // 2
+    if num_crops == 1:
+        return top, left
+    return (top * crop, left) if height > width else (top, left * crop)
+
+
+def ceiled_corner(height: int, width: int, size: int, crop: int, num_crops: int) -> tuple[int, int]:
+    """`uniform_crop` of PySlowFast and PyTorchVideo, which call a single one the middle of three."""
+    crop = crop if num_crops == 3 else 1
+    top, left = ((room if crop == 2 else math.ceil(room / 2) if crop else 0) for room in (height - size, width - size))
+    middle_top, middle_left = math.ceil((height - size) / 2), math.ceil((width - size) / 2)
+    return (top, middle_left) if height > width else (middle_top, left)
+
+
+def rounded_corner(height: int, width: int, size: int, crop: int, num_crops: int) -> tuple[int, int]:  # noqa: ARG001
+    """`center_crop` of torchvision."""
+    return round((height - size) / 2), round((width - size) / 2)
+
+
+PROTOCOLS: dict[ProtocolName, Protocol] = {
+    "videoctx": Protocol(clips=uniform_clips, spread="ends_or_middle", smooth=True, num_crops=None),
+    "nonlocal": Protocol(clips=nonlocal_clips, spread="from_start", size=single_precision_size, corner=stepped_corner),
+    "pyslowfast": Protocol(clips=pyslowfast_clips, spread="from_start", size=floor_size, corner=ceiled_corner),
+    "mmaction2": Protocol(clips=mmaction2_clips, spread="ends_or_middle", size=rounded_size, corner=stepped_corner),
+    "pytorchvideo": Protocol(clips=pytorchvideo_clips, spread="from_start", size=floor_size, corner=ceiled_corner),
+    "torchvision": Protocol(
+        clips=torchvision_clips, spread="ends_or_start", size=four_by_three, corner=rounded_corner, num_crops=(1,)
+    ),
+}

@@ -1,0 +1,117 @@
+"""The card of a result: enough to make it again, or to see why it cannot be.
+
+| field | |
+|---|---|
+| `data` | what the data module says of itself (`card(stage)`): the manifest and its hash, the protocol, the decoder |
+| `videos` | how many the manifest lists, how many were judged, how many of them could not be read |
+| `checkpoint` | its path and the SHA-256 of the file |
+| `versions` | of Python, of the libraries that decode, transform and compute, of CUDA and cuDNN |
+| `seed` | of the task |
+| `git` | commit of the folder that the command ran in, and whether files that it tracks were changed |
+| `command`, `folder`, `time`, `host`, `device` | where and how it ran |
+
+A data module that has no `card` leaves `data` empty. Its `num_videos` is how many the manifest lists, its `spread`
+says where in a video the clips start (`videoctx.evaluation.view_subset`); the rest is passed on unread.
+"""
+
+import hashlib
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from videoctx.evaluation.whole_file import whole_file
+
+PACKAGES = ("videoctx", "torch", "torchvision", "lightning", "decord", "torchcodec", "av", "numpy")
+GIT_SECONDS = 20.0
+
+
+def make_card(
+    *,
+    data: Mapping[str, object],
+    num_videos: int,
+    num_failed: int,
+    checkpoint: str | None,
+    seed: int,
+    device: torch.device,
+) -> dict[str, object]:
+    """
+    Args:
+        data: the data module's card, or nothing.
+        num_videos: that have come, readable or not.
+        checkpoint: that the network's weights come from.
+    """
+    return {
+        "data": dict(data),
+        "videos": {"listed": data.get("num_videos"), "judged": num_videos, "failed": num_failed},
+        "checkpoint": checkpoint and {"path": str(checkpoint), "sha256": file_hash(Path(checkpoint))},
+        "versions": versions(),
+        "seed": seed,
+        "git": git_state(Path.cwd()),
+        "command": shlex.join(sys.argv),
+        "folder": str(Path.cwd()),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": platform.node(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device.type),
+    }
+
+
+def write_card(card: Mapping[str, object], path: Path) -> None:
+    with whole_file(path) as part:
+        part.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+def described(card: Mapping) -> str:
+    """In a line."""
+    data, videos, git = card["data"], card["videos"], card["git"]
+    parts = []
+    if data:
+        views = "x".join(map(str, data["views"]))
+        parts += [f"manifest {data['manifest_sha256'][:12]}", f"{data['protocol']} {views}"]
+    if videos["listed"] not in (None, videos["judged"]):
+        parts.append(f"{videos['judged']} of {videos['listed']} videos")
+    if card["checkpoint"]:
+        parts.append(f"checkpoint {(card['checkpoint']['sha256'] or '-')[:12]}")
+    if git:
+        parts.append(f"commit {git['commit'][:12]}{' (changed)' if git['dirty'] else ''}")
+    return ", ".join([*parts, f"torch {card['versions']['torch']}", card["device"]])
+
+
+def file_hash(path: Path) -> str | None:
+    """SHA-256 of a file; none where there is none, as with an address."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    if torch.version.cuda:
+        found["cuda"], found["cudnn"] = torch.version.cuda, str(torch.backends.cudnn.version())
+    return found
+
+
+def git_state(folder: Path) -> dict[str, object] | None:
+    """The commit that `folder` is at, and whether tracked files differ from it; none outside a repository."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=GIT_SECONDS).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):  # no git, no repository, or no commit in it
+        return None

@@ -1,0 +1,35 @@
+"""Where bfloat16 convolutions on a CPU get no right gradient: torch leaves part of it as it found the memory.
+
+Seen with torch 2.14.1 and oneDNN 3.12, for both memory formats and any stride and groups: the gradient of a
+convolution's weights is wrong, by any amount, where the kernel reaches over more frames than there are, and the
+output has more than one of them: a kernel over 3 frames with clips that are down to 2, one over 5 with 2, 3 or 4.
+Elsewhere it is right, and so it is in float32, and on a GPU.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+
+def convolutions_with_wrong_gradients(net: nn.Module, *, clip_len: int, size: int) -> list[str]:
+    """Names of the convolutions that must not be trained in bfloat16 on a CPU with clips of (clip_len, size, size).
+
+    Nothing is computed: a copy without memory, on the meta device, runs once.
+    """
+    found: list[str] = []
+
+    def watch(name: str, conv: nn.Conv3d) -> None:
+        def look(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            if inputs[0].shape[2] < conv.kernel_size[0] and output.shape[2] > 1:
+                found.append(name)
+
+        conv.register_forward_hook(look)
+
+    hollow = copy.deepcopy(net).to("meta").eval()
+    for name, layer in hollow.named_modules():
+        if isinstance(layer, nn.Conv3d):
+            watch(name, layer)
+    with torch.no_grad():
+        hollow(torch.empty(1, 3, clip_len, size, size, device="meta"))
+    return found

@@ -1,0 +1,114 @@
+"""BatchNorm folded into the convolution before it: the same function, without a pass over memory for each norm.
+
+In evaluation a BatchNorm is y = x·s + (β - μ·s) with s = γ / √(σ² + ε), channel by channel, which the weights and the
+bias of a convolution take up.
+"""
+
+import copy
+from collections.abc import Iterator
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from videoctx.layers.factorised import FactorisedConv3d
+from videoctx.layers.neighbourhood import VideoConv
+from videoctx.layers.pointwise import Pointwise
+from videoctx.layers.self_calibrated import SelfCalibratedConv3d
+from videoctx.models.r2plus1d import FactorisedBasicBlock3d
+from videoctx.models.res2net import Res2NetBottleneck3d
+from videoctx.models.resnet3d import BasicBlock3d, Bottleneck3d, Stem
+
+# Names of a convolution and of the norm that its output goes to, and nothing else. A subclass may compute something
+# else, so a type stands for itself alone.
+NORMS_AFTER: dict[type[nn.Module], tuple[tuple[str, str], ...]] = {
+    Stem: (("conv", "norm"),),
+    BasicBlock3d: (("conv1", "norm1"), ("conv2", "norm2")),
+    Bottleneck3d: (("conv1", "norm1"), ("conv2", "norm2"), ("conv3", "norm3")),
+    FactorisedBasicBlock3d: (("conv1", "norm1"), ("conv2", "norm2")),
+    FactorisedConv3d: (("spatial", "norm"),),
+    Res2NetBottleneck3d: (("conv1", "norm1"), ("convs", "norms"), ("conv3", "norm3")),
+}
+
+# Not every convolution reads its `bias`.
+TAKES_A_BIAS = (nn.Conv2d.forward, nn.Conv3d.forward, VideoConv.forward, Pointwise.forward)
+
+
+def fold_batch_norms(net: nn.Module) -> nn.Module:
+    """A copy of `net`, in evaluation mode, whose BatchNorms are in the weights where a convolution is before them.
+
+    Folded are those of this package's stems and blocks, and those of any `nn.Sequential`. What stays as it is: a norm
+    that nothing linear is before, one after an attention-augmented or a grouped pointwise convolution, and one that
+    keeps no statistics.
+
+        fold_batch_norms(net.eval())(clips)  # net(clips), up to rounding
+
+    Raises:
+        ValueError: a BatchNorm is in training mode, where what it does depends on the batch.
+    """
+    training = [name for name, layer in net.named_modules() if isinstance(layer, _BatchNorm) and layer.training]
+    if training:
+        raise ValueError(
+            f"{len(training)} BatchNorms are in training mode ({training[0]}, …), where they depend on the batch;"
+            " expected a network in evaluation mode: net.eval()"
+        )
+    net = copy.deepcopy(net).eval()
+    for module in list(net.modules()):
+        for convolution, parent, name in _norms_after_convolutions(module):
+            _fold(convolution, parent, name)
+    return net
+
+
+def _norms_after_convolutions(module: nn.Module) -> Iterator[tuple[nn.Module, nn.Module, str]]:
+    """Each convolution that is directly in `module`, and where the norm after it is: a module and a name in it."""
+    if _is_plain_sequence(module):
+        names = list(module._modules)
+        for before, after in pairwise(names):
+            yield module._modules[before], module, after
+    for before, after in NORMS_AFTER.get(type(module), ()):
+        convolution, norm = getattr(module, before), getattr(module, after)
+        if isinstance(norm, nn.ModuleList):
+            for index, one in enumerate(convolution):
+                yield one, norm, str(index)
+        else:
+            yield convolution, module, after
+
+
+def _linear_ends(convolution: nn.Module) -> list[nn.Module]:
+    """The layers whose outputs, side by side along the channels, are the output of `convolution`; empty: not known."""
+    if type(convolution).forward in TAKES_A_BIAS:
+        return [convolution]
+    if type(convolution) is FactorisedConv3d:
+        return [convolution.temporal]
+    if type(convolution) is SelfCalibratedConv3d:
+        return [convolution.k1, convolution.k4]
+    if _is_plain_sequence(convolution) and len(convolution):
+        return _linear_ends(convolution[-1])
+    return []
+
+
+def _is_plain_sequence(module: nn.Module) -> bool:
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+
+
+@torch.no_grad()
+def _fold(convolution: nn.Module, parent: nn.Module, name: str) -> None:
+    """Take the BatchNorm at `name` of `parent` into the weights of `convolution`, in float64; in place."""
+    norm, ends = getattr(parent, name), _linear_ends(convolution)
+    if not isinstance(norm, _BatchNorm) or norm.running_var is None or not ends:
+        return
+    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    if norm.weight is not None:
+        scale = scale * norm.weight.double()
+    shift = -norm.running_mean.double() * scale
+    if norm.bias is not None:
+        shift = shift + norm.bias.double()
+    widths = [len(end.weight) for end in ends]
+    for end, s, b in zip(ends, scale.split(widths), shift.split(widths), strict=True):
+        if end.bias is not None:
+            b = b + end.bias.double() * s
+        weight = end.weight.double() * s.reshape(-1, *[1] * (end.weight.ndim - 1))  # (C_out, …)
+        end.weight.copy_(weight)
+        end.bias = nn.Parameter(b.to(end.weight.dtype))
+    setattr(parent, name, nn.Identity())

@@ -1,0 +1,47 @@
+"""Reads the loss now and then: shows it, and ends a run whose numbers are no longer finite."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+REMEDY = "expected a lower learning rate, a longer warm-up, trainer.gradient_clip_val, or precision bf16-mixed"
+
+
+class NonFiniteError(ValueError):
+    """Training has diverged; the message says where, and what helps."""
+
+
+class LossWatch(Callback):
+    """Reading a number waits for the device, so it is done only in the steps that are logged, at the end of an epoch
+    and before saving.
+
+    That is enough: a loss that is not finite makes the weights so, and with them every later loss. A checkpoint of such
+    weights is not written, so the last one that was is of good weights.
+    """
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,
+    ) -> None:
+        if (batch_idx + 1) % max(trainer.log_every_n_steps, 1) and not trainer.is_last_batch:
+            return
+        loss = outputs["loss"].detach().cpu()
+        pl_module.log("loss", loss, prog_bar=True, logger=False, batch_size=1)
+        if not trainer.strategy.reduce_boolean_decision(bool(loss.isfinite()), all=True):
+            value = f"the loss is {loss:g}" if not loss.isfinite() else "another rank's loss is not finite"
+            raise NonFiniteError(f"{value} in epoch {trainer.current_epoch}, batch {batch_idx}; {REMEDY}")
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+        parameters = dict(pl_module.named_parameters())
+        finite = torch.stack([parameter.detach().isfinite().all() for parameter in parameters.values()]).tolist()
+        bad = [name for name, is_finite in zip(parameters, finite, strict=True) if not is_finite]
+        if bad:
+            raise NonFiniteError(
+                f"{len(bad)} weights, such as {bad[0]}, are not finite in epoch {trainer.current_epoch};"
+                f" no checkpoint of them is written; {REMEDY}"
+            )

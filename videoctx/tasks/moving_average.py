@@ -1,0 +1,42 @@
+"""An exponential moving average of the weights: judged and saved in their place."""
+
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.trainer.states import TrainerFn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+
+class MovingAverage(WeightAveraging):
+    """average = decay · average + (1 - decay) · weights; BatchNorm's statistics likewise.
+
+    Validation judges the average, and a checkpoint's `state_dict` is the average; the trained weights are saved
+    beside it, so a resumed run goes on as if it had not stopped.
+
+    Differs from Lightning's `EMAWeightAveraging`: the average is on the device that is trained on, not on the CPU,
+    and made of all weights at once.
+
+    Args:
+        decay: close to 1: the average is over about 1 / (1 - decay) updates.
+        every_n_steps: of the optimizer, from one update to the next.
+    """
+
+    def __init__(self, *, decay: float = 0.9999, every_n_steps: int = 1) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay is {decay}; expected 0 to less than 1")
+        if every_n_steps < 1:
+            raise ValueError(f"every_n_steps is {every_n_steps}; expected 1 or more")
+        super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay))
+        self.every_n_steps = every_n_steps
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._device = trainer.strategy.root_device
+        super().setup(trainer, pl_module, stage)
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:  # noqa: ARG002
+        return step_idx is not None and (step_idx + 1) % self.every_n_steps == 0
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if trainer.state.fn == TrainerFn.FITTING:  # what is judged is the average already
+            super().on_load_checkpoint(trainer, pl_module, checkpoint)

@@ -1,0 +1,41 @@
+"""Checkpoints that are there as a whole or not at all."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from videoctx.evaluation.whole_file import whole_file
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes beside the file that is to be replaced, and replaces it at the end.
+
+    Lightning's own writes into the folder of temporary files, often on another disk, and copies from there over the
+    checkpoint before: where the disk is full, both are lost.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """
+        Raises:
+            OSError: it cannot be written; what stood at `path` still does.
+        """
+        if "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with whole_file(path) as part, part.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())  # some file systems say only here that they are full
+        except (OSError, RuntimeError) as error:
+            cause = error.__context__ if isinstance(error, RuntimeError) else error  # torch adds one of its own
+            if not isinstance(cause, OSError):
+                raise
+            raise OSError(
+                f"{path}: cannot write the checkpoint ({cause.strerror}); one that stood there still does"
+            ) from error

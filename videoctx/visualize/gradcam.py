@@ -1,0 +1,100 @@
+"""Grad-CAM: where in the clip a layer finds what speaks for a class.
+
+Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra: "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
+Localization" (ICCV 2017, arXiv 1610.02391), equations 1 and 2, over time as well as space:
+
+    αₖ = 1/N Σᵢ ∂y / ∂Aₖᵢ
+    map = ReLU(Σₖ αₖ Aₖ)
+
+where y is the logit of a class, A the layer's output, and i runs over its N positions.
+"""
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from videoctx.visualize.grids import Grid, GridTrace, is_video
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassActivation:
+    """
+    Args:
+        map: (T', H', W'), not negative, in the logit's unit.
+        grid: where its cells are.
+        class_index: of the class that it speaks for.
+        logits: (K,).
+    """
+
+    map: Tensor
+    grid: Grid
+    class_index: int
+    logits: Tensor
+
+
+def grad_cam(net: nn.Module, clip: Tensor, layer: str, *, class_index: int | None = None) -> ClassActivation:
+    """Run a network on one clip (1, 3, T, H, W), and back from the logit of a class to a layer.
+
+    Args:
+        layer: its name in the network; where it runs several times, as a shared ReLU does, the last one counts.
+        class_index: by default the class with the greatest logit.
+
+    Raises:
+        ValueError: there is no such layer, it does not run, its output is not (1, C, T, H, W), or the logit does not
+            depend on it.
+    """
+    modules = {name: module for name, module in net.named_modules() if name}
+    if layer not in modules:
+        raise ValueError(f"no layer {layer!r}; expected {_near(layer, modules)}")
+    seen: list[Any] = []
+
+    def keep(_: nn.Module, __: Any, output: Any) -> Any:
+        seen.append(output)
+        return output.clone() if isinstance(output, Tensor) else None  # a later layer may work in place
+
+    hook = modules[layer].register_forward_hook(keep)
+    try:
+        with torch.enable_grad(), GridTrace(clip) as trace:
+            # from the clip on, for weights that want no gradients
+            logits = net(clip.clone().requires_grad_())[0]  # (K,)
+    finally:
+        hook.remove()
+    if not seen:
+        raise ValueError(f"layer {layer} does not run when the network sees a clip; expected one that does")
+    features = seen[-1]
+    if not is_video(features) or len(features) != 1:
+        given = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise ValueError(
+            f"layer {layer} gives {given}; expected a layer whose output is (1, C, T, H, W), such as"
+            f" {_video_layers(modules)}"
+        )
+    index = int(logits.argmax()) if class_index is None else class_index
+    (gradient,) = torch.autograd.grad(logits[index], features, allow_unused=True)
+    if gradient is None:
+        raise ValueError(f"the logits do not depend on layer {layer}; expected one on the way to them")
+    importance = gradient.mean(dim=(2, 3, 4), keepdim=True)  # (1, C, 1, 1, 1): α
+    activation = (importance * features).sum(dim=1)[0].relu()  # (T', H', W')
+    return ClassActivation(
+        map=activation.detach().cpu(),
+        grid=trace.grid_of(features),
+        class_index=index,
+        logits=logits.detach().cpu(),
+    )
+
+
+def _near(layer: str, modules: dict[str, nn.Module]) -> str:
+    """Layers of a similar name, or else the network's parts."""
+    near = difflib.get_close_matches(layer, list(modules), n=3)
+    return f"perhaps {', '.join(near)}" if near else "one of " + ", ".join(name for name in modules if _is_part(name))
+
+
+def _video_layers(modules: dict[str, nn.Module]) -> str:
+    parts = [name for name in modules if _is_part(name) and isinstance(modules[name], nn.Sequential)]
+    return ", ".join(parts) or "a convolution"
+
+
+def _is_part(name: str) -> bool:
+    return "." not in name
