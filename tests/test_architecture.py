@@ -17,7 +17,7 @@ ALLOWED = {
     "models": ({"layers"}, set()),
     "batch": (set(), set()),
     "data": ({"batch"}, {"numpy", "torchvision.transforms.v2"}),
-    "evaluation": ({"batch"}, {"matplotlib", "numpy", "pyarrow", "scipy", "torchmetrics"}),
+    "evaluation": ({"batch"}, {"jinja2", "matplotlib", "numpy", "pyarrow", "scipy", "torchmetrics"}),
     "tasks": ({"models", "evaluation", "batch"}, {"lightning", "torchmetrics"}),
     "trained": ({"models", "data"}, set()),
     "visualize": ({"layers", "data"}, {"av", "matplotlib", "numpy"}),

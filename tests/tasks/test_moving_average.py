@@ -1,11 +1,16 @@
 """The moving average of the weights: its formula, who is judged, what is saved, and that a resumed run is the same."""
 
+from copy import deepcopy
+from functools import partial
+from threading import Lock
+
 import pytest
 import torch
 from lightning.pytorch import Callback
+from torch.optim import SGD
 
-from tests.tasks.made_runs import classifier, made_clips, trainer
-from videoctx.tasks import MovingAverage
+from tests.tasks.made_runs import CLASSES, classifier, made_clips, small_resnet, trainer
+from videoctx.tasks import MovingAverage, VideoClassifier
 
 
 class Weights(Callback):
@@ -69,6 +74,17 @@ def test_a_resumed_run_is_the_same_to_the_last_digit(tmp_path):
         assert torch.equal(tensor, rest.trained[-1][name]), name
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def test_what_makes_the_optimizer_is_not_copied():
+    """Out of a config it holds things that cannot be, such as a trainer of several ranks."""
+    model = VideoClassifier(CLASSES, small_resnet, optimizer=partial(SGD, lr=Lock()))
+    copied = deepcopy(model)
+    assert copied.optimizer is model.optimizer
+    assert copied.net is not model.net
+    assert copied.class_names == CLASSES
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(copied.state_dict()[name], tensor), name
 
 
 @pytest.mark.parametrize(("arguments", "words"), [({"decay": 1.0}, "decay is 1.0"), ({"every_n_steps": 0}, "is 0")])

@@ -11,6 +11,7 @@ LINKED = {
     ("model", "seed"): "seed_everything",
     ("model", "class_names"): "data.class_file",
     ("model", "multi_label"): "data.multi_label",
+    ("model", "clips_per_device"): "data.batch_size and data.clips_per_video",
 }
 
 

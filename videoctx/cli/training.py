@@ -8,6 +8,7 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Sequence
+from operator import mul
 from pathlib import Path
 from typing import NoReturn
 
@@ -67,6 +68,7 @@ class VideoCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("data.class_names", "model.class_names", apply_on="instantiate")
         parser.link_arguments("data.multi_label", "model.multi_label")
+        parser.link_arguments(("data.batch_size", "data.clips_per_video"), "model.clips_per_device", compute_fn=mul)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")

@@ -21,6 +21,7 @@ from videoctx.data.protocols import PROTOCOLS, ProtocolName
 from videoctx.data.sampling import ClipShape, RandomClips, ShortVideos, UniformClips
 from videoctx.data.sharding import EvaluationSampler, Order, OrderName, Shuffled, ShuffledShards, TrainSampler, Weighted
 from videoctx.data.storage import LocalFiles
+from videoctx.data.training_labels import check_flip, warn_of_untrained_classes
 from videoctx.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalize, TrainTransform, ViewTransform
 
 logger = logging.getLogger(__name__)
@@ -199,7 +200,8 @@ class VideoDataModule(LightningDataModule):
         self.files = LocalFiles(cache_dir, max_cache_bytes=int(cache_bytes))
         self.max_failed_fraction = max_failed_fraction
         self.seed = seed
-        self.resumed: dict[str, int] | None = None  # where the run stopped that is resumed
+        self.train_sha256: str | None = None  # of the training split, once it is read
+        self.resumed: dict[str, int | str] | None = None  # where the run stopped that is resumed
         self.loaders: dict[str, VideoLoader] = {}
         self.failed: dict[int, Failure] = {}  # training videos of this rank that could not be read, by row
 
@@ -211,6 +213,7 @@ class VideoDataModule(LightningDataModule):
             rank=self.trainer.global_rank,
             seed=self.seed,
         )
+        self._check_training(dataset.records)
         if self.resumed:
             self._resume(sampler)
         # A last batch of one clip would have no variance for BatchNorm to measure: it is dropped where others remain.
@@ -242,7 +245,7 @@ class VideoDataModule(LightningDataModule):
         records = self.loaders[stage].dataset.records
         return {
             "manifest": str(self.manifest),
-            "manifest_sha256": fingerprint(records, self.class_names, root=str(self.root or self.manifest.parent)),
+            "manifest_sha256": self._fingerprint(records),
             "split": self.splits[stage],
             "num_videos": len(records),
             "protocol": self.protocol,
@@ -259,17 +262,18 @@ class VideoDataModule(LightningDataModule):
             "seed": self.seed,
         }
 
-    def state_dict(self) -> dict[str, int]:
-        """Where training is: the epoch, and the steps of it that are done."""
+    def state_dict(self) -> dict[str, int | str]:
+        """Where training is: the epoch, the steps of it that are done, and the videos that it draws from."""
         progress = self.trainer.fit_loop
         return {
             "epoch": progress.epoch_progress.current.ready - 1,
             "num_batches": progress.epoch_loop.batch_progress.current.processed,
             "batches_per_epoch": int(progress.max_batches),
+            "train_sha256": self.train_sha256,
             **self._topology(),
         }
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+    def load_state_dict(self, state_dict: dict[str, int | str]) -> None:
         self.resumed = state_dict
 
     def teardown(self, stage: str) -> None:  # noqa: ARG002
@@ -300,6 +304,22 @@ class VideoDataModule(LightningDataModule):
             multi_label=self.multi_label,
         )
         return VideoDataset(records, sampler=sampler, seed=self.seed, decoder=self.decoder)
+
+    def _fingerprint(self, records: list[VideoRecord]) -> str:
+        return fingerprint(records, self.class_names, root=str(self.root or self.manifest.parent))
+
+    def _check_training(self, records: list[VideoRecord]) -> None:
+        """What would make a run worthless is said before anything is decoded."""
+        check_flip(self.class_names, flip_probability=self.train_transform.flip_probability)
+        if self.trainer.global_rank == 0:
+            warn_of_untrained_classes(records, self.class_names, split=self.splits["train"])
+        self.train_sha256 = self._fingerprint(records)
+        if self.resumed and self.resumed["train_sha256"] != self.train_sha256:
+            raise ValueError(
+                f"{self.manifest}, split {self.splits['train']!r}: not the videos that the checkpoint was trained on;"
+                " expected the same rows in the same order to resume, or --model.weights in place of --ckpt_path to"
+                " start from its weights"
+            )
 
     def _order(self, records: list[VideoRecord]) -> Order:
         if self.train_order == "class_balanced":

@@ -288,10 +288,10 @@ class ResNet3D(nn.Module):
 
 
 class MaxPool3d(nn.MaxPool3d):
-    """Keeps the type of its input. Autocast on a CPU would have float32, which makes no maximum better and costs time."""
+    """In the type of its input: autocast on a CPU would have float32, which makes no maximum better and costs time."""
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast("cpu", enabled=False):
             return super().forward(x)
 
 

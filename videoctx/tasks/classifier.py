@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from videoctx.evaluation.video_map import MeanAveragePrecision, VideoMeanAverage
 from videoctx.evaluation.view_scores import ViewScores
 from videoctx.evaluation.whole_file import whole_file
 from videoctx.models.checkpoints import load_weights, read_checkpoint
+from videoctx.tasks.batch_norm_size import warn_of_few_clips
+from videoctx.tasks.learning_rate import StepSize, scale_learning_rates
 from videoctx.tasks.loss_watch import LossWatch
 from videoctx.tasks.parameter_groups import parameter_groups
 from videoctx.tasks.schedules import Schedule
@@ -45,7 +48,11 @@ class VideoClassifier(LightningModule):
     Args:
         class_names: K names; the data knows them.
         net: makes the network, (B, 3, T, H, W) → logits (B, K), for K classes; or is one, with that many classes.
+        clips_per_device: clips in a training batch of one device; the data knows it.
         optimizer: makes the optimizer for groups of parameters; norms get no weight decay.
+        decay_norms: they get it after all.
+        lr_batch_size: the optimizer's learning rate is for so many clips a step; where a step has more or fewer, on all
+            devices and nodes and with accumulation, it is scaled in proportion. None: it is taken as it is.
         schedule: learning rate over the run; constant without.
         multi_label: a video may show several classes: a sigmoid and binary cross-entropy for each, no softmax.
         label_smoothing: share of the target that is spread over all classes; with `multi_label`, over yes and no.
@@ -64,9 +71,12 @@ class VideoClassifier(LightningModule):
         class_names: list[str],
         net: Callable[[int], nn.Module] | nn.Module,
         *,
+        clips_per_device: int | None = None,
         optimizer: OptimizerCallable = lambda params: SGD(
             params, lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4
         ),
+        decay_norms: bool = False,
+        lr_batch_size: int | None = None,
         schedule: Schedule | None = None,
         multi_label: bool = False,
         label_smoothing: float = 0.0,
@@ -81,12 +91,20 @@ class VideoClassifier(LightningModule):
             raise ValueError(f"label_smoothing is {label_smoothing}; expected 0 to less than 1")
         if views_per_forward < 1:
             raise ValueError(f"views_per_forward is {views_per_forward}; expected 1 or more")
+        if lr_batch_size is not None and (lr_batch_size < 1 or clips_per_device is None):
+            raise ValueError(
+                f"lr_batch_size is {lr_batch_size} with clips_per_device {clips_per_device};"
+                " expected 1 or more, and both"
+            )
         self.class_names = class_names
         self.net = net if isinstance(net, nn.Module) else net(len(class_names))
         self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
         if channels_last:
             self.net = self.net.to(memory_format=torch.channels_last_3d)
+        self.clips_per_device = clips_per_device
         self.optimizer = optimizer
+        self.decay_norms = decay_norms
+        self.lr_batch_size = lr_batch_size
         self.schedule = schedule
         self.multi_label = multi_label
         self.label_smoothing = label_smoothing
@@ -128,11 +146,23 @@ class VideoClassifier(LightningModule):
             if self.trainer.is_global_zero:
                 print(f"{self.weights}: weights of {checkpoint.format}; not taken over: {report}")
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "VideoClassifier":
+        """For averages. What makes the optimizer is shared: out of a config, it holds the parser and the trainer."""
+        memo[id(self.optimizer)] = self.optimizer
+        copied = memo[id(self)] = self.__new__(type(self))
+        copied.__dict__.update(deepcopy(self.__getstate__(), memo))
+        return copied
+
     def configure_callbacks(self) -> list[Callback]:
         return [LossWatch()]
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer(parameter_groups(self.net))
+        optimizer = self.optimizer(parameter_groups(self.net, decay_norms=self.decay_norms))
+        if self.lr_batch_size:
+            step = StepSize(self.trainer.world_size, self.clips_per_device, self.trainer.accumulate_grad_batches)
+            scaled = scale_learning_rates(optimizer, step, lr_batch_size=self.lr_batch_size)
+            if self.trainer.is_global_zero and not self.trainer.ckpt_path:  # a resumed run takes that of its checkpoint
+                print(scaled)
         if self.schedule is None:
             return optimizer
         total_steps = int(self.trainer.estimated_stepping_batches)
@@ -141,6 +171,10 @@ class VideoClassifier(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     # Training -----------------------------------------------------------------------------------------------------
+
+    def on_fit_start(self) -> None:
+        if self.clips_per_device and self.trainer.is_global_zero:
+            warn_of_few_clips(self.net, clips_per_device=self.clips_per_device)
 
     def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:  # noqa: ARG002
         # Dropout follows from the step and not from what ran before it, so a resumed run draws the same.

@@ -2,9 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from math import cos, pi
+from typing import Literal
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, SequentialLR
+from torch.optim.lr_scheduler import LambdaLR, LinearLR, LRScheduler, MultiStepLR, SequentialLR
 
 
 class Schedule(ABC):
@@ -21,21 +23,41 @@ class WarmupCosine(Schedule):
         warmup_epochs: length of the warm-up; 0 for none.
         start_factor: learning rate at its beginning, relative to the optimizer's.
         end_factor: learning rate at the end of training, relative to the optimizer's.
+        cosine_from: where the half cosine begins: at the `warmup_end`, with the optimizer's learning rate, or at the
+            `start` of the run, the warm-up rising to where it is by then, a little lower (PySlowFast).
     """
 
-    def __init__(self, *, warmup_epochs: float = 0.0, start_factor: float = 0.01, end_factor: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        warmup_epochs: float = 0.0,
+        start_factor: float = 0.01,
+        end_factor: float = 0.0,
+        cosine_from: Literal["warmup_end", "start"] = "warmup_end",
+    ) -> None:
+        if cosine_from not in ("warmup_end", "start"):
+            raise ValueError(f"cosine_from is {cosine_from!r}; expected 'warmup_end' or 'start'")
         self.warmup_epochs = warmup_epochs
         self.start_factor = start_factor
         self.end_factor = end_factor
+        self.cosine_from = cosine_from
 
     def scheduler(self, optimizer: Optimizer, *, steps_per_epoch: float, total_steps: int) -> LRScheduler:
         warmup_steps = round(self.warmup_epochs * steps_per_epoch)
         if warmup_steps >= total_steps:
             raise ValueError(_too_long(self.warmup_epochs, warmup_steps, total_steps, steps_per_epoch))
-        # One schedule for all groups: their rates may differ, so the floor is relative to the first.
-        floor = optimizer.param_groups[0]["lr"] * self.end_factor
-        main = CosineAnnealingLR(optimizer, T_max=total_steps - warmup_steps, eta_min=floor)
-        return _after_warmup(optimizer, main, warmup_steps, self.start_factor)
+        cosine_start = warmup_steps if self.cosine_from == "warmup_end" else 0
+
+        def half_cosine(step: int) -> float:
+            done = (min(step, total_steps) - cosine_start) / (total_steps - cosine_start)
+            return self.end_factor + (1 - self.end_factor) * (1 + cos(pi * done)) / 2
+
+        def factor(step: int) -> float:
+            if step >= warmup_steps:
+                return half_cosine(step)
+            return self.start_factor + (half_cosine(warmup_steps) - self.start_factor) * step / warmup_steps
+
+        return LambdaLR(optimizer, factor)
 
 
 class WarmupSteps(Schedule):

@@ -1,0 +1,173 @@
+"""`videoctx seeds`: runs that differ only in their seed are one network, and their mean and spread are right."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from matplotlib.image import imread
+
+from tests.tiny_set import make_set, write_config
+from videoctx.cli import main
+from videoctx.evaluation.seeds import SeedGroup, draw_seeds
+
+BLOCK, OTHER_BLOCK = "videoctx.layers.NonLocal", "videoctx.layers.GlobalContext"
+
+
+def write_run(
+    folder: Path, *, seed: int, value: float, context: str | None = None, epochs: int = 5, views: int = 1
+) -> Path:
+    """What `videoctx fit` and `videoctx test` leave of a run, as far as it matters here; the tested run's folder."""
+    trained, tested = folder / "version_0", folder / "version_1"
+    (trained / "checkpoints").mkdir(parents=True)
+    tested.mkdir()
+    config = {
+        "seed_everything": seed,
+        "trainer": {"max_epochs": epochs, "logger": {"init_args": {"name": str(folder)}}},
+        "model": {"net": {"context": context}},
+        "data": {"manifest": "set.csv", "test_views": [views, 1]},
+        "ckpt_path": None,
+    }
+    checkpoint = trained / "checkpoints" / "last.ckpt"
+    (trained / "config.yaml").write_text(yaml.safe_dump(config))
+    (tested / "config.yaml").write_text(yaml.safe_dump(config | {"ckpt_path": str(checkpoint), "seed_everything": 0}))
+    result = {"checkpoint": str(checkpoint), "num_parameters": 1500, "video_top1": value, "num_videos": 5}
+    (tested / "results.json").write_text(json.dumps(result))
+    return tested
+
+
+@pytest.fixture
+def show(capsys, monkeypatch):
+    """Runs the tool; the cells of its table's rows, without the heading."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def show(*arguments: object) -> list[list[str]]:
+        main(["seeds", *map(str, arguments)])
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+        return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
+
+    return show
+
+
+@pytest.fixture
+def refuse(capsys):
+    """Runs the tool; the one line that it refuses with."""
+
+    def refuse(*arguments: object) -> str:
+        with pytest.raises(SystemExit) as stopped:
+            main(["seeds", *map(str, arguments)])
+        assert stopped.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    return refuse
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two networks, of three seeds and of two; folders of one network lie side by side."""
+    for seed, value in enumerate([0.4, 0.3, 0.5]):
+        write_run(tmp_path / "plain" / f"seed_{seed}", seed=seed, value=value)
+    for seed, value in enumerate([1.0, 0.9]):
+        write_run(tmp_path / "nl" / f"seed_{seed}", seed=seed, value=value, context=BLOCK)
+    return tmp_path
+
+
+def test_mean_and_deviation_are_those_of_the_runs(runs, show):
+    assert show(runs) == [
+        ["plain", "0.002M", "3", "40.0%", "10.0", "30.0%", "50.0%"],  # √(0.02 / 2)
+        ["nl", "0.002M", "2", "95.0%", "7.1", "90.0%", "100.0%"],  # √(0.005 / 1)
+    ]
+
+
+def test_one_run_has_no_deviation():
+    assert SeedGroup("plain", 1500, {0: 0.4}).deviation is None
+
+
+@pytest.mark.parametrize("change", [{"epochs": 6}, {"context": OTHER_BLOCK}, {"views": 2}], ids=str)
+def test_a_run_of_another_setting_is_a_network_of_its_own(runs, show, change):
+    write_run(runs / "other" / "seed_3", seed=3, value=0.6, **change)
+    rows = {name: cells for name, *cells in show(runs)}
+    assert [cells[1] for cells in rows.values()] == ["3", "1", "2"]
+    assert rows["other/seed_3/version_1"] == ["0.002M", "1", "60.0%", "", "60.0%", "60.0%"]
+
+
+def test_the_seed_is_that_of_the_training(runs, show):
+    """Every run here was tested with seed 0."""
+    write_run(runs / "plain" / "seed_3", seed=3, value=0.4)
+    assert show(runs)[0][2] == "4"
+
+
+def test_a_seed_that_comes_twice_is_refused(runs, refuse):
+    again = write_run(runs / "plain" / "again", seed=2, value=0.9)
+    assert refuse(
+        runs
+    ) == f"videoctx: {again} and {runs / 'plain/seed_2/version_1'} are of one setting and of seed 2;" + (
+        " expected one"
+    )
+
+
+def test_settings_that_are_mixed_in_a_folder_are_refused(runs, refuse):
+    for seed in (3, 4):
+        write_run(runs / "plain" / f"seed_{seed}", seed=seed, value=0.9, epochs=6)
+    assert f"{runs / 'plain'}: runs of different settings are mixed" in refuse(runs)
+
+
+def test_another_metric_can_be_asked_for(runs, show, refuse):
+    for file in runs.rglob("results.json"):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"clip_top1": 0.25}))
+    assert [row[3] for row in show(runs, "--metric", "clip_top1")] == ["25.0%", "25.0%"]
+    assert "no metric 'clip_top2' in there; expected one of video_top1, clip_top1" in refuse(
+        runs, "--metric", "clip_top2"
+    )
+
+
+def test_what_cannot_be_read_is_named(runs, refuse, tmp_path):
+    assert "no results.json in there" in refuse(tmp_path / "plain" / "seed_0" / "version_0")
+    file = runs / "plain" / "seed_0" / "version_1" / "results.json"
+    result = json.loads(file.read_text())
+    file.write_text(json.dumps(result | {"checkpoint": None}))
+    assert f"{file}: tested without a checkpoint" in refuse(runs)
+    config = runs / "elsewhere" / "config.yaml"
+    file.write_text(json.dumps(result | {"checkpoint": str(config.parent / "checkpoints" / "last.ckpt")}))
+    assert f"{file}: expected the run's config at {config}" in refuse(runs)
+    file.write_text("{")
+    assert f"{file}: not a result, or a truncated one" in refuse(runs)
+
+
+def test_equal_runs_do_not_hide_one_another(tmp_path):
+    heights = []
+    for name, values in {"one": {0: 0.5}, "three": {0: 0.5, 1: 0.5, 2: 0.5}}.items():
+        draw_seeds([SeedGroup(name, 1500, values)], tmp_path / f"{name}.png", metric="video_top1")
+        picture = imread(tmp_path / f"{name}.png")
+        heights.append((picture[..., 2] - picture[..., 0] > 0.2).any(axis=1).sum())  # rows with a blue dot
+    assert heights[1] > 2 * heights[0]
+    assert {file.name for file in tmp_path.iterdir()} == {"one.png", "three.png"}
+
+
+def test_the_plot_has_its_marks(runs, show):
+    show(runs, "--plot", runs / "bare.png")
+    show(runs, "--plot", runs / "marked.png", "--marks", "0.2", "0.7")
+    bare, marked = imread(runs / "bare.png"), imread(runs / "marked.png")
+    changed = (bare != marked).any(axis=-1)
+    columns = changed.any(axis=0).nonzero()[0]
+    assert changed.sum() > 50
+    assert (columns[1:] - columns[:-1]).max() > 100  # two lines
+
+
+def test_real_runs_are_found(tmp_path, monkeypatch, show):
+    monkeypatch.setattr("sys.argv", ["videoctx"])
+    monkeypatch.chdir(tmp_path)
+    manifest = make_set(tmp_path, num_videos={"train": 3, "val": 1, "test": 3})
+    runs = Path("runs")  # as most people name it: relative to where they are
+    config = write_config(tmp_path / "config.yaml", manifest=manifest, runs=runs)
+    for seed in (3, 4):
+        name = f"--trainer.logger.init_args.name=net/seed_{seed}"
+        arguments = ["-c", str(config), "--trainer.max_epochs=1", f"--seed_everything={seed}"]
+        main(["fit", *arguments, f"{name}/fit"])
+        checkpoint = runs / "net" / f"seed_{seed}" / "fit" / "checkpoints" / "last.ckpt"
+        main(["test", *arguments, f"{name}/test", f"--ckpt_path={checkpoint}"])
+    found = [json.loads(file.read_text())["video_top1"] for file in runs.rglob("results.json")]
+    assert len(found) == 2
+    ((name, _, num_runs, mean, *_),) = show(runs)
+    assert (name, num_runs, mean) == ("net", "2", f"{sum(found) / 2:.1%}")

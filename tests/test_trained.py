@@ -1,0 +1,111 @@
+"""A trained network out of a checkpoint of `fit`: the same network, fed the same clips as in the test."""
+
+import math
+
+import pytest
+import torch
+import yaml
+
+from tests.tiny_set import CLASSES
+from videoctx.data.clips import DecodedBatch, Draw
+from videoctx.data.datamodule import VideoDataModule
+from videoctx.data.preprocessing import Preprocessing
+from videoctx.trained import TrainedNetwork, load_trained
+
+
+def test_it_is_the_network_that_was_trained(place):
+    trained = load_trained(place.last)
+    stored = torch.load(place.last, weights_only=True)["state_dict"]
+    weights = trained.net.state_dict()
+    assert {f"net.{name}" for name in weights} == set(stored)
+    assert all(torch.equal(weights[name.removeprefix("net.")], tensor) for name, tensor in stored.items())
+    assert trained.class_names == CLASSES
+    assert trained.net_config["class_path"] == "videoctx.models.ResNet3D"
+    assert not trained.net.training
+    assert not trained.multi_label
+
+
+def test_it_is_fed_the_clips_of_the_test(place):
+    preprocessing = load_trained(place.last).preprocessing
+    data = yaml.safe_load(place.config.read_text())["data"]
+    for name in ("clip_len", "frame_interval", "test_short_side_px", "test_crop_size_px"):
+        assert getattr(preprocessing, name) == data[name]
+    module = VideoDataModule(**data)
+    expected = module.view_transforms["test"]
+    made = preprocessing.transform()
+    assert (made.crop_size_px, made.short_side_px, made.num_crops) == (28, 32, 3)
+    assert (made.normalize.mean, made.normalize.std) == (expected.normalize.mean, expected.normalize.std)
+    records = module._dataset("test", preprocessing.sampler())
+    batch = DecodedBatch([records[Draw(0)]])
+    theirs, ours = expected(batch, num_clips=2).clips[:], made(batch, num_clips=2).clips[:]
+    assert theirs.shape == (6, 3, 4, 28, 28)
+    assert torch.equal(theirs, ours)
+
+
+@pytest.mark.parametrize(("multi_label", "expected"), [(False, [0.8, 0.2]), (True, [0.8, 0.5])])
+def test_probabilities_of_one_class_or_of_several(multi_label, expected):
+    trained = TrainedNetwork(None, ["a", "b"], None, None, multi_label)
+    logits = torch.tensor([[math.log(4), 0.0]])
+    torch.testing.assert_close(trained.probabilities(logits), torch.tensor([expected]))
+
+
+def test_preprocessing_survives_the_way_through_a_file(tmp_path):
+    made = Preprocessing(
+        clip_len=8,
+        frame_interval=2,
+        short_videos="refuse",
+        protocol="torchvision",
+        test_short_side_px=128,
+        test_crop_size_px=112,
+        test_views=(5, 1),
+        mean=(0.1, 0.2, 0.3),
+        std=(0.4, 0.5, 0.6),
+    )
+    torch.save(made.as_dict(), tmp_path / "stored")
+    assert Preprocessing.from_dict(torch.load(tmp_path / "stored", weights_only=True)) == made
+    with pytest.raises(ValueError, match="the preprocessing differs in mean, size; expected clip_len"):
+        Preprocessing.from_dict({name: value for name, value in made.as_dict().items() if name != "mean"} | {"size": 1})
+    with pytest.raises(ValueError, match="3 crops a clip; expected 1 with protocol torchvision"):
+        made.transform(num_crops=3)
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04"])
+def test_what_is_no_checkpoint_is_refused(tmp_path, content):
+    (tmp_path / "file.ckpt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"file.ckpt: (not|a truncated)"):
+        load_trained(tmp_path / "file.ckpt")
+    with pytest.raises(ValueError, match=r"missing.ckpt: no such checkpoint"):
+        load_trained(tmp_path / "missing.ckpt")
+
+
+def test_a_network_of_another_project_is_given(tmp_path):
+    class Linear(torch.nn.Module):
+        def __init__(self, num_classes: int) -> None:
+            super().__init__()
+            self.head = torch.nn.Linear(2, num_classes)
+
+    net = Linear(3)
+    stored = {
+        "state_dict": {f"net.{name}": tensor for name, tensor in net.state_dict().items()},
+        "class_names": CLASSES,
+        "net": {"class_path": "somewhere.Linear", "init_args": {}},
+        "preprocessing": None,
+    }
+    preprocessing = Preprocessing(
+        clip_len=1,
+        frame_interval=1,
+        short_videos="wrap",
+        protocol="videoctx",
+        test_short_side_px=8,
+        test_crop_size_px=8,
+        test_views=(1, 1),
+        mean=(0.0,) * 3,
+        std=(1.0,) * 3,
+    )
+    torch.save(stored | {"preprocessing": preprocessing.as_dict()}, tmp_path / "some.ckpt")
+    trained = load_trained(tmp_path / "some.ckpt", make_net=Linear)
+    assert torch.equal(trained.net.head.weight, net.head.weight)
+    with pytest.raises(ValueError, match=r"some.ckpt: somewhere.Linear is no network or layer of videoctx"):
+        load_trained(tmp_path / "some.ckpt")
+    with pytest.raises(ValueError, match=r"some.ckpt: its weights are of another network: 2 differ"):
+        load_trained(tmp_path / "some.ckpt", make_net=lambda _: Linear(4))

@@ -1,0 +1,87 @@
+"""What `videoctx bench model` says of its measurements: a table, what helps on this device, ratios, a JSON file."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from videoctx.bench.model_speed import Measurements
+
+HELPS = 1.03  # below, the rounds differ by as much
+
+MEANINGS = {
+    "inference_vs_peer": "judging: PyTorchVideo in float32, over our fastest",
+    "inference_vs_peer_same_precision": "judging: PyTorchVideo in bfloat16 and channels last, over our fastest so",
+    "inference_vs_matmul_peak": "judging: our fastest, of the rate of a large matrix product",
+    "train_vs_peer": "training: PyTorchVideo in float32, over our fastest",
+    "train_vs_peer_same_precision": "training: PyTorchVideo in bfloat16 and channels last, over our fastest so",
+    "train_vs_matmul_peak": "training: our fastest, of the rate of a large matrix product",
+    "nl5_vs_plain_train": "training: time with five Non-local blocks, over time without",
+}
+
+
+def report(measured: Measurements, json_file: Path | None) -> None:
+    """Print, and write everything to a JSON file where one is asked for."""
+    console = Console()
+    console.print(_rows(measured), "")
+    for line in what_helps(measured):
+        console.print(line, highlight=False)
+    console.print("", _ratios(measured))
+    if measured.logits_differ is not None:
+        console.print(f"logits differ from PyTorchVideo's by {measured.logits_differ:.1g} of the largest, in float32")
+    for note in measured.notes:
+        console.print(note, highlight=False, soft_wrap=True)
+    if json_file:
+        json_file.write_text(json.dumps(measured.as_dict(), indent=2) + "\n")
+
+
+def what_helps(measured: Measurements) -> list[str]:
+    """ "inference: channels_last ×1.62 on bfloat16: on", one line for each option and what it was tried on."""
+    return [
+        f"{work}: {option} ×{gain:.2f} on {way}: {'on' if gain >= HELPS else 'no gain'}"
+        for work, option, way, gain in measured.gains()
+    ]
+
+
+def _rows(measured: Measurements) -> Table:
+    settings = measured.settings
+    peaks = ", ".join(f"{2 * rate / 1e12:.2f} TFLOP/s {name}" for name, rate in measured.matmul_peak.items())
+    table = Table(
+        title=f"{settings['batch_size']} clips of {settings['clip_len']} frames at {settings['size']}, "
+        f"{settings['device']}",
+        caption=f"peak: of a large matrix product in the same precision ({peaks}); memory: beyond the weights",
+    )
+    for heading, justify in (
+        ("", "left"),
+        ("network", "left"),
+        ("way", "left"),
+        ("clips/s", "right"),
+        ("ms", "right"),
+        ("of peak", "right"),
+        ("MiB", "right"),
+    ):
+        table.add_column(heading, justify=justify)
+    for before, row in zip([None, *measured.rows], measured.rows, strict=False):
+        if before and before.work != row.work:
+            table.add_section()
+        share = f"{row.of_matmul_peak:.2f}" if row.of_matmul_peak is not None else ""
+        table.add_row(
+            row.work,
+            row.network,
+            row.way,
+            f"{row.clips_per_second:.2f}",
+            f"{row.seconds * 1e3:.0f}",
+            share,
+            f"{row.peak_bytes / 2**20:,.0f}",
+        )
+    return table
+
+
+def _ratios(measured: Measurements) -> Table:
+    table = Table()
+    for heading, justify in (("ratio", "left"), ("", "right"), ("", "left")):
+        table.add_column(heading, justify=justify)
+    for name, ratio in measured.ratios().items():
+        table.add_row(name, f"{ratio:.2f}", MEANINGS[name])
+    return table

@@ -1,0 +1,97 @@
+"""`videoctx report`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jsonargparse.typing import NonNegativeInt
+
+from videoctx.cli.tool_parser import ToolParser
+from videoctx.data.containers import VideoDecodeError
+from videoctx.data.preprocessing import Preprocessing
+from videoctx.data.remote import StorageError
+from videoctx.data.storage import LocalFiles
+from videoctx.evaluation.judgement import Judgement
+from videoctx.evaluation.mistakes import Mistake, surest_mistakes
+from videoctx.evaluation.report import Picture, Training, read_card, read_tested, render_report
+from videoctx.evaluation.training_curves import METRICS_FILE, read_curves
+from videoctx.evaluation.whole_file import whole_file
+from videoctx.visualize.seen_view import view_sheet
+
+MOST_MISTAKES = 12
+
+
+def run_report(arguments: Sequence[str]) -> None:
+    """One HTML page about a tested run, which works offline: results, classes, confusions, mistakes and more."""
+    parser = ToolParser(prog="videoctx report", description=run_report.__doc__)
+    parser.add_argument("run", type=str, help="folder of a run of `videoctx test`")
+    parser.add_argument("--output", type=Path | None, help="the page to write; by default report.html in the run")
+    parser.add_argument(
+        "--fit", type=Path | None, help="folder of the run of `videoctx fit`; by default that of the checkpoint"
+    )
+    parser.add_argument("--mistakes", type=NonNegativeInt, default=MOST_MISTAKES, help="most mistakes to show")
+    options = parser.parse_args(list(arguments))
+    run = Path(options.run)
+    output = options.output or run / "report.html"
+    stored, card = read_tested(run), read_card(run)
+    if output.is_dir() or not output.parent.is_dir():
+        raise ValueError(f"{output}: cannot be written; expected a file in a folder that exists")
+    judgement = Judgement(stored)
+    training = _training(options.fit, card)
+    mistakes = [(found, _picture(found, card)) for found in surest_mistakes(judgement, run, most=options.mistakes)]
+    page = render_report(judgement, run=run, card=card, training=training, mistakes=mistakes)
+    try:
+        with whole_file(output) as part:
+            part.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"{output}: cannot be written ({error.strerror})") from error
+    missing = sum(not picture.jpeg for _, picture in mistakes)
+    without = f", {missing} of {len(mistakes)} mistakes without a picture" if missing else ""
+    print(f"{output}: {len(page.encode()) / 1e6:.1f} MB{without}")
+
+
+def _training(fit: Path | None, card: Mapping) -> Training:
+    """The curves of `fit`, which must have some, or of the run that the checkpoint lies in, if there are any."""
+    if fit is not None:
+        path = fit / METRICS_FILE
+        if not path.is_file():
+            raise ValueError(f"{fit}: no {METRICS_FILE} in there; expected the folder of a run of `videoctx fit`")
+        return Training(path=str(path), log=read_curves(path))
+    checkpoint = card.get("checkpoint")
+    if not checkpoint:
+        return Training(reason="the card names no checkpoint; --fit names the folder of the training")
+    path = Path(card.get("folder", "."), checkpoint["path"]).parent.parent / METRICS_FILE
+    if not path.is_file():
+        return Training(reason=f"{path} is not there; --fit names the folder of the training")
+    try:
+        return Training(path=str(path), log=read_curves(path))
+    except ValueError as error:
+        return Training(reason=str(error))
+
+
+def _picture(mistake: Mistake, card: Mapping) -> Picture:
+    data = card.get("data")
+    if not data:
+        return Picture(reason="the card does not say how the clips were made")
+    try:
+        preprocessing = Preprocessing.from_dict(
+            {
+                "clip_len": data["clip_len"],
+                "frame_interval": data["frame_interval"],
+                "short_videos": data["short_videos"],
+                "protocol": data["protocol"],
+                "test_short_side_px": data["short_side_px"],
+                "test_crop_size_px": data["crop_size_px"],
+                "test_views": data["views"],
+                "mean": data["mean"],
+                "std": data["std"],
+            }
+        )
+    except KeyError as error:
+        return Picture(reason=f"the card does not say {error}")
+    path = mistake.path if "://" in mistake.path else str(Path(card.get("folder", "."), mistake.path))
+    try:
+        with LocalFiles().lease(path) as file:
+            sheet = view_sheet(file, preprocessing, start_frame=mistake.start_frame, crop=mistake.crop)
+    except (VideoDecodeError, StorageError, OSError, ValueError) as error:
+        return Picture(reason=str(error))
+    return Picture(jpeg=sheet.jpeg, width=sheet.width, height=sheet.height, frames=sheet.frames)

@@ -1,0 +1,63 @@
+"""The curves of a training, of the `metrics.csv` that Lightning's CSVLogger writes."""
+
+import csv
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+METRICS_FILE = "metrics.csv"
+MOST_POINTS = 300  # of a curve: more than a chart has room for
+
+Curve = list[tuple[float, float]]  # step, value
+
+
+class TrainingLog(NamedTuple):
+    """Curves by the names of their metrics, and how many values were left out because they are no finite number."""
+
+    curves: dict[str, Curve]
+    num_left_out: int
+
+
+def read_curves(path: Path) -> TrainingLog:
+    """Every `train/…` and `val/…` column over the steps; a long one as means of neighbouring steps.
+
+    Raises:
+        ValueError: it is no such table, or has no such column.
+    """
+    found: dict[str, Curve] = defaultdict(list)
+    num_left_out = 0
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        try:
+            reader = csv.DictReader(file)
+            names = [name for name in reader.fieldnames or () if name and name.startswith(("train/", "val/"))]
+            rows = list(reader)
+        except csv.Error as error:
+            raise ValueError(f"{path}: not a CSV file ({error})") from error
+    if not names or "step" not in reader.fieldnames:
+        raise ValueError(f"{path}: not a log of `videoctx fit`: expected columns such as step and train/loss")
+    for row in rows:
+        for name in names:
+            try:
+                point = float(row["step"]), float(row[name])
+            except (TypeError, ValueError):  # of another metric of this step, or a line cut short
+                continue
+            if all(map(math.isfinite, point)):
+                found[name].append(point)
+            else:
+                num_left_out += 1
+    return TrainingLog({name: _thinned(sorted(curve)) for name, curve in found.items()}, num_left_out)
+
+
+def grouped(curves: Mapping[str, Curve]) -> dict[str, dict[str, Curve]]:
+    """What belongs on the same axes: losses, and shares."""
+    losses = {name: curve for name, curve in curves.items() if name.endswith("loss")}
+    shares = {name: curve for name, curve in curves.items() if name not in losses}
+    return {title: group for title, group in (("Loss", losses), ("Metrics", shares)) if group}
+
+
+def _thinned(curve: Sequence[tuple[float, float]]) -> Curve:
+    size = max(1, math.ceil(len(curve) / MOST_POINTS))
+    parts = [curve[start : start + size] for start in range(0, len(curve), size)]
+    return [tuple(sum(values) / len(part) for values in zip(*part, strict=True)) for part in parts]

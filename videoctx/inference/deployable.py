@@ -1,0 +1,90 @@
+"""A trained network with its preprocessing inside: decoded frames in, probabilities out, and nothing but tensors between.
+
+Resizing and cropping are two matrix products, with matrices that are made once for a size of the frames: any exporter
+and any runtime knows them, where the filters of an interpolation differ between runtimes.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from videoctx.data.protocols import PROTOCOLS
+from videoctx.data.preprocessing import Preprocessing
+from videoctx.layers.non_local import SoftmaxAffinity
+from videoctx.models.resnet3d import MaxPool3d
+from videoctx.trained import TrainedNetwork
+
+
+class DeployableNetwork(nn.Module):
+    """Frames (B, T, H, W, 3) uint8 RGB → probabilities (B, K) float32, of the centre crop.
+
+    Differs from the test by up to a grey level in a pixel: a decoder's resizing of bytes rounds its weights as well.
+
+    Args:
+        frame_size_px: height and width of the frames, as decoded.
+    """
+
+    def __init__(self, trained: TrainedNetwork, *, frame_size_px: tuple[int, int]) -> None:
+        super().__init__()
+        preprocessing = trained.preprocessing
+        rows, columns = _filters(preprocessing, frame_size_px)
+        self.register_buffer("rows", rows, persistent=False)  # (S, H)
+        self.register_buffer("columns", columns.T.contiguous(), persistent=False)  # (W, S)
+        for name in ("mean", "std"):
+            value = 255 * torch.tensor(getattr(preprocessing, name))[:, None, None]  # (3, 1, 1)
+            self.register_buffer(name, value, persistent=False)
+        self.net = _exportable(trained.net)
+        self.multi_label = trained.multi_label
+
+    def forward(self, frames: Tensor) -> Tensor:
+        frames = frames.movedim(-1, 2).float()  # (B, T, 3, H, W)
+        frames = (frames @ self.columns).round().clamp(0, 255)  # (B, T, 3, H, S)
+        frames = (self.rows @ frames).round().clamp(0, 255)  # (B, T, 3, S, S)
+        clips = ((frames - self.mean) / self.std).transpose(1, 2)  # (B, 3, T, S, S)
+        logits = self.net(clips)
+        return logits.sigmoid() if self.multi_label else logits.softmax(dim=1)
+
+
+def _filters(preprocessing: Preprocessing, frame_size_px: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """What makes the S rows of the crop of the H rows of a frame, (S, H), and its columns, (S, W)."""
+    protocol = PROTOCOLS[preprocessing.protocol]
+    short_side_px, crop_px = preprocessing.test_short_side_px, preprocessing.test_crop_size_px
+    height, width = frame_size_px
+    if protocol.size:
+        resized = protocol.size(height, width, short_side_px)
+    else:  # torchvision's own rule
+        resized = [int(short_side_px * side / min(height, width)) for side in (height, width)]
+    corner = protocol.corner(*resized, crop_px, 0, 1)
+    return tuple(
+        _interpolation(side, new_side, smooth=protocol.smooth)[start : start + crop_px]
+        for side, new_side, start in zip(frame_size_px, resized, corner, strict=True)
+    )
+
+
+def _interpolation(side: int, new_side: int, *, smooth: bool) -> Tensor:
+    """PyTorch's bilinear filter along one axis as a matrix, (new_side, side): what it makes of each unit vector."""
+    units = torch.eye(side, dtype=torch.float64)[None, None]
+    matrix = F.interpolate(units, size=(new_side, side), mode="bilinear", antialias=smooth, align_corners=False)
+    return matrix[0, 0].float()
+
+
+class UnsplitSoftmaxAffinity(SoftmaxAffinity):
+    """For a batch of any size: on a CPU, `SoftmaxAffinity` splits the queries by the size of the batch."""
+
+    def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
+        query, key, value = (part.unsqueeze(1) for part in (theta, phi, g))  # (B, 1, N or M, d): one head
+        return F.scaled_dot_product_attention(query, key, value, scale=self._factor(theta)).squeeze(1)  # (B, N, d)
+
+
+def _exportable(net: nn.Module) -> nn.Module:
+    """A copy whose layers compute the same, and follow no thread count and no autocast."""
+    net = copy.deepcopy(net).cpu().eval().requires_grad_(False)
+    for parent in list(net.modules()):
+        for name, layer in parent.named_children():
+            if type(layer) is SoftmaxAffinity:
+                setattr(parent, name, UnsplitSoftmaxAffinity(scale=layer.scale))
+            elif type(layer) is MaxPool3d:
+                setattr(parent, name, nn.MaxPool3d(layer.kernel_size, layer.stride, layer.padding))
+    return net

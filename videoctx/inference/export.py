@@ -1,0 +1,109 @@
+"""A trained network becomes a file, if the file does what the network does.
+
+Three are compared, on clips drawn at random and on a real one: the file, read back; the deployable network that it was
+made of; and the network under the preprocessing of its test. The first two may differ by rounding alone; the third
+resizes bytes, which the file does in floating point.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from videoctx.data.clips import DecodedBatch, DecodedVideo
+from videoctx.evaluation.whole_file import whole_file
+from videoctx.inference.deployable import DeployableNetwork
+from videoctx.inference.exported_file import INPUT, OUTPUT, ExportError, Format, check_installed, read, write
+from videoctx.trained import TrainedNetwork
+
+FILE_TOLERANCE = 1e-4  # of a probability: the file and the network that it was made of
+TEST_TOLERANCE = 1e-2  # of a probability: the file and the test
+NUM_RANDOM = 3
+BATCHES = (1, 2, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """The greatest difference of any probability."""
+
+    from_network: float
+    from_test: float
+    num_clips: int
+
+
+@torch.no_grad()
+def export(
+    trained: TrainedNetwork,
+    path: Path,
+    *,
+    format: Format,
+    frame_size_px: tuple[int, int],
+    real_clip: Tensor | None = None,
+) -> Agreement:
+    """Write the file, unless it does not agree.
+
+    Args:
+        frame_size_px: height and width of the frames that it will take.
+        real_clip: (T, H, W, 3) uint8, to compare on.
+
+    Raises:
+        ExportError: a library is missing, something in the network cannot be exported, or what is written disagrees.
+        OSError: the file cannot be written.
+    """
+    check_installed(format)
+    network = DeployableNetwork(trained, frame_size_px=frame_size_px).eval()
+    shape = (NUM_RANDOM, trained.preprocessing.clip_len, *frame_size_px, 3)
+    frames = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    if real_clip is not None:
+        frames = torch.cat([real_clip[None], frames])
+    with whole_file(path) as part:
+        write(part, network, frames[:2], format=format, metadata=_metadata(trained, frame_size_px))
+        run, _ = read(part, format=format)
+        from_file = [torch.cat([run(some) for some in frames.split(size)]) for size in BATCHES]
+        expected, tested = network(frames), _tested(trained, frames)
+        found = Agreement(
+            max(float((made - expected).abs().max()) for made in from_file),
+            max(float((made - tested).abs().max()) for made in from_file),
+            len(frames),
+        )
+        _check(found)
+    return found
+
+
+def _check(found: Agreement) -> None:
+    for difference, tolerance, other in (
+        (found.from_network, FILE_TOLERANCE, "the network"),
+        (found.from_test, TEST_TOLERANCE, "the preprocessing of the test"),
+    ):
+        if not difference <= tolerance:  # also where it is no number
+            raise ExportError(
+                f"not written: a probability differs by {difference:.2g} from that with {other};"
+                f" expected at most {tolerance:g}"
+            )
+
+
+def _tested(trained: TrainedNetwork, frames: Tensor) -> Tensor:
+    """(B, K) of clips (B, T, H, W, 3), made as in a test with one crop."""
+    positions = torch.arange(frames.shape[1])[None]
+    videos = [
+        DecodedVideo(path="", row=row, label=-1, seed=0, frames=clip, clips=positions, starts=[0])
+        for row, clip in enumerate(frames)
+    ]
+    clips = trained.preprocessing.transform(num_crops=1)(DecodedBatch(videos), num_clips=1).clips[:]
+    return trained.probabilities(trained.net(clips))
+
+
+def _metadata(trained: TrainedNetwork, frame_size_px: tuple[int, int]) -> dict:
+    return {
+        "class_names": trained.class_names,
+        "multi_label": trained.multi_label,
+        "input": {
+            "name": INPUT,
+            "layout": "B, T, H, W, RGB",
+            "dtype": "uint8",
+            "shape": [None, trained.preprocessing.clip_len, *frame_size_px, 3],
+        },
+        "output": {"name": OUTPUT, "layout": "B, K", "dtype": "float32"},
+        "preprocessing": trained.preprocessing.as_dict(),
+    }

@@ -1,0 +1,90 @@
+"""Networks as files that other programs run: `torch.export` and ONNX, each written, and read back to be run.
+
+Beside the network, a file holds its classes and the clip that it wants, as JSON under one name.
+"""
+
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+Format = Literal["torch-export", "onnx"]
+METADATA = "videoctx.json"  # among the extra files of torch.export, and the metadata_props of ONNX
+INPUT, OUTPUT = "frames", "probabilities"
+
+
+class ExportError(ValueError):
+    """A network that cannot be exported, or whose file would not do what the network does."""
+
+
+def check_installed(format: Format) -> None:
+    """Raises ExportError where a library is missing that the format needs."""
+    if format != "onnx":
+        return
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ExportError(f"format is 'onnx', but {error.name} is not installed; expected videoctx[onnx]") from error
+
+
+def write(path: Path, network: nn.Module, example: Tensor, *, format: Format, metadata: dict[str, Any]) -> None:
+    """
+    Args:
+        example: an input, (B, …) with B of 2 or more; the file takes any B.
+
+    Raises:
+        ExportError: something in the network cannot be exported.
+    """
+    try:
+        with _silenced(), torch.no_grad():
+            program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+            if format == "torch-export":
+                torch.export.save(program, path, extra_files={METADATA: json.dumps(metadata)})
+                return
+            model = torch.onnx.export(
+                program, dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT]
+            )
+            model.model.metadata_props[METADATA] = json.dumps(metadata)
+            model.save(path)
+    except OSError:
+        raise
+    except Exception as error:  # the exporters' own, of many kinds: whatever a layer does that they do not know
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ExportError(f"{format} does not take this network: {reason}") from error
+
+
+def read(path: Path, *, format: Format) -> tuple[Callable[[Tensor], Tensor], dict[str, Any]]:
+    """The network of a file, frames → probabilities on the CPU, and its metadata."""
+    if format == "torch-export":
+        extra_files = {METADATA: ""}
+        network = torch.export.load(path, extra_files=extra_files).module()
+        return network, json.loads(extra_files[METADATA])
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+    def run(frames: Tensor) -> Tensor:
+        return torch.from_numpy(session.run([OUTPUT], {INPUT: frames.numpy()})[0])
+
+    return run, json.loads(session.get_modelmeta().custom_metadata_map[METADATA])
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Without what the exporters say of themselves: what has gone wrong is found by running the file."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
