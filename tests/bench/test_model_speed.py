@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from videoctx.bench.model_report import report, what_helps
-from videoctx.bench.model_speed import BF16_LAST, WAYS, Measurements, ModelBench, Options, Row
+from videoctx.bench.model_speed import BF16_LAST, PEER_WAYS, WAYS, Measurements, ModelBench, Options, Row
 from videoctx.bench.peak_memory import peak_bytes
 from videoctx.bench.pytorchvideo_network import pytorchvideo_network
 from videoctx.cli import main
@@ -48,9 +48,11 @@ def test_measures_both_networks_from_a_config(tmp_path, capsys):
     written = json.loads(json_file.read_text())
     assert set(written["ratios"]) == {
         "inference_vs_peer",
+        "inference_vs_peer_bf16",
         "inference_vs_peer_same_precision",
         "inference_vs_matmul_peak",
         "train_vs_peer",
+        "train_vs_peer_bf16",
         "train_vs_peer_same_precision",
         "train_vs_matmul_peak",
         "nl5_vs_plain_train",
@@ -61,7 +63,7 @@ def test_measures_both_networks_from_a_config(tmp_path, capsys):
     measured = {(row["work"], row["network"], row["way"]) for row in written["rows"]}
     for work, ways in WAYS.items():
         assert {(work, "ours", way.name) for way in ways if not way.compiled} < measured
-        for way in (Options(), BF16_LAST):
+        for way in PEER_WAYS:
             assert (work, "PyTorchVideo", way.name) in measured
     for row in written["rows"]:
         assert row["seconds"] > 0

@@ -40,5 +40,14 @@ def test_workers_change_nothing(video_folder, whole_epoch):
 def test_what_was_drawn_before_changes_nothing(video_folder, whole_epoch):
     torch.manual_seed(5)
     data = module(video_folder.manifest, batch_size=1, **ARGUMENTS)
-    data.resumed = {"epoch": 0, "num_batches": 3, "batches_per_epoch": 5, "batch_size": 1, "num_ranks": 1, "seed": 0}
+    clips(data)
+    data.resumed = {
+        "epoch": 0,
+        "num_batches": 3,
+        "batches_per_epoch": 5,
+        "batch_size": 1,
+        "num_ranks": 1,
+        "seed": 0,
+        "train_sha256": data.train_sha256,
+    }
     assert torch.equal(clips(data), whole_epoch[3:])

@@ -12,9 +12,11 @@ HELPS = 1.03  # below, the rounds differ by as much
 
 MEANINGS = {
     "inference_vs_peer": "judging: PyTorchVideo in float32, over our fastest",
+    "inference_vs_peer_bf16": "judging: PyTorchVideo in bfloat16, over our fastest so",
     "inference_vs_peer_same_precision": "judging: PyTorchVideo in bfloat16 and channels last, over our fastest so",
     "inference_vs_matmul_peak": "judging: our fastest, of the rate of a large matrix product",
     "train_vs_peer": "training: PyTorchVideo in float32, over our fastest",
+    "train_vs_peer_bf16": "training: PyTorchVideo in bfloat16, over our fastest so",
     "train_vs_peer_same_precision": "training: PyTorchVideo in bfloat16 and channels last, over our fastest so",
     "train_vs_matmul_peak": "training: our fastest, of the rate of a large matrix product",
     "nl5_vs_plain_train": "training: time with five Non-local blocks, over time without",

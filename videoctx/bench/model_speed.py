@@ -70,7 +70,8 @@ WAYS: dict[Work, tuple[Options, ...]] = {
         BF16_LAST._replace(fused=True, compiled=True),
     ),
 }
-PEER_WAYS = (Options(), BF16_LAST)  # as its users run it; as we do, where it can
+# The peer as its users run it, in bfloat16, and with our memory format too; and how the ratio to each is called.
+PEER_WAYS = {Options(): "peer", Options(bf16=True): "peer_bf16", BF16_LAST: "peer_same_precision"}
 
 
 class Row(NamedTuple):
@@ -103,10 +104,9 @@ class Measurements:
         for work, name in (("inference", "inference"), ("training", "train")):
             ours = min(self._rows(work, "ours"), key=lambda row: row.seconds, default=None)
             ours_bf16 = min(self._rows(work, "ours", bf16=True), key=lambda row: row.seconds, default=None)
-            for suffix, way, compared in (("", Options(), ours), ("_same_precision", BF16_LAST, ours_bf16)):
-                peer = next((row for row in self._rows(work, "PyTorchVideo") if row.options == way), None)
-                if peer and compared:
-                    found[f"{name}_vs_peer{suffix}"] = peer.seconds / compared.seconds
+            for peer in self._rows(work, "PyTorchVideo"):
+                compared = ours_bf16 if peer.options.bf16 else ours
+                found[f"{name}_vs_{PEER_WAYS[peer.options]}"] = peer.seconds / compared.seconds
             if ours:
                 found[f"{name}_vs_matmul_peak"] = ours.of_matmul_peak
         for with_nl5 in self._rows("training", "NL5"):

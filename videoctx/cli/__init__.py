@@ -12,7 +12,19 @@ from videoctx.data.datamodule import TooManyFailuresError
 from videoctx.data.remote import StorageError
 
 # each a module here with `run_NAME(arguments)`
-TOOLS = ("attention", "bench", "classify", "compare", "complexity", "convert", "export", "results", "score", "seeds")
+TOOLS = (
+    "attention",
+    "bench",
+    "classify",
+    "compare",
+    "complexity",
+    "convert",
+    "export",
+    "report",
+    "results",
+    "score",
+    "seeds",
+)
 
 # Errors that may speak to the person at the terminal.
 SPEAKING_ERRORS = (ValueError, OSError, VideoDecodeError, TooManyFailuresError, StorageError)

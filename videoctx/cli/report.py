@@ -7,6 +7,7 @@ from jsonargparse.typing import NonNegativeInt
 
 from videoctx.cli.tool_parser import ToolParser
 from videoctx.data.containers import VideoDecodeError
+from videoctx.data.locations import resolve
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.remote import StorageError
 from videoctx.data.storage import LocalFiles
@@ -88,9 +89,9 @@ def _picture(mistake: Mistake, card: Mapping) -> Picture:
         )
     except KeyError as error:
         return Picture(reason=f"the card does not say {error}")
-    path = mistake.path if "://" in mistake.path else str(Path(card.get("folder", "."), mistake.path))
+    path = resolve(card.get("folder", "."), mistake.path)
     try:
-        with LocalFiles().lease(path) as file:
+        with LocalFiles(num_attempts=1).lease(path) as file:
             sheet = view_sheet(file, preprocessing, start_frame=mistake.start_frame, crop=mistake.crop)
     except (VideoDecodeError, StorageError, OSError, ValueError) as error:
         return Picture(reason=str(error))

@@ -314,7 +314,7 @@ class VideoDataModule(LightningDataModule):
         if self.trainer.global_rank == 0:
             warn_of_untrained_classes(records, self.class_names, split=self.splits["train"])
         self.train_sha256 = self._fingerprint(records)
-        if self.resumed and self.resumed["train_sha256"] != self.train_sha256:
+        if self.resumed and self.resumed.get("train_sha256") != self.train_sha256:
             raise ValueError(
                 f"{self.manifest}, split {self.splits['train']!r}: not the videos that the checkpoint was trained on;"
                 " expected the same rows in the same order to resume, or --model.weights in place of --ckpt_path to"

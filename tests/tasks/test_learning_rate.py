@@ -1,0 +1,76 @@
+"""The learning rate follows the clips of a step, and it is said."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.optim import SGD
+
+from tests.tasks.made_runs import CLASSES, classifier, made_clips, small_resnet, trainer
+from videoctx.tasks import VideoClassifier, WarmupCosine
+from videoctx.tasks.learning_rate import StepSize, scale_learning_rates
+
+
+def test_every_group_is_scaled():
+    groups = [{"params": [torch.zeros(1, requires_grad=True)], "lr": lr} for lr in (0.1, 0.4)]
+    optimizer = SGD(groups, lr=1.0)
+    line = scale_learning_rates(optimizer, StepSize(2, 8), lr_batch_size=64)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.025, 0.1])
+    assert line == "learning rate 0.1 for 64 clips a step → 0.025 for 16 (2 devices × 8 clips)"
+
+
+@pytest.mark.parametrize(
+    ("num_devices", "clips", "accumulate", "lr", "said"),
+    [
+        (1, 4, 1, 0.05, "0.05 for 4 (1 device × 4 clips)"),
+        (2, 4, 1, 0.1, "0.1 for 8 (2 devices × 4 clips)"),
+        (2, 6, 3, 0.45, "0.45 for 36 (2 devices × 6 clips × 3 accumulated batches)"),
+    ],
+)
+def test_devices_clips_and_accumulation_count(num_devices, clips, accumulate, lr, said, capsys):
+    model = classifier(lr=0.1, clips_per_device=clips, lr_batch_size=8, schedule=WarmupCosine(warmup_epochs=1))
+    model._trainer = SimpleNamespace(
+        world_size=num_devices,
+        accumulate_grad_batches=accumulate,
+        is_global_zero=True,
+        ckpt_path=None,
+        estimated_stepping_batches=100,
+        num_training_batches=10 * accumulate,
+    )
+    made = model.configure_optimizers()
+    assert capsys.readouterr().out == f"learning rate 0.1 for 8 clips a step → {said}\n"
+    assert {group["initial_lr"] for group in made["optimizer"].param_groups} == {pytest.approx(lr)}
+    # and the schedule starts from there
+    assert {group["lr"] for group in made["optimizer"].param_groups} == {pytest.approx(lr * 0.01)}
+
+
+@pytest.mark.parametrize(("lr_batch_size", "lr"), [(None, 0.1), (16, 0.05)])
+def test_a_run_trains_with_it(lr_batch_size, lr, tmp_path, capsys):
+    model = classifier(lr=0.1, clips_per_device=4, lr_batch_size=lr_batch_size)
+    run = trainer(tmp_path, accumulate_grad_batches=2)
+    run.fit(model, datamodule=made_clips(2, validates=False))
+    assert {group["lr"] for group in run.optimizers[0].param_groups} == {pytest.approx(lr)}
+    assert ("learning rate" in capsys.readouterr().out) == (lr_batch_size is not None)
+
+
+def test_a_command_knows_its_clips(run, capsys):
+    """Videos a step times clips a video; a run that is resumed has its learning rate from its checkpoint."""
+    arguments = ["--model.lr_batch_size=48", "--data.clips_per_video=2"]
+    first = run("fit", *arguments, "--trainer.max_epochs=1", name="-first")
+    assert "learning rate 0.02 for 48 clips a step → 0.0025 for 6 (1 device × 6 clips)" in capsys.readouterr().out
+    run("fit", *arguments, "--ckpt_path", first / "checkpoints" / "last.ckpt", name="-second")
+    assert "learning rate" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"lr_batch_size": 64}, {"lr_batch_size": 0, "clips_per_device": 4}], ids=["unknown", "none"]
+)
+def test_what_cannot_be_scaled_is_refused(arguments):
+    with pytest.raises(ValueError, match="lr_batch_size is .* with clips_per_device"):
+        VideoClassifier(CLASSES, small_resnet, **arguments)
+
+
+def test_clips_of_a_device_follow_from_the_data(refused, tmp_path):
+    (tmp_path / "own.yaml").write_text("model: {clips_per_device: 3}")
+    line = refused("fit", "-c", tmp_path / "own.yaml")
+    assert "model.clips_per_device follows from data.batch_size and data.clips_per_video" in line

@@ -1,0 +1,129 @@
+"""The published recipes: the learning rate at the corners of each, for the batch that it was published with."""
+
+from math import cos, pi
+from pathlib import Path
+
+import pytest
+from jsonargparse import ArgumentParser
+from lightning.pytorch.cli import OptimizerCallable
+from torch import nn
+from torch.optim import Optimizer
+
+from tests.test_configs import merged
+from videoctx.cli.parts import with_parts
+from videoctx.tasks.parameter_groups import parameter_groups
+from videoctx.tasks.schedules import Schedule
+
+EXPERIMENTS = Path(__file__).parents[2] / "configs" / "experiment"
+STEPS_PER_EPOCH = 10  # of the 3666 that 64 of 234 643 videos make
+
+
+def half_cosine(epoch: float, num_epochs: int) -> float:
+    return (1 + cos(pi * epoch / num_epochs)) / 2
+
+
+# recipe: epoch and its learning rate; just before an epoch is one step before
+CORNERS = {
+    "non_local": [
+        (0, 0.01),
+        (40.8, 0.01),
+        (40.9, 0.001),
+        (81.7, 0.001),
+        (81.8, 0.0001),
+        (108.9, 0.0001),
+    ],
+    "pyslowfast": [
+        (0, 0.01),
+        (17, (0.01 + 0.1 * half_cosine(34, 196)) / 2),
+        (34, 0.1 * half_cosine(34, 196)),
+        (98, 0.05),
+        (195.9, 0.1 * half_cosine(195.9, 196)),
+    ],
+    "pyslowfast_imagenet": [(0, 0.01), (43.9, 0.01), (44, 0.001), (87.9, 0.001), (88, 0.0001), (117.9, 0.0001)],
+    "mmaction2": [(0, 0.01), (39.9, 0.01), (40, 0.001), (79.9, 0.001), (80, 0.0001), (99.9, 0.0001)],
+    "gluoncv": [(0, 0.01), (39.9, 0.01), (40, 0.001), (79.9, 0.001), (80, 0.0001), (99.9, 0.0001)],
+    "gcnet_second_stage": [(0, 0.02), (20, 0.01), (39.9, 0.02 * half_cosine(39.9, 40))],
+}
+# recipe: momentum, Nesterov, weight decay of weights and of norms; epochs; most norm of gradients; clips of precise BN
+OPTIONS = {
+    "non_local": (0.9, True, 1e-4, 0.0, 109, None, 200),
+    "pyslowfast": (0.9, True, 1e-4, 0.0, 196, None, 200),
+    "pyslowfast_imagenet": (0.9, True, 1e-4, 0.0, 118, None, 200),
+    "mmaction2": (0.9, False, 1e-4, 1e-4, 100, 40, None),
+    "gluoncv": (0.9, False, 1e-5, 1e-5, 100, None, None),
+    "gcnet_second_stage": (0.9, True, 1e-4, 0.0, 40, None, None),
+}
+
+
+def config_of(recipe: str) -> dict:
+    return merged(with_parts(["-c", str(EXPERIMENTS / f"kinetics400_{recipe}.yaml")]))
+
+
+def made(config: dict) -> tuple[Optimizer, Schedule]:
+    """The optimizer, of a network with one norm, and the schedule."""
+    parser = ArgumentParser()
+    parser.add_argument("--optimizer", type=OptimizerCallable)
+    parser.add_argument("--schedule", type=Schedule)
+    chosen = {name: config["model"][name] for name in ("optimizer", "schedule")}
+    chosen = parser.instantiate(parser.parse_object(chosen))
+    net = nn.Sequential(nn.Conv3d(1, 1, 1), nn.BatchNorm3d(1))
+    groups = parameter_groups(net, decay_norms=config["model"].get("decay_norms", False))
+    return chosen.optimizer(groups), chosen.schedule
+
+
+def test_every_recipe_is_looked_at():
+    recipes = {path.stem.removeprefix("kinetics400_") for path in EXPERIMENTS.glob("kinetics400_*.yaml")}
+    assert recipes == set(CORNERS) == set(OPTIONS)
+
+
+@pytest.mark.parametrize("recipe", CORNERS)
+def test_the_learning_rate_at_the_corners(recipe):
+    config = config_of(recipe)
+    optimizer, schedule = made(config)
+    total_steps = config["trainer"]["max_epochs"] * STEPS_PER_EPOCH
+    scheduler = schedule.scheduler(optimizer, steps_per_epoch=STEPS_PER_EPOCH, total_steps=total_steps)
+    rates = []
+    for _ in range(total_steps):
+        rates.append({group["lr"] for group in optimizer.param_groups})
+        optimizer.step()
+        scheduler.step()
+    expected = {epoch: {pytest.approx(rate)} for epoch, rate in CORNERS[recipe]}
+    for epoch, rate in CORNERS[recipe]:
+        assert sorted(rates[round(epoch * STEPS_PER_EPOCH)]) == [pytest.approx(rate)], epoch
+    assert max(expected) == pytest.approx(config["trainer"]["max_epochs"], abs=0.11)  # the last step is a corner
+
+
+@pytest.mark.parametrize("recipe", OPTIONS)
+def test_what_else_the_recipe_says(recipe):
+    config = config_of(recipe)
+    optimizer, _ = made(config)
+    momentum, nesterov, decay, norm_decay, epochs, most_norm, precise = OPTIONS[recipe]
+    assert {(group["momentum"], group["nesterov"]) for group in optimizer.param_groups} == {(momentum, nesterov)}
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {decay, norm_decay}
+    assert config["trainer"]["max_epochs"] == epochs
+    assert config["trainer"].get("gradient_clip_val") == most_norm
+    callbacks = {c["class_path"]: c["init_args"] for c in config["trainer"].get("callbacks", [])}
+    assert callbacks == ({"videoctx.tasks.PreciseBatchNorm": {"num_batches": precise}} if precise else {})
+    # published for 64 clips a step, and these are what the file's own machine makes
+    assert config["model"]["lr_batch_size"] == 64
+    assert config["trainer"]["devices"] * config["data"]["batch_size"] == 64
+
+
+def test_the_iterations_of_non_local_are_its_epochs():
+    config = config_of("non_local")
+    optimizer, schedule = made(config)
+    steps_per_epoch = 234_643 / 64
+    total_steps = round(config["trainer"]["max_epochs"] * steps_per_epoch)
+    scheduler = schedule.scheduler(optimizer, steps_per_epoch=steps_per_epoch, total_steps=total_steps)
+    assert sorted(scheduler.milestones) == pytest.approx([150_000, 300_000], rel=1e-3)
+    assert total_steps == pytest.approx(400_000, rel=1e-3)
+
+
+@pytest.mark.parametrize("recipe", CORNERS)
+@pytest.mark.parametrize("net", ["c2d_r50", "i3d_r50", "slow_r50"])
+@pytest.mark.parametrize("context", ["", "_nl5", "_nl10", "_snl5", "_gc5", "_gc_all", "_se", "_sc"])
+def test_a_recipe_takes_any_network(recipe, net, context):
+    """As it is in its own file: nothing of the recipe's own network is left."""
+    file = str(EXPERIMENTS.parent / "model" / f"{net}{context}.yaml")
+    both = merged(with_parts(["-c", str(EXPERIMENTS / f"kinetics400_{recipe}.yaml"), "-c", file]))
+    assert both["model"]["net"] == merged(with_parts(["-c", file]))["model"]["net"]

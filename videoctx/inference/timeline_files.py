@@ -1,0 +1,125 @@
+"""A timeline as files: a table, a chart, and the video with what the network says written on it."""
+
+import csv
+from array import array
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from videoctx.data.containers import VideoDecodeError
+from videoctx.data.sampling import NoClipError
+from videoctx.evaluation.whole_file import whole_file
+from videoctx.inference.captioned_video import CaptionedVideo, shrunk
+from videoctx.inference.prediction import best
+from videoctx.inference.timed_frames import average_fps, timed_frames
+from videoctx.inference.timeline import Moment, Timeline
+from videoctx.trained import TrainedNetwork
+
+NUM_LINES = 8  # of the chart
+MAX_MOMENTS = 2000  # of the chart: more are not told apart on it
+
+
+class TimelineFiles(NamedTuple):
+    """Where a timeline is, and how much of it there is."""
+
+    table: Path
+    chart: Path
+    video: Path
+    num_frames: int
+    num_moments: int
+
+
+def write_timeline(
+    trained: TrainedNetwork, file: str, stem: Path, *, stride_seconds: float, num_best: int, title: str
+) -> TimelineFiles:
+    """STEM.csv, STEM.png and STEM.mp4, all of them or none.
+
+    A frame of the video is under the best class of the last clip that has ended by then, as if seen live; the frames
+    before the first has ended are under that one.
+
+    Raises:
+        VideoDecodeError: the video cannot be read to its end, or gives no clip.
+    """
+    names = trained.class_names
+    paths = [stem.with_name(f"{stem.name}{suffix}") for suffix in (".csv", ".png", ".mp4")]
+    curves = _Curves(len(names))
+    try:
+        with ExitStack() as stack:
+            table_part, chart_part, video_part = (stack.enter_context(whole_file(path)) for path in paths)
+            fps = average_fps(file)
+            timeline = Timeline(trained, fps=fps, stride_seconds=stride_seconds)
+            table = csv.writer(
+                stack.enter_context(table_part.open("w", newline="", encoding="utf-8")), lineterminator="\n"
+            )
+            num_best = min(num_best, len(names))
+            ranks = [f"{name}_{rank}" for rank in range(1, num_best + 1) for name in ("class", "probability")]
+            table.writerow(["start_seconds", "end_seconds", *ranks])
+            video = stack.enter_context(CaptionedVideo(video_part, fps=fps))
+            caption = None
+            waiting: list[tuple[np.ndarray, float]] = []  # for the first caption: no more frames than a clip spans
+
+            def note(moment: Moment) -> str:
+                curves.add(moment)
+                order = best(moment.probabilities, num_best)
+                cells = [cell for index in order for cell in (names[index], f"{moment.probabilities[index]:.4f}")]
+                table.writerow([f"{moment.start_seconds:.3f}", f"{moment.end_seconds:.3f}", *cells])
+                return f"{names[order[0]]} {moment.probabilities[order[0]]:.0%}"
+
+            for picture, seconds in timed_frames(file, fps):
+                for moment in timeline.add(picture, seconds):
+                    caption = note(moment)
+                waiting.append((shrunk(picture), seconds))
+                while caption is not None and waiting:
+                    video.write(*waiting.pop(0), caption)
+            for moment in timeline.finish():
+                caption = note(moment)
+            for picture, seconds in waiting:
+                video.write(picture, seconds, caption)
+            curves.draw(chart_part, names, title=title)
+    except NoClipError as error:
+        raise VideoDecodeError(file, str(error)) from error
+    return TimelineFiles(*paths, timeline.num_frames, curves.num_moments)
+
+
+class _Curves:
+    """The probabilities of all classes over time; of very many moments every second, fourth, … is kept."""
+
+    def __init__(self, num_classes: int) -> None:
+        self.num_moments = 0
+        self._num_classes = num_classes
+        self._keep_every = 1
+        self._seconds = array("d")  # the middle of each kept moment
+        self._values = array("f")  # its K probabilities
+
+    def add(self, moment: Moment) -> None:
+        if self.num_moments % self._keep_every == 0:
+            self._seconds.append((moment.start_seconds + moment.end_seconds) / 2)
+            self._values.extend(moment.probabilities.tolist())
+        self.num_moments += 1
+        if len(self._seconds) >= MAX_MOMENTS:
+            self._keep_every *= 2
+            values = np.array(self._values, dtype=np.float32).reshape(-1, self._num_classes)
+            self._seconds, self._values = self._seconds[::2], array("f", values[::2].ravel().tolist())
+
+    def draw(self, path: Path, names: Sequence[str], *, title: str) -> None:
+        """The classes that are ever the most probable, by their peaks."""
+        values = np.array(self._values, dtype=np.float32).reshape(-1, self._num_classes)  # (moments, K)
+        leading = np.unique(values.argmax(axis=1))
+        shown = leading[best(values[:, leading].max(axis=0), NUM_LINES)]
+        figure = Figure(figsize=(10, 4), layout="constrained")
+        axes = figure.add_subplot()
+        marker = "." if len(values) < 100 else ""
+        for index in shown:
+            axes.plot(self._seconds, values[:, index], marker=marker, linewidth=1.2, label=names[index])
+        axes.set(xlabel="seconds (middle of the clip)", ylabel="probability", ylim=(0, 1.02), title=title)
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.grid(alpha=0.3)
+        if len(leading) > len(shown):
+            axes.plot([], [], " ", label=f"{len(leading) - len(shown)} more")
+        figure.legend(loc="outside right upper", fontsize=8)
+        figure.savefig(path, format="png", dpi=110)
