@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "videoctx"
-PARTS = {"layers", "models", "batch", "data", "evaluation", "tasks", "visualize", "bench", "trained", "cli"}
+PARTS = {"layers", "models", "batch", "data", "evaluation", "tasks", "visualize", "inference", "bench", "trained", "cli"}
 
 # part: parts of videoctx that it may import, third parties beyond torch
 ALLOWED = {
@@ -21,6 +21,10 @@ ALLOWED = {
     "tasks": ({"models", "evaluation", "batch"}, {"lightning", "torchmetrics"}),
     "trained": ({"models", "data"}, set()),
     "visualize": ({"layers", "data"}, {"av", "matplotlib", "numpy"}),
+    "inference": (
+        {"trained", "layers", "models", "data", "batch", "evaluation", "visualize"},
+        {"PIL", "av", "matplotlib", "numpy"},
+    ),
     "bench": ({"layers", "models", "data", "batch"}, {"numpy", "psutil", "rich"}),
     "cli": (PARTS, {"jsonargparse", "lightning", "rich", "yaml"}),
 }
@@ -30,6 +34,9 @@ ONLY_IN = {
     ("bench", "av"): {"made_videos.py"},
     ("bench", "decord"): {"bare_decoding.py"},
     ("bench", "pytorchvideo"): {"pytorchvideo_peer.py", "pytorchvideo_network.py"},
+    ("inference", "onnx"): {"exported_file.py"},
+    ("inference", "onnxruntime"): {"exported_file.py"},
+    ("inference", "onnxscript"): {"exported_file.py"},
     ("data", "lightning"): {"datamodule.py"},
     ("data", "pebble"): {"loader.py"},
     ("data", "decord"): {"decode_decord.py"},

@@ -22,7 +22,7 @@ def test_few_clips(clips, said, caplog):
     [
         nn.SyncBatchNorm.convert_sync_batchnorm,
         lambda net: net.requires_grad_(False),
-        lambda net: nn.Sequential(nn.Conv3d(3, 3, 1), nn.GroupNorm(1, 3)),
+        lambda net: nn.Sequential(net.stem.conv, nn.GroupNorm(1, 4)),
     ],
     ids=["over all devices", "frozen", "none"],
 )

@@ -39,9 +39,9 @@ def test_devices_clips_and_accumulation_count(num_devices, clips, accumulate, lr
     )
     made = model.configure_optimizers()
     assert capsys.readouterr().out == f"learning rate 0.1 for 8 clips a step → {said}\n"
-    assert {group["initial_lr"] for group in made["optimizer"].param_groups} == {pytest.approx(lr)}
-    # and the schedule starts from there
-    assert {group["lr"] for group in made["optimizer"].param_groups} == {pytest.approx(lr * 0.01)}
+    for group in made["optimizer"].param_groups:
+        assert group["initial_lr"] == pytest.approx(lr)
+        assert group["lr"] == pytest.approx(lr * 0.01)  # the schedule starts from there
 
 
 @pytest.mark.parametrize(("lr_batch_size", "lr"), [(None, 0.1), (16, 0.05)])
@@ -49,7 +49,7 @@ def test_a_run_trains_with_it(lr_batch_size, lr, tmp_path, capsys):
     model = classifier(lr=0.1, clips_per_device=4, lr_batch_size=lr_batch_size)
     run = trainer(tmp_path, accumulate_grad_batches=2)
     run.fit(model, datamodule=made_clips(2, validates=False))
-    assert {group["lr"] for group in run.optimizers[0].param_groups} == {pytest.approx(lr)}
+    assert [group["lr"] for group in run.optimizers[0].param_groups] == pytest.approx([lr, lr])
     assert ("learning rate" in capsys.readouterr().out) == (lr_batch_size is not None)
 
 
@@ -66,7 +66,7 @@ def test_a_command_knows_its_clips(run, capsys):
     "arguments", [{"lr_batch_size": 64}, {"lr_batch_size": 0, "clips_per_device": 4}], ids=["unknown", "none"]
 )
 def test_what_cannot_be_scaled_is_refused(arguments):
-    with pytest.raises(ValueError, match="lr_batch_size is .* with clips_per_device"):
+    with pytest.raises(ValueError, match=r"lr_batch_size is \w+ with clips_per_device"):
         VideoClassifier(CLASSES, small_resnet, **arguments)
 
 

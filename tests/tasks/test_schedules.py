@@ -52,6 +52,26 @@ def test_cosine(arguments, corners):
     assert rates == pytest.approx([LR * part for part in expected], abs=1e-9)
 
 
+def test_a_cosine_from_the_start_is_half_way_in_the_middle_of_the_run():
+    """As in PySlowFast's get_lr_at_epoch: the warm-up rises to where the cosine is by then."""
+    (rates,) = learning_rates(WarmupCosine(warmup_epochs=2, start_factor=0.1, cosine_from="start"))
+    expected = [LR * half_cosine(step, 100, 0) for step in range(101)]
+    assert rates[20:] == pytest.approx(expected[20:], abs=1e-9)
+    assert rates[0] == pytest.approx(LR * 0.1)
+    assert rates[10] == pytest.approx((rates[0] + expected[20]) / 2)
+    assert rates[50] == pytest.approx(LR / 2)
+
+
+def test_the_floor_is_relative_to_each_group():
+    rates = learning_rates(WarmupCosine(end_factor=0.1), rates=(LR, LR / 4))
+    assert [of_group[100] for of_group in rates] == pytest.approx([LR / 10, LR / 40])
+
+
+def test_a_cosine_begins_somewhere():
+    with pytest.raises(ValueError, match="cosine_from is 'end'; expected 'warmup_end' or 'start'"):
+        WarmupCosine(cosine_from="end")
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

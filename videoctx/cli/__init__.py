@@ -6,10 +6,12 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from videoctx.cli.memory import is_out_of_memory, what_to_change
 from videoctx.cli.parts import with_parts
 from videoctx.data.containers import VideoDecodeError
 from videoctx.data.datamodule import TooManyFailuresError
 from videoctx.data.remote import StorageError
+from videoctx.tasks.lost_rank import is_lost_connection
 
 # each a module here with `run_NAME(arguments)`
 TOOLS = (
@@ -54,4 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not speaks(error):
             raise
         print(f"videoctx: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except (RuntimeError, MemoryError) as error:
+        if os.environ.get("VIDEOCTX_TRACEBACK") or not (is_out_of_memory(error) or is_lost_connection(error)):
+            raise
+        if is_out_of_memory(error):  # a lost connection has been said, with the rank
+            print(f"videoctx: {what_to_change(error)}", file=sys.stderr)
         sys.exit(2)

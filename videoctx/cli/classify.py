@@ -96,6 +96,8 @@ def _classify_videos(trained: TrainedNetwork, paths: Sequence[str], views: Views
             predictions.append(predict(trained, path, files, num_clips=views.num_clips, num_crops=views.num_crops))
         except VideoDecodeError as error:  # it could not be fetched
             predictions.append(Prediction(path, None, error.reason))
+    if len(paths) == 1:
+        print(paths[0])
     Console().print(_table(predictions, trained.class_names, num_best))
     for prediction in predictions:
         if prediction.failure:
@@ -110,7 +112,7 @@ def _classify_videos(trained: TrainedNetwork, paths: Sequence[str], views: Views
 def _table(predictions: Sequence[Prediction], class_names: Sequence[str], num_best: int) -> Table:
     """A row per class of a single video; of several, a row per video."""
     if len(predictions) == 1 and not predictions[0].failure:
-        table = Table("class", title=escape(predictions[0].path))
+        table = Table("class")
         table.add_column("probability", justify="right")
         for name, probability in predictions[0].best(class_names, num_best):
             table.add_row(escape(name), f"{probability:.1%}")

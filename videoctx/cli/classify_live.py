@@ -1,1 +1,59 @@
-def classify_live(*a, **k): ...
+"""`videoctx classify --live`: what a camera, a stream or a file at its own pace shows now."""
+
+import sys
+
+from videoctx.inference.live import LiveClassifier, LiveCounts
+from videoctx.inference.live_source import LiveSource
+from videoctx.trained import TrainedNetwork
+
+
+def classify_live(
+    trained: TrainedNetwork, address: str, *, speed: float, reconnects: int, patience_seconds: float
+) -> dict:
+    """Says what changes until the source ends or Ctrl-C is pressed; the result for JSON."""
+    source = LiveSource(address, speed=speed, patience_seconds=patience_seconds)
+    if speed != 1.0 and not source.is_file:
+        raise ValueError(f"speed is {speed:g}, but {address} is no file; expected none: it has its own pace")
+    live = LiveClassifier(trained, source, reconnects=reconnects, say=_say)
+    ended, shown = "end of the file", None
+    try:
+        for result in live:
+            index = int(result.probabilities.argmax())
+            if index != shown:
+                shown = index
+                name, probability = trained.class_names[index], result.probabilities[index]
+                print(f"{name} {probability:.0%}  ({1000 * result.latency_seconds:.0f} ms after the frame)", flush=True)
+    except KeyboardInterrupt:
+        ended = "Ctrl-C"
+    if live.lost and live.counts.frames == 0:
+        raise ValueError(live.lost)
+    if live.lost:
+        ended = live.lost
+        _say(live.lost)
+    print(_summary(live.counts))
+    return {"source": address, "ended": ended, "lost": live.lost is not None, **_numbers(live.counts)}
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _numbers(counts: LiveCounts) -> dict:
+    return {
+        "num_frames": counts.frames,
+        "num_damaged": counts.damaged,
+        "num_clips": counts.clips,
+        "num_results": counts.results,
+        "num_dropped": counts.dropped,
+        "num_reconnects": counts.reconnects,
+        "latency_p50_seconds": counts.latency_seconds(50),
+        "latency_p95_seconds": counts.latency_seconds(95),
+    }
+
+
+def _summary(counts: LiveCounts) -> str:
+    text = f"{counts.frames} frames, {counts.clips} clips: {counts.results} results, {counts.dropped} dropped for newer"
+    if not counts.latencies:
+        return text
+    p50, p95 = (1000 * counts.latency_seconds(percent) for percent in (50, 95))
+    return f"{text}; from a clip's last frame to its result p50 {p50:.0f} ms, p95 {p95:.0f} ms"

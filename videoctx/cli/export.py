@@ -11,7 +11,7 @@ from videoctx.cli.output_file import writable_file
 from videoctx.cli.tool_parser import ToolParser, net_from_config
 from videoctx.data.storage import LocalFiles
 from videoctx.inference.export import FILE_TOLERANCE, TEST_TOLERANCE, export
-from videoctx.inference.exported_file import Format, check_installed
+from videoctx.inference.exported_file import SUFFIX, Format, check_installed
 from videoctx.trained import load_trained
 from videoctx.visualize.seen_clip import see_clip
 
@@ -35,6 +35,8 @@ def run_export(arguments: Sequence[str]) -> None:
     )
     net, options = net_from_config(parser, arguments, required=False)
     output = writable_file(options.output)
+    if output.suffix != (suffix := SUFFIX[options.format]):
+        raise ValueError(f"output is {output}; expected a name that ends in {suffix} with format {options.format}")
     frame_size_px = _frame_size(options.frame_size) if options.frame_size else None
     check_installed(options.format)
     trained = load_trained(options.ckpt_path, make_net=net.make)

@@ -1,6 +1,7 @@
 """`videoctx report`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from jsonargparse.typing import NonNegativeInt
@@ -9,11 +10,20 @@ from videoctx.cli.tool_parser import ToolParser
 from videoctx.data.containers import VideoDecodeError
 from videoctx.data.locations import resolve
 from videoctx.data.preprocessing import Preprocessing
+from videoctx.data.protocols import PROTOCOLS
 from videoctx.data.remote import StorageError
 from videoctx.data.storage import LocalFiles
 from videoctx.evaluation.judgement import Judgement
 from videoctx.evaluation.mistakes import Mistake, surest_mistakes
-from videoctx.evaluation.report import Picture, Training, read_card, read_tested, render_report
+from videoctx.evaluation.report import (
+    CARD_FILE,
+    RESULT_FILE,
+    Picture,
+    Training,
+    read_object,
+    read_tested,
+    render_report,
+)
 from videoctx.evaluation.training_curves import METRICS_FILE, read_curves
 from videoctx.evaluation.whole_file import whole_file
 from videoctx.visualize.seen_view import view_sheet
@@ -33,21 +43,30 @@ def run_report(arguments: Sequence[str]) -> None:
     options = parser.parse_args(list(arguments))
     run = Path(options.run)
     output = options.output or run / "report.html"
-    stored, card = read_tested(run), read_card(run)
+    stored = read_tested(run)
+    result, card = (read_object(run / name) for name in (RESULT_FILE, CARD_FILE))
     if output.is_dir() or not output.parent.is_dir():
         raise ValueError(f"{output}: cannot be written; expected a file in a folder that exists")
     judgement = Judgement(stored)
     training = _training(options.fit, card)
-    mistakes = [(found, _picture(found, card)) for found in surest_mistakes(judgement, run, most=options.mistakes)]
-    page = render_report(judgement, run=run, card=card, training=training, mistakes=mistakes)
+    mistakes = surest_mistakes(judgement, run, most=options.mistakes)
+    pictures = _pictures(mistakes, card)
+    page = render_report(
+        judgement,
+        run=run,
+        result=result,
+        card=card,
+        training=training,
+        mistakes=list(zip(mistakes, pictures, strict=True)),
+    )
     try:
         with whole_file(output) as part:
             part.write_text(page, encoding="utf-8")
     except OSError as error:
         raise ValueError(f"{output}: cannot be written ({error.strerror})") from error
-    missing = sum(not picture.jpeg for _, picture in mistakes)
+    missing = sum(not picture.jpeg for picture in pictures)
     without = f", {missing} of {len(mistakes)} mistakes without a picture" if missing else ""
-    print(f"{output}: {len(page.encode()) / 1e6:.1f} MB{without}")
+    print(f"{output}: {len(page.encode()) / 1e6:.2f} MB{without}")
 
 
 def _training(fit: Path | None, card: Mapping) -> Training:
@@ -60,7 +79,7 @@ def _training(fit: Path | None, card: Mapping) -> Training:
     checkpoint = card.get("checkpoint")
     if not checkpoint:
         return Training(reason="the card names no checkpoint; --fit names the folder of the training")
-    path = Path(card.get("folder", "."), checkpoint["path"]).parent.parent / METRICS_FILE
+    path = Path(card.get("folder", "."), str(checkpoint["path"])).parent.parent / METRICS_FILE
     if not path.is_file():
         return Training(reason=f"{path} is not there; --fit names the folder of the training")
     try:
@@ -69,30 +88,36 @@ def _training(fit: Path | None, card: Mapping) -> Training:
         return Training(reason=str(error))
 
 
-def _picture(mistake: Mistake, card: Mapping) -> Picture:
-    data = card.get("data")
-    if not data:
-        return Picture(reason="the card does not say how the clips were made")
+def _pictures(mistakes: Sequence[Mistake], card: Mapping) -> list[Picture]:
     try:
-        preprocessing = Preprocessing.from_dict(
-            {
-                "clip_len": data["clip_len"],
-                "frame_interval": data["frame_interval"],
-                "short_videos": data["short_videos"],
-                "protocol": data["protocol"],
-                "test_short_side_px": data["short_side_px"],
-                "test_crop_size_px": data["crop_size_px"],
-                "test_views": data["views"],
-                "mean": data["mean"],
-                "std": data["std"],
-            }
-        )
-    except KeyError as error:
-        return Picture(reason=f"the card does not say {error}")
-    path = resolve(card.get("folder", "."), mistake.path)
+        preprocessing = _preprocessing(card.get("data") or {})
+    except (ValueError, TypeError) as error:
+        return [Picture(reason=f"the card does not say how the clips were made: {error}")] * len(mistakes)
+    files = LocalFiles(num_attempts=1)
+    return [_picture(mistake, card.get("folder", "."), files, preprocessing) for mistake in mistakes]
+
+
+def _preprocessing(data: Mapping) -> Preprocessing:
+    """What a card says of it, which calls some fields by other names.
+
+    Raises:
+        ValueError: it does not say all, or names a protocol that this version does not have.
+    """
+    ours = {"short_side_px": "test_short_side_px", "crop_size_px": "test_crop_size_px", "views": "test_views"}
+    named = {ours.get(name, name): value for name, value in data.items()}
+    wanted = {field.name for field in fields(Preprocessing)}
+    preprocessing = Preprocessing.from_dict({name: value for name, value in named.items() if name in wanted})
+    if preprocessing.protocol not in PROTOCOLS:
+        raise ValueError(f"protocol is {preprocessing.protocol!r}; expected one of {', '.join(PROTOCOLS)}")
+    return preprocessing
+
+
+def _picture(mistake: Mistake, folder: str, files: LocalFiles, preprocessing: Preprocessing) -> Picture:
     try:
-        with LocalFiles(num_attempts=1).lease(path) as file:
+        with files.lease(resolve(folder, mistake.path)) as file:
             sheet = view_sheet(file, preprocessing, start_frame=mistake.start_frame, crop=mistake.crop)
-    except (VideoDecodeError, StorageError, OSError, ValueError) as error:
+    except VideoDecodeError as error:
+        return Picture(reason=error.reason)
+    except (StorageError, OSError, ValueError) as error:
         return Picture(reason=str(error))
     return Picture(jpeg=sheet.jpeg, width=sheet.width, height=sheet.height, frames=sheet.frames)

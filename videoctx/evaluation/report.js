@@ -56,9 +56,9 @@ if (matrix) {
   const at = { row: 0, column: 0 };
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-  const label = (text, x, y, turned) => {
+  const label = (text, x, y, most, turned) => {
     const node = document.createElementNS(matrix.namespaceURI, "text");
-    node.textContent = text.length > 18 ? `${text.slice(0, 17)}…` : text;
+    node.textContent = text.length > most ? `${text.slice(0, most - 1)}…` : text;
     node.setAttribute("x", x);
     node.setAttribute("y", y);
     node.setAttribute("text-anchor", "end");
@@ -76,15 +76,16 @@ if (matrix) {
     cursor.setAttribute("y", at.row);
     const unit = 1000 / Math.max(matrix.clientWidth, 200); // of the picture, in a pixel of the screen
     labels.style.fontSize = `${11 * unit}px`;
+    const most = Math.floor((left - 8) / (6.5 * unit)); // letters that fit beside the matrix
     const step = Math.ceil((13 * unit * view.size) / side); // every so many fit
     const texts = [];
     for (let index = Math.ceil(view.y - 0.5); index + 0.5 <= view.y + view.size; index += 1) {
       const y = ((index + 0.5 - view.y) / view.size) * side;
-      if (index % step === 0 && names[index] !== undefined) texts.push(label(names[index], left - 8, y, false));
+      if (index % step === 0 && names[index] !== undefined) texts.push(label(names[index], left - 8, y, most, false));
     }
     for (let index = Math.ceil(view.x - 0.5); index + 0.5 <= view.x + view.size; index += 1) {
       const x = left + ((index + 0.5 - view.x) / view.size) * side;
-      if (index % step === 0 && answers[index] !== undefined) texts.push(label(answers[index], x, side + 8, true));
+      if (index % step === 0 && answers[index] !== undefined) texts.push(label(answers[index], x, side + 8, most, true));
     }
     labels.replaceChildren(...texts);
     matrix.dataset.size = view.size;

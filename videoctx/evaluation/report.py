@@ -36,9 +36,11 @@ from videoctx.evaluation.view_subset import choose_views
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 SCRIPT = Path(__file__).with_name("report.js")
 CARD_FILE = "card.json"
+RESULT_FILE = "results.json"
 MOST_CONFUSIONS = 30
 MOST_FAILURES = 200
 NUM_BINS = 15
+SAME = 1e-9  # a result is made of the scores, to the last digit but for the order of sums
 SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)  # of a class: upper ends of the matrix' shades
 HEADINGS = {
     "clip_top1": ("clip top-1", "every view for itself"),
@@ -91,28 +93,28 @@ def read_tested(folder: Path) -> ViewScores:
     return stored
 
 
-def read_card(folder: Path) -> dict:
-    """The run's card; empty where there is none.
+def read_object(path: Path) -> dict:
+    """What a run's JSON file says; nothing where there is none.
 
     Raises:
-        ScoreError: the file is no card, or a truncated one.
+        ScoreError: it is none of a run's, or a truncated one.
     """
-    path = folder / CARD_FILE
     if not path.exists():
         return {}
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ScoreError(f"{path}: not a card, or a truncated one: {error}") from error
-    if not isinstance(card, dict):
-        raise ScoreError(f"{path}: not a card; expected an object")
-    return card
+        raise ScoreError(f"{path}: not what `videoctx test` writes, or truncated: {error}") from error
+    if not isinstance(found, dict):
+        raise ScoreError(f"{path}: not what `videoctx test` writes; expected an object, got {type(found).__name__}")
+    return found
 
 
 def render_report(
     judgement: Judgement,
     *,
     run: Path,
+    result: Mapping,
     card: Mapping,
     training: Training,
     mistakes: Sequence[tuple[Mistake, Picture]],
@@ -120,6 +122,7 @@ def render_report(
     """The page.
 
     Args:
+        result: what the run wrote; where it is not what the scores give, the page says so.
         mistakes: the surest first.
     """
     stored = judgement.stored
@@ -139,7 +142,8 @@ def render_report(
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         multi_label=stored.multi_label,
         num_videos=len(stored.paths),
-        warnings=_warnings(judgement),
+        num_parameters=result.get("num_parameters"),
+        warnings=_warnings(judgement, result),
         headline=[(*HEADINGS[name], percent(found)) for name, found in judgement.estimates.items()],
         card=_rows_of_card(card),
         training=training,
@@ -160,7 +164,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in " \n\t" or ord(c) > 0x9F else f"\\x{ord(c):02x}" for c in text)
 
 
-def _warnings(judgement: Judgement) -> list[str]:
+def _warnings(judgement: Judgement, result: Mapping) -> list[str]:
     stored = judgement.stored
     warnings = []
     if num_failed := int(stored.failed.sum()):
@@ -171,6 +175,13 @@ def _warnings(judgement: Judgement) -> list[str]:
             f"The network gave no numbers (NaN) for {views} views of {num_undecided} videos; these videos count as"
             f" wrong. The first is {stored.paths[int(stored.video[~stored.finite][0])]}."
         )
+    other = [
+        f"{HEADINGS[name][0]} {result[name]:.4%}"
+        for name, found in judgement.estimates.items()
+        if isinstance(result.get(name), float) and abs(result[name] - found.value) > SAME
+    ]
+    if other:
+        warnings.append(f"{RESULT_FILE} says otherwise: {', '.join(other)}. It is not of these scores.")
     return warnings
 
 

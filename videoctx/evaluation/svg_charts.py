@@ -55,6 +55,7 @@ def line_chart(
     """Lines over common axes, with a legend below.
 
     Args:
+        series: their x are counts, such as of steps.
         label: what there is to see, in words.
         percent: y is a share, and is labelled as one.
         markers: a dot on every point.
@@ -110,7 +111,7 @@ def _axes(frame: _Frame, x_title: str, y_title: str, *, percent: bool, x_percent
         y = frame.down(value)
         parts.append(f'<path class="grid" d="M{left} {y}H{right}"/>')
         parts.append(f'<text x="{left - 6}" y="{y + 5}" text-anchor="end">{_number(value, percent)}</text>')
-    for value in _ticks(*frame.x):
+    for value in _ticks(*frame.x, whole=not x_percent):
         x = frame.across(value)
         parts.append(f'<path class="axis" d="M{x} {bottom}v5"/>')
         parts.append(f'<text x="{x}" y="{bottom + 19}" text-anchor="middle">{_number(value, x_percent)}</text>')
@@ -128,9 +129,11 @@ def _svg(parts: Sequence[str], label: str, height: float) -> str:
     return "\n".join([head, *parts, "</svg>"])
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def _ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
     slack = (high - low) * 1e-6
-    return [value for value in MaxNLocator(5).tick_values(low, high) if low - slack <= value <= high + slack]
+    return [
+        value for value in MaxNLocator(5, integer=whole).tick_values(low, high) if low - slack <= value <= high + slack
+    ]
 
 
 def _widened(low: float, high: float) -> tuple[float, float]:

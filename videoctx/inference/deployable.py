@@ -20,7 +20,7 @@ from videoctx.trained import TrainedNetwork
 class DeployableNetwork(nn.Module):
     """Frames (B, T, H, W, 3) uint8 RGB → probabilities (B, K) float32, of the centre crop.
 
-    Differs from the test by up to a grey level in a pixel: a decoder's resizing of bytes rounds its weights as well.
+    Resized as PyTorch resizes bytes on a CPU, to the same bytes; on a GPU, it is up to a grey level away in a pixel.
 
     Args:
         frame_size_px: height and width of the frames, as decoded.
@@ -40,8 +40,8 @@ class DeployableNetwork(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         frames = frames.movedim(-1, 2).float()  # (B, T, 3, H, W)
-        frames = (frames @ self.columns).round().clamp(0, 255)  # (B, T, 3, H, S)
-        frames = (self.rows @ frames).round().clamp(0, 255)  # (B, T, 3, S, S)
+        frames = (frames @ self.columns + 0.5).floor()  # (B, T, 3, H, S)
+        frames = (self.rows @ frames + 0.5).floor()  # (B, T, 3, S, S)
         clips = ((frames - self.mean) / self.std).transpose(1, 2)  # (B, 3, T, S, S)
         logits = self.net(clips)
         return logits.sigmoid() if self.multi_label else logits.softmax(dim=1)
@@ -67,7 +67,9 @@ def _interpolation(side: int, new_side: int, *, smooth: bool) -> Tensor:
     """PyTorch's bilinear filter along one axis as a matrix, (new_side, side): what it makes of each unit vector."""
     units = torch.eye(side, dtype=torch.float64)[None, None]
     matrix = F.interpolate(units, size=(new_side, side), mode="bilinear", antialias=smooth, align_corners=False)
-    return matrix[0, 0].float()
+    # It resizes bytes, and has its weights as integers below 2¹⁵ times a power of two.
+    digits = next((digits for digits in range(22) if matrix.max() * 2 ** (digits + 1) + 0.5 >= 2**15), 22)
+    return (matrix[0, 0] * 2**digits + 0.5).floor().float() / 2**digits
 
 
 class UnsplitSoftmaxAffinity(SoftmaxAffinity):

@@ -2,7 +2,7 @@
 
 Three are compared, on clips drawn at random and on a real one: the file, read back; the deployable network that it was
 made of; and the network under the preprocessing of its test. The first two may differ by rounding alone; the third
-resizes bytes, which the file does in floating point.
+resizes bytes, and another processor's kernel may round one of them otherwise.
 """
 
 from dataclasses import dataclass

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 Format = Literal["torch-export", "onnx"]
+SUFFIX: dict[Format, str] = {"torch-export": ".pt2", "onnx": ".onnx"}  # torch.export warns of any other
 METADATA = "videoctx.json"  # among the extra files of torch.export, and the metadata_props of ONNX
 INPUT, OUTPUT = "frames", "probabilities"
 
@@ -46,6 +47,7 @@ def write(path: Path, network: nn.Module, example: Tensor, *, format: Format, me
     try:
         with _silenced(), torch.no_grad():
             program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+            program.example_inputs = None  # they would be stored, and can be as large as the weights
             if format == "torch-export":
                 torch.export.save(program, path, extra_files={METADATA: json.dumps(metadata)})
                 return

@@ -47,8 +47,8 @@ def for_inference(
         net: in evaluation mode; it stays as it is.
         dtype: of convolutions and linear layers; by default bfloat16 where the device multiplies it natively, and
             float32 elsewhere.
-        compiled: by `torch.compile`, which wants a C++ compiler, takes a minute at the first clips of each size, and
-            then saves about a fifth of the time.
+        compiled: by `torch.compile`, which wants a C++ compiler, takes up to a minute at the first clips of each size,
+            and then saves about a tenth of the time.
 
     Raises:
         ValueError: `net` is in training mode.

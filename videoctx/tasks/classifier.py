@@ -29,7 +29,9 @@ from videoctx.models.checkpoints import load_weights, read_checkpoint
 from videoctx.tasks.batch_norm_size import warn_of_few_clips
 from videoctx.tasks.learning_rate import StepSize, scale_learning_rates
 from videoctx.tasks.loss_watch import LossWatch
+from videoctx.tasks.lost_rank import LostRank
 from videoctx.tasks.parameter_groups import parameter_groups
+from videoctx.tasks.preemption import Preemption
 from videoctx.tasks.schedules import Schedule
 from videoctx.tasks.whole_checkpoints import WholeCheckpoints
 
@@ -154,7 +156,7 @@ class VideoClassifier(LightningModule):
         return copied
 
     def configure_callbacks(self) -> list[Callback]:
-        return [LossWatch()]
+        return [LossWatch(), Preemption(), LostRank()]
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(parameter_groups(self.net, decay_norms=self.decay_norms))

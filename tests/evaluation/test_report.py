@@ -1,0 +1,348 @@
+"""`videoctx report`: the page in a real browser, what it says, and what it refuses."""
+
+import json
+import re
+from pathlib import Path
+from shutil import which
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tests.evaluation.made_scores import made_scores, random_run, write_run
+from tests.numbered import write_video
+from videoctx.cli import main
+from videoctx.evaluation.judgement import Judgement, percent
+from videoctx.evaluation.mistakes import surest_mistakes
+from videoctx.evaluation.scores import SCORES_FILE, read_scores
+from videoctx.evaluation.training_curves import read_curves
+
+HOSTILE = [
+    '</script><script>document.title = "taken"</script>',
+    '"><img src="http://example.com/x.png" onerror="document.title=1">',
+    "{{ 7 * 7 }} {% raw %}",
+    "مرحبا بالعالم",
+    "x" * 200,
+    "line\x00\x1bbreak\u202e",
+    "\udc80 lone",
+]
+DATA = {
+    "num_videos": 60,
+    "clip_len": 4,
+    "frame_interval": 2,
+    "short_videos": "wrap",
+    "protocol": "videoctx",
+    "short_side_px": 64,
+    "crop_size_px": 64,
+    "views": [4, 3],
+    "mean": [0.5, 0.5, 0.5],
+    "std": [0.2, 0.2, 0.2],
+}
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> Path:
+    """A page about 60 videos of 28 classes, some with names that want to break it; half of the videos are there."""
+    folder = tmp_path_factory.mktemp("report")
+    logits, labels = random_run(0, num_videos=60, num_classes=28)
+    logits[5, 1, 0] = np.nan
+    names = [*HOSTILE, *(f"class {index}" for index in range(21))]
+    video = write_video(folder / "some.mp4", num_frames=60)
+    paths = [str(video.path) if index % 2 else f"gone/{HOSTILE[1]}{index}.mp4" for index in range(60)]
+    run = write_run(folder / "tested", logits, labels, class_names=names, paths=paths, failed=(3,))
+    fit = folder / "fit" / "version_0"
+    fit.mkdir(parents=True)
+    rows = ["epoch,step,train/loss,val/video_top1,lr-SGD"]
+    rows += [f"0,{step},{3 / (1 + step)},," for step in range(1000)] + ["0,999,nan,,", "0,999,,0.25,", "1,1999,,0.5,"]
+    (fit / "metrics.csv").write_text("\n".join(rows))
+    checkpoint = {"path": "fit/version_0/checkpoints/best.ckpt", "sha256": "0"}
+    card = {"data": DATA, "checkpoint": checkpoint, "folder": str(folder), "command": HOSTILE[0]}
+    (run / "card.json").write_text(json.dumps(card))
+    (run / "results.json").write_text(json.dumps({"num_parameters": 1_500_000, "video_top1": 0.987}))
+    main(["report", str(run)])
+    return run / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = which("chromium")
+    if chromium is None:
+        pytest.skip("there is no chromium to open the page with")
+    with playwright.sync_playwright() as engine:
+        browser = engine.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser, page):
+    """Opens the page; in the end the browser has complained of nothing and asked nobody for anything."""
+    noticed, contexts = [], []
+
+    def opened(*, width: int = 1100, **settings):
+        contexts.append(browser.new_context(viewport={"width": width, "height": 800}, **settings))
+        contexts[-1].set_default_timeout(10_000)
+        tab = contexts[-1].new_page()
+        tab.on("console", lambda message: noticed.append(message.text))
+        tab.on("pageerror", lambda error: noticed.append(str(error)))
+        tab.on("request", lambda request: noticed.append(request.url) if request.url.startswith("http") else None)
+        tab.goto(page.as_uri())
+        return tab
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert noticed == []
+
+
+# In a browser ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_chart_is_there_and_has_words(opened):
+    tab = opened()
+    charts = tab.locator("svg[role=img]")
+    labels = [chart.get_attribute("aria-label") for chart in charts.all()]
+    beginnings = ["Loss over training steps", "Metrics over training steps", "video top-1 against views", "Accuracy in"]
+    assert [label.startswith(start) for label, start in zip(labels, beginnings, strict=True)] == [True] * 4
+    assert all(chart.bounding_box()["height"] > 200 for chart in charts.all())
+    assert tab.locator("#matrix-cells path").count() >= 4
+    assert tab.locator("#class-table tbody tr").count() == 28
+    assert tab.locator(".mistakes li").count() == 12
+    tab.evaluate("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
+    assert tab.evaluate("Promise.all([...document.images].map(i => i.decode())).then(() => document.images.length)") > 2
+    assert all(image.get_attribute("alt").startswith("Frames ") for image in tab.locator("img").all())
+    assert tab.title() == "Test of tested"  # no name has run as a script
+    assert HOSTILE[0] in tab.locator("#class-table").inner_text()
+
+
+def test_classes_are_sorted_and_searched_by_keyboard(opened):
+    tab = opened()
+    rows = tab.locator("#class-table tbody tr:not([hidden])")
+
+    def column(number):
+        return [row.locator("th,td").nth(number).inner_text() for row in rows.all()]
+
+    accuracy = tab.get_by_role("button", name="accuracy", exact=True)
+    header = accuracy.locator("xpath=..")
+    for direction in ("descending", "ascending"):
+        accuracy.press("Enter")
+        assert header.get_attribute("aria-sort") == direction
+        found = [float(text[:-1]) for text in column(3) if text != "–"]
+        assert len(set(found)) > 3
+        assert found == sorted(found, reverse=direction == "descending")
+    tab.get_by_role("button", name="class", exact=True).press("Enter")
+    assert header.get_attribute("aria-sort") is None
+    tab.get_by_label("Search classes").fill("CLASS 1")
+    assert column(0) == ["class 1", *(f"class {index}" for index in range(10, 20))]
+    assert tab.locator("#found").inner_text() == "11 of 28 classes"
+
+
+def test_the_matrix_is_read_and_zoomed_by_keyboard_buttons_and_wheel(opened):
+    tab = opened()
+    matrix, said = tab.locator("#matrix"), tab.locator("#matrix-said")
+
+    def size():
+        return float(matrix.get_attribute("data-size"))
+
+    whole = size()
+    assert whole == 29  # and no answer
+    matrix.focus()
+    for key in ("ArrowRight", "ArrowDown", "ArrowDown", "ArrowLeft", "+"):
+        tab.keyboard.press(key)
+    assert size() == whole / 2
+    _, labels = random_run(0, num_videos=60, num_classes=28)
+    assert re.fullmatch(
+        rf"{re.escape(HOSTILE[2])}, taken for .*: \d of {(labels == 2).sum()} videos", said.inner_text(), re.DOTALL
+    )
+    tab.keyboard.press("-")
+    assert size() == whole
+    tab.get_by_role("button", name="Zoom in").click()
+    tab.get_by_role("button", name="Zoom in").click()
+    assert size() == whole / 4
+    tab.get_by_role("button", name="whole matrix").click()
+    assert size() == whole
+    matrix.hover(position={"x": 400, "y": 100})
+    tab.mouse.wheel(0, -100)
+    assert size() == whole  # the page scrolls
+    matrix.click(position={"x": 400, "y": 100})
+    tab.mouse.wheel(0, -100)
+    tab.wait_for_function(f"Number(document.getElementById('matrix').dataset.size) < {whole}")
+    first = tab.locator("#confusion-table tbody tr").first
+    label, answer, count, _ = (cell.inner_text() for cell in first.locator("th,td").all())
+    first.get_by_role("button").press("Enter")
+    assert said.inner_text().startswith(f"{label}, taken for {answer}: {count} of ")
+    assert tab.evaluate("document.activeElement.id") == "matrix"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [375, 1100])
+def test_it_fits_and_can_be_read(opened, width, scheme):
+    tab = opened(width=width, color_scheme=scheme)
+    tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+    ink, paper = tab.evaluate(
+        "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
+    )
+    light = [sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in (ink, paper)]
+    assert (light[0] < light[1]) == (scheme == "light")
+    drawn = tab.evaluate("getComputedStyle(document.querySelector('.chart text')).fill")
+    assert drawn == ink
+
+
+def test_structure_for_who_cannot_see_it(opened):
+    tab = opened()
+    for landmark in ("header", "nav[aria-label]", "main", "main > section[aria-labelledby]"):
+        assert tab.locator(landmark).count() >= 1
+    levels = tab.evaluate("[...document.querySelectorAll('h1,h2,h3')].map(h => Number(h.tagName[1]))")
+    assert levels == [1] + [2] * 9
+    assert tab.locator("th:not([scope])").count() == 0
+    shown = "[...document.querySelectorAll('svg')].filter(svg => !svg.closest('[aria-hidden]'))"
+    assert tab.evaluate(f"{shown}.filter(svg => !svg.ariaLabel).map(svg => svg.id)") == ["matrix-cells"]
+    assert tab.evaluate("[...document.links].every(l => document.getElementById(l.hash.slice(1)))")
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.className") == "skip"
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("getComputedStyle(document.activeElement).outlineWidth") == "3px"
+
+
+# What it says ---------------------------------------------------------------------------------------------------------
+
+
+def test_numbers_and_warnings(page):
+    text = page.read_text(encoding="utf-8")
+    run = page.parent
+    judgement = Judgement(made_scores(run.parent / "clean", *random_run(0, num_videos=60, num_classes=28)))
+    assert percent(judgement.estimates["video_top1"]) not in text  # one has failed, one is NaN
+    for said in (
+        "1 of 60 videos could not be read; they count as wrong.",
+        "The network gave no numbers (NaN) for 1 views of 1 videos",
+        "results.json says otherwise: video top-1 98.7000%.",
+        "60 videos, 1.50 M parameters.",
+        "1 values were no finite numbers",
+        "No such file or directory",  # in place of a picture
+        "line\\x00\\x1bbreak",
+        "\\udc80 lone",
+    ):
+        assert said in text, said
+    assert "http" not in re.sub(r"&#34;&gt;&lt;img.*?&gt;|\\u003cimg.*?\\u003e", "", text).replace("http-equiv", "")
+
+
+def test_the_headline_is_the_run_s_result(tmp_path, capsys):
+    run = write_run(tmp_path, *random_run(4))
+    judgement = Judgement(made_scores(tmp_path / "again", *random_run(4)))
+    main(["report", str(run), "--output", str(tmp_path / "out.html"), "--mistakes", "2"])
+    text = (tmp_path / "out.html").read_text(encoding="utf-8")
+    for name in ("clip_top1", "video_top1", "video_mean_class", "video_ece"):
+        assert percent(judgement.estimates[name]) in text
+    assert text.count("<li><figure>") == 2
+    assert text.count("the card does not say how the clips were made") == 2
+    assert " MB, 2 of 2 mistakes without a picture" in capsys.readouterr().out
+    assert not list(tmp_path.glob(".part*"))
+
+
+def test_the_surest_mistakes(tmp_path):
+    logits = np.zeros((3, 2, 1, 4))
+    logits[0, :, 0, 1] = 2, 5  # is 0
+    logits[1, :, 0, 2] = 9, 9  # is 2
+    logits[2, :, 0, 3] = 6, 5  # is 1
+    judgement = Judgement(made_scores(tmp_path, logits, np.array([0, 2, 1])))
+    found = surest_mistakes(judgement, tmp_path, most=5)
+    assert [(mistake.path, mistake.labels, mistake.answer) for mistake in found] == [
+        ("2.mp4", ["class 1"], "class 3"),
+        ("0.mp4", ["class 0"], "class 1"),
+    ]
+    assert [(mistake.clip, mistake.start_frame) for mistake in found] == [(0, 0), (1, 10)]
+    assert found[1].view_confidence == pytest.approx(np.exp(5) / (np.exp(5) + 3), abs=1e-3)
+    assert surest_mistakes(judgement, tmp_path, most=1) == found[:1]
+
+
+def test_videos_with_several_labels(tmp_path):
+    rng = np.random.default_rng(0)
+    run = write_run(tmp_path, rng.normal(size=(20, 2, 1, 5)), rng.random((20, 5)) < 0.4)
+    main(["report", str(run)])
+    text = (run / "report.html").read_text(encoding="utf-8")
+    judgement = Judgement(read_scores(run / SCORES_FILE))
+    assert percent(judgement.estimates["video_map"]) in text
+    assert "mAP against views a video" in text
+    assert 'id="matrix"' not in text
+    mistakes = surest_mistakes(judgement, run, most=20)
+    assert mistakes
+    assert not any(mistake.answer in mistake.labels for mistake in mistakes)
+
+
+def test_a_run_of_which_every_video_has_failed(tmp_path):
+    run = write_run(tmp_path, *random_run(0, num_videos=3), failed=(0, 1, 2))
+    main(["report", str(run)])
+    text = (run / "report.html").read_text(encoding="utf-8")
+    assert "3 of 3 videos could not be read" in text
+    assert "No view could be judged." in text
+    assert "No video has a confidence." in text
+
+
+def test_a_trained_and_tested_run_from_end_to_end(place, run):
+    tested = run("test", "--ckpt_path", place.last, "--data.test_views=[2,3]")
+    main(["report", str(tested)])
+    text = (tested / "report.html").read_text(encoding="utf-8")
+    mistakes = round(5 * (1 - json.loads((tested / "results.json").read_text())["video_top1"]))
+    assert text.count("<img ") == mistakes
+    assert "train/loss from" in text
+    assert "says otherwise" not in text
+    assert str(place.last) in text
+
+
+def test_long_curves_are_means(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,train/loss\n" + "".join(f"{step},{step % 2}\n" for step in range(1200)))
+    curve = read_curves(path).curves["train/loss"]
+    assert len(curve) == 300
+    assert curve[1] == (5.5, 0.5)
+
+
+# What it refuses ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def refused(capsys):
+    def refused(*arguments: object) -> str:
+        with pytest.raises(SystemExit) as stop:
+            main(["report", *map(str, arguments)])
+        assert stop.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line.removeprefix("videoctx: ")
+
+    return refused
+
+
+def test_bad_input_is_one_line(tmp_path, refused):
+    run = write_run(tmp_path / "run", *random_run(0, num_videos=4))
+    assert "no scores.parquet in there; expected the folder of a run" in refused(tmp_path)
+    assert "no scores.parquet in there" in refused(tmp_path / "nowhere")
+    assert "cannot be written" in refused(run, "--output", tmp_path)
+    assert "cannot be written" in refused(run, "--output", tmp_path / "no" / "report.html")
+    assert "cannot be written (File name too long)" in refused(run, "--output", tmp_path / ("x" * 252))
+    assert "no metrics.csv in there" in refused(run, "--fit", tmp_path)
+    (tmp_path / "metrics.csv").write_text("a,b\n1,2\n")
+    assert "not a log of `videoctx fit`" in refused(run, "--fit", tmp_path)
+    for name in ("card.json", "results.json"):
+        (run / name).write_text('{"data": {"cli')
+        assert f"{name}: not what `videoctx test` writes, or truncated" in refused(run)
+        (run / name).unlink()
+    scores = run / SCORES_FILE
+    whole, table = scores.read_bytes(), pq.read_table(scores)
+    scores.write_bytes(whole[: len(whole) // 2])
+    assert "not a Parquet file, or a truncated one" in refused(run)
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"format": b"1"}), scores)
+    assert "the scores have format 1, this version reads 2" in refused(run)
+    write_run(run, *random_run(0, num_videos=4)[:1], np.full(4, -1))
+    assert "4 videos have no label" in refused(run)
+    assert [path.name for path in run.iterdir()] == [SCORES_FILE]
+
+
+def test_a_card_of_another_version_costs_the_pictures_only(tmp_path):
+    run = write_run(tmp_path, *random_run(0))
+    (run / "card.json").write_text(json.dumps({"data": DATA | {"protocol": "other"}, "checkpoint": None}))
+    main(["report", str(run), "--mistakes", "1"])
+    text = (run / "report.html").read_text(encoding="utf-8")
+    assert "protocol is &#39;other&#39;; expected one of videoctx" in text
+    assert "the card names no checkpoint" in text

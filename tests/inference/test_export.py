@@ -1,0 +1,137 @@
+"""Exported networks do what the network does, in other programs."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tests.inference.conftest import write_checkpoint
+from tests.tiny_set import CLASSES
+from videoctx.cli import main
+from videoctx.inference import export as export_module
+from videoctx.inference.deployable import DeployableNetwork
+from videoctx.inference.export import ExportError, export
+from videoctx.inference.exported_file import read
+from videoctx.trained import load_trained
+from videoctx.visualize.seen_clip import see_clip
+
+
+def torch_export(path, frames):
+    extra_files = {"videoctx.json": ""}
+    network = torch.export.load(path, extra_files=extra_files).module()
+    return network(frames), json.loads(extra_files["videoctx.json"])
+
+
+def onnx(path, frames):
+    session = pytest.importorskip("onnxruntime").InferenceSession(path, providers=["CPUExecutionProvider"])
+    (made,) = session.run(["probabilities"], {"frames": frames.numpy()})
+    return torch.from_numpy(made), json.loads(session.get_modelmeta().custom_metadata_map["videoctx.json"])
+
+
+FORMATS = {"torch-export": (".pt2", torch_export), "onnx": (".onnx", onnx)}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("context", [None, "GlobalContext", "NonLocal"])
+def test_a_file_gives_the_probabilities_of_the_test(network, tmp_path, context, format, capsys):
+    if format == "onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    suffix, run = FORMATS[format]
+    checkpoint = write_checkpoint(tmp_path / "some.ckpt", context)
+    output, video = tmp_path / f"network{suffix}", network.videos / "test0.mp4"
+    main(["export", f"--ckpt_path={checkpoint}", f"--format={format}", f"--output={output}", f"--video={video}"])
+    assert "4 clips, a real one among them" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([output.name, "some.ckpt"])
+
+    trained = load_trained(checkpoint)
+    clips = [see_clip(str(network.videos / f"test{index}.mp4"), trained.preprocessing) for index in range(3)]
+    frames = torch.stack([torch.from_numpy(clip.frames) for clip in clips])
+    with torch.no_grad():
+        expected = trained.probabilities(trained.net(torch.cat([clip.input for clip in clips])))
+    assert expected.max() < 0.999  # else nothing would be compared
+    for size in (1, 3):
+        made, metadata = run(output, frames[:size])
+        torch.testing.assert_close(made.detach(), expected[:size], atol=5e-3, rtol=0)
+    assert metadata["class_names"] == CLASSES
+    assert metadata["input"]["shape"] == [None, 4, 80, 96, 3]
+    assert metadata["preprocessing"] == trained.preprocessing.as_dict()
+
+
+@pytest.mark.parametrize("protocol", ["videoctx", "nonlocal", "pyslowfast", "mmaction2", "torchvision"])
+@pytest.mark.parametrize("size", [(80, 96), (90, 41), (40, 64)])
+def test_resizing_and_cropping_by_matrices(tmp_path, protocol, size):
+    checkpoint = write_checkpoint(tmp_path / "some.ckpt", protocol=protocol, test_views=(1, 1))
+    trained = load_trained(checkpoint)
+    made = []
+    trained.net.register_forward_pre_hook(lambda _, inputs: made.append(inputs[0]))  # the copy has it too
+    deployable = DeployableNetwork(trained, frame_size_px=size)
+    frames = torch.randint(256, (2, 4, *size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        export_module._tested(trained, frames)
+        deployable(frames)
+    expected, ours = made
+    grey_levels = (ours - expected).abs() * 255 * 0.229
+    assert grey_levels.max() < 1.1
+    assert (grey_levels > 0.1).float().mean() < 0.01  # nowhere, with the kernels of x86-64
+
+
+def test_several_classes_at_once(tmp_path):
+    checkpoint = write_checkpoint(tmp_path / "some.ckpt", changes={"multi_label": True})
+    trained = load_trained(checkpoint)
+    export(trained, tmp_path / "some.pt2", format="torch-export", frame_size_px=(40, 48))
+    run, metadata = read(tmp_path / "some.pt2", format="torch-export")
+    frames = torch.zeros(1, 4, 40, 48, 3, dtype=torch.uint8)
+    black = (-torch.tensor(trained.preprocessing.mean) / torch.tensor(trained.preprocessing.std))[:, None, None, None]
+    with torch.no_grad():
+        torch.testing.assert_close(run(frames), trained.net(black.expand(1, 3, 4, 32, 32)).sigmoid())
+    assert metadata["multi_label"] is True
+
+
+def test_what_disagrees_is_not_written(tmp_path, monkeypatch):
+    trained = load_trained(write_checkpoint(tmp_path / "some.ckpt"))
+    monkeypatch.setattr(export_module, "FILE_TOLERANCE", -1.0)
+    with pytest.raises(ExportError, match=r"not written: a probability differs by .* expected at most -1"):
+        export(trained, tmp_path / "some.pt2", format="torch-export", frame_size_px=(40, 48))
+    with torch.no_grad():
+        trained.net.head.weight.fill_(float("nan"))
+    monkeypatch.undo()
+    with pytest.raises(ExportError, match=r"not written: a probability differs by nan"):
+        export(trained, tmp_path / "some.pt2", format="torch-export", frame_size_px=(40, 48))
+    assert [path.name for path in tmp_path.iterdir()] == ["some.ckpt"]
+
+
+def test_a_network_that_cannot_be_exported(tmp_path):
+    class Branching(torch.nn.Module):
+        def forward(self, x):
+            return x.mean((2, 3, 4)) if x.sum() > 0 else x.amax((2, 3, 4))
+
+    trained = load_trained(write_checkpoint(tmp_path / "some.ckpt"))
+    object.__setattr__(trained, "net", Branching())
+    with pytest.raises(ExportError, match="torch-export does not take this network: "):
+        export(trained, tmp_path / "some.pt2", format="torch-export", frame_size_px=(40, 48))
+    assert [path.name for path in tmp_path.iterdir()] == ["some.ckpt"]
+
+
+def test_what_cannot_be_done_is_said_in_one_line(network, tmp_path, refused):
+    def said(*arguments):
+        return refused("export", "--ckpt_path", network.checkpoint, "--format", "torch-export", *arguments)
+
+    assert "expected a name that ends in .pt2" in said("--output", tmp_path / "a.onnx")
+    assert "there is no folder" in said("--output", tmp_path / "no" / "a.pt2")
+    assert "expected height x width" in said("--output", tmp_path / "a.pt2", "--frame_size", "big")
+    video = network.videos / "test0.mp4"
+    assert "has 80x96; expected the same" in said(
+        "--output", tmp_path / "a.pt2", "--frame_size", "96x80", "--video", video
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_onnx_it_says_what_to_install(network, tmp_path):
+    hide = "import sys; sys.modules['onnxruntime'] = None; from videoctx.cli import main; main(sys.argv[1:])"
+    arguments = ["export", "--ckpt_path", network.checkpoint, "--format", "onnx", "--output", tmp_path / "a.onnx"]
+    done = subprocess.run([sys.executable, "-c", hide, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith("is not installed; expected videoctx[onnx]")

@@ -1,0 +1,137 @@
+"""What is happening now: at its own pace, the newest wins, and every end is said."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from tests.inference.stream_server import StreamServer
+from tests.numbered import read_number, write_video
+from videoctx.cli import main
+from videoctx.inference.live import LiveClassifier
+from videoctx.inference.live_source import LiveSource, SourceError
+from videoctx.trained import load_trained
+
+
+@pytest.fixture(scope="module")
+def second(tmp_path_factory):
+    """40 frames at 40 a second."""
+    return write_video(tmp_path_factory.mktemp("live") / "second.mp4", num_frames=40, fps=40)
+
+
+def live(*arguments: object) -> None:
+    main(["classify", *map(str, arguments)])
+
+
+def test_a_file_comes_at_its_own_pace(second):
+    begun = time.monotonic()
+    frames = list(LiveSource(str(second.path), speed=2.0).frames())
+    assert [read_number(frame.picture()) for frame in frames] == list(range(40))
+    assert 0.45 < time.monotonic() - begun < 2
+    due = [index / 80 for index in range(40)]
+    late = [frame.captured - frames[0].captured - seconds for frame, seconds in zip(frames, due, strict=True)]
+    assert min(late) > -0.02
+
+
+def test_every_clip_has_a_result_where_the_network_keeps_up(network, second, tmp_path, capsys):
+    live("--live", second.path, "--ckpt_path", network.checkpoint, "--json", tmp_path / "said.json")
+    said = json.loads((tmp_path / "said.json").read_text())
+    assert (said["num_frames"], said["num_clips"]) == (40, 17)  # every second frame from the seventh on
+    assert said["num_results"] + said["num_dropped"] == 17
+    assert said["ended"] == "end of the file"
+    assert not said["lost"]
+    assert 0 < said["latency_p50_seconds"] <= said["latency_p95_seconds"] < 2
+    assert "p50" in capsys.readouterr().out
+
+
+class Slow(torch.nn.Module):
+    """Takes its time, and remembers what it has seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(3))
+
+    def forward(self, clips):
+        time.sleep(0.15)
+        return self.weight.expand(len(clips), 3)
+
+
+def test_the_newest_clip_wins_where_the_network_is_slow(network, second):
+    trained = load_trained(network.checkpoint)
+    object.__setattr__(trained, "net", Slow())
+    classifier = LiveClassifier(trained, LiveSource(str(second.path)), reconnects=0, say=print)
+    results = list(classifier)
+    counts = classifier.counts
+    assert counts.clips == 17
+    assert counts.dropped >= 5
+    assert len(results) == counts.results == 17 - counts.dropped
+    assert max(result.latency_seconds for result in results) < 3 * 0.15 + 0.2  # nothing piles up
+    assert classifier.lost is None
+
+
+def test_a_stream_that_dies_is_opened_again_so_often_and_no_more(network, tmp_path, capsys):
+    with StreamServer(30, 20) as server, pytest.raises(SystemExit) as stop:
+        live(
+            "--live", server.url, "--ckpt_path", network.checkpoint, "--reconnects=1", "--json", tmp_path / "said.json"
+        )
+    assert stop.value.code == 1
+    said = json.loads((tmp_path / "said.json").read_text())
+    assert said["num_frames"] == 50
+    assert said["lost"]
+    assert said["num_reconnects"] == 2  # the first one succeeds
+    assert said["num_clips"] == said["num_results"] + said["num_dropped"] > 0
+    died, died_again, given_up = capsys.readouterr().err.splitlines()
+    assert died.endswith("the stream has ended; attempt 1 of 1 to open it again in 0.5 s")
+    assert died_again == died
+    assert given_up.endswith("Connection refused, 1 attempts to open it again")
+
+
+def test_a_stream_that_falls_silent(network):
+    with StreamServer(30, silent=True) as server:
+        source = LiveSource(server.url, patience_seconds=0.4)
+        numbers = []
+        with pytest.raises(SourceError, match=r"silent for 0.4 s"):
+            for frame in source.frames():
+                numbers.append(read_number(frame.picture()))
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) >= 25
+
+
+def test_what_never_was_there_is_said_in_one_line(network, tmp_path, refused, broken_files):
+    checkpoint = ["--ckpt_path", network.checkpoint]
+    with StreamServer() as server:
+        url = server.url
+    assert refused("classify", "--live", url, *checkpoint) == f"{url}: Connection refused"
+    assert "No such file" in refused("classify", "--live", tmp_path / "missing.mp4", *checkpoint)
+    assert refused("classify", "--live", 97, *checkpoint).startswith("camera 97: ")
+    for how in ("empty", "text", "audio only"):
+        assert refused("classify", "--live", broken_files[how], *checkpoint).startswith(f"{broken_files[how]}: ")
+    assert "but 0 is no file" in refused("classify", "--live", 0, *checkpoint, "--speed", 2)
+    assert "without them" in refused("classify", "a.mp4", "--live", 0, *checkpoint)
+
+
+def test_ctrl_c_ends_it_with_a_result(network, tmp_path):
+    video = write_video(tmp_path / "long.mp4", num_frames=250, fps=5).path
+    command = ["classify", "--live", video, "--ckpt_path", network.checkpoint, "--json", tmp_path / "said.json"]
+    start = [sys.executable, "-c", "import sys; from videoctx.cli import main; main(sys.argv[1:])"]
+    with subprocess.Popen(
+        [*start, *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ) as process:
+        process.stdout.readline()  # the first result
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert err == ""
+    assert "p95" in out
+    said = json.loads((tmp_path / "said.json").read_text())
+    assert said["ended"] == "Ctrl-C"
+    assert 0 < said["num_results"] <= said["num_clips"]

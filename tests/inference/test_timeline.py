@@ -1,0 +1,135 @@
+"""What is when: every clip of a timeline is that of a test which starts there, and the frames are let go."""
+
+import csv
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from tests.inference.conftest import PREPROCESSING, write_checkpoint
+from tests.numbered import read_number, write_video
+from tests.tiny_set import break_video, encode
+from videoctx.cli import main
+from videoctx.data.containers import VideoDecodeError
+from videoctx.inference.captioned_video import captioned
+from videoctx.inference.frame_clips import frame_offsets
+from videoctx.inference.timed_frames import timed_frames
+from videoctx.inference.timeline import Timeline
+from videoctx.trained import TrainedNetwork, load_trained
+from videoctx.visualize.seen_clip import Query, see_clip
+
+
+class Remembering(torch.nn.Module):
+    """Says nothing, and keeps its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(2))
+        self.clips = []
+
+    def forward(self, clips):
+        self.clips.append(clips)
+        return self.weight.expand(len(clips), 2)
+
+
+def timeline_of(path, *, preprocessing=PREPROCESSING, fps, stride_seconds):
+    """The clips that the network is given, and the moments."""
+    net = Remembering()
+    timeline = Timeline(
+        TrainedNetwork(net, ["a", "b"], None, preprocessing, False), fps=fps, stride_seconds=stride_seconds
+    )
+    most_open = 0
+    moments = []
+    for picture, seconds in timed_frames(str(path), fps):
+        moments += timeline.add(picture, seconds)
+        most_open = max(most_open, len(timeline._windows))
+    return net.clips, [*moments, *timeline.finish()], most_open
+
+
+def test_each_clip_is_that_of_a_test_which_starts_there(closed_gop_mp4):
+    clips, moments, most_open = timeline_of(closed_gop_mp4.path, fps=30.0, stride_seconds=0.5)
+    starts = [0, 15, 30, 45]  # the last one at which a clip of 7 frames ends before frame 60
+    assert [moment.start_seconds for moment in moments] == pytest.approx([start / 30 for start in starts])
+    assert [moment.end_seconds for moment in moments] == pytest.approx([(start + 6) / 30 for start in starts])
+    assert most_open == 1
+    for clip, start in zip(clips, starts, strict=True):
+        middle = Query(x=56, y=40, frame=start + 2 * 2)  # of 4 frames, 2 apart
+        expected = see_clip(str(closed_gop_mp4.path), PREPROCESSING, query=middle)
+        assert expected.indices.tolist() == [start, start + 2, start + 4, start + 6]
+        assert torch.equal(clip, expected.input)
+
+
+def test_clips_overlap_where_the_stride_is_short(closed_gop_mp4):
+    clips, _, most_open = timeline_of(closed_gop_mp4.path, fps=30.0, stride_seconds=0.001)
+    assert len(clips) == 60 - 6
+    assert most_open == 6
+
+
+def test_a_video_that_is_shorter_than_a_clip_begins_again(tmp_path):
+    video = write_video(tmp_path / "short.mp4", num_frames=3)
+    clips, (moment,), _ = timeline_of(video.path, fps=30.0, stride_seconds=1.0)
+    assert (moment.start_seconds, moment.end_seconds) == pytest.approx((0, 2 / 30))
+    expected = see_clip(str(video.path), PREPROCESSING)
+    assert expected.indices.tolist() == [0, 2, 1, 0]
+    assert torch.equal(clips[0], expected.input)
+
+
+@pytest.mark.parametrize(("protocol", "fps", "expected"), [("videoctx", 60, [0, 2, 4, 6]), ("torchvision", 60, [0, 4, 8, 12])])
+def test_frames_are_as_far_apart_as_in_the_test(protocol, fps, expected, tmp_path):
+    trained = load_trained(write_checkpoint(tmp_path / "some.ckpt", protocol=protocol, test_views=(1, 1)))
+    assert frame_offsets(trained.preprocessing, fps).tolist() == expected
+
+
+def test_a_table_a_chart_and_a_video(network, tmp_path, capsys):
+    video = network.videos / "test0.mp4"
+    main(
+        ["classify", str(video), "--ckpt_path", str(network.checkpoint), f"--timeline={tmp_path}", "--stride=0.4"]
+        + ["--top=2"]
+    )
+    stem = tmp_path / "test0-timeline"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{stem.name}{end}" for end in (".csv", ".mp4", ".png")]
+    rows = list(csv.DictReader(stem.with_suffix(".csv").open()))
+    assert [float(row["start_seconds"]) for row in rows] == [0.0, 0.4, 0.8, 1.2]
+    assert [float(row["end_seconds"]) for row in rows] == [0.6, 1.0, 1.4, 1.8]
+    assert all(float(row["probability_1"]) >= float(row["probability_2"]) for row in rows)
+    assert stem.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    with av.open(str(stem.with_suffix(".mp4"))) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        frames = list(container.decode(video=0))
+    assert [frame.time for frame in frames] == pytest.approx([index / 10 for index in range(20)])
+    assert "4 clips of 20 frames" in capsys.readouterr().out
+
+
+def test_the_caption_is_drawn_on_the_frame():
+    picture = np.full((120, 200, 3), 100, np.uint8)
+    made = captioned(picture, "wave 93%")
+    assert made[:12].max() > 230
+    assert made[:12].min() == 35
+    assert np.array_equal(made[20:], picture[20:])
+    assert (picture == 100).all()
+    assert (captioned(picture, "another " * 20)[:12] > 200).sum() > (made[:12] > 200).sum()
+
+
+def test_a_video_that_breaks_leaves_nothing(network, tmp_path, refused, broken_files):
+    for how in ("empty", "cut short", "truncated"):
+        line = refused(
+            "classify", broken_files[how], "--ckpt_path", network.checkpoint, "--timeline", tmp_path / "made"
+        )
+        assert line.startswith(f"{broken_files[how]}: ")
+        assert not list((tmp_path / "made").iterdir())
+    encode(tmp_path / "a.mp4", name="red_still", seed=0)
+    break_video(tmp_path / "a.mp4", "text")
+    with pytest.raises(VideoDecodeError):
+        list(timed_frames(str(tmp_path / "a.mp4"), 30.0))
+    assert "one video with --timeline" in refused(
+        "classify", tmp_path, "--ckpt_path", network.checkpoint, "--timeline", tmp_path / "made"
+    )
+
+
+def test_pictures_come_in_order_and_upright(tmp_path):
+    video = write_video(tmp_path / "turned.mp4", num_frames=5, rotation=90)
+    shown = [(read_number(picture), seconds) for picture, seconds in timed_frames(str(video.path), 30.0)]
+    assert [number for number, _ in shown] == [0, 1, 2, 3, 4]
+    assert [seconds for _, seconds in shown] == pytest.approx([index / 30 for index in range(5)], abs=1e-3)

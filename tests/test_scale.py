@@ -1,0 +1,265 @@
+"""Runs on several machines, that end before they are done, and that go on: `torchrun`, SLURM, signals, lost ranks.
+
+Starting ranks takes most of the time, so one start serves several tests: the fixtures run, the tests look.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from tests.tiny_runs import column
+from tests.tiny_set import make_set, write_config
+from videoctx.cli import main
+
+ROOT = Path(__file__).parents[1]
+PREEMPTED = 75
+NUM_VIDEOS, EPOCHS = 8, 2
+STOP = 2  # steps that are done when a run is stopped, of the four of an epoch on two ranks
+
+# Each rank runs this file; the first starts the second.
+ALL_COMMANDS = """
+import json
+from pathlib import Path
+from videoctx.cli import main
+
+for arguments in json.loads(Path(__file__).with_name("commands.json").read_text()):
+    main(arguments)
+"""
+
+
+class SendSignal(Callback):
+    """Sends this process a signal in the step after so many."""
+
+    def __init__(self, number: int, rank: int, step: int) -> None:
+        self.number, self.rank, self.step = number, rank, step
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        if (trainer.global_rank, trainer.global_step) == (self.rank, self.step - 1):
+            os.kill(os.getpid(), self.number)
+
+
+class KeepLosses(Callback):
+    """Writes every rank's losses, a step each, to `folder`."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder, self.losses = Path(folder), []
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:  # noqa: ARG002
+        self.losses.append(outputs["loss"].item())
+
+    def on_fit_end(self, trainer: Trainer, *_: Any) -> None:
+        (self.folder / f"{trainer.world_size}-{trainer.global_rank}.json").write_text(json.dumps(self.losses))
+
+
+def sending(number: int, *, rank: int, step: int) -> list[str]:
+    arguments = {"number": int(number), "rank": rank, "step": step}
+    return [
+        "--trainer.callbacks+=tests.test_scale.SendSignal",
+        *(f"--trainer.callbacks.{name}={value}" for name, value in arguments.items()),
+    ]
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
+def start(*command: object, **environment: object) -> subprocess.Popen:
+    environment = {name: str(value) for name, value in environment.items()}
+    return subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment},
+    )
+
+
+def ended(*processes: subprocess.Popen) -> list[tuple[int, str]]:
+    """Exit status and stderr of each."""
+    errors = [process.communicate(timeout=150)[1] for process in processes]
+    return [(process.returncode, error) for process, error in zip(processes, errors, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Videos, a config, and a manifest of only two of the videos."""
+    folder = tmp_path_factory.mktemp("scale")
+    manifest = make_set(folder, num_videos={"train": NUM_VIDEOS})
+    rows = manifest.read_text().splitlines(keepends=True)
+    (folder / "two.csv").write_text("".join(rows[:3]))
+    write_config(folder / "config.yaml", manifest=manifest, runs=folder / "runs")
+    return folder
+
+
+def fit(folder: Path, name: str, *arguments: object) -> list[str]:
+    return [
+        "fit",
+        f"-c={folder / 'config.yaml'}",
+        "--data.val_split=null",
+        "--data.batch_size=1",
+        "--checkpoint.monitor=null",
+        f"--trainer.max_epochs={EPOCHS}",
+        f"--trainer.logger.init_args.name={name}",
+        *map(str, arguments),
+    ]
+
+
+def two_videos(folder: Path, *, batch_size: int) -> list[str]:
+    """Every step sees the same two videos, whether side by side or on two ranks."""
+    (folder / "losses").mkdir(exist_ok=True)
+    return fit(
+        folder,
+        "two_videos",
+        f"--data.manifest={folder / 'two.csv'}",
+        f"--data.batch_size={batch_size}",
+        "--model.net.init_args.dropout=0",
+        "--trainer.callbacks+=videoctx.tasks.FrozenBatchNorm",
+        "--trainer.callbacks+=tests.test_scale.KeepLosses",
+        f"--trainer.callbacks.folder={folder / 'losses'}",
+    )
+
+
+@pytest.fixture(scope="module")
+def slurm(folder):
+    """Two nodes as `srun` starts them; rank one gets the signal that SLURM sends before it ends a job."""
+    job = {
+        "SLURM_JOB_ID": 4711,
+        "SLURM_NTASKS": 2,
+        "SLURM_NTASKS_PER_NODE": 1,
+        "SLURM_NNODES": 2,
+        "SLURM_JOB_NAME": "fit",
+        "SLURM_NODELIST": "127.0.0.1",
+        "SLURM_LOCALID": 0,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": free_port(),
+    }
+    nodes = ["--trainer.num_nodes=2", "--trainer.devices=1", "--trainer.strategy=ddp"]
+    arguments = fit(folder, "stopped", *nodes, *sending(signal.SIGUSR1, rank=1, step=STOP))
+    ranks = (start("-m", "videoctx", *arguments, **job, SLURM_PROCID=rank, SLURM_NODEID=rank) for rank in range(2))
+    return ended(*ranks)
+
+
+@pytest.fixture(scope="module")
+def one_node(folder, slurm):  # noqa: ARG001
+    """Two ranks that Lightning starts: a whole run, the rest of the stopped one, two videos, a lost rank."""
+    two = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+    stopped = folder / "runs" / "stopped" / "checkpoints" / "preempted.ckpt"
+    commands = [
+        fit(folder, "whole", *two),
+        fit(folder, "rest", *two, f"--ckpt_path={stopped}"),
+        [*two_videos(folder, batch_size=1), *two],
+        fit(folder, "lost", *two, *sending(signal.SIGKILL, rank=1, step=STOP)),
+    ]
+    (folder / "commands.json").write_text(json.dumps(commands))
+    (folder / "ranks.py").write_text(ALL_COMMANDS)
+    return ended(start(folder / "ranks.py"))[0]
+
+
+@pytest.fixture(scope="module")
+def torchrun(folder):
+    """Two nodes, a rank each."""
+    nodes = ["--trainer.num_nodes=2", "--trainer.devices=1", "--trainer.strategy=ddp"]
+    port = free_port()
+    return ended(
+        *(
+            start(
+                *("-m", "torch.distributed.run", "--nnodes=2", f"--node_rank={node}", "--nproc_per_node=1"),
+                *("--master_addr=127.0.0.1", f"--master_port={port}", "-m", "videoctx"),
+                *fit(folder, "torchrun", *nodes, "--trainer.callbacks+=tests.tiny_set.KeepWeights"),
+                f"--trainer.callbacks.folder={folder}",
+            )
+            for node in range(2)
+        )
+    )
+
+
+def test_two_nodes_under_torchrun_train_as_two_ranks_of_one(folder, torchrun, one_node):  # noqa: ARG001
+    assert [status for status, _ in torchrun] == [0, 0], torchrun
+    losses = column(folder / "runs" / "torchrun", "train/loss")
+    assert len(set(losses)) == EPOCHS * NUM_VIDEOS // 2
+    assert losses == column(folder / "runs" / "whole", "train/loss")
+    first, second = (torch.load(folder / f"rank{rank}.pt") for rank in range(2))
+    assert all(torch.equal(second[name], parameter) for name, parameter in first.items())
+
+
+def test_rank_zero_alone_writes(folder, torchrun):  # noqa: ARG001
+    written = sorted(path.name for path in (folder / "runs" / "torchrun").rglob("*") if path.is_file())
+    assert written == ["best.ckpt", "config.yaml", "last.ckpt", "metrics.csv"]
+
+
+def test_a_signal_to_one_task_of_slurm_ends_all_with_a_checkpoint(folder, slurm):
+    assert [status for status, _ in slurm] == [PREEMPTED] * 2, slurm
+    checkpoint = folder / "runs" / "stopped" / "checkpoints" / "preempted.ckpt"
+    lines = [line for _, error in slurm for line in error.splitlines() if line.startswith("videoctx: ")]
+    assert lines == [
+        f"videoctx: stopped by another rank's signal in epoch 0, step {STOP}; to go on: --ckpt_path {checkpoint}"
+    ]
+    assert not any("requeu" in error for _, error in slurm)  # Lightning's, which saves in the middle of a step
+
+
+def test_two_ranks_go_on_where_they_stopped(folder, one_node):  # noqa: ARG001
+    losses = {name: column(folder / "runs" / name, "train/loss") for name in ("whole", "stopped", "rest")}
+    assert len(losses["stopped"]) == STOP
+    assert losses["stopped"] + losses["rest"] == losses["whole"]
+
+
+def test_a_batch_of_two_is_two_ranks_of_one(folder, one_node, monkeypatch):  # noqa: ARG001
+    """Statistics of BatchNorm are frozen: SyncBatchNorm, which makes them those of all ranks, needs a GPU."""
+    monkeypatch.setattr("sys.argv", ["videoctx"])
+    main([*two_videos(folder, batch_size=2), "--trainer.logger.init_args.name=side_by_side"])
+    one, first, second = (
+        torch.tensor(json.loads((folder / "losses" / f"{ranks}.json").read_text())) for ranks in ("1-0", "2-0", "2-1")
+    )
+    assert len(one) == EPOCHS
+    assert len({*first.tolist(), *second.tolist()}) == 2 * EPOCHS
+    torch.testing.assert_close((first + second) / 2, one, rtol=1e-5, atol=1e-6)
+
+
+def test_a_rank_that_is_killed_is_named_and_ends_the_run(one_node):
+    status, error = one_node
+    assert status != 0
+    (line,) = [line for line in error.splitlines() if line.startswith("videoctx: ")]
+    assert line.startswith("videoctx: rank 0 ends: rank 1 (process ")
+    assert line.endswith(", SIGKILL: perhaps out of memory) is gone")
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_writes_a_checkpoint_that_goes_on_with_what_is_left(folder, number, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["videoctx"])
+    before = signal.getsignal(number)
+    name = number.name
+    main(fit(folder, f"{name}-whole"))
+    with pytest.raises(SystemExit) as stop:
+        main(fit(folder, f"{name}-stopped", *sending(number, rank=0, step=3)))
+    assert stop.value.code == PREEMPTED
+    assert signal.getsignal(number) == before
+    assert f"videoctx: stopped by {name} in epoch 0, step 3; to go on: --ckpt_path " in capsys.readouterr().err
+    checkpoint = folder / "runs" / f"{name}-stopped" / "checkpoints" / "preempted.ckpt"
+    main(fit(folder, f"{name}-rest", f"--ckpt_path={checkpoint}"))
+    losses = [column(folder / "runs" / f"{name}-{part}", "train/loss") for part in ("whole", "stopped", "rest")]
+    assert len(losses[1]) == 3
+    assert losses[1] + losses[2] == losses[0]
+
+
+def test_too_little_memory_is_one_line_that_says_what_to_change(folder, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["videoctx"])
+    huge = ["--data.crop_size_px=300000", "--data.short_side_px=[300000,300000]"]
+    with pytest.raises(SystemExit) as stop:
+        main(fit(folder, "huge", *huge))
+    assert stop.value.code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("videoctx: ")]
+    assert line.startswith("videoctx: out of memory (")
+    assert "expected less of data.batch_size" in line

@@ -1,0 +1,82 @@
+"""A run that is told to make room writes a checkpoint and ends, so that another can go on where it stopped."""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import distributed
+
+from videoctx.tasks.lost_rank import is_started_by_rank
+
+EXIT_STATUS = os.EX_TEMPFAIL  # 75: not done, and it helps to try again
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class Preempted(SystemExit):
+    """The end of a run that was asked to stop and has written its checkpoint."""
+
+
+class Preemption(Callback):
+    """After SIGTERM or SIGUSR1, to any one rank or to all, `preempted.ckpt` is written beside the other checkpoints
+    when the step in hand is done, and every rank ends with the exit status 75.
+
+    A signal that comes during validation waits until the first step after it. Ranks ask each other in every step over
+    gloo, on the CPU, so nothing waits for a device, and a rank that is gone is noticed there at once.
+    """
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self._ranks: distributed.ProcessGroup | None = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        self.received = None
+        self._ranks = distributed.new_group(backend="gloo") if trainer.world_size > 1 else None
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        self._listen()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        self._listen()
+
+    def _listen(self) -> None:
+        """In place of Lightning's: its SIGTERM saves nothing, and its SIGUSR1 saves in the middle of a step."""
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:  # the trainer restores what was there before
+                signal.signal(number, self._receive)
+
+    def _receive(self, number: int, frame: Any) -> None:  # noqa: ARG002
+        self.received = signal.Signals(number)
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,  # noqa: ARG002
+        outputs: Any,  # noqa: ARG002
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,
+    ) -> None:
+        if (batch_idx + 1) % trainer.accumulate_grad_batches and not trainer.is_last_batch:
+            return  # gradients that wait for others are in no checkpoint
+        if not self._any_received():
+            return
+        folder = getattr(trainer.checkpoint_callback, "dirpath", None) or trainer.default_root_dir
+        checkpoint = Path(folder) / "preempted.ckpt"
+        trainer.save_checkpoint(checkpoint, weights_only=False)
+        if trainer.is_global_zero:
+            why = self.received.name if self.received else "another rank's signal"
+            where = f"epoch {trainer.current_epoch}, step {trainer.global_step}"
+            print(f"videoctx: stopped by {why} in {where}; to go on: --ckpt_path {checkpoint}", file=sys.stderr)
+        # Lightning kills the first rank of a machine when one that it has started fails, even while both are ending.
+        raise Preempted(0 if is_started_by_rank(trainer) else EXIT_STATUS)
+
+    def _any_received(self) -> bool:
+        if self._ranks is None:
+            return self.received is not None
+        received = torch.tensor(self.received is not None, dtype=torch.uint8)
+        distributed.all_reduce(received, op=distributed.ReduceOp.MAX, group=self._ranks)
+        return bool(received)
