@@ -7,7 +7,19 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "videoctx"
-PARTS = {"layers", "models", "batch", "data", "evaluation", "tasks", "visualize", "inference", "bench", "trained", "cli"}
+PARTS = {
+    "layers",
+    "models",
+    "batch",
+    "data",
+    "evaluation",
+    "tasks",
+    "visualize",
+    "inference",
+    "bench",
+    "trained",
+    "cli",
+}
 
 # part: parts of videoctx that it may import, third parties beyond torch
 ALLOWED = {

@@ -62,6 +62,14 @@ def test_a_command_knows_its_clips(run, capsys):
     assert "learning rate" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("clips_per_video", "said"), [(1, []), (2, ["for 3 clips a step; this run has 6 (1 device"])])
+def test_a_resumed_run_with_other_steps_is_told(clips_per_video, said, run, place, caplog):
+    """The optimizer and the schedule of a checkpoint are taken as they are."""
+    run("fit", f"--data.clips_per_video={clips_per_video}", "--ckpt_path", place.last, "--trainer.max_epochs=5")
+    messages = [message for message in caplog.messages if "are the checkpoint's" in message]
+    assert [part in message for part, message in zip(said, messages, strict=True)] == [True] * len(said)
+
+
 @pytest.mark.parametrize(
     "arguments", [{"lr_batch_size": 64}, {"lr_batch_size": 0, "clips_per_device": 4}], ids=["unknown", "none"]
 )

@@ -6,7 +6,6 @@ allocator held at most beyond the inputs, from torch's own records.
 
 import json
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -18,8 +17,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 
+from videoctx.bench.peak_memory import peak_bytes
 from videoctx.layers.non_local import (
     Affinity,
     ConcatenationAffinity,
@@ -69,7 +68,7 @@ def bench_non_local(
     for affinity, count in track(cases, description="bench nonlocal", transient=True):
         step = _step(affinity, count, inner_channels, device)
         paths = ["exact", "direct"] if count <= DIRECT_UP_TO else ["exact"]
-        peaks = {path: _peak_bytes(partial(step, path), device) for path in paths}  # also the warm-up
+        peaks = {path: peak_bytes(partial(step, path), device) for path in paths}  # also the warm-up
         seconds: dict[str, list[float]] = {path: [] for path in paths}
         for _ in range(repeats if "direct" in paths else 1):
             for path in paths:
@@ -134,25 +133,6 @@ def _step(name: str, positions: int, channels: int, device: str) -> Callable[[st
 def _seconds(run: Callable[[], None], device: str) -> float:
     start = time.perf_counter()
     run()
-    if device == "cuda":
+    if device.startswith("cuda"):
         torch.cuda.synchronize()
     return time.perf_counter() - start
-
-
-def _peak_bytes(run: Callable[[], None], device: str) -> int:
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        run()
-        return torch.cuda.max_memory_allocated() - before
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        run()
-    with tempfile.TemporaryDirectory() as folder:
-        trace = Path(folder) / "trace.json"
-        profiler.export_chrome_trace(str(trace))
-        events = json.loads(trace.read_text())["traceEvents"]
-    held = peak = 0
-    for event in sorted((e for e in events if e["name"] == "[memory]"), key=lambda e: e["ts"]):
-        held += event["args"]["Bytes"]
-        peak = max(peak, held)
-    return peak

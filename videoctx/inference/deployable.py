@@ -1,4 +1,4 @@
-"""A trained network with its preprocessing inside: decoded frames in, probabilities out, and nothing but tensors between.
+"""A trained network with its preprocessing inside: decoded frames in, probabilities out, only tensors between.
 
 Resizing and cropping are two matrix products, with matrices that are made once for a size of the frames: any exporter
 and any runtime knows them, where the filters of an interpolation differ between runtimes.
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from videoctx.data.protocols import PROTOCOLS
 from videoctx.data.preprocessing import Preprocessing
+from videoctx.data.protocols import PROTOCOLS
 from videoctx.layers.non_local import SoftmaxAffinity
 from videoctx.models.resnet3d import MaxPool3d
 from videoctx.trained import TrainedNetwork

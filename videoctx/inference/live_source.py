@@ -12,8 +12,8 @@ import numpy as np
 from videoctx.data.decode_pyav import _upright
 from videoctx.data.locations import is_url
 
-CAMERA_FORMATS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "video={}")}
-STREAM_OPTIONS = {"fflags": "nobuffer", "analyzeduration": "1000000"}  # µs that are looked into before the first frame
+CAMERA_FORMATS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}")}
+STREAM_OPTIONS = {"analyzeduration": "1000000"}  # µs that are looked into before the first frame
 
 
 class SourceError(RuntimeError):

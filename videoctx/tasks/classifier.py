@@ -161,8 +161,7 @@ class VideoClassifier(LightningModule):
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(parameter_groups(self.net, decay_norms=self.decay_norms))
         if self.lr_batch_size:
-            step = StepSize(self.trainer.world_size, self.clips_per_device, self.trainer.accumulate_grad_batches)
-            scaled = scale_learning_rates(optimizer, step, lr_batch_size=self.lr_batch_size)
+            scaled = scale_learning_rates(optimizer, self._step_size(), lr_batch_size=self.lr_batch_size)
             if self.trainer.is_global_zero and not self.trainer.ckpt_path:  # a resumed run takes that of its checkpoint
                 print(scaled)
         if self.schedule is None:
@@ -171,6 +170,12 @@ class VideoClassifier(LightningModule):
         steps_per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
         scheduler = self.schedule.scheduler(optimizer, steps_per_epoch=steps_per_epoch, total_steps=total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _step_size(self) -> StepSize | None:
+        """Of a run whose data has said how many clips a batch has."""
+        if self.clips_per_device is None:
+            return None
+        return StepSize(self.trainer.world_size, self.clips_per_device, self.trainer.accumulate_grad_batches)
 
     # Training -----------------------------------------------------------------------------------------------------
 
@@ -325,6 +330,8 @@ class VideoClassifier(LightningModule):
         checkpoint["net"] = self.net_config
         checkpoint["preprocessing"] = self.preprocessing
         checkpoint["multi_label"] = self.multi_label
+        step = self._step_size()
+        checkpoint["clips_per_step"] = step and step.num_clips
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         names = checkpoint.get("class_names")
@@ -343,6 +350,13 @@ class VideoClassifier(LightningModule):
                 f"{self.trainer.ckpt_path}: the checkpoint is of another network: {len(other)} weights differ in name"
                 f" or shape ({_some(other)}); expected the config that it was trained with"
             )
+        if (clips := checkpoint.get("clips_per_step")) and self.trainer.state.fn == TrainerFn.FITTING:
+            step = self._step_size()
+            if step and step.num_clips != clips and self.trainer.is_global_zero:
+                logger.warning(
+                    f"the learning rate and its schedule are the checkpoint's, for {clips} clips a step;"
+                    f" this run has {step}"
+                )
 
 
 def _described(accuracy: Accuracy | MeanAveragePrecision) -> str:

@@ -31,10 +31,11 @@ class Preemption(Callback):
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
+        self._saved = False
         self._ranks: distributed.ProcessGroup | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        self.received = None
+        self.received, self._saved = None, False
         self._ranks = distributed.new_group(backend="gloo") if trainer.world_size > 1 else None
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
@@ -71,8 +72,22 @@ class Preemption(Callback):
             why = self.received.name if self.received else "another rank's signal"
             where = f"epoch {trainer.current_epoch}, step {trainer.global_step}"
             print(f"videoctx: stopped by {why} in {where}; to go on: --ckpt_path {checkpoint}", file=sys.stderr)
-        # Lightning kills the first rank of a machine when one that it has started fails, even while both are ending.
-        raise Preempted(0 if is_started_by_rank(trainer) else EXIT_STATUS)
+        self._saved = True
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        self._end(trainer)
+
+    def on_validation_start(self, trainer: Trainer, *_: Any) -> None:
+        self._end(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, *_: Any) -> None:
+        self._end(trainer)
+
+    def _end(self, trainer: Trainer) -> None:
+        """What comes first after the step: its numbers have reached the loggers by then."""
+        if self._saved:
+            # Lightning kills the first rank of a machine when one that it has started fails, even while both end.
+            raise Preempted(0 if is_started_by_rank(trainer) else EXIT_STATUS)
 
     def _any_received(self) -> bool:
         if self._ranks is None:
