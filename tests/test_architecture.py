@@ -8,17 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "videoctx"
 PARTS = {
-    "layers",
-    "models",
-    "batch",
-    "data",
-    "evaluation",
-    "tasks",
-    "visualize",
-    "inference",
-    "bench",
-    "trained",
-    "cli",
+    *("layers", "models", "batch", "data", "evaluation", "tasks", "visualize", "trained", "inference", "bench", "cli"),
 }
 
 # part: parts of videoctx that it may import, third parties beyond torch

@@ -21,6 +21,7 @@ from tests.tiny_set import make_set, write_config
 from videoctx.cli import main
 
 ROOT = Path(__file__).parents[1]
+TWO_RANKS = ["--trainer.devices=2", "--trainer.strategy=ddp"]
 PREEMPTED = 75
 NUM_VIDEOS, EPOCHS = 8, 2
 STOP = 2  # steps that are done when a run is stopped, of the four of an epoch on two ranks
@@ -153,18 +154,17 @@ def slurm(folder):
 
 @pytest.fixture(scope="module")
 def one_node(folder, slurm):  # noqa: ARG001
-    """Two ranks that Lightning starts: a whole run, the rest of the stopped one, two videos, a lost rank."""
-    two = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+    """Two ranks that Lightning starts: a whole run, the rest of the stopped one, two videos."""
     stopped = folder / "runs" / "stopped" / "checkpoints" / "preempted.ckpt"
     commands = [
-        fit(folder, "whole", *two),
-        fit(folder, "rest", *two, f"--ckpt_path={stopped}"),
-        [*two_videos(folder, batch_size=1), *two],
-        fit(folder, "lost", *two, *sending(signal.SIGKILL, rank=1, step=STOP)),
+        fit(folder, "whole", *TWO_RANKS),
+        fit(folder, "rest", *TWO_RANKS, f"--ckpt_path={stopped}"),
+        [*two_videos(folder, batch_size=1), *TWO_RANKS],
     ]
     (folder / "commands.json").write_text(json.dumps(commands))
     (folder / "ranks.py").write_text(ALL_COMMANDS)
-    return ended(start(folder / "ranks.py"))[0]
+    ((status, error),) = ended(start(folder / "ranks.py"))
+    assert status == 0, error[-4000:]
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +206,8 @@ def test_a_signal_to_one_task_of_slurm_ends_all_with_a_checkpoint(folder, slurm)
     assert lines == [
         f"videoctx: stopped by another rank's signal in epoch 0, step {STOP}; to go on: --ckpt_path {checkpoint}"
     ]
-    assert not any("requeu" in error for _, error in slurm)  # Lightning's, which saves in the middle of a step
+    # Lightning's own way would save in the middle of a step.
+    assert not any("Handling auto-requeue signal" in error for _, error in slurm)
 
 
 def test_two_ranks_go_on_where_they_stopped(folder, one_node):  # noqa: ARG001
@@ -227,30 +228,34 @@ def test_a_batch_of_two_is_two_ranks_of_one(folder, one_node, monkeypatch):  # n
     torch.testing.assert_close((first + second) / 2, one, rtol=1e-5, atol=1e-6)
 
 
-def test_a_rank_that_is_killed_is_named_and_ends_the_run(one_node):
-    status, error = one_node
-    assert status != 0
+def test_a_rank_that_is_killed_is_named_and_nothing_of_the_run_is_left(folder):
+    """Rank zero may be killed by Lightning's watch while it ends, so its exit status is one of two."""
+    killed = sending(signal.SIGKILL, rank=1, step=STOP)
+    run = start("-m", "videoctx", *fit(folder, "lost", *TWO_RANKS, "--data.num_workers=1", *killed))
+    ((status, error),) = ended(run)  # stderr is closed, so whoever held it is gone
+    assert status in (2, -signal.SIGKILL)
     (line,) = [line for line in error.splitlines() if line.startswith("videoctx: ")]
     assert line.startswith("videoctx: rank 0 ends: rank 1 (process ")
     assert line.endswith(", SIGKILL: perhaps out of memory) is gone")
     assert "Traceback" not in error
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_writes_a_checkpoint_that_goes_on_with_what_is_left(folder, number, monkeypatch, capsys):
+@pytest.mark.parametrize(("number", "step"), [(signal.SIGTERM, 3), (signal.SIGUSR1, NUM_VIDEOS)])
+def test_a_signal_writes_a_checkpoint_that_goes_on_with_what_is_left(folder, number, step, monkeypatch, capsys):
+    """In the middle of an epoch, and in its last step."""
     monkeypatch.setattr("sys.argv", ["videoctx"])
     before = signal.getsignal(number)
     name = number.name
     main(fit(folder, f"{name}-whole"))
     with pytest.raises(SystemExit) as stop:
-        main(fit(folder, f"{name}-stopped", *sending(number, rank=0, step=3)))
+        main(fit(folder, f"{name}-stopped", *sending(number, rank=0, step=step)))
     assert stop.value.code == PREEMPTED
     assert signal.getsignal(number) == before
-    assert f"videoctx: stopped by {name} in epoch 0, step 3; to go on: --ckpt_path " in capsys.readouterr().err
+    assert f"videoctx: stopped by {name} in epoch 0, step {step}; to go on: --ckpt_path " in capsys.readouterr().err
     checkpoint = folder / "runs" / f"{name}-stopped" / "checkpoints" / "preempted.ckpt"
     main(fit(folder, f"{name}-rest", f"--ckpt_path={checkpoint}"))
     losses = [column(folder / "runs" / f"{name}-{part}", "train/loss") for part in ("whole", "stopped", "rest")]
-    assert len(losses[1]) == 3
+    assert len(losses[1]) == step
     assert losses[1] + losses[2] == losses[0]
 
 

@@ -91,13 +91,12 @@ def test_a_stream_that_dies_is_opened_again_so_often_and_no_more(network, tmp_pa
     assert given_up.endswith("Connection refused, 1 attempts to open it again")
 
 
-def test_a_stream_that_falls_silent(network):
+def test_a_stream_that_falls_silent():
     with StreamServer(30, silent=True) as server:
         source = LiveSource(server.url, patience_seconds=0.4)
         numbers = []
         with pytest.raises(SourceError, match=r"silent for 0.4 s"):
-            for frame in source.frames():
-                numbers.append(read_number(frame.picture()))
+            numbers.extend(read_number(frame.picture()) for frame in source.frames())
     assert numbers == list(range(len(numbers)))
     assert len(numbers) >= 25
 
@@ -112,7 +111,8 @@ def test_what_never_was_there_is_said_in_one_line(network, tmp_path, refused, br
     for how in ("empty", "text", "audio only"):
         assert refused("classify", "--live", broken_files[how], *checkpoint).startswith(f"{broken_files[how]}: ")
     assert "but 0 is no file" in refused("classify", "--live", 0, *checkpoint, "--speed", 2)
-    assert "without them" in refused("classify", "a.mp4", "--live", 0, *checkpoint)
+    assert "--live has no --top" in refused("classify", "--live", 0, *checkpoint, "--top", 2)
+    assert "--live has no VIDEO" in refused("classify", "a.mp4", "--live", 0, *checkpoint)
 
 
 def test_ctrl_c_ends_it_with_a_result(network, tmp_path):

@@ -37,7 +37,7 @@ def run_classify(arguments: Sequence[str]) -> None:
     parser = ToolParser(prog="videoctx classify", description=run_classify.__doc__)
     parser.add_argument("video", nargs="?", type=str, help="a video, a folder of videos, or a URL")
     parser.add_argument("--ckpt_path", type=str, required=True, help="a checkpoint that `videoctx fit` wrote")
-    parser.add_argument("--top", type=PositiveInt, default=5, help="how many classes to tell")
+    parser.add_argument("--top", type=PositiveInt | None, help="how many classes to tell; by default 5")
     parser.add_argument("--views", type=str | None, help="clips x crops, such as 10x3; by default those of the test")
     parser.add_argument("--json", type=Path | None, help="file for the result")
     parser.add_argument("--timeline", type=Path | None, help="folder for a table, a chart and a video of what is when")
@@ -47,13 +47,14 @@ def run_classify(arguments: Sequence[str]) -> None:
     parser.add_argument("--reconnects", type=int | None, help="attempts when a stream dies; by default 3")
     parser.add_argument("--patience_seconds", type=PositiveFloat | None, help="with a silent stream; by default 10")
     net, options = net_from_config(parser, arguments, required=False)
+    num_best = options.top or 5
     use = _use(options)
     json_file = writable_file(options.json) if options.json else None
     trained = load_trained(options.ckpt_path, make_net=net.make)
     trained.net.to("cuda" if torch.cuda.is_available() else "cpu")
     if use == "--timeline":
         result = classify_timeline(
-            trained, options.video, folder=options.timeline, stride_seconds=options.stride or 1.0, num_best=options.top
+            trained, options.video, folder=options.timeline, stride_seconds=options.stride or 1.0, num_best=num_best
         )
     elif use == "--live":
         result = classify_live(
@@ -65,7 +66,7 @@ def run_classify(arguments: Sequence[str]) -> None:
         )
     else:
         views = Views.parse(options.views) if options.views else Views(*trained.preprocessing.test_views)
-        result = _classify_videos(trained, video_paths(options.video), views, num_best=options.top)
+        result = _classify_videos(trained, video_paths(options.video), views, num_best=num_best)
     if json_file:
         _write_json({"checkpoint": options.ckpt_path, **result}, json_file)
     if result.get("num_failed") or result.get("lost"):
@@ -75,8 +76,9 @@ def run_classify(arguments: Sequence[str]) -> None:
 def _use(options: Namespace) -> str:
     """Raises ValueError where an argument is missing, or is for another use of the tool."""
     use = "--live" if options.live is not None else "--timeline" if options.timeline is not None else "VIDEO"
-    if use == "--live" and (options.video is not None or options.timeline is not None):
-        raise ValueError("--live takes the place of VIDEO and --timeline; expected it without them")
+    for name, shown in (("video", "VIDEO"), ("timeline", "--timeline"), ("top", "--top")):
+        if use == "--live" and options[name] is not None:
+            raise ValueError(f"--live has no {shown}")
     if use != "--live" and options.video is None:
         raise ValueError("expected a video, a folder of videos or a URL, or --live and a camera or a stream")
     for other, names in OWN.items():

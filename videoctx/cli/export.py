@@ -55,11 +55,9 @@ def run_export(arguments: Sequence[str]) -> None:
     frame_size_px = frame_size_px or (short_side_px, round(short_side_px * 4 / 3))
     found = export(trained, output, format=options.format, frame_size_px=frame_size_px, real_clip=real_clip)
     height, width = frame_size_px
-    clips = f"{found.num_clips} clips, " + (
-        "a real one among them" if options.video else "none of them real: no --video"
-    )
+    real = "a real one among them" if options.video else "none of them real: no --video"
     print(f"{output}: frames (B, {trained.preprocessing.clip_len}, {height}, {width}, 3) uint8, {options.format}")
-    print(f"compared on {clips}; the greatest difference of a probability:")
+    print(f"compared on {found.num_clips} clips, {real}; the greatest difference of a probability:")
     print(f"  from the network: {found.from_network:.1e} (accepted: {FILE_TOLERANCE:g})")
     print(f"  from the preprocessing of the test: {found.from_test:.1e} (accepted: {TEST_TOLERANCE:g})")
 

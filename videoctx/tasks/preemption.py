@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import distributed
 
 from videoctx.tasks.lost_rank import is_started_by_rank
@@ -78,7 +79,15 @@ class Preemption(Callback):
         self._end(trainer)
 
     def on_validation_start(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            _end_at_once()
         self._end(trainer)
+
+    def on_test_start(self, *_: Any) -> None:
+        _end_at_once()
+
+    def on_predict_start(self, *_: Any) -> None:
+        _end_at_once()
 
     def on_train_epoch_end(self, trainer: Trainer, *_: Any) -> None:
         self._end(trainer)
@@ -95,3 +104,9 @@ class Preemption(Callback):
         received = torch.tensor(self.received is not None, dtype=torch.uint8)
         distributed.all_reduce(received, op=distributed.ReduceOp.MAX, group=self._ranks)
         return bool(received)
+
+
+def _end_at_once() -> None:
+    """Where nothing is trained, SIGTERM does what it does elsewhere; Lightning's would end with the exit status 0."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
