@@ -5,11 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from videoctx.data.annotations import AnnotationError
-
-VIDEO_SUFFIXES = (  # in lower or upper case
-    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
-    *(".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
-)
+from videoctx.data.locations import VIDEO_SUFFIXES
 
 
 def check_folder(root: Path) -> None:

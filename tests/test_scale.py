@@ -16,6 +16,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from tests.tasks.test_whole_checkpoints import files_of_at_most
 from tests.tiny_runs import column
 from tests.tiny_set import make_set, write_config
 from videoctx.cli import main
@@ -268,3 +269,21 @@ def test_too_little_memory_is_one_line_that_says_what_to_change(folder, monkeypa
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("videoctx: ")]
     assert line.startswith("videoctx: out of memory (")
     assert "expected less of data.batch_size" in line
+
+
+def test_a_second_run_into_one_folder_is_refused_in_one_line(folder, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["videoctx"])
+    main(fit(folder, "twice", "--trainer.max_epochs=0"))
+    with pytest.raises(SystemExit):
+        main(fit(folder, "twice", "--trainer.max_epochs=0"))
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("videoctx: ")]
+    assert line.startswith(f"videoctx: {folder / 'runs' / 'twice'}: holds the config of another run; expected another")
+
+
+def test_a_full_disk_is_one_line(folder, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["videoctx"])
+    with files_of_at_most(20_000), pytest.raises(SystemExit) as stop:
+        main(fit(folder, "full"))
+    assert stop.value.code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("videoctx: ")]
+    assert ".ckpt: cannot write the checkpoint (" in line

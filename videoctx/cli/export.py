@@ -24,7 +24,7 @@ def run_export(arguments: Sequence[str]) -> None:
     """
     parser = ToolParser(prog="videoctx export", description=run_export.__doc__)
     parser.add_argument("--ckpt_path", type=str, required=True, help="a checkpoint that `videoctx fit` wrote")
-    parser.add_argument("--format", type=str, required=True, choices=get_args(Format))
+    parser.add_argument("--format", required=True, choices=get_args(Format))
     parser.add_argument("--output", type=Path, required=True, help="the file to write")
     parser.add_argument("--video", type=str | None, help="a real video, a file or a URL, to compare on")
     parser.add_argument(

@@ -14,9 +14,9 @@ from typing import NoReturn
 
 import torch
 import yaml
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from videoctx.data.datamodule import VideoDataModule
 from videoctx.tasks import VideoClassifier
@@ -107,6 +107,21 @@ class VideoCLI(LightningCLI):
         self.model.preprocessing = self.datamodule.preprocessing.as_dict()
 
 
+class SaveConfig(SaveConfigCallback):
+    """Says in one line that a folder holds the config of another run."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        try:
+            super().setup(trainer, pl_module, stage)
+        except RuntimeError as error:
+            if "to NOT exist" not in str(error):
+                raise
+            raise ValueError(
+                f"{Path(trainer.log_dir)}: holds the config of another run; expected another"
+                " trainer.logger.init_args.name or version, or no such folder"
+            ) from error
+
+
 def check_checkpoint(path: str, *, resumes: bool) -> None:
     """Say early, and in one line, that a checkpoint cannot be used.
 
@@ -138,6 +153,7 @@ def run_lightning(arguments: Sequence[str], description: str) -> None:
         VideoClassifier,
         VideoDataModule,
         parser_class=SpeakingParser,
+        save_config_callback=SaveConfig,
         seed_everything_default=0,
         auto_configure_optimizers=False,
         parser_kwargs={"description": description},

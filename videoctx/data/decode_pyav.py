@@ -25,7 +25,7 @@ class PyAVReader:
         frames: list[np.ndarray] = []
         for index, frame in enumerate(decode(self._path)):
             if index in wanted:
-                frames.append(_upright(frame))
+                frames.append(upright(frame))
             if index == last:
                 break
         if len(frames) != len(indices):
@@ -78,7 +78,7 @@ def _count_frames(path: str, modified_ns: int, size: int) -> int:  # noqa: ARG00
     return sum(1 for _ in decode(path))
 
 
-def _upright(frame: av.VideoFrame) -> np.ndarray:
+def upright(frame: av.VideoFrame) -> np.ndarray:
     """(H, W, 3) uint8 RGB, turned and mirrored as the container's display matrix asks."""
     picture = frame.to_ndarray(format="rgb24")
     (row_right, row_down), (column_right, column_down) = display_matrix(frame)

@@ -14,6 +14,10 @@ from pathlib import Path
 URL = re.compile(r"[a-z][a-z0-9+.-]*://")
 TAR = "tar://"
 INSIDE = "::"  # what is left of it lies inside what is right of it
+VIDEO_SUFFIXES = (  # in lower or upper case
+    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
+    *(".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
+)
 
 
 def is_url(path: str) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import av
 import numpy as np
 
-from videoctx.data.decode_pyav import _upright
+from videoctx.data.decode_pyav import upright
 from videoctx.data.locations import is_url
 
 CAMERA_FORMATS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}")}
@@ -102,4 +102,4 @@ class LiveFrame:
 
     def picture(self) -> np.ndarray:
         """(H, W, 3) uint8 RGB, upright."""
-        return _upright(self.frame)
+        return upright(self.frame)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from videoctx.data.containers import VideoDecodeError, open_container
-from videoctx.data.decode_pyav import _upright, decode
+from videoctx.data.decode_pyav import decode, upright
 
 
 def average_fps(path: str) -> float:
@@ -34,4 +34,4 @@ def timed_frames(path: str, fps: float) -> Iterator[tuple[np.ndarray, float]]:
         seconds = frame.time if frame.time is not None else index / fps
         first = seconds if first is None else first
         last = max(last, seconds - first)
-        yield _upright(frame), last
+        yield upright(frame), last

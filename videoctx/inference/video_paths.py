@@ -3,12 +3,7 @@
 import os
 from pathlib import Path
 
-from videoctx.data.locations import is_url
-
-VIDEO_SUFFIXES = (  # in lower or upper case
-    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
-    *(".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
-)
+from videoctx.data.locations import VIDEO_SUFFIXES, is_url
 
 
 def video_paths(path: str) -> list[str]:
