@@ -161,7 +161,7 @@ class Run:
                 if isinstance(source, Path):
                     if not source.is_file():
                         raise DownloadError(f"{source}: no such file")
-                    write_whole(target, source.read_text(encoding="utf-8", errors="surrogateescape"))
+                    write_whole(target, source.read_bytes())
                 else:
                     download(source, target, persistence=self.persistence, stop=self.stop)
             return target.read_text(encoding="utf-8", errors="replace")

@@ -174,13 +174,13 @@ def _transfer(
         raise Dropped(f"the connection ended after {_size(part)} of {version.size} bytes")
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Write a small file so that a killed run leaves the old one or the new one."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.new")
     try:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
         os.replace(partial, path)
-    except OSError:
+    except BaseException:
         partial.unlink(missing_ok=True)
         raise
 

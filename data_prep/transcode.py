@@ -213,6 +213,8 @@ def _read_rows(manifest: Path) -> tuple[dict[int, dict[str, str]], dict[int, str
             missing = [name for name in REQUIRED_COLUMNS if name not in reader.fieldnames]
             if missing:
                 raise AnnotationError(f"{manifest}: the header lacks {', '.join(missing)}")
+            if len(set(reader.fieldnames)) < len(reader.fieldnames):
+                raise AnnotationError(f"{manifest}: the header names a column twice")
             for row in reader:
                 line = reader.line_num
                 rows[line] = {name: (value or "").strip() for name, value in row.items() if name is not None}
@@ -244,7 +246,7 @@ def _jobs(rows: dict[int, dict[str, str]], failures: dict[int, str], root: Path,
             if end is not None and end <= (start or 0.0):
                 raise ValueError(f"end_seconds {end:g} is not after start_seconds {start or 0:g}")
             if URL.match(row["path"]):
-                raise ValueError(f"{row['path']}: a URL; expected a file: download it first")
+                raise ValueError(f"{row['path']}: a URL or a member of a shard; expected a file of its own")
             source = os.path.join(root, row["path"])
             job = Job(source, os.path.join(output, _target_name(source, root, start, end)), start, end)
             other = job_of_target.setdefault(job.target, job)

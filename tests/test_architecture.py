@@ -40,7 +40,7 @@ ONLY_IN = {
     ("inference", "onnxruntime"): {"exported_file.py"},
     ("inference", "onnxscript"): {"exported_file.py"},
     ("data", "lightning"): {"datamodule.py"},
-    ("data", "pebble"): {"loader.py"},
+    ("data", "pebble"): {"decoding_processes.py", "loader.py"},
     ("data", "decord"): {"decode_decord.py"},
     ("data", "torchcodec"): {"decode_torchcodec.py"},
     ("data", "av"): {"decode_pyav.py", "containers.py"},

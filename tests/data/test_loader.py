@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +15,14 @@ import psutil
 import pytest
 import torch
 
+from tests.http_server import FileServer
 from tests.numbered import read_number
 from videoctx.data.annotations import VideoRecord
 from videoctx.data.clips import Draw, VideoDataset
 from videoctx.data.loader import VideoLoader
 from videoctx.data.sampling import ClipShape, RandomClips
 from videoctx.data.sharding import EvaluationSampler
+from videoctx.data.storage import LocalFiles
 
 CLIPS = RandomClips(shape=ClipShape(clip_len=3, frame_interval=2), num_clips=2)
 
@@ -161,6 +165,17 @@ def test_a_mistake_of_our_own_is_not_taken_for_a_broken_video(tricky, num_worker
         rows_and_failures(tricky(None, "raises", None, num_workers=num_workers))
 
 
+def test_a_process_that_dies_with_nothing_to_do_is_replaced(tricky):
+    loader = tricky(None, None, None)
+    assert rows_and_failures(loader) == ([0, 1, 2], {})
+    idle = [grandchild for child in psutil.Process().children() for grandchild in child.children()]
+    for process in idle[:1]:
+        process.kill()
+        process.wait(10)
+    for _ in range(2):
+        assert rows_and_failures(loader) == ([0, 1, 2], {})
+
+
 # ---------------------------------------------------------------- processes
 
 
@@ -174,6 +189,31 @@ def test_close_leaves_no_process(tricky):
     _, alive = psutil.wait_procs(processes, timeout=10)
     assert alive == []
     assert rows_and_failures(loader) == ([0, 1], {})  # it starts again
+
+
+def test_close_in_the_middle_ends_what_fetches(closed_gop_mp4, tmp_path):
+    with FileServer({"a.mp4": closed_gop_mp4.path.read_bytes()}, delay_seconds=0.1) as server:
+        records = [VideoRecord(server.url("a.mp4"), 0, "train")] * 24
+        loader = VideoLoader(
+            VideoDataset(records, sampler=CLIPS, seed=0),
+            EvaluationSampler(24, num_ranks=1, rank=0),
+            batch_size=4,
+            num_workers=2,
+            files=LocalFiles(tmp_path),
+        )
+        batches = iter(loader)
+        next(batches)
+        loader.close()
+        with pytest.raises(CancelledError):
+            list(batches)
+        loader.close()  # what `list` has started
+        for thread in threading.enumerate():
+            if thread.name.startswith("fetch"):
+                thread.join(timeout=10)
+                assert not thread.is_alive()
+    assert psutil.Process().children() == [] or all(
+        not child.children() for child in psutil.Process().children()
+    )  # only servers, nobody who decodes
 
 
 SCRIPT = """

@@ -1,6 +1,8 @@
 """Frames arrive as they were sent, and memory in use is never written to."""
 
+import errno
 import gc
+import os
 from multiprocessing.shared_memory import SharedMemory
 
 import numpy as np
@@ -48,6 +50,21 @@ def test_what_does_not_fit_arrives_too_and_fits_from_then_on():
         del slot
     assert isinstance(sent[0], np.ndarray)
     assert sent[1] == large.shape
+
+
+def test_where_shared_memory_is_full_frames_come_through_the_pipe(monkeypatch, caplog):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    slots, frames = Slots(), frames_of(1000)
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    for _ in range(2):
+        slot = slots.take()
+        sent = send(frames, slot.name)
+        assert isinstance(sent, np.ndarray)
+        assert np.array_equal(slots.receive(sent, slot).numpy(), frames)
+    assert [record.getMessage() for record in caplog.records if "--shm-size" in record.getMessage()] != []
+    assert len(caplog.records) == 1
 
 
 def test_no_frames():

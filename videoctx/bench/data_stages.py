@@ -14,9 +14,8 @@ import torch
 from videoctx.data.clips import DecodedBatch, Draw, VideoDataset
 from videoctx.data.containers import VideoDecodeError
 from videoctx.data.decode import open_video
-from videoctx.data.loader import pack, unpack
 from videoctx.data.sampling import frame_range
-from videoctx.data.shared_frames import Slots
+from videoctx.data.shared_frames import Slots, pack, unpack
 from videoctx.data.transforms import TrainTransform
 
 STAGES = ("open", "seek", "decode", "sample", "collate", "transfer", "device transform")

@@ -208,6 +208,9 @@ def _rows(manifest: Path) -> list[tuple[int, dict[str, str]]]:
         with manifest.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+            doubled = sorted({name for name in reader.fieldnames if reader.fieldnames.count(name) > 1})
+            if doubled:
+                raise AnnotationError(f"{manifest}: the header names a column twice: {', '.join(map(repr, doubled))}")
             missing = [name for name in REQUIRED_COLUMNS if name not in reader.fieldnames]
             if missing:
                 raise AnnotationError(

@@ -1,6 +1,7 @@
 """The LightningDataModule: a manifest becomes loaders, and decoded videos become network input on the device."""
 
 import logging
+import math
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -268,7 +269,8 @@ class VideoDataModule(LightningDataModule):
         return {
             "epoch": progress.epoch_progress.current.ready - 1,
             "num_batches": progress.epoch_loop.batch_progress.current.processed,
-            "batches_per_epoch": int(progress.max_batches),
+            "batches_per_epoch": int(progress.max_batches) if math.isfinite(progress.max_batches) else 0,
+            "accumulate_grad_batches": self.trainer.accumulate_grad_batches,
             "train_sha256": self.train_sha256,
             **self._topology(),
         }
@@ -346,6 +348,11 @@ class VideoDataModule(LightningDataModule):
             raise ValueError(
                 f"the checkpoint was written in the middle of an epoch, with {_listed(saved)}; this run has"
                 f" {_listed(self._topology())}; expected the same, or a checkpoint of an epoch's end"
+            )
+        if left_over := num_batches % self.resumed["accumulate_grad_batches"]:
+            logger.warning(
+                "the checkpoint was written between two optimizer steps: the gradients of %d batches are lost",
+                left_over,
             )
         sampler.resume(epoch=self.resumed["epoch"], num_taken=num_batches * self.batch_size)
 

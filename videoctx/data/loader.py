@@ -7,24 +7,22 @@ the video comes back as failed, and it is not tried again.
     sampler -> [fetch: threads, remote files only] -> decode: processes -> batches, in the sampler's order
 """
 
-import multiprocessing
 import signal
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-import numpy as np
 import torch
-from pebble import ProcessExpired, ProcessPool
+from pebble import ProcessExpired
 
 from videoctx.data.clips import DecodedBatch, DecodedVideo, Draw, VideoDataset
 from videoctx.data.containers import VideoDecodeError
+from videoctx.data.decoding_processes import DecodingProcesses, Task
 from videoctx.data.locations import is_url
-from videoctx.data.shared_frames import Slot, Slots, send
+from videoctx.data.shared_frames import unpack
 from videoctx.data.storage import LocalFiles
 
 FETCHING_THREADS = 16  # they wait for the network, not for a core
@@ -39,29 +37,6 @@ class Sampler(Protocol):
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Draw | None]: ...
-
-
-class Sent(NamedTuple):
-    """A video on its way from one process to another."""
-
-    video: DecodedVideo  # without tensors
-    frames: np.ndarray | tuple[int, ...]  # the shape of what lies in the slot
-    clips: np.ndarray
-
-
-def pack(video: DecodedVideo, slot: str) -> Sent:
-    return Sent(replace(video, frames=None, clips=None), send(video.frames.numpy(), slot), video.clips.numpy())
-
-
-def unpack(sent: Sent, slot: Slot, slots: Slots) -> DecodedVideo:
-    return replace(sent.video, frames=slots.receive(sent.frames, slot), clips=torch.from_numpy(sent.clips))
-
-
-class _Task(NamedTuple):
-    """A video that another process decodes, and where its frames will be."""
-
-    future: Future[Sent]
-    slot: Slot
 
 
 class VideoLoader:
@@ -96,8 +71,7 @@ class VideoLoader:
         self.deadline_seconds = deadline_seconds
         self.files = files or LocalFiles()
         self.quarantine: dict[int, str] = {}  # why a video is not tried again, by row
-        self._slots = Slots()
-        self._pool: ProcessPool | None = None
+        self._processes: DecodingProcesses | None = None
         self._fetchers: ThreadPoolExecutor | None = None
 
     def __len__(self) -> int:
@@ -116,13 +90,13 @@ class VideoLoader:
             yield _collate(started.popleft())
 
     def close(self) -> None:
-        """End the processes; the next batch starts them anew."""
-        if self._fetchers is not None:
-            self._fetchers.shutdown(wait=False, cancel_futures=True)
-            self._fetchers = None
-        if self._pool is not None:
-            self._end_processes()
-            self._pool = None
+        """End the processes; the next epoch starts them anew."""
+        processes, fetchers = self._processes, self._fetchers
+        self._processes = self._fetchers = None
+        if processes is not None:
+            processes.close()
+        if fetchers is not None:
+            fetchers.shutdown(wait=False, cancel_futures=True)
 
     def _batches(self) -> Iterator[list[Draw | None]]:
         batch = []
@@ -141,11 +115,16 @@ class VideoLoader:
             return partial(self._failed, draw, self.quarantine[draw.video])
         if self.num_workers == 0:
             return partial(self._fetch, draw, path, self.dataset.load)
+        if self._processes is None:
+            self._processes = DecodingProcesses(
+                self.dataset, num_processes=self.num_workers, deadline_seconds=self.deadline_seconds
+            )
+        decode = partial(self._decode, self._processes)
         if is_url(path):
             if self._fetchers is None:
                 self._fetchers = ThreadPoolExecutor(FETCHING_THREADS, thread_name_prefix="fetch")
-            return self._fetchers.submit(self._fetch, draw, path, self._decode).result
-        return partial(self._decode, draw, path, self._schedule(draw, path))
+            return self._fetchers.submit(self._fetch, draw, path, decode).result
+        return partial(decode, draw, path, self._processes.decode(draw, path))
 
     def _fetch(self, draw: Draw, path: str, decode: Callable[[Draw, str], DecodedVideo]) -> DecodedVideo:
         try:
@@ -154,27 +133,24 @@ class VideoLoader:
         except VideoDecodeError as error:
             return self._failed(draw, error.reason)
 
-    def _schedule(self, draw: Draw, location: str) -> _Task:
-        if self._pool is None:
-            context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload([__name__])
-            self._pool = ProcessPool(self.num_workers, initializer=_begin, initargs=[self.dataset], context=context)
-            self._end_processes = weakref.finalize(self, _end, self._pool)
-        slot = self._slots.take()
-        return _Task(self._pool.schedule(_load, (draw, location, slot.name), timeout=self.deadline_seconds), slot)
-
-    def _decode(self, draw: Draw, location: str, task: _Task | None = None) -> DecodedVideo:
+    def _decode(
+        self, processes: DecodingProcesses, draw: Draw, location: str, task: Task | None = None
+    ) -> DecodedVideo:
         """Decode in another process; `task`: where that has been asked for already."""
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
+            task = task or processes.decode(draw, location)
             try:
-                future, slot = task or self._schedule(draw, location)
-                return unpack(future.result(), slot, self._slots)
+                return unpack(task.future.result(), task.slot, processes.slots)
             except TimeoutError:
                 reason = f"decoding took longer than {self.deadline_seconds:g} s; its process was killed"
+                task = None  # else the error's traceback keeps it, and its memory
                 break
             except ProcessExpired as error:
                 reason = f"the process that decodes it died {ATTEMPTS} times ({_ending(error.exitcode)})"
-                task = None
+            except BrokenProcessPool:  # the process of another task, or one that had nothing to do
+                if attempt == ATTEMPTS - 1:
+                    raise
+            task = None
         self.quarantine[draw.video] = reason
         return self._failed(draw, reason)
 
@@ -188,28 +164,8 @@ def _collate(videos: list[Callable[[], DecodedVideo]]) -> DecodedBatch:
     return batch.pin_memory() if torch.cuda.is_available() else batch
 
 
-def _end(pool: ProcessPool) -> None:
-    pool.stop()
-    pool.join()
-
-
 def _ending(exit_code: int) -> str:
     """What an exit code says: the signal, if it was one."""
     if exit_code >= 0:
         return f"exit status {exit_code}"
     return f"{signal.Signals(-exit_code).name}" + (": perhaps out of memory" if exit_code == -signal.SIGKILL else "")
-
-
-# In the decoding processes -----------------------------------------------------------------------------------------
-
-_dataset: VideoDataset
-
-
-def _begin(dataset: VideoDataset) -> None:
-    global _dataset
-    _dataset = dataset
-    torch.set_num_threads(1)  # there is a process a core already
-
-
-def _load(draw: Draw, location: str, slot: str) -> Sent:
-    return pack(_dataset.load(draw, location), slot)

@@ -108,11 +108,11 @@ class TrainSampler:
     def __iter__(self) -> Iterator[Draw]:
         order = self.order.draw(np.random.default_rng((self.seed, self.epoch)))
         order = np.resize(order, len(self) * self.num_ranks)  # filled up from the start
-        start, stop = self.rank * len(self), (self.rank + 1) * len(self)
+        epoch, start, stop = self.epoch, self.rank * len(self), (self.rank + 1) * len(self)
         repeats = _repeats(order)
         resumed_epoch, num_taken = self._resumed
-        start += num_taken if self.epoch == resumed_epoch else 0
-        return (Draw(int(order[i]), self.epoch, int(repeats[i])) for i in range(start, stop))
+        start += num_taken if epoch == resumed_epoch else 0
+        return (Draw(int(order[i]), epoch, int(repeats[i])) for i in range(start, stop))
 
 
 class EvaluationSampler:

@@ -5,13 +5,23 @@ hands out every page anew. So the process that receives keeps the memory and say
 goes. What does not fit comes through the pipe, and what is made from then on is large enough.
 """
 
+import errno
+import logging
+import os
+import threading
 import weakref
 from contextlib import closing, suppress
+from dataclasses import replace
 from multiprocessing.shared_memory import SharedMemory
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from videoctx.data.clips import DecodedVideo
+
+logger = logging.getLogger(__name__)
 
 FIRST_BYTES = 2**22
 
@@ -33,18 +43,24 @@ class Slots:
 
     def __init__(self) -> None:
         self._free: list[Slot] = []
+        self._lock = threading.Lock()
         self._num_bytes = FIRST_BYTES
+        self._has_warned = False
 
     def take(self) -> Slot:
-        while self._free:
-            if (slot := self._free.pop()).memory.size >= self._num_bytes:
-                return slot
-        return Slot(self._num_bytes)
+        with self._lock:
+            while self._free:
+                if (slot := self._free.pop()).memory.size >= self._num_bytes:
+                    return slot
+            return Slot(self._num_bytes)
 
     def receive(self, frames: "np.ndarray | tuple[int, ...]", slot: Slot) -> Tensor:
         """The tensor of what `send` has sent; its memory is free again when nothing refers to it."""
         if isinstance(frames, np.ndarray):
             self._num_bytes = max(self._num_bytes, frames.nbytes)
+            if frames.nbytes <= slot.memory.size and not self._has_warned:
+                self._has_warned = True
+                logger.warning("shared memory is full, so frames come through slower pipes (docker: --shm-size)")
             return torch.from_numpy(frames)
         if not (num_bytes := int(np.prod(frames))):
             return torch.empty(frames, dtype=torch.uint8)
@@ -56,10 +72,38 @@ class Slots:
 def send(frames: np.ndarray, slot: str) -> "np.ndarray | tuple[int, ...]":
     """Put frames where the receiver wants them: what is to be sent instead of them."""
     with closing(SharedMemory(slot)) as memory:
-        if frames.nbytes > memory.size:
+        if frames.nbytes > memory.size or not _has_room(memory, frames.nbytes):
             return frames
         np.frombuffer(memory.buf, np.uint8, count=frames.nbytes)[:] = frames.reshape(-1)
         return frames.shape
+
+
+class Sent(NamedTuple):
+    """A video on its way from one process to another."""
+
+    video: DecodedVideo  # without tensors
+    frames: np.ndarray | tuple[int, ...]  # the shape of what lies in the slot
+    clips: np.ndarray
+
+
+def pack(video: DecodedVideo, slot: str) -> Sent:
+    return Sent(replace(video, frames=None, clips=None), send(video.frames.numpy(), slot), video.clips.numpy())
+
+
+def unpack(sent: Sent, slot: Slot, slots: Slots) -> DecodedVideo:
+    return replace(sent.video, frames=slots.receive(sent.frames, slot), clips=torch.from_numpy(sent.clips))
+
+
+def _has_room(memory: SharedMemory, num_bytes: int) -> bool:
+    """Make sure of the pages: without, a file system that is full kills whoever writes (SIGBUS)."""
+    if num_bytes and hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(memory._fd, 0, num_bytes)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                return False
+            raise
+    return True
 
 
 def _end(memory: SharedMemory) -> None:
