@@ -10,8 +10,9 @@ import logging
 import os
 import threading
 import weakref
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from multiprocessing.shared_memory import SharedMemory
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from videoctx.data.clips import DecodedVideo
 logger = logging.getLogger(__name__)
 
 FIRST_BYTES = 2**22
+NUM_ATTACHED = 64  # slots that a sender keeps open; those that are no longer used are the first to go
 
 
 class Slot:
@@ -69,13 +71,41 @@ class Slots:
         return torch.frombuffer(lease, dtype=torch.uint8).view(frames)
 
 
+class _Attached:
+    """Another process's slot, as this one writes to it."""
+
+    def __init__(self, name: str) -> None:
+        self.memory = SharedMemory(name)
+        self._num_bytes = 0  # that there are pages for
+
+    def put(self, frames: np.ndarray) -> bool:
+        """Whether there was room."""
+        if frames.nbytes > self.memory.size or not self._has_pages(frames.nbytes):
+            return False
+        np.frombuffer(self.memory.buf, np.uint8, count=frames.nbytes)[:] = frames.reshape(-1)
+        return True
+
+    def _has_pages(self, num_bytes: int) -> bool:
+        """Make sure of them: without, a file system that is full kills whoever writes (SIGBUS)."""
+        if num_bytes > self._num_bytes and hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(self.memory._fd, 0, num_bytes)
+            except OSError as error:
+                if error.errno == errno.ENOSPC:
+                    return False
+                raise
+            self._num_bytes = num_bytes
+        return True
+
+
+@lru_cache(maxsize=NUM_ATTACHED)  # attaching anew costs more than the copy
+def _attach(slot: str) -> _Attached:
+    return _Attached(slot)
+
+
 def send(frames: np.ndarray, slot: str) -> "np.ndarray | tuple[int, ...]":
     """Put frames where the receiver wants them: what is to be sent instead of them."""
-    with closing(SharedMemory(slot)) as memory:
-        if frames.nbytes > memory.size or not _has_room(memory, frames.nbytes):
-            return frames
-        np.frombuffer(memory.buf, np.uint8, count=frames.nbytes)[:] = frames.reshape(-1)
-        return frames.shape
+    return frames.shape if _attach(slot).put(frames) else frames
 
 
 class Sent(NamedTuple):
@@ -92,18 +122,6 @@ def pack(video: DecodedVideo, slot: str) -> Sent:
 
 def unpack(sent: Sent, slot: Slot, slots: Slots) -> DecodedVideo:
     return replace(sent.video, frames=slots.receive(sent.frames, slot), clips=torch.from_numpy(sent.clips))
-
-
-def _has_room(memory: SharedMemory, num_bytes: int) -> bool:
-    """Make sure of the pages: without, a file system that is full kills whoever writes (SIGBUS)."""
-    if num_bytes and hasattr(os, "posix_fallocate"):
-        try:
-            os.posix_fallocate(memory._fd, 0, num_bytes)
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                return False
-            raise
-    return True
 
 
 def _end(memory: SharedMemory) -> None:
