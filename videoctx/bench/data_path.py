@@ -94,7 +94,7 @@ class DataBench:
     frame_interval: int = 8
     batch_size: int = 8
     num_workers: int = 2
-    num_clips: int = 48
+    num_clips: int = 96
     rounds: int = 5
     memory_videos: int = 0
     videos_dir: Path | None = None

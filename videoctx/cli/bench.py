@@ -36,7 +36,7 @@ def run_bench(arguments: Sequence[str]) -> None:
     data.add_argument("--frame_interval", type=PositiveInt, default=8, help="distance between them")
     data.add_argument("--batch_size", type=PositiveInt, default=8, help="training clips")
     data.add_argument("--num_workers", type=PositiveInt, default=2, help="processes of each side; one a core")
-    data.add_argument("--num_clips", type=PositiveInt, default=48, help="training clips that a side reads in a round")
+    data.add_argument("--num_clips", type=PositiveInt, default=96, help="training clips that a side reads in a round")
     data.add_argument("--rounds", type=PositiveInt, default=5, help="in each of which every side has its turn")
     data.add_argument("--memory", action="store_true", help="also watch the loader's memory over 2 000 videos")
     data.add_argument("--videos_dir", type=Path | None, help="keep the made videos here; by default a temporary folder")
