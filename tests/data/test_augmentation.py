@@ -45,6 +45,7 @@ def test_what_was_drawn_before_changes_nothing(video_folder, whole_epoch):
         "epoch": 0,
         "num_batches": 3,
         "batches_per_epoch": 5,
+        "accumulate_grad_batches": 1,
         "batch_size": 1,
         "num_ranks": 1,
         "seed": 0,
