@@ -1,5 +1,6 @@
 """Videos and manifests that several tests read; each is written once a session and never changed."""
 
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.numbered import NumberedVideo, write_video
 from videoctx.data.annotations import write_manifest
 
 pytest_plugins = ["tests.tiny_runs"]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background ignores it, and all that it starts
 torch.set_num_threads(1)  # small shapes: more threads only wait for each other
 
 

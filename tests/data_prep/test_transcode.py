@@ -349,7 +349,7 @@ def test_failures_are_listed_and_the_rest_is_done(sources, broken_files, tmp_pat
         ",clap,train,,": "the path is empty",
         "loop/a.mp4,clap,train,,": "Too many levels of symbolic links",
         '"new\nline.mp4",clap,train,,': "a value has a line break",
-        "s3://bucket/a.mp4,clap,train,,": "a URL; expected a file",
+        "s3://bucket/a.mp4,clap,train,,": "a URL or a member of a shard; expected a file",
         "run,clap,train,,": "not a file",
     } | {f"{path},clap,train,,": "" for path in broken_files.values()}
     (sources / "loop").symlink_to("loop")
