@@ -11,6 +11,10 @@ import av
 import numpy as np
 
 from tests.numbered import paint, read_number
+from videoctx.data.annotations import Verdict
+from videoctx.data.containers import VideoDecodeError, file_status, probe
+from videoctx.data.decode import verdict_on
+from videoctx.data.decode_pyav import count_frames
 
 NUM_FRAMES = 60
 WIDTH, HEIGHT, FPS = 160, 120, 25
@@ -194,3 +198,17 @@ def _shape(path: Path) -> tuple[int, int, int]:
 def _ffmpeg(*arguments: str, stdin: bytes | None = None) -> bytes:
     command = ["ffmpeg", "-v", "error", "-nostdin" if stdin is None else "-y", "-y", *arguments]
     return subprocess.run(command, input=stdin, check=True, capture_output=True, timeout=60).stdout
+
+
+def inspect_video(path: str) -> Verdict:
+    """What `data_prep.inspect_videos` finds of a file, without its hashes."""
+    try:
+        size = file_status(path).st_size
+    except VideoDecodeError as error:
+        return Verdict(0, (), 0, 0.0, problem=error.reason)
+    try:
+        container = probe(path)
+        num_frames = count_frames(path)
+    except VideoDecodeError as error:
+        return Verdict(size, (), 0, 0.0, problem=error.reason)
+    return verdict_on(container, num_frames=num_frames, size_bytes=size)

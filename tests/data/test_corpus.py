@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 from tests import corpus
+from tests.corpus import inspect_video
 from videoctx.data.containers import DECODERS, VideoDecodeError, probe
-from videoctx.data.decode import inspect_video, is_installed, open_video
+from videoctx.data.decode import is_installed, open_video
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 SECONDS_TO_HANG = 60

@@ -15,10 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.corpus import inspect_video
 from tests.numbered import num_key_frames, picture_types, read_number, write_video
 from videoctx.data.annotations import Verdict
 from videoctx.data.containers import VideoDecodeError
-from videoctx.data.decode import inspect_video, is_installed, open_video
+from videoctx.data.decode import is_installed, open_video
 from videoctx.data.decode_pyav import PyAVReader
 
 SHARED = Path(__file__).parents[2].parent / "shared"

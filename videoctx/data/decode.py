@@ -78,25 +78,6 @@ def open_video(path: str, decoder: Decoder = "auto", verdict: Verdict | None = N
         yield reader
 
 
-def inspect_video(path: str) -> Verdict:
-    """What the manifest should say of a file: it is decoded once, from the first frame to the last.
-
-    The one that looks for damage before it is trained on; what is wrong is told as the verdict's `problem`.
-    """
-    from videoctx.data.decode_pyav import count_frames
-
-    try:
-        size = file_status(path).st_size
-    except VideoDecodeError as error:
-        return Verdict(0, (), 0, 0.0, problem=error.reason)
-    try:
-        container = probe(path)
-        num_frames = count_frames(path)
-    except VideoDecodeError as error:
-        return Verdict(size, (), 0, 0.0, problem=error.reason)
-    return verdict_on(container, num_frames=num_frames, size_bytes=size)
-
-
 def verdict_on(container: Container, *, num_frames: int, size_bytes: int) -> Verdict:
     """The verdict on a file of which `num_frames` frames have been decoded, to the end and without damage."""
     if num_frames == 0:
