@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -191,22 +192,38 @@ def test_close_leaves_no_process(tricky):
     assert rows_and_failures(loader) == ([0, 1], {})  # it starts again
 
 
+class HeldFiles(LocalFiles):
+    """Hands "held.mp4" out only once it is let go."""
+
+    def __init__(self, cache_dir):
+        super().__init__(cache_dir)
+        self.let_go = threading.Event()
+
+    @contextmanager
+    def lease(self, path):
+        with super().lease(path) as local:
+            if path.endswith("held.mp4"):
+                self.let_go.wait()
+            yield local
+
+
 def test_close_in_the_middle_ends_what_fetches(closed_gop_mp4, tmp_path):
-    with FileServer({"a.mp4": closed_gop_mp4.path.read_bytes()}, delay_seconds=0.1) as server:
-        records = [VideoRecord(server.url("a.mp4"), 0, "train")] * 24
+    with FileServer(dict.fromkeys(["a.mp4", "held.mp4"], closed_gop_mp4.path.read_bytes())) as server:
+        names = ["a.mp4"] * 4 + ["held.mp4"] * 20
         loader = VideoLoader(
-            VideoDataset(records, sampler=CLIPS, seed=0),
+            VideoDataset([VideoRecord(server.url(name), 0, "train") for name in names], sampler=CLIPS, seed=0),
             EvaluationSampler(24, num_ranks=1, rank=0),
             batch_size=4,
             num_workers=2,
-            files=LocalFiles(tmp_path),
+            files=(files := HeldFiles(tmp_path)),
         )
         batches = iter(loader)
         next(batches)
         loader.close()
+        files.let_go.set()
         with pytest.raises(CancelledError):
-            list(batches)
-        loader.close()  # what `list` has started
+            next(batches)
+        loader.close()  # what `next` has started
         for thread in threading.enumerate():
             if thread.name.startswith("fetch"):
                 thread.join(timeout=10)
