@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 from collections import OrderedDict
 from functools import partial
 from pathlib import Path
@@ -410,11 +411,11 @@ CONTEXT = {"context": GlobalContext, "context_at": {"res3": [1]}}
         (lambda net: net | {"extra": torch.ones(1)}, {}, r"0 missing, 1 unexpected \(extra\)"),
         (lambda net: net | {"stem.norm.bias": torch.ones(3)}, {}, r"1 reshaped \(stem\.norm\.bias \(3,\) → \(8,\)\)"),
         (lambda net: net | {"head.bias": torch.ones(3)}, {}, r"1 reshaped \(head\.bias \(3,\) → \(5,\)\)"),
-        (lambda net: without(net, "head."), {"allow_missing_context": True}, r"2 missing \(head\.weight, head\.bias\)"),
+        (lambda net: without(net, "head."), {"allow_new_blocks": True}, r"2 missing \(head\.weight, head\.bias\)"),
         (lambda net: net | {"stem.norm.bias": torch.ones(3)}, {"allow_new_head": True}, "1 reshaped"),
         (lambda net: without(net, "context"), {"allow_new_head": True}, r"\d missing \(res3\.1\.after_add\."),
-        (lambda net: without(net, "res2"), {"allow_missing_context": True, "allow_new_head": True}, r"missing .*, …"),
-        (lambda _: small_net(depth=34).state_dict(), {"allow_missing_context": True}, r"unexpected \(res2\.2\.conv1"),
+        (lambda net: without(net, "res2"), {"allow_new_blocks": True, "allow_new_head": True}, r"missing .*, …"),
+        (lambda _: small_net(depth=34).state_dict(), {"allow_new_blocks": True}, r"unexpected \(res2\.2\.conv1"),
     ],
 )
 def test_weights_that_do_not_fit_are_an_error_and_nothing_is_loaded(weights, arguments, error):
@@ -452,9 +453,28 @@ def test_a_new_head_stays_as_it_is(weights):
 def test_context_blocks_that_are_missing_stay_as_they_are():
     source, net = small_net(), small_net(context=NonLocal, context_at=AT)
     before = snapshot(net)
-    report = load_weights(net, source.state_dict(), allow_missing_context=True)
+    report = load_weights(net, source.state_dict(), allow_new_blocks=True)
     assert report.missing
     assert all(".after_add." in name and torch.equal(before[name], net.state_dict()[name]) for name in report.missing)
+
+
+def test_blocks_in_the_place_of_a_convolution_stay_as_they_are():
+    source, net = small_net(depth=50), small_net(depth=50, conv=SelfCalibratedConv3d)
+    before = snapshot(net)
+    with pytest.raises(ValueError, match=r"16 unexpected \(res2\.0\.conv2\.weight"):
+        load_weights(net, source.state_dict())
+    report = load_weights(net, source.state_dict(), allow_new_blocks=True)
+    after = net.state_dict()
+    assert len(report.unexpected) == 16
+    assert all(re.search(r"\.conv2\.k\d", name) and torch.equal(before[name], after[name]) for name in report.missing)
+    assert all(torch.equal(after[name], tensor) for name, tensor in source.state_dict().items() if name in after)
+
+
+def test_a_convolution_in_no_place_of_the_network_is_an_error():
+    source, net = small_net(depth=50), small_net(depth=50, conv=SelfCalibratedConv3d)
+    weights = source.state_dict() | {"res2.9.conv2.weight": torch.ones(8, 8, 1, 3, 3)}
+    with pytest.raises(ValueError, match="the weights do not fit the network"):
+        load_weights(net, weights, allow_new_blocks=True)
 
 
 # Converting -------------------------------------------------------------------------------------------------------

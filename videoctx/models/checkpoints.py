@@ -44,7 +44,11 @@ class Checkpoint:
 
     def weights_for(self, net: nn.Module) -> dict[str, Tensor]:
         """The weights, inflated over time where they are of images."""
-        return inflate(self.state_dict, net.state_dict()) if self.format == IMAGES.name else self.state_dict
+        if self.format != IMAGES.name:
+            return self.state_dict
+        template = net.state_dict()
+        shared = {name: tensor for name, tensor in self.state_dict.items() if name in template}
+        return self.state_dict | inflate(shared, template)
 
 
 # Reading ----------------------------------------------------------------------------------------------------------
@@ -249,13 +253,14 @@ def load_weights(
     state_dict: Mapping[str, Tensor],
     *,
     allow_new_head: bool = False,
-    allow_missing_context: bool = False,
+    allow_new_blocks: bool = False,
 ) -> LoadReport:
     """Load weights by our names into `net`: all of them, or none where something does not fit.
 
     Args:
         allow_new_head: a classifier that is missing, or is for another number of classes, stays as `net` has it.
-        allow_missing_context: context blocks that the weights do not have stay as `net` has them.
+        allow_new_blocks: context blocks that the weights do not have, and blocks that stand in `net` where the weights
+            have a convolution (self-calibrated ones), stay as `net` has them.
 
     Raises:
         ValueError: anything else is missing, unexpected or of another shape.
@@ -271,13 +276,23 @@ def load_weights(
         },
     )
     heads = {name for name in template if name.startswith("head.")} if allow_new_head else set()
-    contexts = (
-        {name for name in template if re.search(r"\.after_(add|1x1)\.", name)} if allow_missing_context else set()
-    )
-    if report.unexpected or set(report.missing) - heads - contexts or set(report.reshaped) - heads:
+    blocks, replaced = _new_blocks(report, state_dict) if allow_new_blocks else (set(), set())
+    if set(report.unexpected) - replaced or set(report.missing) - heads - blocks or set(report.reshaped) - heads:
         raise ValueError(f"the weights do not fit the network: {report}")
     net.load_state_dict({name: state_dict[name] for name in state_dict if name not in report.reshaped}, strict=False)
     return report
+
+
+def _new_blocks(report: LoadReport, state_dict: Mapping[str, Tensor]) -> tuple[set[str], set[str]]:
+    """What is missing of context blocks and of blocks in a convolution's place, and the weights of that convolution."""
+    blocks = {name for name in report.missing if re.search(r"\.after_(add|1x1)\.", name)}
+    replaced = set()
+    for name in report.unexpected:
+        if name.endswith(".weight") and state_dict[name].ndim == 5:
+            inside = {other for other in report.missing if other.startswith(name.removesuffix("weight"))}
+            blocks |= inside
+            replaced |= {name} if inside else set()
+    return blocks, replaced
 
 
 # Converting -------------------------------------------------------------------------------------------------------
@@ -356,7 +371,7 @@ def convert_checkpoint(
             torch.manual_seed(0)  # a new classifier is the same each time
             network = net(num_classes) if net else build_net(net_config, num_classes)
         weights = checkpoint.weights_for(network)
-        loaded = load_weights(network, weights, allow_new_head=not same_classes, allow_missing_context=True)
+        loaded = load_weights(network, weights, allow_new_head=not same_classes, allow_new_blocks=True)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     torch.save(

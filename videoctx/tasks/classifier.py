@@ -61,8 +61,7 @@ class VideoClassifier(LightningModule):
         mixing: mixes a batch's clips and targets, such as `videoctx.data.mixing.ClipMixing`. A mixed clip counts as
             right where the network names the class that it shows most of.
         weights: checkpoint to start from, of any project that `videoctx convert` reads. In training a classifier for
-            other classes, and context blocks that it does not have, start anew, and it is said; elsewhere that is an
-            error.
+            other classes, and blocks that it does not have, start anew, and it is said; elsewhere that is an error.
         views_per_forward: most views that go through the network at once in validation and test.
         channels_last: keep network and clips in `torch.channels_last_3d`.
         seed: of dropout and mixing.
@@ -141,7 +140,7 @@ class VideoClassifier(LightningModule):
                     self.net,
                     checkpoint.weights_for(self.net),
                     allow_new_head=trains and not same_classes,
-                    allow_missing_context=trains,
+                    allow_new_blocks=trains,
                 )
             except ValueError as error:
                 raise ValueError(f"{self.weights}: {error}") from error
