@@ -1,12 +1,15 @@
 """`videoctx seeds`: runs that differ only in their seed are one network, and their mean and spread are right."""
 
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from matplotlib.image import imread
 
+from tests.evaluation.made_scores import write_run as write_scores
 from tests.tiny_set import make_set, write_config
 from videoctx.cli import main
 from videoctx.evaluation.seeds import SeedGroup, draw_seeds
@@ -81,7 +84,7 @@ def test_mean_and_deviation_are_those_of_the_runs(runs, show):
 
 
 def test_one_run_has_no_deviation():
-    assert SeedGroup("plain", 1500, {0: 0.4}).deviation is None
+    assert SeedGroup("plain", 1500, {0: 0.4}, ()).deviation is None
 
 
 @pytest.mark.parametrize("change", [{"epochs": 6}, {"context": OTHER_BLOCK}, {"views": 2}], ids=str)
@@ -122,6 +125,54 @@ def test_another_metric_can_be_asked_for(runs, show, refuse):
     )
 
 
+def with_scores(runs: Path, right: dict[str, list[np.ndarray]], videos: int) -> None:
+    """Writes runs whose scores name the right one of two classes where `right`, (videos,) bool, says so."""
+    for name, seeds in right.items():
+        for seed, is_right in enumerate(seeds):
+            tested = write_run(runs / name / f"seed_{seed}", seed=seed, value=float(is_right.mean()), context=name)
+            logits = np.zeros((videos, 1, 1, 2))
+            logits[:, 0, 0, 0] = np.where(is_right, 3, -3)
+            order = np.random.default_rng(seed).permutation(videos)  # as they came in
+            paths = [f"{index}.mp4" for index in order]
+            write_scores(tested, logits[order], np.zeros(videos, dtype=np.int64), paths=paths)
+
+
+def test_a_difference_and_its_interval_hold_seeds_and_videos(tmp_path, show):
+    """Against the spread of as many seeds and videos that are really drawn anew."""
+    videos, seeds, rng = 200, 8, np.random.default_rng(0)
+
+    def means() -> tuple[list[np.ndarray], list[np.ndarray]]:
+        easy = rng.uniform(0.1, 0.9, videos)  # a video is easy or hard for both networks
+        plain = [rng.random(videos) < easy + rng.normal(0, 0.1) for _ in range(seeds)]
+        better = [rng.random(videos) < easy + 0.1 + rng.normal(0, 0.1) for _ in range(seeds)]
+        return plain, better
+
+    plain, better = means()
+    with_scores(tmp_path, {"plain": plain, "better": better}, videos)
+    rows = {name: cells for name, *cells in show(tmp_path, "--against", "plain")}
+    assert rows["plain"][-1] == ""
+    numbers = [float(number) for number in re.findall(r"[+-]?\d+\.\d", rows["better"][-1])]
+    difference = 100 * (np.mean(better) - np.mean(plain))
+    assert numbers[0] == pytest.approx(difference, abs=0.05)
+    drawn = [100 * (np.mean(better) - np.mean(plain)) for plain, better in (means() for _ in range(1000))]
+    assert (numbers[2] - numbers[1]) / (3.92 * np.std(drawn)) == pytest.approx(1, abs=0.35)
+
+
+def test_a_network_that_is_the_same_is_no_better(tmp_path, show):
+    right = [np.arange(30) % 3 > 0] * 2
+    with_scores(tmp_path, {"plain": right, "same": right}, 30)
+    rows = {name: cells for name, *cells in show(tmp_path, "--against", "plain")}
+    assert rows["same"][-1] == "+0.0 (+0.0 – +0.0)"
+    assert rows["same"][-2] == rows["plain"][-2] != ""
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path, refuse):
+    with_scores(tmp_path, {"plain": [np.ones(4, dtype=bool)] * 2}, 4)
+    assert "no network 'nl' in" in refuse(tmp_path, "--against", "nl")
+    with_scores(tmp_path, {"others": [np.ones(5, dtype=bool)] * 2}, 5)
+    assert "other videos: 1 only in the second (4.mp4)" in refuse(tmp_path, "--against", "plain")
+
+
 def test_what_cannot_be_read_is_named(runs, refuse, tmp_path):
     assert "no results.json in there" in refuse(tmp_path / "plain" / "seed_0" / "version_0")
     file = runs / "plain" / "seed_0" / "version_1" / "results.json"
@@ -138,7 +189,7 @@ def test_what_cannot_be_read_is_named(runs, refuse, tmp_path):
 def test_equal_runs_do_not_hide_one_another(tmp_path):
     heights = []
     for name, values in {"one": {0: 0.5}, "three": {0: 0.5, 1: 0.5, 2: 0.5}}.items():
-        draw_seeds([SeedGroup(name, 1500, values)], tmp_path / f"{name}.png", metric="video_top1")
+        draw_seeds([SeedGroup(name, 1500, values, ())], tmp_path / f"{name}.png", metric="video_top1")
         picture = imread(tmp_path / f"{name}.png")
         heights.append((picture[..., 2] - picture[..., 0] > 0.2).any(axis=1).sum())  # rows with a blue dot
     assert heights[1] > 2 * heights[0]

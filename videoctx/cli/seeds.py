@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from videoctx.cli.tool_parser import ToolParser
-from videoctx.evaluation.seeds import SeedGroup, draw_seeds
+from videoctx.evaluation.seeds import SeedGroup, SeedIntervals, draw_seeds, seed_intervals
 
 
 class Run(NamedTuple):
@@ -29,6 +29,7 @@ def run_seeds(arguments: Sequence[str]) -> None:
     parser = ToolParser(prog="videoctx seeds", description=run_seeds.__doc__)
     parser.add_argument("folder", type=str, help="folder of runs; those of one network in a folder of their own")
     parser.add_argument("--metric", default="video_top1", help="a number of results.json")
+    parser.add_argument("--against", help="a network of the table: what each is better by, with 95 % intervals")
     parser.add_argument("--plot", help="PNG with a dot a run")
     parser.add_argument("--marks", type=float, nargs="+", default=[], help="values to mark in it, such as chance")
     options = parser.parse_args(list(arguments))
@@ -37,8 +38,18 @@ def run_seeds(arguments: Sequence[str]) -> None:
     if not files:
         raise ValueError(f"{folder}: no results.json in there; `videoctx test` writes one a run")
     groups = sorted(grouped([read_run(file, options.metric) for file in files], folder), key=lambda group: group.mean)
-    table = Table(caption=f"{options.metric} over seeds; the deviation is of single runs, not of the mean")
-    for heading in ("network", "params", "runs", "mean", "deviation", "least", "most"):
+    names = [group.name for group in groups]
+    if options.against and options.against not in names:
+        raise ValueError(f"no network {options.against!r} in {folder}; expected one of {', '.join(names)}")
+    caption = f"{options.metric} over seeds; the deviation is of single runs, not of the mean"
+    headings = ["network", "params", "runs", "mean", "deviation", "least", "most"]
+    intervals = {}
+    if options.against:
+        intervals = seed_intervals(groups, groups[names.index(options.against)], options.metric)
+        caption += "; 95 % intervals over seeds and videos"
+        headings += ["of the mean", f"over {options.against}"]
+    table = Table(caption=caption)
+    for heading in headings:
         table.add_column(heading, justify="left" if heading == "network" else "right", overflow="fold")
     for group in groups:
         deviation, values = group.deviation, group.values.values()
@@ -50,12 +61,21 @@ def run_seeds(arguments: Sequence[str]) -> None:
             "" if deviation is None else f"{100 * deviation:.1f}",
             f"{min(values):.1%}",
             f"{max(values):.1%}",
+            *_described(intervals.get(group.name), is_baseline=group.name == options.against),
         )
     console = Console()
     console.print(table)
     if options.plot:
         draw_seeds(groups, Path(options.plot), metric=options.metric, marks=options.marks)
         console.print(f"plot: {options.plot}", soft_wrap=True)
+
+
+def _described(intervals: SeedIntervals | None, *, is_baseline: bool) -> list[str]:
+    if intervals is None:
+        return []
+    mean, gain = ([100 * end for end in estimate.interval] for estimate in intervals)
+    over = "" if is_baseline else f"{100 * intervals.gain.value:+.1f} ({gain[0]:+.1f} – {gain[1]:+.1f})"
+    return [f"{mean[0]:.1f} – {mean[1]:.1f}", over]
 
 
 def read_run(file: Path, metric: str) -> Run:
@@ -107,5 +127,7 @@ def grouped(runs: Sequence[Run], folder: Path) -> list[SeedGroup]:
         if name in groups:
             raise ValueError(f"{common}: runs of different settings are mixed in there; expected a folder for each")
         first = next(iter(seeds.values()))
-        groups[name] = SeedGroup(name, first.num_parameters, {seed: run.value for seed, run in sorted(seeds.items())})
+        values = {seed: run.value for seed, run in sorted(seeds.items())}
+        folders = tuple(run.folder for _, run in sorted(seeds.items()))
+        groups[name] = SeedGroup(name, first.num_parameters, values, folders)
     return list(groups.values())

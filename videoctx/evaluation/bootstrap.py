@@ -48,13 +48,19 @@ def estimates(
     """
     values = metrics(np.ones((1, num_videos)))
     drawn = [metrics(weights) for weights in resampled(num_videos, seed=seed)]
-    result = {}
-    for name, value in values.items():
-        resamples = np.concatenate([part[name] for part in drawn])
-        excess = resamples.mean() - value[0] if name in GREATER_ON_RESAMPLES else 0.0
-        low, high = (np.percentile(resamples, (2.5, 97.5)) - excess).clip(*bounds)
-        result[name] = Estimate(float(value[0]), Interval(float(low), float(high)))
-    return result
+    return {
+        name: estimate(name, float(value[0]), np.concatenate([part[name] for part in drawn]), bounds=bounds)
+        for name, value in values.items()
+    }
+
+
+def estimate(
+    name: str, value: float, resamples: np.ndarray, *, bounds: tuple[float, float] = (-np.inf, np.inf)
+) -> Estimate:
+    """A metric by its name, with the interval of its values on resamples (R,)."""
+    excess = resamples.mean() - value if name in GREATER_ON_RESAMPLES else 0.0
+    low, high = (np.percentile(resamples, (2.5, 97.5)) - excess).clip(*bounds)
+    return Estimate(value, Interval(float(low), float(high)))
 
 
 def resampled(num_videos: int, *, seed: int = SEED) -> Iterator[Weights]:

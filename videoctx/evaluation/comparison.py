@@ -56,9 +56,7 @@ class Comparison:
 
     @cached_property
     def order(self) -> np.ndarray:
-        """(V,) where the second run's videos are in the first."""
-        positions = {key: index for index, key in enumerate(_keys(self.first.stored))}
-        return np.array([positions[key] for key in _keys(self.second.stored)], dtype=np.int64)
+        return order_of_videos(self.first.stored, self.second.stored)
 
     @cached_property
     def gains(self) -> dict[str, Estimate]:
@@ -94,6 +92,12 @@ def _class_values(judgement: Judgement) -> tuple[np.ndarray, np.ndarray]:
     videos = np.bincount(labels, minlength=num_classes)
     right = np.bincount(labels[judgement.ranks == 0], minlength=num_classes)
     return videos, right / np.maximum(videos, 1)
+
+
+def order_of_videos(first: ViewScores, second: ViewScores) -> np.ndarray:
+    """(V,) where the second run's videos are in the first."""
+    positions = {key: index for index, key in enumerate(_keys(first))}
+    return np.array([positions[key] for key in _keys(second)], dtype=np.int64)
 
 
 def check_same_videos(first: ViewScores, second: ViewScores) -> None:

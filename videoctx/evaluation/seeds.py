@@ -1,13 +1,25 @@
-"""One network trained from several seeds: how good it is, and how far luck moves it."""
+"""One network trained from several seeds: how good it is, how far luck moves it, and whether another is better.
+
+Other seeds and other videos would both have given other numbers. The intervals hold both: as many videos and, apart
+from them, as many runs are drawn with replacement (Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics
+1). Three seeds say little of others: the interval is then too narrow in what comes of them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
+from typing import NamedTuple
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from videoctx.evaluation.bootstrap import SEED, Estimate, estimate, resampled
+from videoctx.evaluation.comparison import check_same_videos, order_of_videos
+from videoctx.evaluation.judgement import Judgement
+from videoctx.evaluation.scores import read_run
+from videoctx.evaluation.view_scores import ViewScores
 from videoctx.evaluation.whole_file import whole_file
 
 ROW_INCHES = 0.32
@@ -20,6 +32,7 @@ class SeedGroup:
     name: str
     num_parameters: int
     values: dict[int, float]  # the metric, in [0, 1], by seed
+    folders: tuple[Path, ...]  # of the tested runs
 
     @property
     def mean(self) -> float:
@@ -29,6 +42,51 @@ class SeedGroup:
     def deviation(self) -> float | None:
         """Standard deviation over seeds, with n - 1; none for a single run, of which nothing is known."""
         return stdev(self.values.values()) if len(self.values) > 1 else None
+
+
+class SeedIntervals(NamedTuple):
+    """Of a group, and of what it is better by than the baseline."""
+
+    mean: Estimate
+    gain: Estimate
+
+
+def seed_intervals(groups: Sequence[SeedGroup], baseline: SeedGroup, metric: str) -> dict[str, SeedIntervals]:
+    """Mean over seeds, and its difference from the baseline's, both with 95 % intervals, by the groups' names.
+
+    Raises:
+        ScoreError: a run has no scores that can be read.
+        ValueError: the runs are not of the same videos, or the metric does not follow from scores.
+    """
+    first = read_run(baseline.folders[0])
+    rng = np.random.default_rng(SEED)
+
+    def resamples(group: SeedGroup) -> np.ndarray:
+        """(R,) means over runs that are drawn, on the videos that are drawn."""
+        runs = np.stack([_on_resamples(folder, metric, first) for folder in group.folders])
+        return np.take_along_axis(runs, rng.integers(len(runs), size=runs.shape), axis=0).mean(axis=0)
+
+    of_baseline = resamples(baseline)
+    found = {}
+    for group in groups:
+        of_group = of_baseline if group is baseline else resamples(group)
+        found[group.name] = SeedIntervals(
+            estimate(metric, group.mean, of_group, bounds=(0, 1)),
+            estimate(metric, group.mean - baseline.mean, of_group - of_baseline),
+        )
+    return found
+
+
+def _on_resamples(folder: Path, metric: str, first: ViewScores) -> np.ndarray:
+    """(R,) a run's metric; the videos that are drawn are the same for every run."""
+    stored = read_run(folder)
+    check_same_videos(first, stored)
+    order = order_of_videos(first, stored)
+    judgement = Judgement(stored)
+    parts = [judgement.metrics(weights[:, order]) for weights in resampled(len(order))]
+    if metric not in parts[0]:
+        raise ValueError(f"{metric} does not follow from scores; expected one of {', '.join(parts[0])}")
+    return np.concatenate([part[metric] for part in parts])
 
 
 def draw_seeds(groups: Sequence[SeedGroup], path: Path, *, metric: str, marks: Sequence[float] = ()) -> None:
