@@ -149,7 +149,7 @@ def test_a_difference_and_its_interval_hold_seeds_and_videos(tmp_path, show):
 
     plain, better = means()
     with_scores(tmp_path, {"plain": plain, "better": better}, videos)
-    rows = {name: cells for name, *cells in show(tmp_path, "--against", "plain")}
+    rows = {name: cells for name, *cells in show(tmp_path, "--against", "plain")}  # of the second table
     assert rows["plain"][-1] == ""
     numbers = [float(number) for number in re.findall(r"[+-]?\d+\.\d", rows["better"][-1])]
     difference = 100 * (np.mean(better) - np.mean(plain))

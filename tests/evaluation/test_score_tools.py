@@ -10,7 +10,7 @@ import pytest
 from tests.evaluation.made_scores import made_scores, random_run, write_run
 from videoctx.cli import main
 from videoctx.evaluation.judgement import Judgement
-from videoctx.evaluation.scores import SCORES_FILE
+from videoctx.evaluation.scores import SCORES_FILE, read_run
 from videoctx.evaluation.view_subset import Views, choose_views
 
 
@@ -217,3 +217,50 @@ def test_results_of_both_kinds(tmp_path, capsys):
 def test_results_that_are_none(tmp_path, refused, content, said):
     (tmp_path / "results.json").write_text(content)
     assert said in refused("results", tmp_path)
+
+
+# pool -----------------------------------------------------------------------------------------------------------------
+
+
+def folds(tmp_path, num_videos=40, num_folds=3, **options):
+    """A run over all videos, and the same scores in as many runs as there are folds, by their folders."""
+    logits, labels = random_run(0, num_videos=num_videos)
+    paths = [f"{index}.mp4" for index in range(num_videos)]
+    write_run(tmp_path / "all", logits, labels, paths=paths, **options)
+    written = []
+    for fold in range(num_folds):
+        here = np.arange(fold, num_videos, num_folds)
+        failed = tuple(int(np.flatnonzero(here == index)[0]) for index in options.get("failed", ()) if index in here)
+        names = [paths[index] for index in here]
+        written.append(write_run(tmp_path / f"fold {fold}", logits[here], labels[here], paths=names, failed=failed))
+    return tmp_path / "all", written
+
+
+def test_pooled_folds_are_judged_as_one_run(tmp_path, capsys):
+    whole, parts = folds(tmp_path, failed=(4, 7))
+    main(["pool", *map(str, parts), "--output", str(tmp_path / "pooled")])
+    assert "40 videos, 480 views, 2 failed" in capsys.readouterr().out
+    of_all, pooled = (Judgement(read_run(folder)) for folder in (whole, tmp_path / "pooled"))
+    assert sorted(pooled.stored.paths) == sorted(of_all.stored.paths)
+    for name, estimate in pooled.estimates.items():
+        assert estimate.value == pytest.approx(of_all.estimates[name].value, abs=1e-12)
+    main(["compare", str(whole), str(tmp_path / "pooled")])
+    assert "0 videos right only in the first, 0 only in the second" in capsys.readouterr().out
+
+
+def test_what_cannot_be_pooled_is_refused(tmp_path, refused):
+    _, parts = folds(tmp_path)
+    logits, labels = random_run(1, num_videos=3)
+    names = ["x.mp4", "y.mp4", "z.mp4"]
+    others = write_run(tmp_path / "others", logits, labels, paths=names, class_names=list("abcdefg"))
+    fewer = write_run(tmp_path / "fewer", logits[:, :2], labels, paths=names)
+    output = tmp_path / "pooled"
+    assert refused("pool", parts[0], parts[0], "--output", output).endswith("expected runs over different videos")
+    for other in (others, fewer):
+        assert f"{other / SCORES_FILE}: other classes, labels or views than" in refused(
+            "pool", parts[0], other, "--output", output
+        )
+        assert "no such file" in refused("pool", parts[0], tmp_path / "nowhere", "--output", output)
+    assert not output.exists()
+    output.mkdir()
+    assert "exists" in refused("pool", *parts, "--output", output)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from videoctx.cli.tool_parser import ToolParser
+from videoctx.evaluation.judgement import percent
 from videoctx.evaluation.seeds import SeedGroup, SeedIntervals, draw_seeds, seed_intervals
 
 
@@ -41,16 +42,21 @@ def run_seeds(arguments: Sequence[str]) -> None:
     names = [group.name for group in groups]
     if options.against and options.against not in names:
         raise ValueError(f"no network {options.against!r} in {folder}; expected one of {', '.join(names)}")
-    caption = f"{options.metric} over seeds; the deviation is of single runs, not of the mean"
-    headings = ["network", "params", "runs", "mean", "deviation", "least", "most"]
-    intervals = {}
+    console = Console()
+    console.print(_over_seeds(groups, options.metric))
     if options.against:
-        intervals = seed_intervals(groups, groups[names.index(options.against)], options.metric)
-        caption += "; 95 % intervals over seeds and videos"
-        headings += ["of the mean", f"over {options.against}"]
-    table = Table(caption=caption)
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "network" else "right", overflow="fold")
+        baseline = groups[names.index(options.against)]
+        console.print(_against(seed_intervals(groups, baseline, options.metric), baseline.name))
+    if options.plot:
+        draw_seeds(groups, Path(options.plot), metric=options.metric, marks=options.marks)
+        console.print(f"plot: {options.plot}", soft_wrap=True)
+
+
+def _over_seeds(groups: Sequence[SeedGroup], metric: str) -> Table:
+    table = _table(
+        ("network", "params", "runs", "mean", "deviation", "least", "most"),
+        f"{metric} over seeds; the deviation is of single runs, not of the mean",
+    )
     for group in groups:
         deviation, values = group.deviation, group.values.values()
         table.add_row(
@@ -61,21 +67,24 @@ def run_seeds(arguments: Sequence[str]) -> None:
             "" if deviation is None else f"{100 * deviation:.1f}",
             f"{min(values):.1%}",
             f"{max(values):.1%}",
-            *_described(intervals.get(group.name), is_baseline=group.name == options.against),
         )
-    console = Console()
-    console.print(table)
-    if options.plot:
-        draw_seeds(groups, Path(options.plot), metric=options.metric, marks=options.marks)
-        console.print(f"plot: {options.plot}", soft_wrap=True)
+    return table
 
 
-def _described(intervals: SeedIntervals | None, *, is_baseline: bool) -> list[str]:
-    if intervals is None:
-        return []
-    mean, gain = ([100 * end for end in estimate.interval] for estimate in intervals)
-    over = "" if is_baseline else f"{100 * intervals.gain.value:+.1f} ({gain[0]:+.1f} – {gain[1]:+.1f})"
-    return [f"{mean[0]:.1f} – {mean[1]:.1f}", over]
+def _against(found: Mapping[str, SeedIntervals], baseline: str) -> Table:
+    table = _table(("network", "mean", f"over {baseline}"), "in brackets 95 % intervals over seeds and videos")
+    for name, (mean, gain) in found.items():
+        low, high = (100 * end for end in gain.interval)
+        over = f"{100 * gain.value:+.1f} ({low:+.1f} – {high:+.1f})"
+        table.add_row(name, percent(mean), "" if name == baseline else over)
+    return table
+
+
+def _table(headings: Sequence[str], caption: str) -> Table:
+    table = Table(caption=caption)
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "network" else "right", overflow="fold")
+    return table
 
 
 def read_run(file: Path, metric: str) -> Run:

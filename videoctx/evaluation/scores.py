@@ -32,6 +32,7 @@ from types import TracebackType
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from torch import Tensor
 
@@ -236,3 +237,29 @@ def merge_scores(parts: Sequence[Path], path: Path) -> None:
         pq.write_table(table, part, compression="zstd")
     for part in parts:
         part.unlink()
+
+
+def pool_scores(files: Sequence[Path], path: Path) -> None:
+    """One file, in a new folder, of runs over different videos, such as the folds of a cross-validation.
+
+    Raises:
+        ScoreError: a file cannot be read, has other classes, labels or views than the first, or a video of another.
+        FileExistsError: the folder is there.
+    """
+    runs = [read_scores(file) for file in files]
+    tables = [pq.read_table(file) for file in files]
+    owners: dict[str, Path] = {}
+    num_rows = 0
+    for index, (file, run, table) in enumerate(zip(files, runs, tables, strict=True)):
+        same_views = run.shape in (runs[0].shape, (0, 0)) or runs[0].shape == (0, 0)  # where all videos have failed
+        if not (table.schema.equals(tables[0].schema, check_metadata=True) and same_views):
+            raise ScoreError(f"{file}: other classes, labels or views than in {files[0]}; expected the same")
+        if again := next((video for video in run.paths if video in owners), None):
+            raise ScoreError(f"{file}: has {again}, and so has {owners[again]}; expected runs over different videos")
+        owners |= dict.fromkeys(run.paths, file)
+        rows = pc.add(table["row"], pa.scalar(num_rows, pa.int32()))
+        tables[index] = table.set_column(0, table.schema.field("row"), rows)
+        num_rows = pc.max(rows).as_py() + 1 if len(rows) else num_rows
+    path.parent.mkdir(parents=True)
+    with whole_file(path) as part:
+        pq.write_table(pa.concat_tables(tables), part, compression="zstd")
