@@ -10,7 +10,7 @@ import torch
 
 from videoctx.data.annotations import VideoRecord
 from videoctx.data.fingerprint import fingerprint
-from videoctx.evaluation.card import described, file_hash, git_state, make_card, write_card
+from videoctx.evaluation.card import described, file_hash, git_state, make_card, make_training_card, write_card
 
 DATA = {"manifest_sha256": "ab" * 32, "protocol": "pyslowfast", "views": [10, 3], "num_videos": 5, "seed": 7}
 
@@ -42,6 +42,16 @@ def test_a_card(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", "card.json"]
 
 
+def test_a_card_of_a_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = make_training_card(
+        data=DATA, num_ranks=16, num_nodes=2, checkpoint=None, seed=3, device=torch.device("cpu")
+    )
+    shared = card().keys() - {"videos"}
+    assert found.keys() == shared | {"ranks"}
+    assert (found["data"], found["ranks"], found["seed"]) == (DATA, {"all": 16, "nodes": 2}, 3)
+
+
 def test_the_line_for_people(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     line = described(card(checkpoint="nowhere.ckpt"))
@@ -70,6 +80,8 @@ def test_git_state(tmp_path):
     assert state["dirty"] is False
     (tmp_path / "code.py").write_text("2")
     assert git_state(tmp_path) == {"commit": state["commit"], "dirty": True}
+    assert git_state(tmp_path, tracked=str(tmp_path / "code.py")) == {"commit": state["commit"], "dirty": True}
+    assert git_state(tmp_path, tracked=str(tmp_path / "notes.txt")) is None
 
 
 def test_no_git_at_all(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from videoctx.cli import main
 from videoctx.evaluation.judgement import Judgement, percent
 from videoctx.evaluation.mistakes import surest_mistakes
 from videoctx.evaluation.scores import SCORES_FILE, read_scores
-from videoctx.evaluation.training_curves import read_curves
+from videoctx.evaluation.training_curves import grouped, read_curves
 
 HOSTILE = [
     '</script><script>document.title = "taken"</script>',
@@ -297,6 +297,27 @@ def test_long_curves_are_means(tmp_path):
     curve = read_curves(path).curves["train/loss"]
     assert len(curve) == 300
     assert curve[1] == (5.5, 0.5)
+
+
+def test_curves_share_axes_with_their_like(tmp_path):
+    names = ("train/loss", "val/video_top1", "lr-SGD/pg1", "train/clips_per_second", "train/data_wait_fraction")
+    path = tmp_path / "metrics.csv"
+    path.write_text(f"epoch,step,{','.join(names)}\n0,1,0.7,0.5,0.01,90,0.25\n")
+    curves = read_curves(path).curves
+    assert grouped(curves) == {
+        "Loss": {"train/loss": [(1, 0.7)]},
+        "Metrics": {"val/video_top1": [(1, 0.5)]},
+        "Learning rate": {"lr-SGD/pg1": [(1, 0.01)]},
+        "Clips a second": {"train/clips_per_second": [(1, 90)]},
+        "Time spent waiting for videos": {"train/data_wait_fraction": [(1, 0.25)]},
+    }
+    run = write_run(tmp_path / "run", *random_run(0, num_videos=4))
+    main(["report", str(run), "--fit", str(tmp_path)])
+    text = (run / "report.html").read_text(encoding="utf-8")
+    charts = re.findall(r'<svg .*?aria-label="([^"]*) over training steps.*?>(.*?)</svg>', text, re.DOTALL)
+    assert [(title, "%</text>" in chart) for title, chart in charts] == [
+        (title, title in ("Metrics", "Time spent waiting for videos")) for title in grouped(curves)
+    ]
 
 
 # What it refuses ------------------------------------------------------------------------------------------------------

@@ -1,13 +1,15 @@
-"""The card of a result: enough to make it again, or to see why it cannot be.
+"""The card of a result, or of a training: enough to make it again, or to see why it cannot be.
 
 | field | |
 |---|---|
 | `data` | what the data module says of itself (`card(stage)`): the manifest and its hash, the protocol, the decoder |
-| `videos` | how many the manifest lists, how many were judged, how many of them could not be read |
-| `checkpoint` | its path and the SHA-256 of the file |
+| `videos` | of a result: how many the manifest lists, how many were judged, how many of them could not be read |
+| `ranks` | of a training: how many, on how many nodes |
+| `checkpoint` | its path and the SHA-256 of the file: what was judged, or what a training starts from |
 | `versions` | of Python, of the libraries that decode, transform and compute, of CUDA and cuDNN |
 | `seed` | of the task |
 | `git` | commit of the folder that the command ran in, and whether files that it tracks were changed |
+| `code` | the same of this package; none where it is installed and not a working copy |
 | `command`, `folder`, `time`, `host`, `device` | where and how it ran |
 
 A data module that has no `card` leaves `data` empty. Its `num_videos` is how many the manifest lists, its `spread`
@@ -30,6 +32,7 @@ import torch
 from videoctx.evaluation.whole_file import whole_file
 
 PACKAGES = ("videoctx", "torch", "torchvision", "lightning", "decord", "torchcodec", "av", "numpy")
+TRAINING_CARD_FILE = "training_card.json"
 GIT_SECONDS = 20.0
 
 
@@ -51,10 +54,38 @@ def make_card(
     return {
         "data": dict(data),
         "videos": {"listed": data.get("num_videos"), "judged": num_videos, "failed": num_failed},
+        **_circumstances(checkpoint, seed, device),
+    }
+
+
+def make_training_card(
+    *,
+    data: Mapping[str, object],
+    num_ranks: int,
+    num_nodes: int,
+    checkpoint: str | None,
+    seed: int,
+    device: torch.device,
+) -> dict[str, object]:
+    """
+    Args:
+        data: the data module's card of its training videos, or nothing.
+        checkpoint: that training goes on from, or whose weights it starts from.
+    """
+    return {
+        "data": dict(data),
+        "ranks": {"all": num_ranks, "nodes": num_nodes},
+        **_circumstances(checkpoint, seed, device),
+    }
+
+
+def _circumstances(checkpoint: str | None, seed: int, device: torch.device) -> dict[str, object]:
+    return {
         "checkpoint": checkpoint and {"path": str(checkpoint), "sha256": file_hash(Path(checkpoint))},
         "versions": versions(),
         "seed": seed,
         "git": git_state(Path.cwd()),
+        "code": git_state(Path(__file__).parent, tracked=__file__),
         "command": shlex.join(sys.argv),
         "folder": str(Path.cwd()),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -104,14 +135,18 @@ def versions() -> dict[str, str]:
     return found
 
 
-def git_state(folder: Path) -> dict[str, object] | None:
-    """The commit that `folder` is at, and whether tracked files differ from it; none outside a repository."""
+def git_state(folder: Path, *, tracked: str | None = None) -> dict[str, object] | None:
+    """The commit that `folder` is at, and whether tracked files differ from it; none outside a repository, or in one
+    that does not track the file `tracked`.
+    """
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(folder), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=GIT_SECONDS).stdout.strip()
 
     try:
+        if tracked:
+            git("ls-files", "--error-unmatch", tracked)
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
     except (OSError, subprocess.SubprocessError):  # no git, no repository, or no commit in it
         return None

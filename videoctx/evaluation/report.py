@@ -203,12 +203,19 @@ def _training_charts(curves: Mapping[str, training_curves.Curve]) -> list[tuple[
     for title, group in training_curves.grouped(curves).items():
         series = [Series(name, curve) for name, curve in group.items()]
         said = "; ".join(f"{name} from {curve[0][1]:.4g} to {curve[-1][1]:.4g}" for name, curve in group.items())
-        shares = title != "Loss"
+        is_share = title in (training_curves.METRICS, training_curves.WAIT)
         label = f"{title} over training steps: {said}"
         charts.append(
             (
                 title,
-                line_chart(series, label=label, x_title="step", y_title=title.lower(), percent=shares, markers=shares),
+                line_chart(
+                    series,
+                    label=label,
+                    x_title="step",
+                    y_title=title.lower(),
+                    percent=is_share,
+                    markers=title == training_curves.METRICS,
+                ),
             )
         )
     return charts

@@ -8,7 +8,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 METRICS_FILE = "metrics.csv"
+CLIPS_PER_SECOND = "train/clips_per_second"
+DATA_WAIT_FRACTION = "train/data_wait_fraction"
+LEARNING_RATE = "lr-"  # how names begin that LearningRateMonitor gives
+PREFIXES = ("train/", "val/", LEARNING_RATE)
 MOST_POINTS = 300  # of a curve: more than a chart has room for
+
+TITLES = LOSS, METRICS, RATE, SPEED, WAIT = (
+    "Loss",
+    "Metrics",
+    "Learning rate",
+    "Clips a second",
+    "Time spent waiting for videos",
+)
 
 Curve = list[tuple[float, float]]  # step, value
 
@@ -21,7 +33,7 @@ class TrainingLog(NamedTuple):
 
 
 def read_curves(path: Path) -> TrainingLog:
-    """Every `train/…` and `val/…` column over the steps; a long one as means of neighbouring steps.
+    """Every `train/…`, `val/…` and `lr-…` column over the steps; a long one as means of neighbouring steps.
 
     Raises:
         ValueError: it is no such table, or has no such column.
@@ -31,7 +43,7 @@ def read_curves(path: Path) -> TrainingLog:
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
         try:
             reader = csv.DictReader(file)
-            names = [name for name in reader.fieldnames or () if name and name.startswith(("train/", "val/"))]
+            names = [name for name in reader.fieldnames or () if name and name.startswith(PREFIXES)]
             rows = list(reader)
         except csv.Error as error:
             raise ValueError(f"{path}: not a CSV file ({error})") from error
@@ -51,10 +63,19 @@ def read_curves(path: Path) -> TrainingLog:
 
 
 def grouped(curves: Mapping[str, Curve]) -> dict[str, dict[str, Curve]]:
-    """What belongs on the same axes: losses, and shares."""
-    losses = {name: curve for name, curve in curves.items() if name.endswith("loss")}
-    shares = {name: curve for name, curve in curves.items() if name not in losses}
-    return {title: group for title, group in (("Loss", losses), ("Metrics", shares)) if group}
+    """What belongs on the same axes, by their title."""
+    groups = {title: {} for title in TITLES}
+    for name, curve in curves.items():
+        groups[_title(name)][name] = curve
+    return {title: group for title, group in groups.items() if group}
+
+
+def _title(name: str) -> str:
+    if name.endswith("loss"):
+        return LOSS
+    if name.startswith(LEARNING_RATE):
+        return RATE
+    return {CLIPS_PER_SECOND: SPEED, DATA_WAIT_FRACTION: WAIT}.get(name, METRICS)
 
 
 def _thinned(curve: Sequence[tuple[float, float]]) -> Curve:

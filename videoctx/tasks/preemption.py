@@ -44,6 +44,9 @@ class Preemption(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         self._listen()
+        # Lightning 2.6 has every rank wait in every step for rank zero to say whether its SIGTERM handler was called,
+        # on the device (https://github.com/Lightning-AI/pytorch-lightning/issues/21487). Ours stands in its place.
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _no_question
 
     def _listen(self) -> None:
         """In place of Lightning's: its SIGTERM saves nothing, and its SIGUSR1 saves in the middle of a step."""
@@ -104,6 +107,10 @@ class Preemption(Callback):
         received = torch.tensor(self.received is not None, dtype=torch.uint8)
         distributed.all_reduce(received, op=distributed.ReduceOp.MAX, group=self._ranks)
         return bool(received)
+
+
+def _no_question() -> None:
+    pass
 
 
 def _end_at_once() -> None:

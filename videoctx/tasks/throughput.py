@@ -1,0 +1,65 @@
+"""How fast training goes, and whether it waits for videos."""
+
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from videoctx.batch import ClipBatch
+from videoctx.evaluation.training_curves import CLIPS_PER_SECOND, DATA_WAIT_FRACTION
+
+
+class Throughput(Callback):
+    """Logs, in the steps that are logged, `train/clips_per_second` of all ranks and `train/data_wait_fraction`, the
+    share of the time in which rank zero waited for decoded videos; both since they were logged last.
+
+    Validation and what comes between epochs do not count. Nothing here waits for the device, so its clock is that of
+    the host, which may be some steps ahead; over many steps that makes no difference. (Lightning's `ThroughputMonitor`
+    synchronises with the device in every step.)
+
+    How long a loader was waited for is its `seconds_waited`; one that has none is taken for always ready.
+    """
+
+    def on_train_start(self, trainer: Trainer, *_: Any) -> None:
+        self._begin()
+        self._mark = _clocks(trainer)  # a run that goes on within an epoch does not start one
+
+    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
+        self._mark = _clocks(trainer)
+
+    def on_validation_end(self, trainer: Trainer, *_: Any) -> None:
+        self._mark = _clocks(trainer)
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ARG002
+        batch: ClipBatch,
+        batch_idx: int,
+    ) -> None:
+        before, self._mark = self._mark, _clocks(trainer)
+        self._seconds += self._mark[0] - before[0]
+        self._seconds_waited += self._mark[1] - before[1]
+        self._num_clips += len(batch.clips)
+        if (batch_idx + 1) % trainer.accumulate_grad_batches and not trainer.is_last_batch:
+            return
+        if not trainer.log_every_n_steps or trainer.global_step % trainer.log_every_n_steps:
+            return
+        logged = {
+            CLIPS_PER_SECOND: self._num_clips * trainer.world_size / self._seconds,
+            DATA_WAIT_FRACTION: self._seconds_waited / self._seconds,
+        }
+        # Tensors of the host: a number would be sent to the device.
+        pl_module.log_dict({name: torch.tensor(value) for name, value in logged.items()}, batch_size=1)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._seconds = self._seconds_waited = 0.0
+        self._num_clips = 0
+
+
+def _clocks(trainer: Trainer) -> tuple[float, float]:
+    """Seconds: now, and waited for the training's loader so far."""
+    return time.perf_counter(), getattr(trainer.train_dataloader, "seconds_waited", 0.0)
