@@ -46,9 +46,15 @@ class ClipBatch:
     views: list[View]  # S
     views_expected: Tensor  # (V,) int64: how many clips each video should have given
     failures: dict[int, Failure] = field(default_factory=dict)  # by position of the video
+    swapped_labels: Tensor | None = None  # (S,) or (S, K), as `labels`, where flips change those of clips
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def clip_labels(self) -> Tensor:
+        """(S,) or (S, K): the label of each clip, its video's unless a flip has changed it."""
+        return self.labels[self.video] if self.swapped_labels is None else self.swapped_labels
 
 
 def slices(length: int, size: int) -> Sequence[slice]:

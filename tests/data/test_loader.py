@@ -9,7 +9,9 @@ import time
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -77,6 +79,19 @@ def rows_and_failures(loader):
 
 
 # ---------------------------------------------------------------- order and contents
+
+
+def test_it_knows_how_long_it_was_waited_for(tricky, monkeypatch):
+    """Every look at the clock is a second later: each batch takes one, and so does finding that there is no other."""
+    monkeypatch.setattr("videoctx.data.loader.time", SimpleNamespace(perf_counter=count().__next__))
+    loader = tricky(None, None, None, num_workers=0)
+    assert loader.seconds_waited == 0
+    batches = iter(loader)
+    for num_batches in (1, 2, 3):
+        next(batches)
+        assert loader.seconds_waited == num_batches
+    assert list(batches) == []
+    assert loader.seconds_waited == 4
 
 
 def test_the_number_of_workers_changes_nothing(closed_gop_mp4, b_frame_avi, broken_files):

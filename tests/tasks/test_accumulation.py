@@ -38,7 +38,7 @@ def test_clipping_bounds_a_step(tmp_path, limit, algorithm):
     def sgd(groups):
         return SGD(groups, lr=1.0)
 
-    model = VideoClassifier(CLASSES, small_resnet, optimizer=sgd)
+    model = VideoClassifier(CLASSES, small_resnet, optimizer=sgd, channels_last=False)  # for parameters_to_vector
     before = nn.utils.parameters_to_vector(model.net.parameters()).clone()
     run = trainer(tmp_path, gradient_clip_val=limit, gradient_clip_algorithm=algorithm)
     run.fit(model, datamodule=MadeClips([batch_of(4, seed=0)], validates=False))

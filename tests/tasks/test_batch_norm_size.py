@@ -1,11 +1,14 @@
 """A batch that BatchNorm cannot measure well is warned of."""
 
+from contextlib import nullcontext
+
 import pytest
+import torch
 from torch import nn
 
 from tests.tasks.made_runs import classifier, made_clips, small_resnet, trainer
 from videoctx.tasks import FrozenBatchNorm
-from videoctx.tasks.batch_norm_size import warn_of_few_clips
+from videoctx.tasks.batch_norm_size import check_single_clip, warn_of_few_clips
 
 
 @pytest.mark.parametrize(
@@ -13,22 +16,62 @@ from videoctx.tasks.batch_norm_size import warn_of_few_clips
     [(1, "20 BatchNorm layers measure a single clip"), (3, "20 BatchNorm layers measure only 3 clips"), (4, None)],
 )
 def test_few_clips(clips, said, caplog):
-    warn_of_few_clips(small_resnet(3), clips_per_device=clips)
+    warn_of_few_clips(small_resnet(3), clips_per_device=clips, num_devices=8)
     assert [said in message for message in caplog.messages] == ([True] if said else [])
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        nn.SyncBatchNorm.convert_sync_batchnorm,
         lambda net: net.requires_grad_(False),
         lambda net: nn.Sequential(net.stem.conv, nn.GroupNorm(1, 4)),
     ],
-    ids=["over all devices", "frozen", "none"],
+    ids=["frozen", "none"],
 )
-def test_what_does_not_measure_a_device_is_fine(change, caplog):
-    warn_of_few_clips(change(small_resnet(3)), clips_per_device=1)
+def test_what_does_not_measure_is_fine(change, caplog):
+    warn_of_few_clips(change(small_resnet(3)), clips_per_device=1, num_devices=1)
+    check_single_clip(change(small_resnet(3)), clip_size=(2, 1, 1))
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize(("devices", "said"), [(3, "20 BatchNorm layers measure only 3 clips"), (4, None)])
+def test_synchronised_layers_measure_the_clips_of_all_devices(devices, said, caplog):
+    net = nn.SyncBatchNorm.convert_sync_batchnorm(small_resnet(3))
+    warn_of_few_clips(net, clips_per_device=1, num_devices=devices)
+    check_single_clip(net, clip_size=(2, 1, 1))
+    assert [said in message for message in caplog.messages] == ([True] if said else [])
+
+
+def test_layers_without_scale_and_shift_measure_too(caplog):
+    warn_of_few_clips(nn.BatchNorm3d(4, affine=False), clips_per_device=1, num_devices=1)
+    assert "1 BatchNorm layers measure a single clip" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("clip_size", "works"),
+    [((2, 32, 32), False), ((1, 1, 1), False), ((2, 33, 32), True), ((2, 32, 33), True), ((4, 32, 32), True)],
+)
+def test_a_single_clip_is_refused_where_torch_cannot_measure_it(clip_size, works):
+    """Before the network sees a clip, and with it unchanged."""
+
+    def expectation(words):
+        return nullcontext() if works else pytest.raises(ValueError, match=words)
+
+    net = small_resnet(3)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with expectation("a single clip, of which BatchNorm .* measures one value"):
+        check_single_clip(net, clip_size=clip_size)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    with expectation("more than 1 value per channel"):
+        net.train()(torch.zeros(1, 3, *clip_size))
+
+
+def test_other_projects_layers_are_left_to_torch():
+    class Theirs(nn.Module):
+        def forward(self, clips):
+            return clips.cpu()
+
+    check_single_clip(Theirs(), clip_size=(1, 1, 1))
 
 
 @pytest.mark.parametrize("callbacks", [[], [FrozenBatchNorm()]], ids=["trained", "frozen"])

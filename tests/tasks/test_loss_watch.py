@@ -36,6 +36,16 @@ def test_no_checkpoint_of_it_is_written(tmp_path):
     assert all(tensor.isfinite().all() for tensor in checkpoint["state_dict"].values())
 
 
+def test_averages_of_batch_norm_count(tmp_path):
+    """They leave the training loss as it is, and all that is judged comes out wrong."""
+    model = classifier()
+    name, average = next((name, buffer) for name, buffer in model.named_buffers() if name.endswith("running_var"))
+    average[0] = float("inf")
+    with pytest.raises(NonFiniteError, match=f"1 weights, such as {name}, are not finite"):
+        trainer(tmp_path).fit(model, datamodule=made_clips(validates=False))
+    assert not (tmp_path / "last.ckpt").exists()
+
+
 def test_a_learning_rate_that_is_too_high_ends_the_run(tmp_path):
     with pytest.raises(NonFiniteError, match=r"trainer\.gradient_clip_val"):
         trainer(tmp_path, max_epochs=30).fit(classifier(lr=1e12), datamodule=made_clips(validates=False))

@@ -80,7 +80,7 @@ def test_its_import_path_alone_trains_it(tmp_path, monkeypatch):
         "data": "manifest={manifest} clip_len=4 frame_interval=1 crop_size_px=64 short_side_px=[64,64] num_workers=0"
         " batch_size=2 test_crop_size_px=64 test_short_side_px=64",
         "trainer": "accelerator=cpu max_epochs=1 limit_train_batches=1"
-        " enable_progress_bar=false default_root_dir={folder}",
+        " enable_progress_bar=false logger.init_args.save_dir={folder}",
         "checkpoint": "dirpath={folder}",
         "last_checkpoint": "dirpath={folder}",
     }

@@ -76,7 +76,7 @@ def made(config: dict) -> tuple[Optimizer, Schedule]:
 
 def test_every_recipe_is_looked_at():
     recipes = {path.stem.removeprefix("kinetics400_") for path in EXPERIMENTS.glob("kinetics400_*.yaml")}
-    assert recipes == set(CORNERS) == set(OPTIONS)
+    assert recipes - {"pyslowfast_multigrid"} == set(CORNERS) == set(OPTIONS)  # that in test_multigrid.py
 
 
 @pytest.mark.parametrize("recipe", CORNERS)

@@ -1,6 +1,7 @@
 """The learning rate at every step against the formulas, and at the corners against numbers."""
 
-from math import cos, pi
+from functools import partial
+from math import cos, nan, pi
 
 import pytest
 import torch
@@ -70,6 +71,21 @@ def test_the_floor_is_relative_to_each_group():
 def test_a_cosine_begins_somewhere():
     with pytest.raises(ValueError, match="cosine_from is 'end'; expected 'warmup_end' or 'start'"):
         WarmupCosine(cosine_from="end")
+
+
+@pytest.mark.parametrize("schedule", [WarmupCosine, partial(WarmupSteps, milestone_epochs=[5])])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"warmup_epochs": -1}, "warmup_epochs is -1; expected 0 or more"),
+        ({"warmup_epochs": nan}, "warmup_epochs is nan; expected 0 or more"),
+        ({"start_factor": -0.1}, "start_factor is -0.1; expected 0 to 1"),
+        ({"start_factor": 1.5}, "start_factor is 1.5; expected 0 to 1"),
+    ],
+)
+def test_a_warmup_rises_over_some_time(schedule, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        schedule(**arguments)
 
 
 @pytest.mark.parametrize(

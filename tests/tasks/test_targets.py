@@ -48,6 +48,17 @@ def test_mixed_clips_have_mixed_targets(step, label_smoothing):
     assert logged == pytest.approx({"train/loss": total / 4, "train/clip_top1": right / 4}, rel=1e-5)
 
 
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_a_flipped_clip_is_trained_as_what_it_shows(step, multi_label):
+    batch, other = (batch_of(4, seed=0, multi_label=multi_label) for _ in range(2))
+    batch.swapped_labels = other.labels = batch.labels.flip(0)
+    assert step(batch, multi_label=multi_label)[:2] == step(other, multi_label=multi_label)[:2]
+    assert (
+        step(batch, multi_label=multi_label)[0]
+        != step(batch_of(4, seed=0, multi_label=multi_label), multi_label=multi_label)[0]
+    )
+
+
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
 def test_several_classes_are_as_many_questions(step, label_smoothing):
     batch = batch_of(5, seed=1, multi_label=True)

@@ -14,10 +14,12 @@ from typing import NoReturn
 
 import torch
 import yaml
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from videoctx.cli.run_folder import RunFolder, check_free
 from videoctx.data.datamodule import VideoDataModule
 from videoctx.tasks import VideoClassifier
 
@@ -27,8 +29,12 @@ SILENCED_WARNINGS = (
     "It is recommended to use `self.log",  # val and test are summed over ranks before; train/loss is rank zero's
     "Total length of `list` across ranks is zero",  # no validation was asked for
     "You're resuming from a checkpoint that ended before the epoch ended",  # the data module goes on where it was
+    "Grad strides do not match bucket view strides",  # of 1×1×1 kernels, whose one order in memory has two names
     "`isinstance.treespec, LeafSpec.` is deprecated",  # Lightning's own code
 )
+
+# Of the trainer, without which nothing is trained, or Lightning divides by zero.
+AT_LEAST_ONE = ("limit_train_batches", "accumulate_grad_batches", "check_val_every_n_epoch")
 
 
 class SpeakingParser(LightningArgumentParser):
@@ -82,11 +88,18 @@ class VideoCLI(LightningCLI):
                 "checkpoint.enable_version_counter": False,
                 "last_checkpoint.filename": "last",
                 "last_checkpoint.enable_version_counter": False,
+                "trainer.logger": {
+                    "class_path": "lightning.pytorch.loggers.CSVLogger",
+                    "init_args": {"save_dir": "runs", "name": "unnamed"},
+                },
             }
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: None) -> None:
-        super().parse_arguments(parser, args)
+        try:
+            super().parse_arguments(parser, args)
+        except ValueError as error:
+            raise ValueError(in_short(str(error))) from error
         config = self.config[self.config.subcommand]
         if config.get("ckpt_path"):
             check_checkpoint(config.ckpt_path, resumes=self.config.subcommand == "fit")
@@ -96,30 +109,51 @@ class VideoCLI(LightningCLI):
             )
         if config.weights_only is None:
             config.weights_only = True  # a checkpoint may come from anywhere, and a pickle can run anything
+        if config.data.multigrid:
+            config.trainer.reload_dataloaders_every_n_epochs = 1  # for their lengths: those of epochs differ
+        if self.config.subcommand == "fit":
+            for name in AT_LEAST_ONE:
+                if config.trainer[name] is not None and not config.trainer[name]:
+                    raise ValueError(f"trainer.{name} is {config.trainer[name]}; expected 1 or more")
+            clip_val = config.trainer.gradient_clip_val
+            if clip_val is not None and not clip_val >= 0:  # torch would climb instead
+                raise ValueError(f"trainer.gradient_clip_val is {clip_val}; expected 0, for none, or more")
+            if not config.data.val_split and config.checkpoint.monitor == "val/video_top1":
+                config.checkpoint.monitor = None  # nothing is validated
         if config.data.multi_label and config.get("checkpoint.monitor") == "val/video_top1":
             config.checkpoint.monitor = "val/video_map"
         if "verbose" in config:
             config.verbose = False  # Lightning's table of metrics, without the number of videos, views and failures
 
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            if not error.__cause__ or "Union subtypes" not in str(error):
+                raise
+            raise error.__cause__ from None  # what an optional class said; jsonargparse adds that it is not null either
+
     def after_instantiate_classes(self) -> None:
+        if self.trainer.log_dir:
+            check_free(Path(self.trainer.log_dir))
         written = yaml.safe_load(self.parser.dump(self.config))[self.subcommand]
         self.model.net_config = written["model"]["net"]
         self.model.preprocessing = self.datamodule.preprocessing.as_dict()
 
 
-class SaveConfig(SaveConfigCallback):
-    """Says in one line that a folder holds the config of another run."""
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        try:
-            super().setup(trainer, pl_module, stage)
-        except RuntimeError as error:
-            if "to NOT exist" not in str(error):
-                raise
-            raise ValueError(
-                f"{Path(trainer.log_dir)}: holds the config of another run; expected another"
-                " trainer.logger.init_args.name or version, or no such folder"
-            ) from error
+def in_short(message: str) -> str:
+    """What jsonargparse says of a value in many lines, for each type that it could have had, in one."""
+    keys = [key for key in re.findall(r'Parser key "([\w.]+)"', message) if key != "config"]
+    absent = re.search(r"module '([\w.]+)' has no attribute '(\w+)'", message)
+    value = re.search(r"(?:Given|Got) value: (.+)", message)  # the innermost is the first
+    wanted = re.findall(r"Expected a (?:<class '(?:\w+\.)*(\w+)'>|typing\.Literal\[(.+?)\]|(dot import path))", message)
+    if not keys or not (absent or (value and wanted)):
+        return message
+    name = ".".join(dict.fromkeys(keys))
+    if absent:
+        return f"{name}: no {absent[1]}.{absent[2]}: {absent[0]}"
+    kinds = dict.fromkeys(kind or choices or (path and "a class by its full name") for kind, choices, path in wanted)
+    return f"{name} is {value[1]}; expected {' or '.join(kinds).replace('NoneType', 'null')}"
 
 
 def check_checkpoint(path: str, *, resumes: bool) -> None:
@@ -129,7 +163,7 @@ def check_checkpoint(path: str, *, resumes: bool) -> None:
         resumes: training goes on from it, so Lightning's names for the checkpoints of a run are accepted too.
 
     Raises:
-        ValueError: it is missing, not what `torch.save` writes, truncated, or not one that `fit` wrote.
+        ValueError: it is missing, not what `torch.save` writes, truncated, damaged, or not one that `fit` wrote.
     """
     if resumes and path in ("last", "hpc"):
         return
@@ -137,24 +171,40 @@ def check_checkpoint(path: str, *, resumes: bool) -> None:
         raise ValueError(f"{path}: no such checkpoint")
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path}: not a checkpoint, or a truncated one")
+    if not _is_whole(path):
+        raise ValueError(f"{path}: a damaged checkpoint: its checksums say that it is not as it was written")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, pickle.UnpicklingError) as error:
         raise ValueError(f"{path}: not a checkpoint of weights: {str(error).splitlines()[0]}") from error
     if not isinstance(checkpoint, dict) or not {"state_dict", "class_names", "epoch"} <= checkpoint.keys():
         raise ValueError(f"{path}: not a checkpoint that `videoctx fit` wrote; --model.weights takes others' weights")
+    if resumes and not {"optimizer_states", "loops"} <= checkpoint.keys():
+        raise ValueError(f"{path}: holds weights alone, nothing to resume from; expected it as --model.weights")
+
+
+def _is_whole(archive: str) -> bool:
+    """By the checksums in it, at which `torch.load` does not look."""
+    try:
+        with zipfile.ZipFile(archive) as file:
+            return file.testzip() is None
+    except zipfile.BadZipFile:
+        return False
 
 
 def run_lightning(arguments: Sequence[str], description: str) -> None:
     for message in SILENCED_WARNINGS:
         warnings.filterwarnings("ignore", message=f".*{message}")
     sys.argv[1:] = arguments  # the CLI reads it, and a launcher starts the other ranks with it
-    VideoCLI(
-        VideoClassifier,
-        VideoDataModule,
-        parser_class=SpeakingParser,
-        save_config_callback=SaveConfig,
-        seed_everything_default=0,
-        auto_configure_optimizers=False,
-        parser_kwargs={"description": description},
-    )
+    try:
+        VideoCLI(
+            VideoClassifier,
+            VideoDataModule,
+            parser_class=SpeakingParser,
+            save_config_callback=RunFolder,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            parser_kwargs={"description": description},
+        )
+    except MisconfigurationException as error:
+        raise ValueError(str(error)) from error

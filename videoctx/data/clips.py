@@ -26,6 +26,8 @@ class Draw(NamedTuple):
     video: int
     epoch: int = 0
     repeat: int = 0  # how often the video has come before in this epoch
+    clip_len: int | None = None  # of multigrid training, if the sampler's clips are to be shorter
+    crop_size_px: int | None = None  # likewise
 
 
 @dataclass(slots=True)
@@ -40,6 +42,7 @@ class DecodedVideo:
     clips: Tensor  # (num_clips, clip_len) int64, positions in `frames`
     starts: list[int]  # num_clips, first frame of each clip in the video
     failure: Failure | None = None  # then there are no frames
+    crop_size_px: int | None = None  # of multigrid training, if another is asked for than the transform's
 
     @classmethod
     def failed(cls, record: VideoRecord, row: int, reason: str) -> "DecodedVideo":
@@ -90,16 +93,28 @@ class VideoDataset(Dataset):
         rng = np.random.default_rng((self.seed, draw.epoch, draw.video, draw.repeat))
         device_seed = int(rng.integers(2**63))
         try:
-            frames, clips, starts = self._decode(record, location, rng)
+            frames, clips, starts = self._decode(record, location, rng, draw.clip_len)
         except VideoDecodeError as error:
             return DecodedVideo.failed(record, draw.video, error.reason)
-        return DecodedVideo(record.path, draw.video, record.class_index, device_seed, frames, clips, starts)
+        return DecodedVideo(
+            record.path,
+            draw.video,
+            record.class_index,
+            device_seed,
+            frames,
+            clips,
+            starts,
+            crop_size_px=draw.crop_size_px,
+        )
 
-    def _decode(self, record: VideoRecord, location: str, rng: np.random.Generator) -> tuple[Tensor, Tensor, list[int]]:
+    def _decode(
+        self, record: VideoRecord, location: str, rng: np.random.Generator, clip_len: int | None
+    ) -> tuple[Tensor, Tensor, list[int]]:
+        sampler = self.sampler if clip_len is None else self.sampler.shortened(clip_len, rng)
         with open_video(location, self.decoder, record.verdict) as reader:
             first, stop = self._frame_range(record, location, reader)
             try:
-                wanted = self.sampler.clips(stop - first, reader.fps, rng)  # (num_clips, clip_len)
+                wanted = sampler.clips(stop - first, reader.fps, rng)  # (num_clips, clip_len)
             except NoClipError as error:
                 raise VideoDecodeError(record.path, str(error)) from error
             distinct, positions = np.unique(first + wanted, return_inverse=True)

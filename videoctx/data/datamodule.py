@@ -3,8 +3,10 @@
 import logging
 import math
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
@@ -17,12 +19,13 @@ from videoctx.data.decode import Decoder
 from videoctx.data.fingerprint import fingerprint
 from videoctx.data.loader import Sampler, VideoLoader
 from videoctx.data.locations import split_member
+from videoctx.data.multigrid import Multigrid, MultigridBatches, Stage
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.protocols import PROTOCOLS, ProtocolName
 from videoctx.data.sampling import ClipShape, RandomClips, ShortVideos, UniformClips
 from videoctx.data.sharding import EvaluationSampler, Order, OrderName, Shuffled, ShuffledShards, TrainSampler, Weighted
 from videoctx.data.storage import LocalFiles
-from videoctx.data.training_labels import check_flip, warn_of_untrained_classes
+from videoctx.data.training_labels import FlipLabels, check_flip, flipped_classes, warn_of_untrained_classes
 from videoctx.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalize, TrainTransform, ViewTransform
 
 logger = logging.getLogger(__name__)
@@ -58,6 +61,8 @@ class VideoDataModule(LightningDataModule):
         crop_area: instead of that, least and greatest share of the picture that the training crop shows, its sides
             from 3:4 to 4:3 before it is resized.
         flip_probability: of the horizontal flip in training; 0 where left and right tell classes apart.
+        flip_labels: where a flipped clip shows another class, as "turn left" and "turn right": `refuse` the run, or
+            `swap` the label of the clips that are flipped.
         augment: further transforms of a training clip, (T, 3, H, W) uint8, in order, such as
             `torchvision.transforms.v2.RandAugment`; all frames of a clip share a draw.
         erasing: of the normalised training clip, such as `torchvision.transforms.v2.RandomErasing`.
@@ -70,6 +75,8 @@ class VideoDataModule(LightningDataModule):
         mean: of the red, green and blue channels, in [0, 1].
         std: likewise.
         batch_size: training videos per step and device.
+        multigrid: train on batches of more, shorter and smaller clips first; `batch_size`, `clip_len` and
+            `crop_size_px` are those of the end (`videoctx.data.multigrid`).
         clips_per_video: training clips that one decode of a video gives, each with an augmentation of its own.
         train_order: every video once an epoch (`shuffled`); as many draws with replacement, every class equally often
             (`class_balanced`) or each video as often as the manifest's `weight` says (`weighted`).
@@ -101,6 +108,7 @@ class VideoDataModule(LightningDataModule):
         short_side_px: tuple[int, int] = (256, 320),
         crop_area: tuple[float, float] | None = None,
         flip_probability: float = 0.5,
+        flip_labels: FlipLabels = "refuse",
         augment: list[nn.Module] | None = None,
         erasing: nn.Module | None = None,
         val_views: tuple[int, int] = (1, 1),
@@ -111,6 +119,7 @@ class VideoDataModule(LightningDataModule):
         mean: tuple[float, float, float] = IMAGENET_MEAN,
         std: tuple[float, float, float] = IMAGENET_STD,
         batch_size: int = 8,
+        multigrid: Multigrid | None = None,
         clips_per_video: int = 1,
         train_order: OrderName = "shuffled",
         shuffle_buffer: int = 1000,
@@ -146,6 +155,8 @@ class VideoDataModule(LightningDataModule):
             raise ValueError(f"seed is {seed}; expected 0 or more")
         if multi_label and train_order == "class_balanced":
             raise ValueError("train_order is 'class_balanced' with multi_label; expected 'shuffled' or 'weighted'")
+        if flip_labels not in get_args(FlipLabels):
+            raise ValueError(f"flip_labels is {flip_labels!r}; expected one of {', '.join(get_args(FlipLabels))}")
         self.manifest = Path(manifest)
         if not self.manifest.is_file():
             raise AnnotationError(f"{manifest}: cannot read the manifest (No such file or directory)")
@@ -179,6 +190,7 @@ class VideoDataModule(LightningDataModule):
             crop_area=crop_area,
             augment=augment or (),
             erasing=erasing,
+            flipped_classes=flipped_classes(self.class_names) if flip_labels == "swap" else None,
         )
         self.view_transforms = {
             stage: ViewTransform(
@@ -191,6 +203,8 @@ class VideoDataModule(LightningDataModule):
             for stage, (_, num_crops) in self.views.items()
         }
         self.batch_size = batch_size
+        self.multigrid = multigrid
+        self.stages: list[Stage] = []  # of multigrid training, once it begins
         self.clips_per_video = clips_per_video
         self.train_order = train_order
         self.shuffle_buffer = shuffle_buffer
@@ -199,6 +213,7 @@ class VideoDataModule(LightningDataModule):
         self.decoder = decoder
         self.deadline_seconds = deadline_seconds
         self.files = LocalFiles(cache_dir, max_cache_bytes=int(cache_bytes))
+        self.flip_labels = flip_labels
         self.max_failed_fraction = max_failed_fraction
         self.seed = seed
         self.train_sha256: str | None = None  # of the training split, once it is read
@@ -206,22 +221,47 @@ class VideoDataModule(LightningDataModule):
         self.loaders: dict[str, VideoLoader] = {}
         self.failed: dict[int, Failure] = {}  # training videos of this rank that could not be read, by row
 
+    def setup(self, stage: str) -> None:
+        """What would make a training run worthless is said before anything is decoded."""
+        if stage != "fit":
+            return
+        if self.multigrid:
+            self._begin_multigrid()
+        flips = self.train_transform.flip_probability
+        if self.flip_labels == "refuse":
+            check_flip(self.class_names, flip_probability=flips)
+        if self.trainer.global_rank == 0:
+            flipped_to = flipped_classes(self.class_names) if flips and self.flip_labels == "swap" else ()
+            warn_of_untrained_classes(
+                self._train_dataset.records, self.class_names, split=self.splits["train"], flipped_to=flipped_to
+            )
+
     def train_dataloader(self) -> VideoLoader:
-        dataset = self._dataset("train", RandomClips(shape=self.shape, num_clips=self.clips_per_video))
+        if self.multigrid and (loader := self.trainer.train_dataloader) is not None:
+            return self._for_next_epoch(loader)
+        dataset = self._train_dataset
         sampler = TrainSampler(
             self._order(dataset.records),
             num_ranks=self.trainer.world_size,
             rank=self.trainer.global_rank,
             seed=self.seed,
         )
-        self._check_training(dataset.records)
+        batches = None
+        if self.multigrid:
+            sampler.set_epoch(self.trainer.current_epoch)
+            batches = MultigridBatches(sampler, self.stages)
+        self._check_resumed(dataset.records)
         if self.resumed:
-            self._resume(sampler)
+            self._resume(sampler, batches)
         # A last batch of one clip would have no variance for BatchNorm to measure: it is dropped where others remain.
         drop_last = len(sampler) > self.batch_size
-        return self._loader("train", dataset, sampler, batch_size=self.batch_size, drop_last=drop_last)
+        return self._loader(
+            "train", dataset, sampler, batch_size=self.batch_size, drop_last=drop_last, batch_sampler=batches
+        )
 
     def val_dataloader(self) -> VideoLoader | list:
+        if self.multigrid and (loader := self.trainer.val_dataloaders) is not None:
+            return loader
         return self._evaluation_loader("val") if self.splits["val"] else []
 
     def test_dataloader(self) -> VideoLoader:
@@ -231,36 +271,51 @@ class VideoDataModule(LightningDataModule):
         return self._evaluation_loader("test", labels_required=False)
 
     def clips_beside_training(self, num_batches: int) -> Iterator[ClipBatch]:
-        """Training clips, on the device, for statistics of the network: those of the epoch are not used up by it."""
+        """Training clips, on the device, for statistics of the network: those of the epoch are not used up by it.
+
+        They are of the shape without multigrid, with which the network is judged.
+        """
         loader = self.loaders["train"]
+        batch_sampler, loader.batch_sampler = loader.batch_sampler, None
         loader.sampler.set_epoch(self.trainer.current_epoch + BESIDE_TRAINING)
         device = self.trainer.strategy.root_device
         try:
             for batch in islice(loader, num_batches):
                 yield self.train_transform(batch.to(device, non_blocking=True))
         finally:
+            loader.batch_sampler = batch_sampler
             loader.sampler.set_epoch(self.trainer.current_epoch)
+
+    @property
+    def train_clip_size(self) -> tuple[int, int, int]:
+        """(T, H, W) of a training clip."""
+        size = self.train_transform.crop_size_px
+        return self.shape.clip_len, size, size
 
     def card(self, stage: str) -> dict[str, object]:
         """What a result should say of its data, once there is a loader; `videoctx.evaluation.card` says what for."""
         records = self.loaders[stage].dataset.records
-        return {
+        card = {
             "manifest": str(self.manifest),
             "manifest_sha256": self._fingerprint(records),
             "split": self.splits[stage],
             "num_videos": len(records),
-            "protocol": self.protocol,
-            "spread": PROTOCOLS[self.protocol].spread,
-            "views": list(self.views[stage]),
             "clip_len": self.shape.clip_len,
             "frame_interval": self.shape.frame_interval,
             "short_videos": self.shape.short_videos,
+            "decoder": self.decoder,
+            "seed": self.seed,
+        }
+        if stage == "train":
+            return card
+        return card | {
+            "protocol": self.protocol,
+            "spread": PROTOCOLS[self.protocol].spread,
+            "views": list(self.views[stage]),
             "short_side_px": self.view_transforms[stage].short_side_px,
             "crop_size_px": self.view_transforms[stage].crop_size_px,
             "mean": list(self.view_transforms[stage].normalize.mean),
             "std": list(self.view_transforms[stage].normalize.std),
-            "decoder": self.decoder,
-            "seed": self.seed,
         }
 
     def state_dict(self) -> dict[str, int | str]:
@@ -272,6 +327,7 @@ class VideoDataModule(LightningDataModule):
             "batches_per_epoch": int(progress.max_batches) if math.isfinite(progress.max_batches) else 0,
             "accumulate_grad_batches": self.trainer.accumulate_grad_batches,
             "train_sha256": self.train_sha256,
+            "multigrid": self._multigrid_plan,
             **self._topology(),
         }
 
@@ -294,6 +350,10 @@ class VideoDataModule(LightningDataModule):
         stage = "val" if self.trainer.validating or self.trainer.sanity_checking else "test"
         return self.view_transforms[stage](batch, num_clips=self.views[stage][0])
 
+    @cached_property
+    def _train_dataset(self) -> VideoDataset:
+        return self._dataset("train", RandomClips(shape=self.shape, num_clips=self.clips_per_video))
+
     def _dataset(
         self, stage: str, sampler: RandomClips | UniformClips, *, labels_required: bool = True
     ) -> VideoDataset:
@@ -310,11 +370,8 @@ class VideoDataModule(LightningDataModule):
     def _fingerprint(self, records: list[VideoRecord]) -> str:
         return fingerprint(records, self.class_names, root=str(self.root or self.manifest.parent))
 
-    def _check_training(self, records: list[VideoRecord]) -> None:
-        """What would make a run worthless is said before anything is decoded."""
-        check_flip(self.class_names, flip_probability=self.train_transform.flip_probability)
-        if self.trainer.global_rank == 0:
-            warn_of_untrained_classes(records, self.class_names, split=self.splits["train"])
+    def _check_resumed(self, records: list[VideoRecord]) -> None:
+        """That the run goes on with the videos that it was trained on."""
         self.train_sha256 = self._fingerprint(records)
         if self.resumed and self.resumed.get("train_sha256") != self.train_sha256:
             raise ValueError(
@@ -322,6 +379,46 @@ class VideoDataModule(LightningDataModule):
                 " expected the same rows in the same order to resume, or --model.weights in place of --ckpt_path to"
                 " start from its weights"
             )
+        if self.resumed and self.resumed.get("multigrid") != self._multigrid_plan:
+            raise ValueError(
+                f"data.multigrid is {self._multigrid_plan}, and was {self.resumed.get('multigrid')}; expected the same"
+                " to resume"
+            )
+
+    def _begin_multigrid(self) -> None:
+        expected = {"accumulate_grad_batches": 1, "limit_train_batches": 1.0, "reload_dataloaders_every_n_epochs": 1}
+        for name, value in expected.items():
+            given = getattr(self.trainer, name)
+            if (type(given), given) != (type(value), value):  # one batch is no 1.0
+                raise ValueError(f"trainer.{name} is {given} with data.multigrid; expected {value}")
+        if (self.trainer.max_epochs or 0) < 1:
+            raise ValueError(f"trainer.max_epochs is {self.trainer.max_epochs} with data.multigrid; expected 1 or more")
+        self.stages = self.multigrid.stages(
+            clip_len=self.shape.clip_len,
+            crop_size_px=self.train_transform.crop_size_px,
+            batch_size=self.batch_size,
+            num_videos=-(-len(self._train_dataset) // self.trainer.world_size),
+            max_epochs=self.trainer.max_epochs,
+        )
+
+    def _for_next_epoch(self, loader: VideoLoader) -> VideoLoader:
+        """The loader that is there already: Lightning asks before every epoch, as they differ in length."""
+        loader.sampler.set_epoch(self.trainer.current_epoch)
+        epoch_loop = self.trainer.fit_loop.epoch_loop
+        progress = epoch_loop.batch_progress
+        if epoch_loop.restarted_on_train_batch_end and progress.is_last_batch:
+            # A checkpoint of an epoch's last step: Lightning, which compares its number of batches with the length of
+            # the next epoch, would take it for one of the middle where that is longer.
+            progress.current.completed = max(progress.current.completed, len(loader))
+        return loader
+
+    @property
+    def _multigrid_plan(self) -> str | None:
+        """What a resumed run must have in common with the one that stopped, for its steps to be of the same epochs."""
+        if not self.multigrid:
+            return None
+        num_epochs = f" over {self.trainer.max_epochs} epochs" if self.multigrid.milestone_epochs else ""
+        return f"{self.multigrid}{num_epochs}"
 
     def _order(self, records: list[VideoRecord]) -> Order:
         if self.train_order == "class_balanced":
@@ -338,7 +435,7 @@ class VideoDataModule(LightningDataModule):
         """What a resumed run must have in common with the one that stopped, to know which videos are left."""
         return {"batch_size": self.batch_size, "num_ranks": self.trainer.world_size, "seed": self.seed}
 
-    def _resume(self, sampler: TrainSampler) -> None:
+    def _resume(self, sampler: TrainSampler, batches: MultigridBatches | None) -> None:
         """Leave out what the run that stopped in the middle of an epoch has trained on."""
         num_batches = self.resumed["num_batches"]
         if not 0 < num_batches < self.resumed["batches_per_epoch"]:
@@ -354,7 +451,10 @@ class VideoDataModule(LightningDataModule):
                 "the checkpoint was written between two optimizer steps: the gradients of %d batches are lost",
                 left_over,
             )
-        sampler.resume(epoch=self.resumed["epoch"], num_taken=num_batches * self.batch_size)
+        if batches is not None:
+            batches.resume(epoch=self.resumed["epoch"], num_batches=num_batches)
+        else:
+            sampler.resume(epoch=self.resumed["epoch"], num_taken=num_batches * self.batch_size)
 
     def _evaluation_loader(self, stage: str, *, labels_required: bool = True) -> VideoLoader:
         grid = PROTOCOLS[self.protocol].clips
@@ -364,13 +464,21 @@ class VideoDataModule(LightningDataModule):
         return self._loader(stage, dataset, sampler, batch_size=self.eval_batch_size, drop_last=False)
 
     def _loader(
-        self, stage: str, dataset: VideoDataset, sampler: Sampler, *, batch_size: int, drop_last: bool
+        self,
+        stage: str,
+        dataset: VideoDataset,
+        sampler: Sampler,
+        *,
+        batch_size: int,
+        drop_last: bool,
+        batch_sampler: MultigridBatches | None = None,
     ) -> VideoLoader:
         self.loaders[stage] = VideoLoader(
             dataset,
             sampler,
             batch_size=batch_size,
             drop_last=drop_last,
+            batch_sampler=batch_sampler,
             num_workers=self.num_workers,
             deadline_seconds=self.deadline_seconds,
             files=self.files,

@@ -4,6 +4,7 @@ import multiprocessing
 import threading
 import weakref
 from concurrent.futures import CancelledError, Future
+from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,8 @@ from pebble import ProcessPool
 
 from videoctx.data.clips import Draw, VideoDataset
 from videoctx.data.shared_frames import Sent, Slot, Slots, pack
+
+REMEDY = "expected enough memory and processes for data.num_workers of them on each device, or fewer"
 
 
 class Task(NamedTuple):
@@ -40,6 +43,7 @@ class DecodingProcesses:
         """
         Raises:
             CancelledError: the processes have been ended.
+            ChildProcessError: they cannot be started.
         """
         with self._lock:
             if self._closed:
@@ -55,7 +59,12 @@ class DecodingProcesses:
                 )
                 self._end_pool = weakref.finalize(self, _end, self._pool)
             slot = self.slots.take()
-            future = self._pool.schedule(_load, (draw, location, slot.name), timeout=self.deadline_seconds)
+            try:
+                future = self._pool.schedule(_load, (draw, location, slot.name), timeout=self.deadline_seconds)
+            except BrokenProcessPool as error:
+                raise ChildProcessError(
+                    f"decoding processes cannot be started ({error.__cause__!r}); {REMEDY}"
+                ) from error
             self._unfinished.add(future)
         future.add_done_callback(self._finished)
         return Task(future, slot)

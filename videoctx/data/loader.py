@@ -8,6 +8,7 @@ the video comes back as failed, and it is not tried again.
 """
 
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from pebble import ProcessExpired
 
 from videoctx.data.clips import DecodedBatch, DecodedVideo, Draw, VideoDataset
 from videoctx.data.containers import VideoDecodeError
-from videoctx.data.decoding_processes import DecodingProcesses, Task
+from videoctx.data.decoding_processes import REMEDY, DecodingProcesses, Task
 from videoctx.data.locations import is_url
 from videoctx.data.shared_frames import unpack
 from videoctx.data.storage import LocalFiles
@@ -39,18 +40,25 @@ class Sampler(Protocol):
     def __iter__(self) -> Iterator[Draw | None]: ...
 
 
+class BatchSampler(Protocol):
+    """What a rank reads, in order, in batches."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[list[Draw]]: ...
+
+
 class VideoLoader:
     """Iterates over a sampler's videos in batches.
 
     Args:
         drop_last: leave out a last batch that is not full.
+        batch_sampler: what a rank reads, batch after batch, where they are not all of `batch_size`.
         num_workers: decoding processes; 0: in this process, where there is no deadline. They start with the first
             batch, from a clean server: as with any start method but fork, a script needs `if __name__ == "__main__":`.
         deadline_seconds: for decoding one video; fetching a remote one has deadlines of its own.
         files: fetches what is not on a local disk.
     """
-
-    batch_sampler = None  # Lightning asks for it where there is a sampler
 
     def __init__(
         self,
@@ -59,6 +67,7 @@ class VideoLoader:
         *,
         batch_size: int,
         drop_last: bool = False,
+        batch_sampler: BatchSampler | None = None,
         num_workers: int = 0,
         deadline_seconds: float = 30.0,
         files: LocalFiles | None = None,
@@ -67,19 +76,33 @@ class VideoLoader:
         self.sampler = sampler
         self.batch_size = batch_size
         self.drop_last = drop_last
+        self.batch_sampler = batch_sampler  # Lightning asks for it too
         self.num_workers = num_workers
         self.deadline_seconds = deadline_seconds
         self.files = files or LocalFiles()
         self.quarantine: dict[int, str] = {}  # why a video is not tried again, by row
+        self.seconds_waited = 0.0  # by those who asked for batches, until they had them
         self._processes: DecodingProcesses | None = None
         self._fetchers: ThreadPoolExecutor | None = None
 
     def __len__(self) -> int:
+        if self.batch_sampler is not None:
+            return len(self.batch_sampler)
         full, rest = divmod(len(self.sampler), self.batch_size)
         return full + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[DecodedBatch]:
         """Nothing is read before the first batch is asked for: the sampler's epoch may be set until then."""
+        batches = self._decoded()
+        while True:
+            asked = time.perf_counter()
+            batch = next(batches, None)
+            self.seconds_waited += time.perf_counter() - asked
+            if batch is None:
+                return
+            yield batch
+
+    def _decoded(self) -> Iterator[DecodedBatch]:
         ahead = max(BATCHES_AHEAD, -(-VIDEOS_PER_PROCESS_AHEAD * self.num_workers // self.batch_size))
         started: deque[list[Callable[[], DecodedVideo]]] = deque()
         for draws in self._batches():
@@ -99,6 +122,9 @@ class VideoLoader:
             fetchers.shutdown(wait=False, cancel_futures=True)
 
     def _batches(self) -> Iterator[list[Draw | None]]:
+        if self.batch_sampler is not None:
+            yield from self.batch_sampler
+            return
         batch = []
         for draw in self.sampler:
             batch.append(draw)
@@ -147,9 +173,9 @@ class VideoLoader:
                 break
             except ProcessExpired as error:
                 reason = f"the process that decodes it died {ATTEMPTS} times ({_ending(error.exitcode)})"
-            except BrokenProcessPool:  # the process of another task, or one that had nothing to do
+            except BrokenProcessPool as error:  # the process of another task, or one that had nothing to do
                 if attempt == ATTEMPTS - 1:
-                    raise
+                    raise ChildProcessError(f"decoding processes died {ATTEMPTS} times at once; {REMEDY}") from error
             task = None
         self.quarantine[draw.video] = reason
         return self._failed(draw, reason)

@@ -4,7 +4,7 @@ A clip is `clip_len` frames, `frame_interval` apart; it spans (clip_len - 1) · 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -101,6 +101,13 @@ class RandomClips:
             NoClipError: the video gives no such clip.
         """
         return np.stack([self.shape.frames(start, num_frames) for start in self.starts(num_frames, rng)])
+
+    def shortened(self, clip_len: int, rng: np.random.Generator) -> "RandomClips":
+        """Clips of fewer frames, further apart: between the usual distance, and that at which they stand for as many
+        frames of the video, drawn uniformly."""
+        least = self.shape.frame_interval
+        interval = int(rng.integers(least, least * self.shape.clip_len // clip_len + 1))
+        return replace(self, shape=replace(self.shape, clip_len=clip_len, frame_interval=interval))
 
     def starts(self, num_frames: int, rng: np.random.Generator) -> np.ndarray:
         return random_starts(num_frames, self.shape, self.num_clips, rng)

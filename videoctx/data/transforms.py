@@ -59,6 +59,7 @@ class TrainTransform(nn.Module):
         flip_probability: of a horizontal flip; 0 where left and right tell classes apart.
         augment: further transforms of the square, (T, 3, H, W) uint8, in order.
         erasing: a transform of the normalised clip, (T, 3, H, W) float, in which 0 is the mean.
+        flipped_classes: K indices, the class that a flipped clip of each class is trained as; none: as its own.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class TrainTransform(nn.Module):
         crop_area: tuple[float, float] | None = None,
         augment: Sequence[nn.Module] = (),
         erasing: nn.Module | None = None,
+        flipped_classes: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         least, greatest = short_side_px
@@ -91,38 +93,55 @@ class TrainTransform(nn.Module):
         self.short_side_px = short_side_px
         self.flip_probability = flip_probability
         self.normalize = normalize
-        self.area_crop = RandomResizedCrop(crop_size_px, scale=crop_area) if crop_area else None
+        self.crop_area = crop_area
         self.augment = nn.Sequential(*augment)
         self.erasing = erasing
+        self.flipped_classes = None if flipped_classes is None else torch.tensor(flipped_classes)
 
     def forward(self, batch: DecodedBatch) -> ClipBatch:
         videos = [video for video in batch.videos if video.failure is None]
-        clips = [self._clip(video, clip) for video in videos for clip in range(len(video.clips))]
+        made = [self._clip(video, clip) for video in videos for clip in range(len(video.clips))]
+        clips, flips = zip(*made, strict=True) if made else ((), ())
         views = [View(start, 0) for video in videos for start in video.starts]
-        return ClipBatch(
+        clip_batch = ClipBatch(
             clips=torch.stack(clips) if clips else torch.empty(0),  # (S, 3, T, H, W)
             views=views,
             **_bookkeeping(batch, views_per_video=len(views) // max(len(videos), 1)),
         )
+        if self.flipped_classes is not None:
+            clip_batch.swapped_labels = self._swapped(clip_batch.clip_labels, torch.tensor(flips, dtype=torch.bool))
+        return clip_batch
 
-    def _clip(self, video: DecodedVideo, clip: int) -> Tensor:
+    def _swapped(self, labels: Tensor, flips: Tensor) -> Tensor:
+        """Labels (S,) or (S, K) of clips, changed where `flips` (S,) says so."""
+        if labels.ndim == 1:
+            return torch.where(flips, self.flipped_classes[labels], labels)
+        return torch.where(flips[:, None], labels[:, self.flipped_classes], labels)
+
+    def _clip(self, video: DecodedVideo, clip: int) -> tuple[Tensor, bool]:
+        """(3, T, size, size), and whether it is flipped."""
         rng = np.random.default_rng((video.seed, clip))
-        short_side = int(rng.integers(self.short_side_px[0], self.short_side_px[1] + 1))
+        size = video.crop_size_px or self.crop_size_px
+        least = round(self.short_side_px[0] * size / self.crop_size_px)  # a smaller crop may show as much
+        short_side = int(rng.integers(least, self.short_side_px[1] + 1))
         where, flip = rng.random(2), rng.random() < self.flip_probability
         positions = video.clips[clip].to(video.frames.device, non_blocking=True)  # as an index it would be waited for
         frames = video.frames[positions]  # (T, H, W, 3)
         with _drawing_from(rng, frames.device) if self._draws_of_torch else nullcontext():
-            if self.area_crop:
-                frames = self.area_crop(frames.permute(0, 3, 1, 2))  # (T, 3, size, size)
+            if self.crop_area:
+                crop = RandomResizedCrop(size, scale=self.crop_area)
+                frames = crop(frames.permute(0, 3, 1, 2))  # (T, 3, size, size)
             else:
-                frames = _random_square(_resize(frames, short_side), self.crop_size_px, where)
+                frames = _random_square(_resize(frames, short_side), size, where)
             frames = self.augment(TF.horizontal_flip(frames) if flip else frames)
             clip = self.normalize(frames)  # (3, T, size, size)
-            return self.erasing(clip.transpose(0, 1)).transpose(0, 1) if self.erasing else clip
+            if self.erasing:
+                clip = self.erasing(clip.transpose(0, 1)).transpose(0, 1)
+            return clip, flip
 
     @property
     def _draws_of_torch(self) -> bool:
-        return bool(self.area_crop or self.augment or self.erasing)
+        return bool(self.crop_area or self.augment or self.erasing)
 
 
 def _random_square(frames: Tensor, size: int, where: np.ndarray) -> Tensor:

@@ -3,13 +3,17 @@
 from videoctx.tasks.classifier import VideoClassifier
 from videoctx.tasks.frozen_batch_norm import FrozenBatchNorm
 from videoctx.tasks.moving_average import MovingAverage
+from videoctx.tasks.multigrid import MultigridSteps
 from videoctx.tasks.precise_batch_norm import PreciseBatchNorm
 from videoctx.tasks.schedules import WarmupCosine, WarmupSteps
+from videoctx.tasks.split_batch_norm import SplitBatchNorm
 
 __all__ = [
     "FrozenBatchNorm",
     "MovingAverage",
+    "MultigridSteps",
     "PreciseBatchNorm",
+    "SplitBatchNorm",
     "VideoClassifier",
     "WarmupCosine",
     "WarmupSteps",

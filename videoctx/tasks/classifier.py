@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import SGD
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from videoctx.batch import ClipBatch, slices
 from videoctx.evaluation.accuracy import Accuracy, VideoAccuracy
@@ -25,17 +27,27 @@ from videoctx.evaluation.scores import SCORES_FILE, ScoreWriter, merge_scores, r
 from videoctx.evaluation.video_map import MeanAveragePrecision, VideoMeanAveragePrecision
 from videoctx.evaluation.view_scores import ViewScores
 from videoctx.evaluation.whole_file import whole_file
+from videoctx.models.bf16_gradients import watch_bf16_gradients
 from videoctx.models.checkpoints import load_weights, read_checkpoint
-from videoctx.tasks.batch_norm_size import warn_of_few_clips
+from videoctx.models.inference import for_inference, has_known_layers
+from videoctx.tasks.batch_norm_size import check_single_clip, warn_of_few_clips
 from videoctx.tasks.learning_rate import StepSize, scale_learning_rates
 from videoctx.tasks.loss_watch import LossWatch
 from videoctx.tasks.lost_rank import LostRank
+from videoctx.tasks.multigrid import Stage, check_stages, described_stages
 from videoctx.tasks.parameter_groups import parameter_groups
 from videoctx.tasks.preemption import Preemption
+from videoctx.tasks.resumed_optimizer import SavedOptimizer, check_optimizer, check_schedule
 from videoctx.tasks.schedules import Schedule
+from videoctx.tasks.throughput import Throughput
 from videoctx.tasks.whole_checkpoints import WholeCheckpoints
 
 logger = logging.getLogger(__name__)
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # of the trainer; the others have no float32 for clips and loss
+
+# Of the trainer, and what a fast copy of the network then computes in.
+FAST_PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
 
 
 class VideoClassifier(LightningModule):
@@ -63,7 +75,9 @@ class VideoClassifier(LightningModule):
         weights: checkpoint to start from, of any project that `videoctx convert` reads. In training a classifier for
             other classes, and blocks that it does not have, start anew, and it is said; elsewhere that is an error.
         views_per_forward: most views that go through the network at once in validation and test.
-        channels_last: keep network and clips in `torch.channels_last_3d`.
+        channels_last: keep network and clips in `torch.channels_last_3d`. None: where every layer is this package's or
+            torch's; those of others may not take it.
+        compiled: validate, test and predict with `torch.compile`; validation during training goes on without.
         seed: of dropout and mixing.
     """
 
@@ -84,7 +98,8 @@ class VideoClassifier(LightningModule):
         mixing: nn.Module | None = None,
         weights: str | None = None,
         views_per_forward: int = 8,
-        channels_last: bool = False,
+        channels_last: bool | None = None,
+        compiled: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -99,9 +114,12 @@ class VideoClassifier(LightningModule):
             )
         self.class_names = class_names
         self.net = net if isinstance(net, nn.Module) else net(len(class_names))
+        if channels_last is None:
+            channels_last = has_known_layers(self.net)
         self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
         if channels_last:
             self.net = self.net.to(memory_format=torch.channels_last_3d)
+        self.compiled = compiled
         self.clips_per_device = clips_per_device
         self.optimizer = optimizer
         self.decay_norms = decay_norms
@@ -114,13 +132,19 @@ class VideoClassifier(LightningModule):
         self.views_per_forward = views_per_forward
         self.seed = seed
         self.val_accuracy = VideoMeanAveragePrecision() if multi_label else VideoAccuracy()
+        self._judge: Callable[[Tensor], Tensor] | None = None  # a fast copy of the network, where one judges
+        self._watches_bf16_gradients = False
         self.score_writer: ScoreWriter | None = None
+        self._saved_optimizer: SavedOptimizer | None = None  # of the checkpoint that training goes on from
+        self._goes_on_as_before = True  # with as many clips a step
         self.net_config: dict[str, Any] | None = None  # class_path and init_args, where a config made the network
         self.preprocessing: dict[str, Any] | None = None  # how a test makes its clips (`videoctx.data.preprocessing`)
 
     def forward(self, clips: Tensor) -> Tensor:
         """(B, 3, T, H, W) → logits (B, K)."""
-        logits = self.net(clips.contiguous(memory_format=self.memory_format))
+        return self._checked(self.net(clips.contiguous(memory_format=self.memory_format)), clips)
+
+    def _checked(self, logits: Tensor, clips: Tensor) -> Tensor:
         if logits.shape != (len(clips), len(self.class_names)):
             raise ValueError(
                 f"the network gives {tuple(logits.shape)} for {len(clips)} clips; expected logits"
@@ -129,6 +153,15 @@ class VideoClassifier(LightningModule):
         return logits
 
     def setup(self, stage: str) -> None:
+        if self.trainer.precision not in PRECISIONS:
+            raise ValueError(f"trainer.precision is {self.trainer.precision}; expected {' or '.join(PRECISIONS)}")
+        if stage == "fit" and len(self.class_names) == 1 and not self.multi_label:
+            raise ValueError(
+                f"there is one class, {self.class_names[0]!r}: every clip would be right; expected two or more, or"
+                " data.multi_label"
+            )
+        if stage == "fit" and (stages := self._stages()):
+            check_stages(self.net, stages, self.schedule)
         if type(self.trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # none was chosen
             self.trainer.strategy.checkpoint_io = WholeCheckpoints()
         if self.weights and not self.trainer.ckpt_path:
@@ -155,7 +188,7 @@ class VideoClassifier(LightningModule):
         return copied
 
     def configure_callbacks(self) -> list[Callback]:
-        return [LossWatch(), Preemption(), LostRank()]
+        return [LossWatch(), Throughput(), Preemption(), LostRank()]
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(parameter_groups(self.net, decay_norms=self.decay_norms))
@@ -163,12 +196,29 @@ class VideoClassifier(LightningModule):
             scaled = scale_learning_rates(optimizer, self._step_size(), lr_batch_size=self.lr_batch_size)
             if self.trainer.is_global_zero and not self.trainer.ckpt_path:  # a resumed run takes that of its checkpoint
                 print(scaled)
-        if self.schedule is None:
+        if self._saved_optimizer:
+            check_optimizer(optimizer, self._saved_optimizer)
+        scheduler = self._scheduler(optimizer)
+        if self._saved_optimizer and self._goes_on_as_before:
+            check_schedule(optimizer, scheduler, self._saved_optimizer)
+        if scheduler is None:
             return optimizer
-        total_steps = int(self.trainer.estimated_stepping_batches)
-        steps_per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
-        scheduler = self.schedule.scheduler(optimizer, steps_per_epoch=steps_per_epoch, total_steps=total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _scheduler(self, optimizer: Optimizer) -> LRScheduler | None:
+        if self.schedule is None:
+            return None
+        if len(stages := self._stages()) > 1:
+            return self.schedule.over(optimizer, stages)
+        total_steps = self.trainer.estimated_stepping_batches
+        if not math.isfinite(total_steps):
+            raise ValueError("model.schedule needs an end of the run; expected trainer.max_epochs or trainer.max_steps")
+        steps_per_epoch = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
+        return self.schedule.scheduler(optimizer, steps_per_epoch=steps_per_epoch, total_steps=int(total_steps))
+
+    def _stages(self) -> Sequence[Stage]:
+        """Of multigrid training, where the data is made so (`videoctx.data.multigrid`)."""
+        return getattr(getattr(self.trainer, "datamodule", None), "stages", ())
 
     def _step_size(self) -> StepSize | None:
         """Of a run whose data has said how many clips a batch has."""
@@ -179,8 +229,16 @@ class VideoClassifier(LightningModule):
     # Training -----------------------------------------------------------------------------------------------------
 
     def on_fit_start(self) -> None:
+        clip_size = getattr(getattr(self.trainer, "datamodule", None), "train_clip_size", None)
+        if self.clips_per_device == 1 and clip_size:
+            check_single_clip(self.net, clip_size=clip_size)
         if self.clips_per_device and self.trainer.is_global_zero:
-            warn_of_few_clips(self.net, clips_per_device=self.clips_per_device)
+            warn_of_few_clips(self.net, clips_per_device=self.clips_per_device, num_devices=self.trainer.world_size)
+
+    def on_train_start(self) -> None:
+        if self.trainer.is_global_zero and (stages := self._stages()):
+            print(described_stages(stages, self.schedule, self.trainer.optimizers[0]))
+        self._watches_bf16_gradients = self.device.type == "cpu" and "bf16" in self.trainer.precision
 
     def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:  # noqa: ARG002
         # Dropout follows from the step and not from what ran before it, so a resumed run draws the same.
@@ -192,12 +250,12 @@ class VideoClassifier(LightningModule):
             return sum(parameter.sum() * 0.0 for parameter in self.net.parameters())
         clips = batch.clips[:]
         # Picked before they travel: nothing waits for the device, and so the steps keep it busy.
-        labels = batch.labels[batch.video].to(self.device, non_blocking=True)  # (S,) or (S, K)
+        labels = batch.clip_labels.to(self.device, non_blocking=True)  # (S,) or (S, K)
         targets = labels.float() if self.multi_label else labels
         if self.mixing:
             targets = targets if self.multi_label else F.one_hot(targets, len(self.class_names)).float()
             clips, targets = self.mixing(clips, targets, batch.video)
-        logits = self(clips)
+        logits = self._watched(clips) if self._watches_bf16_gradients else self(clips)
         loss = self._loss(logits, targets)
         self.log("train/loss", loss, batch_size=len(labels))
         if not self.multi_label:
@@ -205,6 +263,19 @@ class VideoClassifier(LightningModule):
             accuracy = (logits.detach().argmax(dim=1) == most_shown).float().mean()
             self.log("train/clip_top1", accuracy, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
+
+    def _watched(self, clips: Tensor) -> Tensor:
+        """The logits of a run's first clips, if their gradients will be right."""
+        with watch_bf16_gradients(self.net) as wrong:
+            logits = self(clips)
+        if wrong:
+            raise ValueError(
+                f"trainer.precision is {self.trainer.precision}, in which torch on a CPU gets the gradients of"
+                f" {len(wrong)} convolutions wrong with clips of {clips.shape[2]} frames ({wrong[0]}, …); expected"
+                " 32-true, or longer clips (data.clip_len)"
+            )
+        self._watches_bf16_gradients = False
+        return logits
 
     def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Of logits (S, K) and targets (S,) or (S, K), the mean over clips, and with `multi_label` over classes."""
@@ -215,6 +286,37 @@ class VideoClassifier(LightningModule):
 
     # Judging ------------------------------------------------------------------------------------------------------
 
+    def on_validation_epoch_start(self) -> None:
+        self._choose_judge()
+
+    def on_test_epoch_start(self) -> None:
+        self._choose_judge()
+
+    def on_predict_epoch_start(self) -> None:
+        self._choose_judge()
+
+    def teardown(self, stage: str) -> None:  # noqa: ARG002
+        self._judge = None
+
+    def _choose_judge(self) -> None:
+        """A fast copy of the network, with the weights that callbacks have put in; in training, the network itself."""
+        self._judge = None
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            return
+        dtype = FAST_PRECISIONS.get(self.trainer.precision)
+        if dtype is not None and has_known_layers(self.net):
+            # Its `forward`, which is no module: the copy is no part of what is saved and counted.
+            self._judge = for_inference(self.net, self.device, dtype=dtype, compiled=self.compiled).forward
+        elif self.compiled:
+            raise ValueError(
+                f"compiled is for networks of this package's and torch's layers alone, with precision"
+                f" {' or '.join(FAST_PRECISIONS)}; got {type(self.net).__name__} with {self.trainer.precision}"
+            )
+
+    def _judged(self, clips: Tensor) -> Tensor:
+        """(b, 3, T, H, W) → logits (b, K)."""
+        return self._checked(self._judge(clips), clips) if self._judge else self(clips)
+
     def view_scores(self, batch: ClipBatch) -> Tensor:
         """(S, K) logarithms of the probabilities of all views of the batch, `views_per_forward` at a time; with
         `multi_label`, logits for a sigmoid.
@@ -224,7 +326,7 @@ class VideoClassifier(LightningModule):
         """
         for failure in batch.failures.values():
             logger.warning("counted as wrong: %s: %s", failure.path, failure.reason)
-        parts = [self(batch.clips[part]).float() for part in slices(len(batch.clips), self.views_per_forward)]
+        parts = [self._judged(batch.clips[part]).float() for part in slices(len(batch.clips), self.views_per_forward)]
         logits = torch.cat(parts) if parts else torch.zeros(0, len(self.class_names), device=self.device)
         return (logits if self.multi_label else logits.log_softmax(dim=1)).half()
 
@@ -349,9 +451,13 @@ class VideoClassifier(LightningModule):
                 f"{self.trainer.ckpt_path}: the checkpoint is of another network: {len(other)} weights differ in name"
                 f" or shape ({_some(other)}); expected the config that it was trained with"
             )
-        if (clips := checkpoint.get("clips_per_step")) and self.trainer.state.fn == TrainerFn.FITTING:
-            step = self._step_size()
-            if step and step.num_clips != clips and self.trainer.is_global_zero:
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            return
+        self._saved_optimizer = SavedOptimizer.of(checkpoint)
+        clips, step = checkpoint.get("clips_per_step"), self._step_size()
+        if clips and step and step.num_clips != clips:
+            self._goes_on_as_before = False
+            if self.trainer.is_global_zero:
                 logger.warning(
                     f"the learning rate and its schedule are the checkpoint's, for {clips} clips a step;"
                     f" this run has {step}"

@@ -37,9 +37,9 @@ class LossWatch(Callback):
             raise NonFiniteError(f"{value} in epoch {trainer.current_epoch}, batch {batch_idx}; {REMEDY}")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
-        parameters = dict(pl_module.named_parameters())
-        finite = torch.stack([parameter.detach().isfinite().all() for parameter in parameters.values()]).tolist()
-        bad = [name for name, is_finite in zip(parameters, finite, strict=True) if not is_finite]
+        tensors = dict(pl_module.named_parameters()) | dict(pl_module.named_buffers())  # BatchNorm's averages too
+        finite = torch.stack([tensor.detach().isfinite().all() for tensor in tensors.values()]).tolist()
+        bad = [name for name, is_finite in zip(tensors, finite, strict=True) if not is_finite]
         if bad:
             raise NonFiniteError(
                 f"{len(bad)} weights, such as {bad[0]}, are not finite in epoch {trainer.current_epoch};"

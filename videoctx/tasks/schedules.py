@@ -37,6 +37,7 @@ class WarmupCosine(Schedule):
     ) -> None:
         if cosine_from not in ("warmup_end", "start"):
             raise ValueError(f"cosine_from is {cosine_from!r}; expected 'warmup_end' or 'start'")
+        check_warmup(warmup_epochs, start_factor)
         self.warmup_epochs = warmup_epochs
         self.start_factor = start_factor
         self.end_factor = end_factor
@@ -78,6 +79,7 @@ class WarmupSteps(Schedule):
         warmup_epochs: float = 0.0,
         start_factor: float = 0.01,
     ) -> None:
+        check_warmup(warmup_epochs, start_factor)
         self.milestone_epochs = milestone_epochs
         self.gamma = gamma
         self.warmup_epochs = warmup_epochs
@@ -102,6 +104,13 @@ def _after_warmup(optimizer: Optimizer, main: LRScheduler, warmup_steps: int, st
         return main
     warmup = LinearLR(optimizer, start_factor=start_factor, total_iters=warmup_steps)
     return SequentialLR(optimizer, [warmup, main], milestones=[warmup_steps])
+
+
+def check_warmup(warmup_epochs: float, start_factor: float) -> None:
+    if not warmup_epochs >= 0:
+        raise ValueError(f"warmup_epochs is {warmup_epochs:g}; expected 0 or more")
+    if not 0 <= start_factor <= 1:
+        raise ValueError(f"start_factor is {start_factor:g}; expected 0 to 1")
 
 
 def _too_long(warmup_epochs: float, warmup_steps: int, total_steps: int, steps_per_epoch: float) -> str:

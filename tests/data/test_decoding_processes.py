@@ -1,0 +1,21 @@
+"""Decoding processes that cannot be started are said in one line."""
+
+from multiprocessing.context import ForkServerProcess
+
+import pytest
+
+from videoctx.cli.commands import speaks
+from videoctx.data.clips import Draw
+from videoctx.data.decoding_processes import DecodingProcesses
+
+
+def test_processes_that_cannot_be_started(monkeypatch):
+    def refuse(_):
+        raise ConnectionRefusedError("the server is gone")
+
+    monkeypatch.setattr(ForkServerProcess, "_Popen", staticmethod(refuse))
+    processes = DecodingProcesses(None, num_processes=2, deadline_seconds=9)
+    with pytest.raises(ChildProcessError, match=r"the server is gone.*fewer") as refused:
+        processes.decode(Draw(0), "a.mp4")
+    assert speaks(refused.value)
+    processes.close()

@@ -1,0 +1,171 @@
+"""Who judges: a fast copy of the network in `validate`, `test` and `predict`, the network itself during training."""
+
+from functools import partial
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from torch import nn
+from torch.utils.data import DataLoader
+
+from tests.tasks.made_runs import CLASSES, batch_of, made_clips, trainer
+from videoctx.evaluation.scores import SCORES_FILE, read_scores
+from videoctx.models import ResNet3D
+from videoctx.tasks import VideoClassifier
+
+JUDGING = ["validate", "test", "predict"]
+CLIPS = batch_of(6, seed=50)
+
+
+class ViewingBlock(nn.Module):
+    """A context block of another project, for contiguous features alone."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((channels, 1), 0.5))
+
+    def forward(self, x):
+        return (x.view(*x.shape[:2], -1) * self.scale).view(x.shape)
+
+
+def network(num_classes: int, **arguments) -> ResNet3D:
+    torch.manual_seed(0)
+    net = ResNet3D(num_classes, depth=18, width=4, dropout=0.0, zero_init_residual=False, **arguments)
+    nn.init.normal_(net.head.weight, std=0.3)
+    for layer in net.modules():
+        if isinstance(layer, nn.BatchNorm3d):
+            nn.init.uniform_(layer.running_mean, -0.2, 0.2)
+            nn.init.uniform_(layer.running_var, 0.5, 2)
+    return net
+
+
+with_other_block = partial(network, context=ViewingBlock, context_at={"res3": [0]})
+
+
+class Watch(Callback):
+    """What goes into the first convolution, how often the norm after it runs, and what the task has for its own."""
+
+    def __init__(self, net: nn.Module) -> None:
+        self.inputs, self.num_norms, self.names = [], 0, set()
+        net.stem.conv.register_forward_pre_hook(lambda _, inputs: self.inputs.append(inputs[0]))
+        net.stem.norm.register_forward_pre_hook(lambda *_: self.count())
+
+    def count(self):
+        self.num_norms += 1
+
+    def on_test_batch_end(self, trainer, pl_module, *_):  # noqa: ARG002
+        self.names |= set(pl_module.state_dict())
+
+
+def run(folder, model, work="test", *callbacks, **arguments) -> Watch:
+    watch = Watch(model.net)
+    runs = trainer(folder, watch, *callbacks, default_root_dir=folder, **arguments)
+    getattr(runs, work)(model, DataLoader([CLIPS], batch_size=None))
+    return watch
+
+
+def scores_of(folder) -> torch.Tensor:
+    return torch.tensor(read_scores(folder / SCORES_FILE).scores).float()
+
+
+@pytest.mark.parametrize("work", JUDGING)
+def test_a_fast_copy_judges(tmp_path, work):
+    model = VideoClassifier(CLASSES, network, channels_last=False)
+    names = set(model.state_dict())
+    watch = run(tmp_path, model, work)
+    (clips,) = watch.inputs
+    assert clips.is_contiguous(memory_format=torch.channels_last_3d)
+    assert watch.num_norms == 0  # it is in the weights
+    assert watch.names == (names if work == "test" else set())
+    model(CLIPS.clips)
+    assert watch.num_norms == 1
+    assert watch.inputs[1].is_contiguous()
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype", "tolerance"), [("32-true", torch.float32, 2e-3), ("bf16-mixed", torch.bfloat16, 0.1)]
+)
+def test_it_gives_the_scores_of_the_network(tmp_path, precision, dtype, tolerance):
+    watch = run(tmp_path, VideoClassifier(CLASSES, network), precision=precision)
+    assert [clips.dtype for clips in watch.inputs] == [dtype]
+    with torch.no_grad():
+        expected = network(len(CLASSES)).eval()(CLIPS.clips).log_softmax(dim=1)
+    assert expected.std() > 0.3
+    torch.testing.assert_close(scores_of(tmp_path), expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("work", JUDGING)
+def test_a_network_with_layers_of_others_judges_itself(tmp_path, work):
+    assert run(tmp_path, VideoClassifier(CLASSES, with_other_block), work).num_norms == 1
+
+
+def test_in_training_the_network_validates_itself(tmp_path):
+    model = VideoClassifier(CLASSES, network)
+    run(tmp_path, model)  # leaves no copy behind
+    watch = Watch(model.net)
+    trainer(tmp_path).fit(model, datamodule=made_clips(num_batches=3))
+    assert watch.num_norms == 3 + 1
+
+
+class Silence(Callback):
+    """Puts other weights in for the time of a test, as averages of weights are put in."""
+
+    def on_test_epoch_start(self, trainer, pl_module):  # noqa: ARG002
+        nn.init.zeros_(pl_module.net.head.weight)
+        nn.init.zeros_(pl_module.net.head.bias)
+
+
+def test_the_weights_that_a_callback_has_put_in_are_judged(tmp_path):
+    run(tmp_path, VideoClassifier(CLASSES, network), "test", Silence())
+    torch.testing.assert_close(scores_of(tmp_path).exp(), torch.full((6, 3), 1 / 3), rtol=0, atol=1e-3)
+
+
+def test_compiled(tmp_path):
+    counters = torch._dynamo.utils.counters["stats"]
+    model = VideoClassifier(CLASSES, partial(network, temporal_kernels="c2d"), compiled=True)
+    before = counters["unique_graphs"]
+    try:
+        run(tmp_path, model)
+    except Exception as error:
+        if "compiler" not in str(error).lower():
+            raise
+        pytest.skip("no C++ compiler for torch.compile")
+    assert counters["unique_graphs"] > before
+
+
+@pytest.mark.parametrize(("make_net", "precision"), [(with_other_block, "32-true"), (network, "bf16-true")])
+def test_compiled_is_refused_where_the_network_judges_itself(tmp_path, make_net, precision):
+    with pytest.raises(ValueError, match=f"compiled is for .*; got ResNet3D with {precision}"):
+        run(tmp_path, VideoClassifier(CLASSES, make_net, compiled=True), precision=precision)
+
+
+# Layout in training -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("make_net", "last"), [(network, True), (with_other_block, False)])
+def test_channels_last_by_default_where_all_layers_are_known_to_take_it(make_net, last):
+    model = VideoClassifier(CLASSES, make_net)
+    watch = Watch(model.net)
+    model(CLIPS.clips)
+    for tensor in (*watch.inputs, model.net.stem.conv.weight):
+        assert tensor.is_contiguous(memory_format=torch.channels_last_3d) == last
+
+
+# bfloat16 on a CPU ------------------------------------------------------------------------------------------------
+
+
+def test_training_in_bf16_is_refused_where_torch_gets_gradients_wrong(tmp_path):
+    model = VideoClassifier(CLASSES, partial(network, temporal_kernels="i3d333"))  # 2 of the 4 frames reach res3
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    with pytest.raises(ValueError, match=r"is bf16-mixed, .* of \d+ convolutions wrong with clips of 4 frames"):
+        trainer(tmp_path, precision="bf16-mixed").fit(model, datamodule=made_clips())
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, before[name]), name
+
+
+def test_training_in_bf16_goes_on_where_they_are_right(tmp_path):
+    model = VideoClassifier(CLASSES, partial(network, temporal_kernels="c2d"))
+    trains = trainer(tmp_path, precision="bf16-mixed")
+    trains.fit(model, datamodule=made_clips(num_batches=3))
+    assert trains.global_step == 3
+    assert not any(layer._forward_hooks for layer in model.net.modules())

@@ -1,0 +1,109 @@
+"""The learning rate of multigrid training, and what the network must take for it.
+
+Wu et al.: "A Multigrid Method for Efficiently Training Video Models" (arXiv 1912.00998). Which clips are trained
+on when, the data says (`videoctx.data.multigrid`).
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from copy import deepcopy
+from itertools import accumulate
+from typing import Protocol
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from videoctx.tasks.schedules import Schedule, check_warmup
+
+
+class Stage(Protocol):
+    """Epochs with clips of one length, at one learning rate."""
+
+    num_epochs: int
+    clip_len: int
+    cycle: Sequence[tuple[int, int]]  # videos of a batch and side of their crops
+    batches: Sequence[tuple[int, int]]  # of an epoch, likewise
+    batch_factor: int  # how many times as many videos the batch has as without multigrid
+    num_drops: int  # of the learning rate, before
+
+
+class MultigridSteps(Schedule):
+    """Linear warm-up; the learning rate times `gamma` at each milestone, and in proportion to the long cycle's batch.
+
+    The stages of `data.multigrid` say when. The short cycle's batches do not change the learning rate.
+
+    Args:
+        gamma: factor at each milestone.
+        warmup_epochs: length of the warm-up, in epochs of this run; 0 for none.
+        start_factor: learning rate at its beginning, relative to the optimizer's.
+    """
+
+    def __init__(self, *, gamma: float = 0.1, warmup_epochs: float = 0.0, start_factor: float = 0.01) -> None:
+        check_warmup(warmup_epochs, start_factor)
+        self.gamma = gamma
+        self.warmup_epochs = warmup_epochs
+        self.start_factor = start_factor
+
+    def scheduler(self, optimizer: Optimizer, *, steps_per_epoch: float, total_steps: int) -> LRScheduler:  # noqa: ARG002
+        raise ValueError(
+            "model.schedule is MultigridSteps without a long cycle; expected data.multigrid.milestone_epochs as well"
+        )
+
+    def over(self, optimizer: Optimizer, stages: Sequence[Stage]) -> LRScheduler:
+        """The scheduler of a run of these stages."""
+        factors, lengths = self.factors(stages), [len(stage.batches) for stage in stages]
+        epoch_ends = list(accumulate(stage.num_epochs for stage in stages))
+        step_ends = list(accumulate(stage.num_epochs * length for stage, length in zip(stages, lengths, strict=True)))
+        if self.warmup_epochs >= epoch_ends[-1]:
+            raise ValueError(f"warmup_epochs is {self.warmup_epochs:g}; expected less than the run's, {epoch_ends[-1]}")
+        warm = factors[bisect_right(epoch_ends, self.warmup_epochs)]
+
+        def factor(step: int) -> float:
+            index = bisect_right(step_ends, step)
+            if index == len(stages):  # after the last step
+                return factors[-1]
+            epoch = epoch_ends[index] - (step_ends[index] - step) / lengths[index]
+            if epoch >= self.warmup_epochs:
+                return factors[index]
+            return self.start_factor + (warm - self.start_factor) * epoch / self.warmup_epochs
+
+        return LambdaLR(optimizer, factor)
+
+    def factors(self, stages: Sequence[Stage]) -> list[float]:
+        """Learning rate of each stage, relative to the optimizer's."""
+        return [stage.batch_factor * self.gamma**stage.num_drops for stage in stages]
+
+
+def check_stages(net: nn.Module, stages: Sequence[Stage], schedule: Schedule | None) -> None:
+    """
+    Raises:
+        ValueError: the schedule knows nothing of the long cycle, or the network cannot take the smallest clips.
+    """
+    if len(stages) > 1 and not isinstance(schedule, MultigridSteps):
+        raise ValueError(
+            f"model.schedule is {schedule and type(schedule).__name__} with data.multigrid.milestone_epochs;"
+            " expected videoctx.tasks.MultigridSteps"
+        )
+    clip_len = min(stage.clip_len for stage in stages)
+    side = min(crop_size_px for stage in stages for _, crop_size_px in stage.cycle)
+    try:
+        with torch.no_grad():
+            deepcopy(net).to("meta").eval()(torch.empty(1, 3, clip_len, side, side, device="meta"))
+    except RuntimeError as error:
+        raise ValueError(
+            f"the network takes no clips of {clip_len} frames at {side} × {side} ({str(error).splitlines()[0]});"
+            " expected a longer data.clip_len, a larger data.crop_size_px or other factors in data.multigrid"
+        ) from error
+
+
+def described_stages(stages: Sequence[Stage], schedule: Schedule | None, optimizer: Optimizer) -> str:
+    """A line for each stage."""
+    group = optimizer.param_groups[0]
+    rate, first, lines = group.get("initial_lr", group["lr"]), 0, []
+    rates = [f", learning rate {factor * rate:g}" for factor in schedule.factors(stages)] if len(stages) > 1 else [""]
+    for stage, its_rate in zip(stages, rates, strict=True):
+        lines.append(f"epochs {first} to {first + stage.num_epochs - 1}: {stage}{its_rate}")
+        first += stage.num_epochs
+    return "\n".join(lines)
