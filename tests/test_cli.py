@@ -1,6 +1,7 @@
 """The command line from end to end on a few tiny videos: what a run leaves behind, and what it says of bad input."""
 
 import csv
+import errno
 import math
 import os
 import subprocess
@@ -36,6 +37,12 @@ def test_the_last_checkpoint_is_the_last_and_not_the_best(run):
     folder = run("fit", "--model.optimizer.init_args.lr=0", "--trainer.max_epochs=3")
     epochs = {name: torch.load(folder / "checkpoints" / f"{name}.ckpt")["epoch"] for name in ("best", "last")}
     assert epochs == {"best": 0, "last": 2}
+
+
+def test_a_run_without_validation_keeps_its_last_checkpoint(run):
+    folder = run("fit", "--data.val_split=null", "--trainer.max_epochs=2")
+    assert torch.load(folder / "checkpoints" / "best.ckpt")["epoch"] == 1
+    assert yaml.safe_load((folder / "config.yaml").read_text())["checkpoint"]["monitor"] is None
 
 
 def test_the_config_of_a_run_repeats_it(place, run):
@@ -267,6 +274,13 @@ def test_an_empty_or_missing_manifest_or_class_file(copy, refused, name, text, p
     assert all(part in line for part in parts), line
 
 
+def test_one_class_alone_is_nothing_to_learn(copy, refused):
+    manifest = copy / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace("green_down", "blue_up").replace("red_still", "blue_up"))
+    (copy / "classes.txt").write_text("blue_up\n")
+    assert refused("fit", manifest_of(copy)).startswith("there is one class, 'blue_up': every clip would be right")
+
+
 def test_a_manifest_in_a_folder_that_is_not_there(refused, tmp_path):
     """What is missing is the manifest, not only the class file beside it."""
     assert f"{tmp_path / 'nowhere' / 'manifest.csv'}" in refused("fit", manifest_of(tmp_path / "nowhere"))
@@ -304,6 +318,24 @@ NL_AT = ["--model.net.init_args.context=videoctx.layers.NonLocal", "--model.net.
             ["--model.schedule=videoctx.tasks.WarmupCosine", "--model.schedule.init_args.warmup_epochs=2"],
             ["warmup_epochs is 2, 4 steps, but the run has 4; expected less than 2 epochs"],
         ),
+        (
+            ["--model.schedule=videoctx.tasks.WarmupCosine", "--model.schedule.init_args.warmup_epochs=-1"],
+            ["warmup_epochs is -1; expected 0 or more"],
+        ),
+        # what Lightning and torch say of the values that are theirs
+        (["--trainer.accelerator=gpu", "--trainer.devices=99"], ["gpu"]),
+        (["--trainer.strategy=dpp"], ["invalid strategy name", "dpp"]),
+        (["--trainer.val_check_interval=50"], ["val_check_interval", "(50)"]),
+        (["--model.optimizer.init_args.lr=-1"], ["Invalid learning rate: -1"]),
+        (["--seed_everything=-1"], ["-1 is not in bounds"]),
+        (["--trainer.limit_train_batches=0"], ["trainer.limit_train_batches is 0; expected 1 or more"]),
+        (["--trainer.gradient_clip_val=-1"], ["trainer.gradient_clip_val is -1; expected 0, for none, or more"]),
+        (["--trainer.precision=64-true"], ["trainer.precision is 64-true; expected 32-true or bf16-mixed"]),
+        (["--trainer.accumulate_grad_batches=0"], ["trainer.accumulate_grad_batches is 0; expected 1 or more"]),
+        (
+            ["--model.schedule=videoctx.tasks.WarmupCosine", "--trainer.max_epochs=-1"],
+            ["model.schedule needs an end of the run; expected trainer.max_epochs"],
+        ),
         # context blocks
         ([*NL_AT, "{res6: [0]}"], ["stage 'res6'; expected one of res2, res3, res4, res5"]),
         ([*NL_AT, "{res3: [2]}"], ["block 2 of res3, which has 2: expected 0 to 1"]),
@@ -335,6 +367,40 @@ def test_a_config_key_that_is_not_accepted(refused, tmp_path, text, parts):
     (tmp_path / "more.yaml").write_text(text)
     line = refused("fit", "-c", tmp_path / "more.yaml")
     assert all(part in line for part in parts), line
+
+
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [
+        ("trainer.max_epochs=three", "trainer.max_epochs is three; expected int or null"),
+        ("model.net.init_args.depth=19", "model.net.depth is 19; expected 18, 34, 50, 101, 152"),
+        ("model.schedule=WarmupCosin", "model.schedule is WarmupCosin; expected a class by its full name or null"),
+        (
+            "model.optimizer=torch.optim.SDG",
+            "model.optimizer: no torch.optim.SDG: module 'torch.optim' has no attribute 'SDG'",
+        ),
+    ],
+)
+def test_a_value_of_another_kind_is_said_in_short(refused, option, line):
+    assert refused("fit", f"--{option}") == line
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"trainer: 3", "trainer is 3; expected keys and values"),
+        (b"data:", "data is None; expected keys and values"),
+        (b"data: {clip_len: 4}\ntrainer: {max_epochs: 1}\ndata: {batch_size: 2}", "the key 'data' is there twice"),
+        (b"data: {clip_len: 4, clip_len: 8}", "the key 'clip_len' is there twice"),
+        (b"\xff\xfe\xa8", "not a text file in UTF-8"),
+        (b"trainer: [1,", "not a YAML file"),
+    ],
+)
+def test_what_is_no_config(refused, tmp_path, content, words):
+    (tmp_path / "more.yaml").write_bytes(content)
+    line = refused("fit", "-c", tmp_path / "more.yaml")
+    assert f"{tmp_path / 'more.yaml'}: " in line
+    assert words in line
 
 
 def test_a_command_that_is_not_there(refused):
@@ -372,6 +438,24 @@ def test_what_is_no_checkpoint(refused, bad_checkpoint, command):
     assert "checkpoint" in line.replace(str(bad_checkpoint), "")
 
 
+def test_a_checkpoint_with_other_bytes_than_were_written(place, refused, tmp_path):
+    content = bytearray(place.last.read_bytes())
+    with zipfile.ZipFile(place.last) as file:
+        largest = max(file.infolist(), key=lambda entry: entry.file_size)
+    middle = largest.header_offset + largest.file_size // 2
+    content[middle : middle + 8] = bytes(byte ^ 255 for byte in content[middle : middle + 8])
+    (tmp_path / "damaged.ckpt").write_bytes(content)
+    for command in ("fit", "test"):
+        assert refused(command, "--ckpt_path", tmp_path / "damaged.ckpt").endswith("not as it was written")
+
+
+def test_weights_alone_are_nothing_to_resume_from(run, refused):
+    only = run("fit", "--checkpoint.save_weights_only=true", "--trainer.max_epochs=1") / "checkpoints" / "best.ckpt"
+    assert "holds weights alone, nothing to resume from; expected it as --model.weights" in refused(
+        "fit", "--ckpt_path", only
+    )
+
+
 @pytest.mark.parametrize("names", [["blue_up", "green_down", "red_stops"], [*CLASSES, "more"]])
 def test_a_checkpoint_for_other_classes(place, copy, refused, names):
     (copy / "classes.txt").write_text("\n".join(names))
@@ -405,6 +489,36 @@ def test_as_a_program_an_error_is_one_line_and_exit_code_2(place):
     (line,) = done.stderr.splitlines()
     assert line.startswith("videoctx: ")
     assert "batch_size" in line
+
+
+def test_an_interrupt_is_one_line(run, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("videoctx.cli.commands.with_parts", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        run("fit")
+    assert stop.value.code == 1
+    assert capsys.readouterr().err == "videoctx: interrupted\n"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.ENOMEM, "Cannot allocate memory")])
+def test_too_little_memory_for_python_or_the_system_is_one_line(refused, monkeypatch, error):
+    def out_of_memory(*_):
+        raise error
+
+    monkeypatch.setattr("videoctx.cli.commands.with_parts", out_of_memory)
+    assert "expected less of data.batch_size" in refused("fit")
+
+
+def test_the_program_itself_imports_nothing_heavy():
+    """So that an interrupt in the first seconds is one line, and a decoding process, which imports it, small."""
+    said = subprocess.check_output(
+        [sys.executable, "-c", "import sys, videoctx.cli; print('torch' in sys.modules)"],
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert said == "False\n"
 
 
 def test_results_of_folders_without_any(place, capsys):

@@ -16,6 +16,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from tests.tasks.test_no_waiting import Reads
 from tests.tasks.test_whole_checkpoints import files_of_at_most
 from tests.tiny_runs import column
 from tests.tiny_set import make_set, write_config
@@ -60,6 +61,30 @@ class KeepLosses(Callback):
 
     def on_fit_end(self, trainer: Trainer, *_: Any) -> None:
         (self.folder / f"{trainer.world_size}-{trainer.global_rank}.json").write_text(json.dumps(self.losses))
+
+
+class WatchSteps(Callback):
+    """Writes down on every rank, from the start of each step to that of the next in its epoch, which operators needed
+    a number on the host.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder, self.steps, self.reads = Path(folder), [], None
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        if self.reads is None:
+            self.reads = Reads()
+            self.reads.__enter__()
+        else:
+            self.steps.append(self.reads.seen.copy())
+        self.reads.seen.clear()
+
+    def on_train_epoch_end(self, *_: Any) -> None:
+        self.reads.__exit__(None, None, None)
+        self.reads = None
+
+    def on_fit_end(self, trainer: Trainer, *_: Any) -> None:
+        (self.folder / f"steps-{trainer.global_rank}.json").write_text(json.dumps(self.steps))
 
 
 def sending(number: int, *, rank: int, step: int) -> list[str]:
@@ -155,12 +180,14 @@ def slurm(folder):
 
 @pytest.fixture(scope="module")
 def one_node(folder, slurm):  # noqa: ARG001
-    """Two ranks that Lightning starts: a whole run, the rest of the stopped one, two videos."""
+    """Two ranks that Lightning starts: a whole run, the rest of the stopped one, two videos, one that is watched."""
+    watching = ["--trainer.callbacks+=tests.test_scale.WatchSteps", f"--trainer.callbacks.folder={folder}"]
     stopped = folder / "runs" / "stopped" / "checkpoints" / "preempted.ckpt"
     commands = [
         fit(folder, "whole", *TWO_RANKS),
         fit(folder, "rest", *TWO_RANKS, f"--ckpt_path={stopped}"),
         [*two_videos(folder, batch_size=1), *TWO_RANKS],
+        fit(folder, "watched", *TWO_RANKS, "--trainer.log_every_n_steps=100", *watching),
     ]
     (folder / "commands.json").write_text(json.dumps(commands))
     (folder / "ranks.py").write_text(ALL_COMMANDS)
@@ -196,8 +223,9 @@ def test_two_nodes_under_torchrun_train_as_two_ranks_of_one(folder, torchrun, on
 
 
 def test_rank_zero_alone_writes(folder, torchrun):  # noqa: ARG001
-    written = sorted(path.name for path in (folder / "runs" / "torchrun").rglob("*") if path.is_file())
-    assert written == ["best.ckpt", "config.yaml", "last.ckpt", "metrics.csv"]
+    files = (path.name for path in (folder / "runs" / "torchrun").rglob("*") if path.is_file())
+    written = sorted(name.partition(".tfevents")[0] for name in files)
+    assert written == ["best.ckpt", "config.yaml", "events.out", "last.ckpt", "metrics.csv", "training_card.json"]
 
 
 def test_a_signal_to_one_task_of_slurm_ends_all_with_a_checkpoint(folder, slurm):
@@ -215,6 +243,18 @@ def test_two_ranks_go_on_where_they_stopped(folder, one_node):  # noqa: ARG001
     losses = {name: column(folder / "runs" / name, "train/loss") for name in ("whole", "stopped", "rest")}
     assert len(losses["stopped"]) == STOP
     assert losses["stopped"] + losses["rest"] == losses["whole"]
+
+
+def test_a_step_of_several_ranks_waits_for_no_device(folder, one_node):  # noqa: ARG001
+    """The one number is what all ranks say over gloo, from host to host, of signals. Lightning's own is gone."""
+    for rank in range(2):
+        steps = json.loads((folder / f"steps-{rank}.json").read_text())
+        assert steps == [["aten::_local_scalar_dense"]] * EPOCHS * (NUM_VIDEOS // 2 - 1)
+
+
+def test_the_card_of_a_training_says_how_many_ranks(folder, one_node, torchrun):  # noqa: ARG001
+    for name, ranks in {"whole": {"all": 2, "nodes": 1}, "torchrun": {"all": 2, "nodes": 2}}.items():
+        assert json.loads((folder / "runs" / name / "training_card.json").read_text())["ranks"] == ranks
 
 
 def test_a_batch_of_two_is_two_ranks_of_one(folder, one_node, monkeypatch):  # noqa: ARG001
@@ -273,11 +313,31 @@ def test_too_little_memory_is_one_line_that_says_what_to_change(folder, monkeypa
 
 def test_a_second_run_into_one_folder_is_refused_in_one_line(folder, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["videoctx"])
-    main(fit(folder, "twice", "--trainer.max_epochs=0"))
+    main(fit(folder, "twice", "--trainer.max_epochs=1"))
+    before = (folder / "runs" / "twice" / "metrics.csv").read_bytes()
     with pytest.raises(SystemExit):
-        main(fit(folder, "twice", "--trainer.max_epochs=0"))
+        main(fit(folder, "twice", "--trainer.max_epochs=1"))
+    assert (folder / "runs" / "twice" / "metrics.csv").read_bytes() == before
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("videoctx: ")]
     assert line.startswith(f"videoctx: {folder / 'runs' / 'twice'}: holds the config of another run; expected another")
+
+
+def test_of_two_runs_that_begin_at_once_one_gets_the_folder(folder, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["videoctx"])
+    main(fit(folder, "at_once", "--trainer.max_epochs=0"))
+    monkeypatch.setattr("videoctx.cli.training.check_free", lambda _: None)  # what both have seen
+    with pytest.raises(SystemExit):
+        main(fit(folder, "at_once", "--trainer.max_epochs=0"))
+    assert f"{folder / 'runs' / 'at_once'}: holds the config of another run" in capsys.readouterr().err
+
+
+def test_a_disk_that_is_full_from_the_start_is_one_line(folder, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["videoctx"])
+    with files_of_at_most(100), pytest.raises(SystemExit) as stop:
+        main(fit(folder, "no_room"))
+    assert stop.value.code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("videoctx: ")]
+    assert line.endswith(f"File too large: '{folder / 'runs' / 'no_room'}'")
 
 
 def test_a_full_disk_is_one_line(folder, monkeypatch, capsys):

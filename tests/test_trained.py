@@ -1,6 +1,7 @@
 """A trained network out of a checkpoint of `fit`: the same network, fed the same clips as in the test."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -47,6 +48,23 @@ def test_probabilities_of_one_class_or_of_several(multi_label, expected):
     trained = TrainedNetwork(None, ["a", "b"], None, None, multi_label)
     logits = torch.tensor([[math.log(4), 0.0]])
     torch.testing.assert_close(trained.probabilities(logits), torch.tensor([expected]))
+
+
+def test_as_judged_gives_the_same_but_for_rounding(place):
+    trained = load_trained(place.last)
+    judged, clips = trained.as_judged(), torch.randn(2, 3, 4, 28, 28)
+    assert not [layer for layer in judged.net.modules() if isinstance(layer, torch.nn.BatchNorm3d)]
+    assert replace(judged, net=None) == replace(trained, net=None)
+    with torch.no_grad():
+        torch.testing.assert_close(judged.net(clips), trained.net(clips), rtol=1e-4, atol=1e-4)
+
+
+def test_as_judged_leaves_a_network_of_others_as_it_is():
+    class Other(torch.nn.Linear):
+        pass
+
+    trained = TrainedNetwork(Other(1, 2), ["a", "b"], None, None, False)
+    assert trained.as_judged() is trained
 
 
 def test_preprocessing_survives_the_way_through_a_file(tmp_path):

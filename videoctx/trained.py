@@ -7,15 +7,17 @@
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.models.architecture import build_net, shortened
 from videoctx.models.checkpoints import read_stored
+from videoctx.models.inference import for_inference, has_known_layers
 
 PREFIX = "net."  # of the network's weights among those of the task
 
@@ -40,6 +42,14 @@ class TrainedNetwork:
     def probabilities(self, logits: Tensor) -> Tensor:
         """Of the classes, from logits (…, K): they sum to one, unless a video may show several."""
         return logits.float().sigmoid() if self.multi_label else logits.float().softmax(dim=-1)
+
+    def as_judged(self) -> "TrainedNetwork":
+        """With the network as `videoctx test` runs it in float32, on the device where it is: faster, the same but for
+        rounding."""
+        if not has_known_layers(self.net):
+            return self
+        device = next(self.net.parameters()).device
+        return replace(self, net=for_inference(self.net, device, dtype=torch.float32))
 
 
 def load_trained(path: str | Path, *, make_net: Callable[[int], nn.Module] | None = None) -> TrainedNetwork:

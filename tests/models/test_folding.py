@@ -131,6 +131,27 @@ def test_keeps_a_bias_and_a_norm_without_parameters_or_statistics():
         torch.testing.assert_close(folded(x), net(x), rtol=1e-5, atol=1e-5)
 
 
+@torch.no_grad()
+def test_leaves_weights_alone_that_are_computed():
+    computed = nn.utils.parametrizations.weight_norm(nn.Conv3d(3, 4, 1))
+    net = as_trained(nn.Sequential(computed, nn.BatchNorm3d(4)))
+    x = clip(2, 3, 2, 4, 4)
+    folded = fold_batch_norms(net)
+    assert len(norms(folded)) == 1
+    torch.testing.assert_close(folded(x), net(x))
+
+
+@torch.no_grad()
+def test_layers_that_share_weights():
+    first, second = nn.Conv3d(3, 3, 1), nn.Conv3d(3, 3, 1)
+    second.weight = first.weight
+    net = as_trained(nn.Sequential(first, nn.BatchNorm3d(3), second, nn.BatchNorm3d(3)))
+    x = clip(2, 3, 2, 4, 4)
+    folded = fold_batch_norms(net)
+    assert not norms(folded)
+    torch.testing.assert_close(folded(x), net(x), rtol=1e-4, atol=1e-5)
+
+
 def test_refuses_training_mode():
     net = network()
     net.res3[0].norm2.train()

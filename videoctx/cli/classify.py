@@ -52,6 +52,8 @@ def run_classify(arguments: Sequence[str]) -> None:
     json_file = writable_file(options.json) if options.json else None
     trained = load_trained(options.ckpt_path, make_net=net.make)
     trained.net.to("cuda" if torch.cuda.is_available() else "cpu")
+    if use != "--live":  # which makes a network of its own
+        trained = trained.as_judged()
     if use == "--timeline":
         result = classify_timeline(
             trained, options.video, folder=options.timeline, stride_seconds=options.stride or 1.0, num_best=num_best

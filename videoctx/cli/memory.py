@@ -1,5 +1,7 @@
 """What to change where memory does not suffice."""
 
+import errno
+
 import torch
 
 # What allocators and libraries of the device say; on the CPU it is the allocator, or Python itself.
@@ -13,8 +15,10 @@ REMEDY = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+    return (
+        isinstance(error, MemoryError | torch.OutOfMemoryError)
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or (isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS))
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -13,6 +14,8 @@ LINKED = {
     ("model", "multi_label"): "data.multi_label",
     ("model", "clips_per_device"): "data.batch_size and data.clips_per_video",
 }
+
+SECTIONS = {section for section, _ in LINKED} | {"trainer", "checkpoint", "last_checkpoint", "learning_rate"}
 
 
 def with_parts(arguments: Sequence[str]) -> list[str]:
@@ -43,7 +46,9 @@ def _parts(path: Path, parents: tuple[Path, ...]) -> Iterator[str]:
     if path.resolve() in parents:
         raise ValueError(f"{path}: the config is a part of itself")
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        config = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys) or {}
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text file in UTF-8 ({error.reason}); expected a YAML file") from error
     except OSError as error:
         named_by = f", named under parts in {parents[-1]}" if parents else ""
         raise ValueError(f"{path}: cannot read the config ({error.strerror}){named_by}") from error
@@ -54,10 +59,24 @@ def _parts(path: Path, parents: tuple[Path, ...]) -> Iterator[str]:
     parts = config.pop("parts", [])
     if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
         raise ValueError(f"{path}: parts is {parts!r}; expected a list of config files")
+    for section in SECTIONS & config.keys():
+        if not isinstance(config[section], dict):
+            raise ValueError(f"{path}: {section} is {config[section]!r}; expected keys and values")
     for section, name in LINKED:
-        if isinstance(config.get(section), dict) and name in config[section]:
+        if name in config.get(section, {}):
             raise ValueError(f"{path}: {section}.{name} follows from {LINKED[section, name]}; expected it there alone")
     for part in parts:
         yield from _parts(path.parent / part, (*parents, path.resolve()))
     if config:
         yield yaml.safe_dump(config, sort_keys=False)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses what YAML forbids and PyYAML takes: of two equal keys it would keep the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1 and key != "<<":
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is there twice", node.start_mark)
+        return super().construct_mapping(node, deep)

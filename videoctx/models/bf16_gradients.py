@@ -7,6 +7,9 @@ Elsewhere it is right, and so it is in float32, and on a GPU.
 """
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -17,19 +20,25 @@ def convolutions_with_wrong_gradients(net: nn.Module, *, clip_len: int, size: in
 
     Nothing is computed: a copy without memory, on the meta device, runs once.
     """
-    found: list[str] = []
-
-    def watch(name: str, conv: nn.Conv3d) -> None:
-        def look(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            if inputs[0].shape[2] < conv.kernel_size[0] and output.shape[2] > 1:
-                found.append(name)
-
-        conv.register_forward_hook(look)
-
     hollow = copy.deepcopy(net).to("meta").eval()
-    for name, layer in hollow.named_modules():
-        if isinstance(layer, nn.Conv3d):
-            watch(name, layer)
-    with torch.no_grad():
+    with torch.no_grad(), watch_bf16_gradients(hollow) as found:
         hollow(torch.empty(1, 3, clip_len, size, size, device="meta"))
     return found
+
+
+@contextmanager
+def watch_bf16_gradients(net: nn.Module) -> Iterator[list[str]]:
+    """The same of what goes through `net` meanwhile: the names are in the list at the end."""
+    found: list[str] = []
+
+    def look(name: str, conv: nn.Conv3d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if inputs[0].shape[2] < conv.kernel_size[0] and output.shape[2] > 1:
+            found.append(name)
+
+    convs = [(name, layer) for name, layer in net.named_modules() if isinstance(layer, nn.Conv3d)]
+    handles = [conv.register_forward_hook(partial(look, name)) for name, conv in convs]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()

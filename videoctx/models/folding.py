@@ -77,7 +77,7 @@ def _norms_after_convolutions(module: nn.Module) -> Iterator[tuple[nn.Module, nn
 
 def _linear_ends(convolution: nn.Module) -> list[nn.Module]:
     """The layers whose outputs, side by side along the channels, are the output of `convolution`; empty: not known."""
-    if type(convolution).forward in TAKES_A_BIAS:
+    if type(convolution).forward in TAKES_A_BIAS and "weight" in convolution._parameters:  # and is not computed
         return [convolution]
     if type(convolution) is FactorisedConv3d:
         return [convolution.temporal]
@@ -109,6 +109,6 @@ def _fold(convolution: nn.Module, parent: nn.Module, name: str) -> None:
         if end.bias is not None:
             b = b + end.bias.double() * s
         weight = end.weight.double() * s.reshape(-1, *[1] * (end.weight.ndim - 1))  # (C_out, …)
-        end.weight.copy_(weight)
+        end.weight = nn.Parameter(weight.to(end.weight.dtype))  # another layer may have the old one, too
         end.bias = nn.Parameter(b.to(end.weight.dtype))
     setattr(parent, name, nn.Identity())

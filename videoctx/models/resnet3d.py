@@ -194,8 +194,8 @@ class ResNet3D(nn.Module):
             less memory, more time, the same numbers.
 
     Raises:
-        ValueError: an unknown choice; a stage or block index that is not there; `context` without `context_at`, or the
-            reverse.
+        ValueError: an unknown choice; a number out of range; a stage or block index that is not there; `context`
+            without `context_at`, or the reverse.
     """
 
     def __init__(
@@ -230,6 +230,17 @@ class ResNet3D(nn.Module):
         ):
             if value not in choices:
                 raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(str, choices))}")
+        for name, least in (
+            ("width", width),
+            ("groups", groups),
+            ("width_per_group", width_per_group),
+            ("conv1_stride_t", conv1_stride_t),
+            ("stage_stride_t", min(stage_stride_t)),
+        ):
+            if least < 1:
+                raise ValueError(f"{name} is {least}; expected 1 or more")
+        if not 0 <= dropout <= 1:
+            raise ValueError(f"dropout is {dropout}; expected 0 to 1")
         if (context is None) != (not context_at):
             raise ValueError("context and context_at belong together: expected both or neither")
         if not set(recompute) <= set(STAGES):
