@@ -201,7 +201,7 @@ class Seen(LightningModule):
 LONG = Multigrid(milestone_epochs=(2,), num_epochs=3, long_factors=((0.5, 1.0), (1.0, 1.0)))
 
 
-def trained(manifest, folder, *, resumed=None, multigrid=LONG, max_epochs=4, **options):
+def trained(manifest, folder, *, resumed=None, multigrid=LONG, max_epochs=4, batch_size=1, **options):
     """What a run sees that writes a checkpoint after every step."""
     data = VideoDataModule(
         str(manifest),
@@ -209,7 +209,7 @@ def trained(manifest, folder, *, resumed=None, multigrid=LONG, max_epochs=4, **o
         frame_interval=1,
         crop_size_px=8,
         short_side_px=(10, 12),
-        batch_size=1,
+        batch_size=batch_size,
         num_workers=0,
         multigrid=multigrid,
     )
@@ -257,7 +257,7 @@ def test_a_run_and_its_rest_from_every_step(video_folder, tmp_path):
 
 def test_another_plan_is_not_resumed(video_folder, tmp_path):
     trained(video_folder.manifest, tmp_path)
-    for changed in ({"multigrid": ONLY_SHORT}, {"multigrid": None}, {"max_epochs": 5}):
+    for changed in ({"multigrid": ONLY_SHORT}, {"multigrid": None}, {"max_epochs": 5}, {"batch_size": 2}):
         with pytest.raises(ValueError, match=r"data\.multigrid is .*, and was .* over 4 epochs; expected the same"):
             trained(video_folder.manifest, tmp_path, resumed=3, **changed)
 

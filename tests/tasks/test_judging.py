@@ -151,6 +151,21 @@ def test_channels_last_by_default_where_all_layers_are_known_to_take_it(make_net
         assert tensor.is_contiguous(memory_format=torch.channels_last_3d) == last
 
 
+def of_frames_side_by_side(num_classes: int) -> nn.Module:
+    layers = (nn.Conv3d(3, 4, 3), nn.Flatten(1, 2), nn.Conv2d(8, 6, 3), nn.BatchNorm2d(6), nn.ReLU())
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, num_classes))
+
+
+def test_2d_convolutions_keep_their_layout(tmp_path):
+    model = VideoClassifier(CLASSES, of_frames_side_by_side).eval()
+    assert model.net[0].weight.is_contiguous(memory_format=torch.channels_last_3d)
+    assert model.net[2].weight.is_contiguous()
+    with torch.no_grad():
+        expected = model(CLIPS.clips).log_softmax(dim=1)
+    trainer(tmp_path, default_root_dir=tmp_path).test(model, DataLoader([CLIPS], batch_size=None))
+    torch.testing.assert_close(scores_of(tmp_path), expected, rtol=0, atol=2e-3)
+
+
 # bfloat16 on a CPU ------------------------------------------------------------------------------------------------
 
 

@@ -46,6 +46,13 @@ def test_averages_of_batch_norm_count(tmp_path):
     assert not (tmp_path / "last.ckpt").exists()
 
 
+def test_a_mask_may_hold_what_is_not_finite(tmp_path):
+    model = classifier()
+    model.net.register_buffer("mask", torch.full((2,), float("-inf")))
+    trainer(tmp_path).fit(model, datamodule=made_clips(validates=False))
+    assert (tmp_path / "last.ckpt").exists()
+
+
 def test_a_learning_rate_that_is_too_high_ends_the_run(tmp_path):
     with pytest.raises(NonFiniteError, match=r"trainer\.gradient_clip_val"):
         trainer(tmp_path, max_epochs=30).fit(classifier(lr=1e12), datamodule=made_clips(validates=False))

@@ -97,6 +97,14 @@ def test_a_network_that_cannot_take_the_shortest_clips_is_refused():
                 check_stages(net, stages, MultigridSteps())
 
 
+def test_layers_of_other_projects_are_not_tried_on_the_meta_device():
+    class Theirs(nn.Module):
+        def forward(self, clips):
+            return clips.cpu()
+
+    check_stages(Theirs(), Multigrid().stages(**BASE, num_videos=9, max_epochs=1), None)
+
+
 # Runs -------------------------------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.optim import SGD, AdamW
 
+from tests.tasks.made_runs import classifier, made_clips, trainer
 from videoctx.tasks import WarmupCosine, WarmupSteps
 from videoctx.tasks.resumed_optimizer import SavedOptimizer, check_optimizer, check_schedule
 
@@ -105,6 +106,15 @@ def test_more_epochs_after_the_same_milestones_are_taken():
         (["--model.schedule=videoctx.tasks.WarmupCosine"], "has no schedule"),
     ],
 )
-def test_a_command_says_so(place, refused, change, words, caplog):
+def test_a_command_says_so(place, refused, change, words):
     assert words in refused("fit", "--ckpt_path", place.last, "--trainer.max_epochs=5", *change)
-    assert "train/loss" not in caplog.text
+
+
+def test_a_run_that_is_not_resumed_is_free_again(tmp_path):
+    model = classifier()
+    trainer(tmp_path).fit(model, datamodule=made_clips(1))
+    trainer(tmp_path, max_epochs=2).fit(model, datamodule=made_clips(1), ckpt_path=tmp_path / "last.ckpt")
+    model.optimizer = AdamW
+    again = trainer(tmp_path)
+    again.fit(model, datamodule=made_clips(1))
+    assert again.global_step == 1

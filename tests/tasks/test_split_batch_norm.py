@@ -22,10 +22,30 @@ def batch_norm(num_features: int = 3, **arguments) -> nn.BatchNorm3d:
     return norm
 
 
-def split_net(num_clips: int | None = None, clips_per_device: int = 4) -> nn.Module:
+def split_net(num_clips: int | None = None, clips_per_device: int | None = 4) -> nn.Module:
     model = classifier(clips_per_device=clips_per_device)
     SplitBatchNorm(num_clips=num_clips).setup(SimpleNamespace(), model, "fit")
     return model.net
+
+
+@pytest.mark.parametrize("momentum", [0.3, None])
+def test_running_statistics_over_several_batches(momentum):
+    plain, split = batch_norm(), SplitNorm(batch_norm(), 2)
+    plain.momentum = split.momentum = momentum
+    for _ in range(3):
+        clips = torch.randn(6, 3, 2, 4, 4, dtype=torch.float64)
+        plain(clips)
+        split(clips)
+    torch.testing.assert_close(split.state_dict(), plain.state_dict())
+
+
+def test_features_without_positions():
+    torch.manual_seed(0)
+    norm, features = nn.BatchNorm1d(3), torch.randn(4, 3)
+    split = SplitNorm(norm, 2)
+    expected = torch.cat([nn.BatchNorm1d(3)(part) for part in features.split(2)])
+    torch.testing.assert_close(split(features), expected)
+    torch.testing.assert_close(split.eval()(features), norm.eval()(features))
 
 
 @given(num_clips=st.integers(2, 5), num_groups=st.integers(1, 4), rest=st.integers(0, 4), affine=st.booleans())
@@ -77,6 +97,11 @@ def test_a_run_is_trained_with_it(tmp_path):
         trainer(tmp_path, *callbacks).fit(model, datamodule=made_clips())
         weights.append(model.net.head.weight.detach().clone())
     assert not torch.allclose(*weights)
+
+
+def test_a_group_may_be_given_where_nobody_says_how_many_clips_a_batch_has():
+    sizes = {layer.num_clips for layer in split_net(3, None).modules() if isinstance(layer, SplitNorm)}
+    assert sizes == {3}
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class RunFolder(SaveConfigCallback):
     """Says in one line that a folder holds the config of another run, or that there is no room in it."""
 
+    _folder: Path | None = None
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not self.already_saved:
             self._take(trainer)
@@ -45,7 +47,7 @@ class RunFolder(SaveConfigCallback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:  # noqa: ARG002
         if isinstance(exception, OSError) and exception.errno in NO_ROOM and not exception.filename:
-            exception.filename = str(self._folder)
+            exception.filename = self._folder and str(self._folder)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         folder = Path(trainer.log_dir)  # every rank asks

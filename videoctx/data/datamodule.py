@@ -417,8 +417,10 @@ class VideoDataModule(LightningDataModule):
         """What a resumed run must have in common with the one that stopped, for its steps to be of the same epochs."""
         if not self.multigrid:
             return None
-        num_epochs = f" over {self.trainer.max_epochs} epochs" if self.multigrid.milestone_epochs else ""
-        return f"{self.multigrid}{num_epochs}"
+        if not self.multigrid.milestone_epochs:
+            return f"{self.multigrid}"
+        ranks = f"{self.batch_size} videos on each of {self.trainer.world_size} ranks"
+        return f"{self.multigrid} with {ranks} over {self.trainer.max_epochs} epochs"
 
     def _order(self, records: list[VideoRecord]) -> Order:
         if self.train_order == "class_balanced":

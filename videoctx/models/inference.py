@@ -41,6 +41,15 @@ def has_known_layers(net: nn.Module) -> bool:
     return all(type(layer).__module__.partition(".")[0] in ("videoctx", "torch") for layer in net.modules())
 
 
+def to_channels_last(net: nn.Module) -> nn.Module:
+    """Its weights (C_out, C_in, T, H, W) in `torch.channels_last_3d`, in place. `Module.to` would want those of 2D
+    convolutions in it, too, and fail."""
+    for tensor in (*net.parameters(), *net.buffers()):
+        if tensor.ndim == 5:
+            tensor.data = tensor.data.to(memory_format=torch.channels_last_3d)
+    return net
+
+
 def for_inference(
     net: nn.Module, device: str | torch.device = "cpu", *, dtype: torch.dtype | None = None, compiled: bool = False
 ) -> InferenceNetwork:
@@ -65,8 +74,7 @@ def for_inference(
     for layer in net.modules():
         if isinstance(layer, MULTIPLY_ADDS):
             layer.to(dtype)
-    net = net.to(memory_format=torch.channels_last_3d)
-    return InferenceNetwork(net, device=device, dtype=dtype, compiled=compiled)
+    return InferenceNetwork(to_channels_last(net), device=device, dtype=dtype, compiled=compiled)
 
 
 def multiplies_bf16(device: torch.device) -> bool:

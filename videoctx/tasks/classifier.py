@@ -29,7 +29,7 @@ from videoctx.evaluation.view_scores import ViewScores
 from videoctx.evaluation.whole_file import whole_file
 from videoctx.models.bf16_gradients import watch_bf16_gradients
 from videoctx.models.checkpoints import load_weights, read_checkpoint
-from videoctx.models.inference import for_inference, has_known_layers
+from videoctx.models.inference import for_inference, has_known_layers, to_channels_last
 from videoctx.tasks.batch_norm_size import check_single_clip, warn_of_few_clips
 from videoctx.tasks.learning_rate import StepSize, scale_learning_rates
 from videoctx.tasks.loss_watch import LossWatch
@@ -118,7 +118,7 @@ class VideoClassifier(LightningModule):
             channels_last = has_known_layers(self.net)
         self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
         if channels_last:
-            self.net = self.net.to(memory_format=torch.channels_last_3d)
+            to_channels_last(self.net)
         self.compiled = compiled
         self.clips_per_device = clips_per_device
         self.optimizer = optimizer
@@ -153,6 +153,7 @@ class VideoClassifier(LightningModule):
         return logits
 
     def setup(self, stage: str) -> None:
+        self._saved_optimizer, self._goes_on_as_before = None, True  # of a run before this one
         if self.trainer.precision not in PRECISIONS:
             raise ValueError(f"trainer.precision is {self.trainer.precision}; expected {' or '.join(PRECISIONS)}")
         if stage == "fit" and len(self.class_names) == 1 and not self.multi_label:

@@ -15,6 +15,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from videoctx.models.inference import has_known_layers
 from videoctx.tasks.schedules import Schedule, check_warmup
 
 
@@ -77,7 +78,9 @@ class MultigridSteps(Schedule):
 
 
 def check_stages(net: nn.Module, stages: Sequence[Stage], schedule: Schedule | None) -> None:
-    """
+    """That the schedule and the network go with them. Of other projects' layers it is not known that they run on the
+    meta device: the first epochs, whose clips are the smallest, tell.
+
     Raises:
         ValueError: the schedule knows nothing of the long cycle, or the network cannot take the smallest clips.
     """
@@ -86,6 +89,8 @@ def check_stages(net: nn.Module, stages: Sequence[Stage], schedule: Schedule | N
             f"model.schedule is {schedule and type(schedule).__name__} with data.multigrid.milestone_epochs;"
             " expected videoctx.tasks.MultigridSteps"
         )
+    if not has_known_layers(net):
+        return
     clip_len = min(stage.clip_len for stage in stages)
     side = min(crop_size_px for stage in stages for _, crop_size_px in stage.cycle)
     try:

@@ -29,12 +29,13 @@ class SplitBatchNorm(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
         if stage != "fit":
             return
-        num_clips, of_batch = self.num_clips, getattr(pl_module, "clips_per_device", None)
-        if of_batch is None or (num_clips or 1) > of_batch:
+        of_batch = getattr(pl_module, "clips_per_device", None)
+        num_clips = self.num_clips or of_batch
+        if num_clips is None or num_clips > (of_batch or num_clips):
             raise ValueError(
                 f"num_clips of SplitBatchNorm is {num_clips} with {of_batch} clips a batch and device; expected no more"
             )
-        split_norms(pl_module, num_clips or of_batch)
+        split_norms(pl_module, num_clips)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         if any(isinstance(layer, nn.SyncBatchNorm) for layer in pl_module.modules()):
@@ -63,7 +64,7 @@ class SplitNorm(_BatchNorm):
         self.train(norm.training)
 
     def _check_input_dim(self, input: Tensor) -> None:
-        assert input.ndim >= 3, f"expected (B, C, *), got {tuple(input.shape)}"
+        assert input.ndim >= 2, f"expected (B, C, *), got {tuple(input.shape)}"
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -87,6 +88,9 @@ class SplitNorm(_BatchNorm):
         total = num_values.sum()
         mean = (num_values * means).sum(dim=0) / total
         squares = (num_values - 1) * variances + num_values * (means - mean) ** 2
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(squares.sum(dim=0) / (total - 1), self.momentum)
         self.num_batches_tracked.add_(1)
+        momentum = self.momentum  # None: all batches count alike
+        if momentum is None:
+            momentum = self.num_batches_tracked.to(mean.dtype).reciprocal()
+        self.running_mean.lerp_(mean, momentum)
+        self.running_var.lerp_(squares.sum(dim=0) / (total - 1), momentum)
