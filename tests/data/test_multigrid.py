@@ -201,9 +201,9 @@ class Seen(LightningModule):
 LONG = Multigrid(milestone_epochs=(2,), num_epochs=3, long_factors=((0.5, 1.0), (1.0, 1.0)))
 
 
-def trained(manifest, folder, *, resumed=None, multigrid=LONG, max_epochs=4, batch_size=1, **options):
+def trained(manifest, folder, *, resumed=None, multigrid=LONG, max_epochs=4, batch_size=1, data=None, **options):
     """What a run sees that writes a checkpoint after every step."""
-    data = VideoDataModule(
+    data = data or VideoDataModule(
         str(manifest),
         clip_len=4,
         frame_interval=1,
@@ -253,6 +253,14 @@ def test_a_run_and_its_rest_from_every_step(video_folder, tmp_path):
     for step in range(1, len(whole)):
         rest, _ = trained(video_folder.manifest, tmp_path, resumed=step)
         assert rest == whole[step:], step
+
+
+@pytest.mark.filterwarnings("ignore:You're resuming:UserWarning")
+def test_a_run_that_is_not_resumed_has_whole_epochs_again(video_folder, tmp_path):
+    whole, _ = trained(video_folder.manifest, tmp_path)
+    _, data = trained(video_folder.manifest, tmp_path, resumed=3)
+    again, _ = trained(video_folder.manifest, tmp_path / "again", data=data)
+    assert again == whole
 
 
 def test_another_plan_is_not_resumed(video_folder, tmp_path):

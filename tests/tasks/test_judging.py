@@ -133,10 +133,11 @@ def test_compiled(tmp_path):
     assert counters["unique_graphs"] > before
 
 
-@pytest.mark.parametrize(("make_net", "precision"), [(with_other_block, "32-true"), (network, "bf16-true")])
-def test_compiled_is_refused_where_the_network_judges_itself(tmp_path, make_net, precision):
-    with pytest.raises(ValueError, match=f"compiled is for .*; got ResNet3D with {precision}"):
-        run(tmp_path, VideoClassifier(CLASSES, make_net, compiled=True), precision=precision)
+@pytest.mark.parametrize(("make_net", "fast"), [(with_other_block, {"32-true": torch.float32}), (network, {})])
+def test_compiled_is_refused_where_the_network_judges_itself(tmp_path, make_net, fast, monkeypatch):
+    monkeypatch.setattr("videoctx.tasks.classifier.FAST_PRECISIONS", fast)  # 16-mixed, which has none, is for GPUs
+    with pytest.raises(ValueError, match=r"compiled is for .*; got ResNet3D with 32-true"):
+        run(tmp_path, VideoClassifier(CLASSES, make_net, compiled=True))
 
 
 # Layout in training -----------------------------------------------------------------------------------------------

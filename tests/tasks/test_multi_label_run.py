@@ -32,7 +32,7 @@ def test_training_and_test_of_several_classes(run, several, refused):
     tested = run("test", several, "--data.multi_label=true", *checkpoint, name="-test")
     assert 0 < result_of(tested)["video_map"] <= 1
     assert {tuple(row["labels"]) for row in scores_of(tested)} <= {(), (0, 2), (1,), (2,)}
-    assert "line 8: label 'blue_up|green_down' is not one of" in refused("fit", several)
+    assert "line 2: label 'blue_up|red_still' is not one of" in refused("fit", several)
 
 
 def test_the_model_s_own_flag_is_not_set(refused, tmp_path):

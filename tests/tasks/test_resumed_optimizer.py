@@ -84,6 +84,13 @@ def test_another_learning_rate_is_refused(before, now, words):
         check_schedule(optimizer, scheduler, checkpoint)
 
 
+def test_another_end_is_refused_in_the_warm_up_too():
+    """The learning rate is the same so far."""
+    schedule = WarmupCosine(warmup_epochs=2)
+    with pytest.raises(ValueError, match="total_steps is 16 here and 12 there"):
+        check_schedule(*made(SGD, schedule, total_steps=16), saved(SGD, schedule))
+
+
 @pytest.mark.parametrize("warmup_epochs", [0, 0.5])
 def test_milestones_that_are_still_to_come_are_refused_too(warmup_epochs):
     """The learning rate is the same so far, and the checkpoint's milestones would stay."""

@@ -113,6 +113,29 @@ def test_groups_keep_their_proportion(schedule):
     assert second == pytest.approx([rate / 4 for rate in first])
 
 
+@pytest.mark.parametrize("schedule", [WarmupCosine(warmup_epochs=1), WarmupSteps(milestone_epochs=[5, 8])])
+def test_a_resumed_run_with_other_steps_has_the_schedule_of_its_checkpoint(schedule):
+    def made(steps_per_epoch: float):
+        optimizer = SGD([torch.nn.Parameter(torch.zeros(1))], lr=LR)
+        return optimizer, schedule.scheduler(
+            optimizer, steps_per_epoch=steps_per_epoch, total_steps=10 * steps_per_epoch
+        )
+
+    def stepped(optimizer, scheduler, num_steps: int) -> list[float]:
+        rates = []
+        for _ in range(num_steps):
+            optimizer.step()
+            scheduler.step()
+            rates.append(optimizer.param_groups[0]["lr"])
+        return rates
+
+    (optimizer, scheduler), (other, resumed) = made(10), made(5)
+    stepped(optimizer, scheduler, 50)
+    other.load_state_dict(optimizer.state_dict())
+    resumed.load_state_dict(scheduler.state_dict())
+    assert stepped(other, resumed, 25) == pytest.approx(stepped(optimizer, scheduler, 25))
+
+
 def test_epochs_may_be_broken_numbers_of_steps():
     """2.5 steps an epoch, as with gradients accumulated over 4 of 10 batches."""
     (rates,) = learning_rates(WarmupCosine(warmup_epochs=2), steps_per_epoch=2.5, total_steps=25)

@@ -225,6 +225,7 @@ class VideoDataModule(LightningDataModule):
         """What would make a training run worthless is said before anything is decoded."""
         if stage != "fit":
             return
+        self.resumed = None  # of a run before this one
         if self.multigrid:
             self._begin_multigrid()
         flips = self.train_transform.flip_probability

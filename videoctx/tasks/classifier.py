@@ -136,7 +136,7 @@ class VideoClassifier(LightningModule):
         self._watches_bf16_gradients = False
         self.score_writer: ScoreWriter | None = None
         self._saved_optimizer: SavedOptimizer | None = None  # of the checkpoint that training goes on from
-        self._goes_on_as_before = True  # with as many clips a step
+        self._saved_clips: int | None = None  # of a step, of that checkpoint
         self.net_config: dict[str, Any] | None = None  # class_path and init_args, where a config made the network
         self.preprocessing: dict[str, Any] | None = None  # how a test makes its clips (`videoctx.data.preprocessing`)
 
@@ -153,7 +153,7 @@ class VideoClassifier(LightningModule):
         return logits
 
     def setup(self, stage: str) -> None:
-        self._saved_optimizer, self._goes_on_as_before = None, True  # of a run before this one
+        self._saved_optimizer = self._saved_clips = None  # of a run before this one
         if self.trainer.precision not in PRECISIONS:
             raise ValueError(f"trainer.precision is {self.trainer.precision}; expected {' or '.join(PRECISIONS)}")
         if stage == "fit" and len(self.class_names) == 1 and not self.multi_label:
@@ -197,14 +197,26 @@ class VideoClassifier(LightningModule):
             scaled = scale_learning_rates(optimizer, self._step_size(), lr_batch_size=self.lr_batch_size)
             if self.trainer.is_global_zero and not self.trainer.ckpt_path:  # a resumed run takes that of its checkpoint
                 print(scaled)
+        scheduler = self._scheduler(optimizer)
         if self._saved_optimizer:
             check_optimizer(optimizer, self._saved_optimizer)
-        scheduler = self._scheduler(optimizer)
-        if self._saved_optimizer and self._goes_on_as_before:
-            check_schedule(optimizer, scheduler, self._saved_optimizer)
+            if self._has_saved_steps():
+                check_schedule(optimizer, scheduler, self._saved_optimizer)
         if scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _has_saved_steps(self) -> bool:
+        """Whether a step is of as many clips as in the run that is gone on with; it is said where it is not."""
+        step = self._step_size()
+        if not (self._saved_clips and step) or step.num_clips == self._saved_clips:
+            return True
+        if self.trainer.is_global_zero:
+            logger.warning(
+                f"the learning rate and its schedule are the checkpoint's, for {self._saved_clips} clips a step;"
+                f" this run has {step}"
+            )
+        return False
 
     def _scheduler(self, optimizer: Optimizer) -> LRScheduler | None:
         if self.schedule is None:
@@ -452,17 +464,7 @@ class VideoClassifier(LightningModule):
                 f"{self.trainer.ckpt_path}: the checkpoint is of another network: {len(other)} weights differ in name"
                 f" or shape ({_some(other)}); expected the config that it was trained with"
             )
-        if self.trainer.state.fn != TrainerFn.FITTING:
-            return
-        self._saved_optimizer = SavedOptimizer.of(checkpoint)
-        clips, step = checkpoint.get("clips_per_step"), self._step_size()
-        if clips and step and step.num_clips != clips:
-            self._goes_on_as_before = False
-            if self.trainer.is_global_zero:
-                logger.warning(
-                    f"the learning rate and its schedule are the checkpoint's, for {clips} clips a step;"
-                    f" this run has {step}"
-                )
+        self._saved_optimizer, self._saved_clips = SavedOptimizer.of(checkpoint), checkpoint.get("clips_per_step")
 
 
 def _described(accuracy: Accuracy | MeanAveragePrecision) -> str:

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 OF_THE_SCHEDULE = ("lr", "initial_lr")  # of an optimizer's groups
-NOT_COMPARED = ("_step_count", "_is_initial", "_get_lr_called_within_step", "verbose", "lr_lambdas")
+NOT_COMPARED = ("_step_count", "_is_initial", "_get_lr_called_within_step", "verbose")
 EXPECTED = (
     "expected the config that it was trained with, or --model.weights in place of --ckpt_path for its weights alone"
 )
@@ -83,7 +83,7 @@ def _differences(ours: Any, theirs: Any, name: str = "") -> Iterator[tuple[str, 
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
         if name and ours.keys() != theirs.keys():  # such as milestones
             yield name, list(ours), list(theirs)
-        for key in ours.keys() & theirs.keys() - set(NOT_COMPARED):
+        for key in (key for key in ours if key in theirs and key not in NOT_COMPARED):
             yield from _differences(ours[key], theirs[key], str(key).removeprefix("_"))
     elif isinstance(ours, list | tuple) and isinstance(theirs, list | tuple) and len(ours) == len(theirs):
         for here, there in zip(ours, theirs, strict=True):

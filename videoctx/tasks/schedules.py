@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import cos, pi
 from typing import Literal
 
@@ -48,17 +49,30 @@ class WarmupCosine(Schedule):
         if warmup_steps >= total_steps:
             raise ValueError(_too_long(self.warmup_epochs, warmup_steps, total_steps, steps_per_epoch))
         cosine_start = warmup_steps if self.cosine_from == "warmup_end" else 0
-
-        def half_cosine(step: int) -> float:
-            done = (min(step, total_steps) - cosine_start) / (total_steps - cosine_start)
-            return self.end_factor + (1 - self.end_factor) * (1 + cos(pi * done)) / 2
-
-        def factor(step: int) -> float:
-            if step >= warmup_steps:
-                return half_cosine(step)
-            return self.start_factor + (half_cosine(warmup_steps) - self.start_factor) * step / warmup_steps
-
+        factor = CosineFactor(warmup_steps, cosine_start, total_steps, self.start_factor, self.end_factor)
         return LambdaLR(optimizer, factor)
+
+
+@dataclass
+class CosineFactor:
+    """Of the learning rate, by the step. No function: of these a checkpoint holds nothing, and a resumed run with other
+    steps would take its own."""
+
+    warmup_steps: int
+    cosine_start: int
+    total_steps: int
+    start_factor: float
+    end_factor: float
+
+    def __call__(self, step: int) -> float:
+        if step >= self.warmup_steps:
+            return self._half_cosine(step)
+        reached = self._half_cosine(self.warmup_steps)
+        return self.start_factor + (reached - self.start_factor) * step / self.warmup_steps
+
+    def _half_cosine(self, step: int) -> float:
+        done = (min(step, self.total_steps) - self.cosine_start) / (self.total_steps - self.cosine_start)
+        return self.end_factor + (1 - self.end_factor) * (1 + cos(pi * done)) / 2
 
 
 class WarmupSteps(Schedule):
