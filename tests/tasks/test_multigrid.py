@@ -13,6 +13,7 @@ from videoctx.data.multigrid import Multigrid
 from videoctx.models import ResNet3D
 from videoctx.tasks import MultigridSteps, WarmupCosine
 from videoctx.tasks.multigrid import check_stages
+from videoctx.tasks.resumed_optimizer import SavedOptimizer, check_schedule
 
 BASE = {"clip_len": 8, "crop_size_px": 224, "batch_size": 8}
 SMALL = """
@@ -73,6 +74,20 @@ def test_a_warm_up_may_last_longer_than_the_first_stage():
     assert [seen[epoch] for epoch in (0, 20, 40, 60, 80)] == pytest.approx([0.2, 2.1, 4, 2, 4])
     with pytest.raises(ValueError, match="warmup_epochs is 177; expected less than the run's, 177"):
         MultigridSteps(warmup_epochs=177).over(optimizer, stages)
+
+
+def test_another_gamma_is_noticed_on_resume_before_it_matters():
+    stages = Multigrid(milestone_epochs=(44, 88), num_epochs=118).stages(**BASE, num_videos=200, max_epochs=177)
+
+    def made(gamma):
+        optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+        return optimizer, MultigridSteps(gamma=gamma).over(optimizer, stages)
+
+    (optimizer, scheduler), (_, same), (_, other) = made(0.1), made(0.1), made(0.5)
+    saved = SavedOptimizer(optimizer.state_dict()["param_groups"], scheduler.state_dict())
+    check_schedule(optimizer, same, saved)
+    with pytest.raises(ValueError, match=r"not the checkpoint's: factors is 4 here and 0\.8 there"):
+        check_schedule(optimizer, other, saved)
 
 
 def test_a_schedule_of_something_else_is_refused():

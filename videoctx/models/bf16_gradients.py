@@ -6,13 +6,13 @@ output has more than one of them: a kernel over 3 frames with clips that are dow
 Elsewhere it is right, and so it is in float32, and on a GPU.
 """
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-import torch
 from torch import Tensor, nn
+
+from videoctx.models.hollow import hollow_copy, run_hollow
 
 
 def convolutions_with_wrong_gradients(net: nn.Module, *, clip_len: int, size: int) -> list[str]:
@@ -20,9 +20,9 @@ def convolutions_with_wrong_gradients(net: nn.Module, *, clip_len: int, size: in
 
     Nothing is computed: a copy without memory, on the meta device, runs once.
     """
-    hollow = copy.deepcopy(net).to("meta").eval()
-    with torch.no_grad(), watch_bf16_gradients(hollow) as found:
-        hollow(torch.empty(1, 3, clip_len, size, size, device="meta"))
+    hollow = hollow_copy(net).eval()
+    with watch_bf16_gradients(hollow) as found:
+        run_hollow(hollow, clip_size=(clip_len, size, size))
     return found
 
 

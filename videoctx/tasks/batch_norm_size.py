@@ -5,13 +5,12 @@ steeply below 4.
 """
 
 import logging
-from copy import deepcopy
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from videoctx.models.hollow import hollow_copy, run_hollow
 from videoctx.models.inference import has_known_layers
 
 logger = logging.getLogger(__name__)
@@ -38,14 +37,13 @@ def check_single_clip(net: nn.Module, *, clip_size: tuple[int, int, int]) -> Non
     """
     if not has_known_layers(net) or any(isinstance(layer, nn.SyncBatchNorm) for layer in net.modules()):
         return
-    hollow = deepcopy(net).to("meta").train()
+    hollow = hollow_copy(net).train()
     for name, layer in hollow.named_modules():
         if _measures(layer):
             layer.register_forward_pre_hook(partial(_refuse_one_value, name))
         elif isinstance(layer, _BatchNorm):
             layer.eval()
-    with torch.no_grad():
-        hollow(torch.empty(1, 3, *clip_size, device="meta"))
+    run_hollow(hollow, clip_size=clip_size)
 
 
 def _refuse_one_value(name: str, layer: nn.Module, inputs: tuple[Tensor]) -> None:  # noqa: ARG001

@@ -6,15 +6,15 @@ on when, the data says (`videoctx.data.multigrid`).
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from copy import deepcopy
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Protocol
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from videoctx.models.hollow import hollow_copy, run_hollow
 from videoctx.models.inference import has_known_layers
 from videoctx.tasks.schedules import Schedule, check_warmup
 
@@ -59,22 +59,35 @@ class MultigridSteps(Schedule):
         step_ends = list(accumulate(stage.num_epochs * length for stage, length in zip(stages, lengths, strict=True)))
         if self.warmup_epochs >= epoch_ends[-1]:
             raise ValueError(f"warmup_epochs is {self.warmup_epochs:g}; expected less than the run's, {epoch_ends[-1]}")
-        warm = factors[bisect_right(epoch_ends, self.warmup_epochs)]
-
-        def factor(step: int) -> float:
-            index = bisect_right(step_ends, step)
-            if index == len(stages):  # after the last step
-                return factors[-1]
-            epoch = epoch_ends[index] - (step_ends[index] - step) / lengths[index]
-            if epoch >= self.warmup_epochs:
-                return factors[index]
-            return self.start_factor + (warm - self.start_factor) * epoch / self.warmup_epochs
-
-        return LambdaLR(optimizer, factor)
+        return LambdaLR(
+            optimizer, StagesFactor(factors, lengths, epoch_ends, step_ends, self.warmup_epochs, self.start_factor)
+        )
 
     def factors(self, stages: Sequence[Stage]) -> list[float]:
         """Learning rate of each stage, relative to the optimizer's."""
         return [stage.batch_factor * self.gamma**stage.num_drops for stage in stages]
+
+
+@dataclass
+class StagesFactor:
+    """Of the learning rate, by the step. No function: of these a checkpoint holds nothing to compare."""
+
+    factors: list[float]  # of each stage, as the next three
+    lengths: list[int]  # steps of an epoch
+    epoch_ends: list[int]
+    step_ends: list[int]
+    warmup_epochs: float
+    start_factor: float
+
+    def __call__(self, step: int) -> float:
+        index = bisect_right(self.step_ends, step)
+        if index == len(self.factors):  # after the last step
+            return self.factors[-1]
+        epoch = self.epoch_ends[index] - (self.step_ends[index] - step) / self.lengths[index]
+        if epoch >= self.warmup_epochs:
+            return self.factors[index]
+        reached = self.factors[bisect_right(self.epoch_ends, self.warmup_epochs)]
+        return self.start_factor + (reached - self.start_factor) * epoch / self.warmup_epochs
 
 
 def check_stages(net: nn.Module, stages: Sequence[Stage], schedule: Schedule | None) -> None:
@@ -94,8 +107,7 @@ def check_stages(net: nn.Module, stages: Sequence[Stage], schedule: Schedule | N
     clip_len = min(stage.clip_len for stage in stages)
     side = min(crop_size_px for stage in stages for _, crop_size_px in stage.cycle)
     try:
-        with torch.no_grad():
-            deepcopy(net).to("meta").eval()(torch.empty(1, 3, clip_len, side, side, device="meta"))
+        run_hollow(hollow_copy(net).eval(), clip_size=(clip_len, side, side))
     except RuntimeError as error:
         raise ValueError(
             f"the network takes no clips of {clip_len} frames at {side} × {side} ({str(error).splitlines()[0]});"
