@@ -9,7 +9,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# Train on a made set without and with context blocks, judge each, and compare.
+# Train on a synthetic set without and with context blocks, evaluate each, and compare.
 demo: $(INSTALLED)
 	rm -rf runs/demo
 	$(BIN)/python -m data_prep.make_toy_dataset datasets/toy

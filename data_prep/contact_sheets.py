@@ -35,7 +35,7 @@ def contact_sheet(stretch: Stretch, *, num_frames: int, height_px: int, files: L
     Raises:
         VideoDecodeError: the file cannot be read, or ends before the stretch begins.
     """
-    with files.lease(stretch.source) as local, open_video(local) as reader:
+    with files.local_copy(stretch.source) as local, open_video(local) as reader:
         first = int((stretch.start_seconds or 0.0) * reader.fps)
         end = reader.num_frames
         if stretch.end_seconds is not None:

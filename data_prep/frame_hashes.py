@@ -1,10 +1,10 @@
 """Perceptual hashes of a few frames: what a video looks like, whatever its codec, size, bit rate or brightness.
 
 The hash is pHash (Zauner 2010, https://www.phash.org/docs/pubs/thesis_zauner.pdf): the signs, against their median, of
-the 63 lowest frequencies of the cosine transform of a grey 32 × 32 picture, but for the mean, so that brightness does
+the 63 lowest frequencies of the cosine transform of a gray 32 × 32 picture, but for the mean, so that brightness does
 not count. Eight frames are taken, from the middles of eighths of the video.
 
-Not recognised: a mirrored video, another crop, black borders, more than a few frames cut off.
+Not recognized: a mirrored video, another crop, black borders, more than a few frames cut off.
 """
 
 import av
@@ -52,14 +52,14 @@ def hash_frames(path: str, *, expected_frames: int) -> tuple[int, tuple[int, ...
 
 def hash_frame(frame: av.VideoFrame) -> int:
     """63 bits, of the upright picture."""
-    grey = frame.reformat(width=SIDE_PX, height=SIDE_PX, format="gray", interpolation="AREA").to_ndarray()
+    gray = frame.reformat(width=SIDE_PX, height=SIDE_PX, format="gray", interpolation="AREA").to_ndarray()
     (row_right, row_down), (column_right, column_down) = display_matrix(frame)
     if row_right == 0:  # stored rows are shown as columns
-        grey = grey.T
-    grey = grey[:: row_down + column_down, :: row_right + column_right].astype(np.float64)
-    if grey.std() < FLAT_LEVELS:
+        gray = gray.T
+    gray = gray[:: row_down + column_down, :: row_right + column_right].astype(np.float64)
+    if gray.std() < FLAT_LEVELS:
         return FLAT
-    frequencies = (_COSINES @ grey @ _COSINES.T).ravel()[1:]
+    frequencies = (_COSINES @ gray @ _COSINES.T).ravel()[1:]
     return int(_WEIGHTS[frequencies > np.median(frequencies)].sum())
 
 

@@ -17,9 +17,9 @@ import os
 from pathlib import Path
 
 from data_prep.frame_hashes import hash_frames, to_text
-from videoctx.data.annotations import VERDICT_COLUMNS, Verdict
+from videoctx.data.annotations import PROBE_COLUMNS, ProbeResult
 from videoctx.data.containers import Container, VideoDecodeError, file_status, probe
-from videoctx.data.decode import verdict_on
+from videoctx.data.decode import probe_result_of
 from videoctx.data.locations import is_url, split_member
 from videoctx.data.storage import LOCAL, LocalFiles
 
@@ -27,7 +27,7 @@ FOUND_COLUMNS = (
     *("container", "codec", "width", "height", "duration_seconds", "gop", "content_hash", "frame_hashes"),
     "file_stamp",
 )
-INSPECTION_COLUMNS = (*VERDICT_COLUMNS, *FOUND_COLUMNS)
+INSPECTION_COLUMNS = (*PROBE_COLUMNS, *FOUND_COLUMNS)
 
 
 def inspect_file(source: str, *, files: LocalFiles) -> dict[str, str]:
@@ -41,7 +41,7 @@ def inspect_file(source: str, *, files: LocalFiles) -> dict[str, str]:
     """
     stamp = file_stamp(source)  # before: a file that changes meanwhile is inspected again
     try:
-        with files.lease(source) as local:
+        with files.local_copy(source) as local:
             found = _inspect(local)
     except VideoDecodeError as error:
         found = cannot_be_used(error.reason)
@@ -50,7 +50,7 @@ def inspect_file(source: str, *, files: LocalFiles) -> dict[str, str]:
 
 def cannot_be_used(problem: str) -> dict[str, str]:
     """The columns of a file of which nothing else is known."""
-    return dict.fromkeys(INSPECTION_COLUMNS, "") | Verdict(0, (), 0, 0.0, problem=_one_line(problem)).as_row()
+    return dict.fromkeys(INSPECTION_COLUMNS, "") | ProbeResult(0, (), 0, 0.0, problem=_one_line(problem)).as_row()
 
 
 def file_stamp(source: str) -> str:
@@ -72,17 +72,17 @@ def _inspect(path: str) -> dict[str, str]:
         size = file_status(path).st_size
         found = nothing | {"content_hash": _content_hash(path)}
     except VideoDecodeError as error:
-        return nothing | Verdict(0, (), 0, 0.0, problem=_one_line(error.reason)).as_row()
+        return nothing | ProbeResult(0, (), 0, 0.0, problem=_one_line(error.reason)).as_row()
     except OSError as error:
-        return nothing | Verdict(0, (), 0, 0.0, problem=_one_line(error.strerror or str(error))).as_row()
+        return nothing | ProbeResult(0, (), 0, 0.0, problem=_one_line(error.strerror or str(error))).as_row()
     try:
         container = probe(path)
         found |= _describe(container)
         num_frames, hashes = hash_frames(path, expected_frames=container.num_packets - container.num_discarded)
     except VideoDecodeError as error:
-        return found | Verdict(size, (), 0, 0.0, problem=_one_line(error.reason)).as_row()
-    verdict = verdict_on(container, num_frames=num_frames, size_bytes=size)
-    return found | {"frame_hashes": to_text(hashes)} | verdict.as_row()
+        return found | ProbeResult(size, (), 0, 0.0, problem=_one_line(error.reason)).as_row()
+    probe_result = probe_result_of(container, num_frames=num_frames, size_bytes=size)
+    return found | {"frame_hashes": to_text(hashes)} | probe_result.as_row()
 
 
 def _describe(container: Container) -> dict[str, str]:

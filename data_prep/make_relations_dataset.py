@@ -1,7 +1,7 @@
-"""A labelled set of real H.264 videos whose class is a relation between distant times, and nothing else.
+"""A labeled set of real H.264 videos whose class is a relation between distant times, and nothing else.
 
 Four shapes appear one after the other, each for a quarter of the video and in a quarter of the picture of its
-own. Two of them are red and two are blue. The class says which have the same colour:
+own. Two of them are red and two are blue. The class says which have the same color:
 
 | class       | one pair                    | the other pair             |
 |-------------|-----------------------------|----------------------------|
@@ -9,8 +9,8 @@ own. Two of them are red and two are blue. The class says which have the same co
 | `columns`   | top left, bottom left       | top right, bottom right    |
 | `diagonals` | top left, bottom right      | top right, bottom left     |
 
-**No single time and no single place tells the class.** A frame shows one shape, and its place, its colour and
-when it comes have the same distribution in all classes. In every split each place has each colour equally often in
+**No single time and no single place tells the class.** A frame shows one shape, and its place, its color and
+when it comes have the same distribution in all classes. In every split each place has each color equally often in
 every class, exactly. Two places tell no more than whether their pair is the class.
 
 **Average pooling cannot count it out.** A network whose features see one frame (C2D), and that averages them before
@@ -19,7 +19,7 @@ blue exchanged: the total holds each shape once in red and once in blue, whateve
 class can be right both before and after the exchange, and the other two in one of both: **two thirds at best**, chance
 being one third. The rest takes a product of what is seen at two times.
 
-The splits share neither backgrounds (spatial frequencies), nor outlines (numbers of corners), nor seeds. The colours
+The splits share neither backgrounds (spatial frequencies), nor outlines (numbers of corners), nor seeds. The colors
 they must share. A mirror leaves the class as it is.
 """
 
@@ -66,20 +66,20 @@ NUM_WAVES = 6
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What appears at one place: everything about it but its colour. Lengths in parts of the side of a quarter."""
+    """What appears at one place: everything about it but its color. Lengths in parts of the side of a quarter."""
 
     turn: int  # which of the four times it has
     corners: int
     angle: float  # radians
     radius: float
-    centre: np.ndarray  # (2,) down and right, from the middle of the quarter, at the middle of its time
+    center: np.ndarray  # (2,) down and right, from the middle of the quarter, at the middle of its time
     drift: np.ndarray  # (2,) from there to the end of its time
-    tint: np.ndarray  # (3,) added to its colour
+    tint: np.ndarray  # (3,) added to its color
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """All that a clip shows but for the class, which only says which places share a colour."""
+    """All that a clip shows but for the class, which only says which places share a color."""
 
     background: np.ndarray  # (T, H, W, 3) in 0..1
     shapes: tuple[Shape, ...]  # of the four places
@@ -99,8 +99,8 @@ class RelationClip:
         return f"videos/{self.split}/{self.label}/{self.index:04d}.mp4"
 
     @property
-    def colours(self) -> tuple[int, ...]:
-        """Index of the colour at each of the four places; every other clip of a class has them exchanged."""
+    def colors(self) -> tuple[int, ...]:
+        """Index of the color at each of the four places; every other clip of a class has them exchanged."""
         return tuple((pair + self.index) % 2 for pair in ARRANGEMENTS[self.label])
 
     def generator(self, seed: int) -> np.random.Generator:
@@ -128,7 +128,7 @@ def draw_scene(generator: np.random.Generator, look: Look, *, num_frames: int, s
                 corners=int(generator.choice(look.corners)),
                 angle=generator.uniform(0, 2 * np.pi),
                 radius=generator.uniform(*RADIUS),
-                centre=generator.uniform(-OFF_CENTRE, OFF_CENTRE, size=2),
+                center=generator.uniform(-OFF_CENTRE, OFF_CENTRE, size=2),
                 drift=generator.uniform(-DRIFT, DRIFT, size=2),
                 tint=generator.uniform(-COLOUR_JITTER, COLOUR_JITTER, size=3),
             )
@@ -137,18 +137,18 @@ def draw_scene(generator: np.random.Generator, look: Look, *, num_frames: int, s
     )
 
 
-def render(scene: Scene, colours: tuple[int, ...]) -> np.ndarray:
-    """The frames of `scene` when the shapes at the four places have these colours: uint8 (T, H, W, 3)."""
+def render(scene: Scene, colors: tuple[int, ...]) -> np.ndarray:
+    """The frames of `scene` when the shapes at the four places have these colors: uint8 (T, H, W, 3)."""
     frames = scene.background.copy()
     num_frames, side = frames.shape[:2]
     half = side // 2
-    for place, (shape, colour) in enumerate(zip(scene.shapes, colours, strict=True)):
+    for place, (shape, color) in enumerate(zip(scene.shapes, colors, strict=True)):
         top, left = (half * cell for cell in divmod(place, 2))
         times = np.arange(shape.turn * num_frames // NUM_PLACES, (shape.turn + 1) * num_frames // NUM_PLACES)
         for at, progress in zip(times, np.linspace(-1, 1, len(times)), strict=True):
-            cover = _cover(shape, shape.centre + progress * shape.drift, half)[..., None]
+            cover = _cover(shape, shape.center + progress * shape.drift, half)[..., None]
             picture = frames[at, top : top + half, left : left + half]
-            picture += cover * (np.clip(COLOURS[colour] + shape.tint, 0, 1) - picture)
+            picture += cover * (np.clip(COLOURS[color] + shape.tint, 0, 1) - picture)
     return np.rint(255 * frames).astype(np.uint8)
 
 
@@ -164,7 +164,7 @@ def make_relations_dataset(
     seed: int = 0,
     num_workers: int = 4,
 ) -> Path:
-    """Encode the relations set: which two of four shapes, seen one after the other, have the same colour.
+    """Encode the relations set: which two of four shapes, seen one after the other, have the same color.
 
     The same arguments give the same bytes. The manifest is written last, so a set that has one is whole.
 
@@ -229,7 +229,7 @@ def main() -> None:
 
 def _make_clip(clip: RelationClip, *, output_dir: Path, num_frames: int, side: int, fps: int, seed: int) -> None:
     scene = draw_scene(clip.generator(seed), LOOKS[clip.split], num_frames=num_frames, side=side)
-    encode(output_dir / clip.path, render(scene, clip.colours), fps=fps)
+    encode(output_dir / clip.path, render(scene, clip.colors), fps=fps)
 
 
 def _background(generator: np.random.Generator, waves: tuple[float, float], num_frames: int, side: int) -> np.ndarray:
@@ -246,12 +246,12 @@ def _background(generator: np.random.Generator, waves: tuple[float, float], num_
     return np.clip((mean + contrast * frames / math.sqrt(NUM_WAVES / 2))[..., None] * tint, 0, 1)
 
 
-def _cover(shape: Shape, centre: np.ndarray, quarter: int) -> np.ndarray:
+def _cover(shape: Shape, center: np.ndarray, quarter: int) -> np.ndarray:
     """Which part of each pixel of its quarter a regular polygon covers: (quarter, quarter) in 0..1."""
-    down, right = (np.mgrid[:quarter, :quarter] + 0.5) / quarter - 0.5 - centre[:, None, None]
+    down, right = (np.mgrid[:quarter, :quarter] + 0.5) / quarter - 0.5 - center[:, None, None]
     slice_of_one_side = 2 * np.pi / shape.corners
     from_its_middle = (np.arctan2(down, right) - shape.angle) % slice_of_one_side - slice_of_one_side / 2
-    distance = np.hypot(down, right) * np.cos(from_its_middle)  # from the centre, across the nearest side
+    distance = np.hypot(down, right) * np.cos(from_its_middle)  # from the center, across the nearest side
     apothem = shape.radius * math.cos(slice_of_one_side / 2)
     return np.clip((apothem - distance) * quarter + 0.5, 0, 1)
 

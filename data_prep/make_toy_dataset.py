@@ -1,4 +1,4 @@
-"""A small labelled set of real H.264 videos, to try the whole pipeline on before one's own dataset is ready.
+"""A small labeled set of real H.264 videos, to try the whole pipeline on before one's own dataset is ready.
 
 Two bright shapes move over a dark textured background that shakes, one in the left part of the picture and
 one in the right part. The eight classes say where the two go:
@@ -11,7 +11,7 @@ one in the right part. The eight classes say where the two go:
 | `both_down`  | ↓          | ↓           | | `anticlockwise` | ↓          | ↑           |
 
 **No single frame tells the class.** Each shape moves on a torus, its window: what leaves at one edge comes
-back at the opposite one. A scene (shapes, places, colours, texture, shake) is drawn before the class is
+back at the opposite one. A scene (shapes, places, colors, texture, shake) is drawn before the class is
 known, as it is at a random pivot frame; the class only runs it backward and forward from there. So every
 frame has the same distribution in all classes, and clips of one scene and different classes share their pivot
 frame to the last pixel until they are encoded.
@@ -74,11 +74,11 @@ class Shape:
 
     corner: tuple[int, int]  # of its window, in the frame
     window: tuple[int, int]  # height and width of the torus it moves on
-    centre: np.ndarray  # (2,) in the window, at the pivot frame
+    center: np.ndarray  # (2,) in the window, at the pivot frame
     speed: float  # pixels a frame
     radius: float
     roundness: float  # p in |down|^p + |right|^p = radius^p: 1 is a diamond, 2 a disc, 8 nearly a square
-    colour: np.ndarray  # (3,) in 0..1
+    color: np.ndarray  # (3,) in 0..1
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Scene:
 
     texture: np.ndarray  # (H, W, 3) in 0..1, periodic in both directions
     shake: np.ndarray  # (T, 2) pixels by which each frame's background is displaced
-    pivot: int  # the frame at which the shapes are at their `centre`
+    pivot: int  # the frame at which the shapes are at their `center`
     shapes: tuple[Shape, Shape]  # left, right
 
 
@@ -139,7 +139,7 @@ def render(scene: Scene, label: str) -> np.ndarray:
 
     frames_since_pivot = np.arange(len(frames)) - scene.pivot  # (T,)
     for shape, heading in zip(scene.shapes, HEADINGS[label], strict=True):
-        _paint(frames, shape, shape.centre + np.outer(frames_since_pivot * shape.speed, heading))
+        _paint(frames, shape, shape.center + np.outer(frames_since_pivot * shape.speed, heading))
     return np.rint(255 * frames).astype(np.uint8)
 
 
@@ -215,7 +215,7 @@ def make_toy_dataset(
             raise SettingError(f"{name} is {value}; expected at least {least}")
     for name, value in (("width", width), ("height", height)):
         if value % 2:
-            raise SettingError(f"{name} is {value}; expected an even number, as yuv420p halves colour")
+            raise SettingError(f"{name} is {value}; expected an even number, as yuv420p halves color")
 
     output_dir = Path(output_dir)
     manifest = output_dir / "manifest.csv"
@@ -275,26 +275,26 @@ def _draw_shape(generator: np.random.Generator, window_left: float, width: int, 
     return Shape(
         corner=(round(top), round(left)),
         window=window,
-        centre=generator.uniform(size=2) * window,
+        center=generator.uniform(size=2) * window,
         speed=generator.uniform(*SPEED) * side,
         radius=generator.uniform(*RADIUS) * side,
         roundness=2 ** generator.uniform(0, 3),
-        colour=generator.uniform(0.6, 1, size=3),
+        color=generator.uniform(0.6, 1, size=3),
     )
 
 
-def _paint(frames: np.ndarray, shape: Shape, centres: np.ndarray) -> None:
-    """Draw the shape into float frames (T, H, W, 3), in place, at its centres (T, 2) modulo its window."""
+def _paint(frames: np.ndarray, shape: Shape, centers: np.ndarray) -> None:
+    """SampleIndex the shape into float frames (T, H, W, 3), in place, at its centers (T, 2) modulo its window."""
     (top, left), (height, width) = shape.corner, shape.window
     down, right = (
-        np.abs((np.arange(extent) - centre[:, None] + extent / 2) % extent - extent / 2)
-        for extent, centre in zip(shape.window, centres.T, strict=True)
-    )  # (T, height), (T, width): how far from the centre, the short way round
+        np.abs((np.arange(extent) - center[:, None] + extent / 2) % extent - extent / 2)
+        for extent, center in zip(shape.window, centers.T, strict=True)
+    )  # (T, height), (T, width): how far from the center, the short way round
     power = shape.roundness
     distance = (down[:, :, None] ** power + right[:, None, :] ** power) ** (1 / power)  # (T, height, width)
     cover = np.clip(shape.radius - distance + 0.5, 0, 1)[..., None]  # a part at the edge, over one pixel
     picture = frames[:, top : top + height, left : left + width]
-    picture += cover * (shape.colour - picture)
+    picture += cover * (shape.color - picture)
 
 
 if __name__ == "__main__":

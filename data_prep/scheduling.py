@@ -1,6 +1,6 @@
 """Many items, one function, all cores or a cluster: how every preparation step runs its work.
 
-    def inspect(path: str) -> Verdict: ...            # at the top level of a module, so that other processes find it
+    def inspect(path: str) -> ProbeResult: ...            # at the top level of a module, so that other processes find it
 
     for path, outcome in run_each(inspect, paths, scheduler=scheduler, description="Inspecting"):
         if isinstance(outcome, Failure):

@@ -169,7 +169,7 @@ def from_csv(
 
 
 def _write(root: Path, rows: Sequence[Row], output: Path | None, shares: Mapping[str, float], seed: int) -> None:
-    """Draw the splits that are not given, check all of them, write the manifest and show it."""
+    """SampleIndex the splits that are not given, check all of them, write the manifest and show it."""
     output = root / "manifest.csv" if output is None else output
     side_of = divide([row for row in rows if row.split is None], shares, seed)
     rows = [row if row.split else replace(row, split=side_of[row.group]) for row in rows]

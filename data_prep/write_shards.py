@@ -270,7 +270,7 @@ def _write(
     def read(sample: Sample) -> bytes | str:
         of_shard = f"{TAR}{sample.key}.{sample.suffix}{INSIDE}{output / shard.name}"
         try:
-            with files.lease(of_shard if sample.key in present else sample.source) as local:
+            with files.local_copy(of_shard if sample.key in present else sample.source) as local:
                 video = Path(local).read_bytes()
         except VideoDecodeError as error:
             return str(error)

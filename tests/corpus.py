@@ -1,7 +1,7 @@
 """A numbered video of every kind that decoders get wrong, made with FFmpeg's command line.
 
 Every picture carries its number as in `tests.numbered`, with less contrast and over a moving ramp, so that a wrong
-colour range or matrix is seen as well as a wrong frame.
+color range or matrix is seen as well as a wrong frame.
 """
 
 import subprocess
@@ -11,9 +11,9 @@ import av
 import numpy as np
 
 from tests.numbered import paint, read_number
-from videoctx.data.annotations import Verdict
+from videoctx.data.annotations import ProbeResult
 from videoctx.data.containers import VideoDecodeError, file_status, probe
-from videoctx.data.decode import verdict_on
+from videoctx.data.decode import probe_result_of
 from videoctx.data.decode_pyav import count_frames
 
 NUM_FRAMES = 60
@@ -29,7 +29,7 @@ _ALT_REF = f"-auto-alt-ref 1 -lag-in-frames 25 -deadline good -cpu-used 4 -b:v 4
 _Q = "-q:v 3 -g 24"
 _UNEVEN = "-vf setpts=(N+3*floor(N/7))/25/TB -fps_mode vfr"
 
-# file name: FFmpeg's options, and the decoders that the verdict must name besides PyAV
+# file name: FFmpeg's options, and the decoders that the probe result must name besides PyAV
 ALL, NOT_DECORD, ONLY_PYAV = ("decord", "torchcodec"), ("torchcodec",), ()
 ENCODED: dict[str, tuple[str, tuple[str, ...]]] = {
     "h264_closed.mp4": (_X264_CLOSED, ALL),
@@ -200,15 +200,15 @@ def _ffmpeg(*arguments: str, stdin: bytes | None = None) -> bytes:
     return subprocess.run(command, input=stdin, check=True, capture_output=True, timeout=60).stdout
 
 
-def inspect_video(path: str) -> Verdict:
+def inspect_video(path: str) -> ProbeResult:
     """What `data_prep.inspect_videos` finds of a file, without its hashes."""
     try:
         size = file_status(path).st_size
     except VideoDecodeError as error:
-        return Verdict(0, (), 0, 0.0, problem=error.reason)
+        return ProbeResult(0, (), 0, 0.0, problem=error.reason)
     try:
         container = probe(path)
         num_frames = count_frames(path)
     except VideoDecodeError as error:
-        return Verdict(size, (), 0, 0.0, problem=error.reason)
-    return verdict_on(container, num_frames=num_frames, size_bytes=size)
+        return ProbeResult(size, (), 0, 0.0, problem=error.reason)
+    return probe_result_of(container, num_frames=num_frames, size_bytes=size)

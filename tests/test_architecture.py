@@ -8,23 +8,24 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "videoctx"
 PARTS = {
-    *("layers", "models", "batch", "data", "evaluation", "tasks", "visualize", "trained", "inference", "bench", "cli"),
+    *("layers", "models", "batch", "data", "atomic_write", "evaluation", "tasks", "visualize", "trained", "inference", "bench", "cli"),
 }
 
 # part: parts of videoctx that it may import, third parties beyond torch
 ALLOWED = {
     "__init__": (set(), set()),
+    "atomic_write": (set(), set()),
     "__main__": ({"cli"}, set()),
     "layers": (set(), set()),
     "models": ({"layers"}, set()),
     "batch": (set(), set()),
-    "data": ({"batch"}, {"numpy", "torchvision.transforms.v2"}),
-    "evaluation": ({"batch"}, {"jinja2", "matplotlib", "numpy", "pyarrow", "scipy", "torchmetrics"}),
-    "tasks": ({"models", "evaluation", "batch"}, {"lightning", "torchmetrics"}),
+    "data": ({"atomic_write", "batch"}, {"numpy", "torchvision.transforms.v2"}),
+    "evaluation": ({"atomic_write", "batch"}, {"jinja2", "matplotlib", "numpy", "pyarrow", "scipy", "torchmetrics"}),
+    "tasks": ({"atomic_write", "models", "evaluation", "batch"}, {"lightning", "torchmetrics"}),
     "trained": ({"models", "data"}, set()),
-    "visualize": ({"layers", "data"}, {"av", "matplotlib", "numpy"}),
+    "visualize": ({"atomic_write", "layers", "data"}, {"av", "matplotlib", "numpy"}),
     "inference": (
-        {"trained", "layers", "models", "data", "batch", "evaluation", "visualize"},
+        {"atomic_write", "trained", "layers", "models", "data", "batch", "evaluation", "visualize"},
         {"PIL", "av", "matplotlib", "numpy"},
     ),
     "bench": ({"layers", "models", "data", "batch"}, {"numpy", "psutil", "rich"}),
@@ -33,7 +34,7 @@ ALLOWED = {
 # part and library: the only files of the part that may import it
 ONLY_IN = {
     ("models", "pytorchvideo"): {"checkpoints.py"},
-    ("bench", "av"): {"made_videos.py"},
+    ("bench", "av"): {"synthetic_videos.py"},
     ("bench", "decord"): {"bare_decoding.py"},
     ("bench", "pytorchvideo"): {"pytorchvideo_peer.py", "pytorchvideo_network.py"},
     ("inference", "onnx"): {"exported_file.py"},

@@ -1,4 +1,4 @@
-"""Every config in configs/ does what its file says: networks build, experiments train a step and are judged."""
+"""Every config in configs/ does what its file says: networks build, experiments train a step and are evaluated."""
 
 import re
 from pathlib import Path
@@ -144,7 +144,7 @@ def test_the_tool_counts_what_was_built(capsys):
     [*((path,) for path in EXPERIMENTS), *((recipe, CLIPS_32X2) for recipe in RECIPES_32X2)],
     ids=lambda paths: "+".join(map(name_of, paths)),
 )
-def test_an_experiment_trains_a_step_and_is_judged(paths, manifest, tmp_path):
+def test_an_experiment_trains_a_step_and_is_evaluated(paths, manifest, tmp_path):
     small = tmp_path / "small.yaml"
     small.write_text(yaml.safe_dump(SMALL))
     arguments = [*configs(*paths, small), f"--data.manifest={manifest}"]

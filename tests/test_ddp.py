@@ -1,4 +1,4 @@
-"""Two ranks on the CPU against one: the same judgement to the last digit, and training that keeps the ranks equal.
+"""Two ranks on the CPU against one: the same evaluation_result to the last digit, and training that keeps the ranks equal.
 
 Starting ranks takes most of the time, so several commands share one start: the fixtures run them, the tests look.
 """
@@ -108,7 +108,7 @@ def result_of(folder: Path, name: str) -> dict:
 
 @pytest.mark.parametrize(("name", "num_videos", "num_failed"), [("manifest", 7, 1), ("one", 1, 0)])
 @pytest.mark.usefixtures("tested", "more")
-def test_two_ranks_judge_as_one_does(folder, name, num_videos, num_failed):
+def test_two_ranks_evaluate_as_one_does(folder, name, num_videos, num_failed):
     one, two = (result_of(folder, f"{name}{ranks}") for ranks in (1, 2))
     assert two == one
     assert (one["num_videos"], one["num_views"], one["num_failed"]) == (num_videos, num_videos * 6, num_failed)

@@ -18,7 +18,7 @@ def test_a_video_that_hangs_its_decoder_is_killed_named_and_not_tried_again(run,
     folder = run(
         "fit",
         manifest_of(copy),
-        "--data.decoder=decord",  # which the container's verdict would keep away from it
+        "--data.decoder=decord",  # which the container's probe result would keep away from it
         "--data.deadline_seconds=2",
         "--data.num_workers=2",
         "--data.max_failed_fraction=0.2",
@@ -31,7 +31,7 @@ def test_a_video_that_hangs_its_decoder_is_killed_named_and_not_tried_again(run,
     assert time.monotonic() - start < 60
 
 
-def test_the_verdict_keeps_it_away_from_that_decoder(tmp_path):
+def test_the_probe_result_keeps_it_away_from_that_decoder(tmp_path):
     hanging = write_hanging_video(tmp_path / "hangs.mp4", num_frames=300)
     with open_video(str(hanging)) as reader:
         assert reader.num_frames == 1

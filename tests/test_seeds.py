@@ -9,7 +9,7 @@ import pytest
 import yaml
 from matplotlib.image import imread
 
-from tests.evaluation.made_scores import write_run as write_scores
+from tests.evaluation.synthetic_scores import write_run as write_scores
 from tests.tiny_set import make_set, write_config
 from videoctx.cli import main
 from videoctx.evaluation.seeds import SeedGroup, draw_seeds

@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from tests.tiny_set import CLASSES
-from videoctx.data.clips import DecodedBatch, Draw
+from videoctx.data.clips import DecodedBatch, SampleIndex
 from videoctx.data.datamodule import VideoDataModule
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.trained import TrainedNetwork, load_trained
@@ -37,7 +37,7 @@ def test_it_is_fed_the_clips_of_the_test(place):
     assert (made.crop_size_px, made.short_side_px, made.num_crops) == (28, 32, 3)
     assert (made.normalize.mean, made.normalize.std) == (expected.normalize.mean, expected.normalize.std)
     records = module._dataset("test", preprocessing.sampler())
-    batch = DecodedBatch([records[Draw(0)]])
+    batch = DecodedBatch([records[SampleIndex(0)]])
     theirs, ours = expected(batch, num_clips=2).clips[:], made(batch, num_clips=2).clips[:]
     assert theirs.shape == (6, 3, 4, 28, 28)
     assert torch.equal(theirs, ours)
@@ -50,21 +50,21 @@ def test_probabilities_of_one_class_or_of_several(multi_label, expected):
     torch.testing.assert_close(trained.probabilities(logits), torch.tensor([expected]))
 
 
-def test_as_judged_gives_the_same_but_for_rounding(place):
+def test_for_evaluation_gives_the_same_but_for_rounding(place):
     trained = load_trained(place.last)
-    judged, clips = trained.as_judged(), torch.randn(2, 3, 4, 28, 28)
-    assert not [layer for layer in judged.net.modules() if isinstance(layer, torch.nn.BatchNorm3d)]
-    assert replace(judged, net=None) == replace(trained, net=None)
+    evaluated, clips = trained.for_evaluation(), torch.randn(2, 3, 4, 28, 28)
+    assert not [layer for layer in evaluated.net.modules() if isinstance(layer, torch.nn.BatchNorm3d)]
+    assert replace(evaluated, net=None) == replace(trained, net=None)
     with torch.no_grad():
-        torch.testing.assert_close(judged.net(clips), trained.net(clips), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(evaluated.net(clips), trained.net(clips), rtol=1e-4, atol=1e-4)
 
 
-def test_as_judged_leaves_a_network_of_others_as_it_is():
+def test_for_evaluation_leaves_a_network_of_others_as_it_is():
     class Other(torch.nn.Linear):
         pass
 
     trained = TrainedNetwork(Other(1, 2), ["a", "b"], None, None, False)
-    assert trained.as_judged() is trained
+    assert trained.for_evaluation() is trained
 
 
 def test_preprocessing_survives_the_way_through_a_file(tmp_path):

@@ -17,7 +17,7 @@ NUM_FRAMES = 20
 
 
 def encode(path: Path, *, name: str, seed: int) -> None:
-    """96 × 80 H.264: a band of the class's colour, moving as the class says, over noise."""
+    """96 × 80 H.264: a band of the class's color, moving as the class says, over noise."""
     noise = np.random.default_rng(seed).integers(0, 80, (80, 96, 3), dtype=np.uint8)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10, options={"x264-params": "threads=1:log-level=none"})

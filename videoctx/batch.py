@@ -16,7 +16,7 @@ class Clips(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: slice, /) -> Tensor:
-        """(b, C, T, H, W) float, normalised."""
+        """(b, C, T, H, W) float, normalized."""
         ...
 
 
@@ -24,7 +24,7 @@ class View(NamedTuple):
     """Where in its video a clip was taken."""
 
     start_frame: int
-    crop: int  # 0 = centre, or 0 / 1 / 2 = first / middle / last third of the longer side
+    crop: int  # 0 = center, or 0 / 1 / 2 = first / middle / last third of the longer side
 
 
 class Failure(NamedTuple):

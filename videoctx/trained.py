@@ -43,7 +43,7 @@ class TrainedNetwork:
         """Of the classes, from logits (…, K): they sum to one, unless a video may show several."""
         return logits.float().sigmoid() if self.multi_label else logits.float().softmax(dim=-1)
 
-    def as_judged(self) -> "TrainedNetwork":
+    def for_evaluation(self) -> "TrainedNetwork":
         """With the network as `videoctx test` runs it in float32, on the device where it is: faster, the same but for
         rounding."""
         if not has_known_layers(self.net):

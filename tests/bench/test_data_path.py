@@ -1,4 +1,4 @@
-"""The bench measures what it says, and all sides read the same clips; its figures are not judged here."""
+"""The bench measures what it says, and all sides read the same clips; its figures are not evaluated here."""
 
 import json
 from contextlib import closing
@@ -15,11 +15,11 @@ from videoctx.bench.data_report import bottleneck, report
 from videoctx.bench.data_stages import STAGES, stage_seconds
 from videoctx.bench.epochs import clip_of
 from videoctx.bench.loader_memory import loader_memory
-from videoctx.bench.made_videos import HEIGHT, WIDTH, made_videos
 from videoctx.bench.pytorchvideo_peer import PyTorchVideoPeer, Window
+from videoctx.bench.synthetic_videos import HEIGHT, WIDTH, synthetic_videos
 from videoctx.cli import main
 from videoctx.data.annotations import VideoRecord, write_manifest
-from videoctx.data.clips import Draw, VideoDataset
+from videoctx.data.clips import SampleIndex, VideoDataset
 from videoctx.data.containers import VideoDecodeError, probe
 from videoctx.data.decode import open_video
 from videoctx.data.sampling import ClipShape, RandomClips, UniformClips
@@ -113,7 +113,7 @@ def test_what_is_no_file_or_no_video_is_named(broken_files, tmp_path):
 
 def test_pytorchvideo_reads_our_clips(numbered):
     dataset = VideoDataset([numbered], sampler=RandomClips(shape=SHAPE), seed=0)
-    clips = [clip_of(dataset[Draw(0, repeat=repeat)], SHAPE) for repeat in range(5)]
+    clips = [clip_of(dataset[SampleIndex(0, repeat=repeat)], SHAPE) for repeat in range(5)]
     windows = [Window.of_frames(clip.path, clip.frames[0], clip.frames[0] + SHAPE.span, 30) for clip in clips]
     with closing(PyTorchVideoPeer(windows, clip_len=SHAPE.clip_len, batch_size=2, num_workers=2)) as peer:
         delivered = [peer.frames("pyav"), peer.frames("decord")]
@@ -128,7 +128,7 @@ def test_pytorchvideo_reads_our_clips(numbered):
 @pytest.mark.parametrize("clip_len", [4, 40])  # the longer one passes the end
 def test_a_decode_for_each_view_reads_our_views(numbered, clip_len):
     shape = ClipShape(clip_len=clip_len, frame_interval=2)
-    video = VideoDataset([numbered], sampler=UniformClips(shape=shape, num_clips=10), seed=0)[Draw(0)]
+    video = VideoDataset([numbered], sampler=UniformClips(shape=shape, num_clips=10), seed=0)[SampleIndex(0)]
     for which, positions in enumerate(video.clips):
         assert (read(clip_of(video, shape, which)) == video.frames[positions].numpy()).all()
 
@@ -145,7 +145,7 @@ def test_stages_cover_what_reading_a_clip_takes(numbered):
     transform = TrainTransform(
         crop_size_px=32, short_side_px=(32, 40), flip_probability=0.5, normalize=Normalize((0.5,) * 3, (0.5,) * 3)
     )
-    draws = [Draw(0, repeat=repeat) for repeat in range(3)]
+    draws = [SampleIndex(0, repeat=repeat) for repeat in range(3)]
     seconds = stage_seconds(dataset, draws, transform=transform, batch_size=2, device=torch.device("cpu"))
     assert seconds.keys() == set(STAGES)
     assert all(value >= 0 for value in seconds.values())
@@ -162,7 +162,7 @@ def test_memory_is_looked_at_while_videos_pass(numbered):
 
 
 def test_made_videos_are_what_kinetics_is_and_made_once(tmp_path):
-    (path,) = made_videos(tmp_path, gop=16, num_videos=1, num_frames=40)
+    (path,) = synthetic_videos(tmp_path, gop=16, num_videos=1, num_frames=40)
     container = probe(str(path))
     assert (container.width, container.height, container.fps) == (WIDTH, HEIGHT, 30)
     assert container.gop_lengths == (16, 16, 8)
@@ -173,7 +173,7 @@ def test_made_videos_are_what_kinetics_is_and_made_once(tmp_path):
     assert np.abs(first - last).mean() > 5  # it moves
     written = path.stat().st_mtime_ns
     told = []
-    again = made_videos(tmp_path, gop=16, num_videos=1, num_frames=40, on_video=lambda: told.append(1))
+    again = synthetic_videos(tmp_path, gop=16, num_videos=1, num_frames=40, on_video=lambda: told.append(1))
     assert (again, path.stat().st_mtime_ns, told) == ([path], written, [1])
     assert list(Path(tmp_path).iterdir()) == [path]
 
@@ -218,7 +218,7 @@ def test_the_bottleneck_is_said_in_words():
     assert bottleneck(measured, "gop250") == (
         "Seek takes 60% of a clip's 50 ms. A device that trains on 100 clips a second needs 5 cores to decode them,"
         " or a key frame every 16 frames instead of 250: 2.0 times faster here."
-        " Where it only crops and normalises, it waits for clips 25% of the time."
+        " Where it only crops and normalizes, it waits for clips 25% of the time."
     )
     assert bottleneck(measured, "gop16").startswith("Decode takes 60% of a clip's 25 ms. ")
     measured.stages["manifest"] = stages

@@ -1,4 +1,4 @@
-"""The bench measures what it says, on a network that takes no time; its figures are not judged here."""
+"""The bench measures what it says, on a network that takes no time; its figures are not evaluated here."""
 
 import json
 from collections.abc import Callable
@@ -75,7 +75,7 @@ def test_measures_both_networks_from_a_config(tmp_path, capsys):
         assert part in printed
 
 
-def test_training_keeps_what_judging_does_not():
+def test_training_keeps_what_evaluation_does_not():
     rows = {(row.work, row.way): row for row in bench(small("c2d")).rows}
     assert rows["training", "float32"].peak_bytes > 2 * rows["inference", "float32"].peak_bytes
     assert rows["training", "bfloat16"].peak_bytes < rows["training", "float32"].peak_bytes
@@ -201,7 +201,7 @@ def test_the_report_is_written(tmp_path: Path, capsys):
     written = json.loads((tmp_path / "speed.json").read_text())
     assert written["gains"] == [{"work": "inference", "option": "folded", "on": "bfloat16, channels_last", "gain": 2.0}]
     assert written["rows"][0]["options"]["bf16"] is False
-    assert "judging: PyTorchVideo in float32" in " ".join(capsys.readouterr().out.split())
+    assert "evaluation: PyTorchVideo in float32" in " ".join(capsys.readouterr().out.split())
 
 
 def test_peak_memory_is_what_was_held_at_once():

@@ -1,4 +1,4 @@
-"""The bench measures what it says, on sizes that take no time; its figures are not judged here."""
+"""The bench measures what it says, on sizes that take no time; its figures are not evaluated here."""
 
 import json
 import subprocess

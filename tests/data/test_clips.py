@@ -11,8 +11,8 @@ import torch
 
 from tests.numbered import paint, read_number
 from videoctx.batch import Failure
-from videoctx.data.annotations import Verdict, VideoRecord
-from videoctx.data.clips import DecodedBatch, Draw, VideoDataset
+from videoctx.data.annotations import ProbeResult, VideoRecord
+from videoctx.data.clips import DecodedBatch, SampleIndex, VideoDataset
 from videoctx.data.containers import probe
 from videoctx.data.sampling import ClipShape, RandomClips, UniformClips
 
@@ -49,7 +49,7 @@ def assert_same(one, other):
 @pytest.mark.parametrize("decoder", ["auto", "pyav"])
 def test_clips_hold_the_frames_that_the_sampler_names(closed_gop_mp4, decoder):
     sampler = UniformClips(shape=shape(4, 3), num_clips=3)
-    video = dataset([record(closed_gop_mp4.path)], sampler, decoder=decoder)[Draw(0)]
+    video = dataset([record(closed_gop_mp4.path)], sampler, decoder=decoder)[SampleIndex(0)]
     assert video.starts == [0, 25, 50]
     assert numbers(video) == [[0, 3, 6, 9], [25, 28, 31, 34], [50, 53, 56, 59]]
     assert video.frames.dtype == torch.uint8
@@ -59,14 +59,14 @@ def test_clips_hold_the_frames_that_the_sampler_names(closed_gop_mp4, decoder):
 
 def test_random_clips_begin_where_they_say(b_frame_avi):
     data = dataset([record(b_frame_avi.path)], RandomClips(shape=shape(5, 4), num_clips=6))
-    video = data[Draw(0)]
+    video = data[SampleIndex(0)]
     assert len(video.starts) == 6
     assert numbers(video) == [[start + 4 * step for step in range(5)] for start in video.starts]
 
 
 def test_a_frame_of_several_clips_is_decoded_once(closed_gop_mp4):
     sampler = UniformClips(shape=shape(8, 7), num_clips=10)  # a clip spans 50 of 60 frames
-    video = dataset([record(closed_gop_mp4.path)], sampler)[Draw(0)]
+    video = dataset([record(closed_gop_mp4.path)], sampler)[SampleIndex(0)]
     shown = [read_number(frame.numpy()) for frame in video.frames]
     wanted = {start + 7 * step for start in video.starts for step in range(8)}
     assert shown == sorted(wanted)
@@ -80,7 +80,7 @@ def test_a_frame_of_several_clips_is_decoded_once(closed_gop_mp4):
 @pytest.mark.parametrize("sampler", [RandomClips, UniformClips])
 def test_a_short_stretch_is_filled_from_itself(closed_gop_mp4, sampler, short_videos, wanted):
     stretch = record(closed_gop_mp4.path, start_seconds=0.5, end_seconds=0.6)
-    video = dataset([stretch], sampler(shape=shape(5, 1, short_videos), num_clips=2))[Draw(0)]
+    video = dataset([stretch], sampler(shape=shape(5, 1, short_videos), num_clips=2))[SampleIndex(0)]
     assert numbers(video) == [wanted, wanted]
     assert video.starts == [15, 15]
     assert len(video.frames) == 3
@@ -88,7 +88,7 @@ def test_a_short_stretch_is_filled_from_itself(closed_gop_mp4, sampler, short_vi
 
 def test_a_short_video_is_refused_when_asked(closed_gop_mp4):
     sampler = UniformClips(shape=shape(9, 8, "refuse"), num_clips=1)  # spans 65 of 60 frames
-    video = dataset([record(closed_gop_mp4.path)], sampler)[Draw(0)]
+    video = dataset([record(closed_gop_mp4.path)], sampler)[SampleIndex(0)]
     assert video.failure.path == str(closed_gop_mp4.path)
     assert "60 frames" in video.failure.reason
 
@@ -99,10 +99,10 @@ def test_a_short_video_is_refused_when_asked(closed_gop_mp4):
 )
 def test_clips_stay_within_the_seconds(closed_gop_mp4, start, end, first, last):
     stretch = [record(closed_gop_mp4.path, start_seconds=start, end_seconds=end)]
-    uniform = dataset(stretch, UniformClips(shape=shape(4, 2), num_clips=2))[Draw(0)]
+    uniform = dataset(stretch, UniformClips(shape=shape(4, 2), num_clips=2))[SampleIndex(0)]
     assert uniform.starts == [first, last - 6]
     assert numbers(uniform) == [list(range(first, first + 7, 2)), list(range(last - 6, last + 1, 2))]
-    drawn = dataset(stretch, RandomClips(shape=shape(4, 2), num_clips=200))[Draw(0)]
+    drawn = dataset(stretch, RandomClips(shape=shape(4, 2), num_clips=200))[SampleIndex(0)]
     assert min(drawn.starts) == first
     assert max(drawn.starts) == last - 6
     assert {number for clip in numbers(drawn) for number in clip} == set(range(first, last + 1))
@@ -122,10 +122,10 @@ def test_seconds_count_as_frames_are_shown_where_their_rate_varies(tmp_path, ins
         container.mux(stream.encode())
     stretch = record(path, start_seconds=0.8, end_seconds=2.0)
     if inspected:
-        known = Verdict(path.stat().st_size, ("pyav",), 12, probe(str(path)).fps, variable_frame_rate=True)
-        stretch = replace(stretch, verdict=known)
+        known = ProbeResult(path.stat().st_size, ("pyav",), 12, probe(str(path)).fps, variable_frame_rate=True)
+        stretch = replace(stretch, probe_result=known)
     sampler = UniformClips(shape=shape(4), num_clips=1)
-    assert numbers(dataset([stretch], sampler)[Draw(0)]) == [[8, 9, 10, 11]]
+    assert numbers(dataset([stretch], sampler)[SampleIndex(0)]) == [[8, 9, 10, 11]]
 
 
 # ---------------------------------------------------------------- draws
@@ -137,7 +137,7 @@ def test_a_draw_depends_on_seed_epoch_video_and_repeat_alone(closed_gop_mp4):
     records = [record(closed_gop_mp4.path)] * 3
     first = dataset(records, TRAIN, seed=5)
     again = dataset(records, TRAIN, seed=5)
-    draws = [Draw(video, epoch, repeat) for epoch in (0, 1, 7) for video in range(3) for repeat in range(2)]
+    draws = [SampleIndex(video, epoch, repeat) for epoch in (0, 1, 7) for video in range(3) for repeat in range(2)]
     forwards = {draw: first[draw] for draw in draws}
     backwards = {draw: again[draw] for draw in reversed(draws)}
     for draw in draws:
@@ -150,7 +150,7 @@ def test_a_draw_depends_on_seed_epoch_video_and_repeat_alone(closed_gop_mp4):
 
 def test_can_be_sent_to_a_spawned_worker(closed_gop_mp4):
     data = dataset([record(closed_gop_mp4.path)], TRAIN, seed=3)
-    assert_same(pickle.loads(pickle.dumps(data))[Draw(0, 2)], data[Draw(0, 2)])
+    assert_same(pickle.loads(pickle.dumps(data))[SampleIndex(0, 2)], data[SampleIndex(0, 2)])
 
 
 # ---------------------------------------------------------------- failures, nothing, no label
@@ -160,19 +160,19 @@ def test_can_be_sent_to_a_spawned_worker(closed_gop_mp4):
 def test_a_failure_is_carried_and_not_replaced(closed_gop_mp4, broken_files, what):
     records = [record(closed_gop_mp4.path), record(broken_files[what], label=4), record(closed_gop_mp4.path)]
     data = dataset(records, TRAIN)
-    video = data[Draw(1)]
+    video = data[SampleIndex(1)]
     assert isinstance(video.failure, Failure)
     assert video.failure.path == video.path == str(broken_files[what])
     assert video.failure.reason
     assert (video.row, video.label) == (1, 4)
     assert len(video.frames) == len(video.clips) == len(video.starts) == 0
-    assert data[Draw(0)].failure is data[Draw(2)].failure is None
+    assert data[SampleIndex(0)].failure is data[SampleIndex(2)].failure is None
 
 
 @pytest.mark.parametrize(("start", "end"), [(2.0, None), (5.0, 6.0), (0.501, 0.502)])
 def test_seconds_without_a_frame_are_a_failure(closed_gop_mp4, start, end):
     stretch = record(closed_gop_mp4.path, start_seconds=start, end_seconds=end)
-    failure = dataset([stretch], TRAIN)[Draw(0)].failure
+    failure = dataset([stretch], TRAIN)[SampleIndex(0)].failure
     assert failure.path == str(closed_gop_mp4.path)
     assert f"{start:g} s" in failure.reason
     assert "2.00 s" in failure.reason  # what the video lasts
@@ -180,11 +180,11 @@ def test_seconds_without_a_frame_are_a_failure(closed_gop_mp4, start, end):
 
 def test_an_error_of_our_own_is_not_taken_for_a_broken_video(closed_gop_mp4):
     with pytest.raises(AttributeError):
-        dataset([record(closed_gop_mp4.path)], sampler=None)[Draw(0)]
+        dataset([record(closed_gop_mp4.path)], sampler=None)[SampleIndex(0)]
 
 
 def test_a_video_without_a_label_is_marked(closed_gop_mp4):
-    assert dataset([record(closed_gop_mp4.path, label=None)], TRAIN)[Draw(0)].label == -1
+    assert dataset([record(closed_gop_mp4.path, label=None)], TRAIN)[SampleIndex(0)].label == -1
 
 
 # ---------------------------------------------------------------- batches
@@ -192,7 +192,7 @@ def test_a_video_without_a_label_is_marked(closed_gop_mp4):
 
 def test_a_batch_moves_its_frames(closed_gop_mp4, broken_files):
     data = dataset([record(closed_gop_mp4.path), record(broken_files["missing"])], TRAIN)
-    batch = DecodedBatch([data[Draw(0)], data[Draw(1)]])
+    batch = DecodedBatch([data[SampleIndex(0)], data[SampleIndex(1)]])
     moved = batch.to(torch.device("meta"), non_blocking=True)
     assert [video.frames.device.type for video in moved.videos] == ["meta", "meta"]
     assert [video.frames.device.type for video in batch.videos] == ["cpu", "cpu"]
@@ -203,5 +203,5 @@ def test_a_batch_moves_its_frames(closed_gop_mp4, broken_files):
 def test_a_batch_is_pinned_where_there_is_a_device(closed_gop_mp4):
     if not torch.cuda.is_available():
         pytest.skip("pinned memory needs a CUDA device")
-    batch = DecodedBatch([dataset([record(closed_gop_mp4.path)], TRAIN)[Draw(0)]]).pin_memory()
+    batch = DecodedBatch([dataset([record(closed_gop_mp4.path)], TRAIN)[SampleIndex(0)]]).pin_memory()
     assert all(video.frames.is_pinned() for video in batch.videos)

@@ -1,4 +1,4 @@
-"""The verdict on a container, and that `auto` is exact whatever the verdict is."""
+"""The probe result on a container, and that `auto` is exact whatever the probe result is."""
 
 import shutil
 
@@ -12,7 +12,7 @@ from videoctx.data.decode import open_video
 
 OPEN_GOP = CLOSED_GOP | {"x264-params": "open-gop=1:b-adapt=0:b-pyramid=normal:threads=1:log-level=none"}
 MPEG4 = {"g": "24", "bf": "2"}
-KINDS = {  # file name: codec, options, the part of the verdict that it must name (None: decord)
+KINDS = {  # file name: codec, options, the part of the probe result that it must name (None: decord)
     "closed.mp4": ("libx264", CLOSED_GOP, None),
     "closed.mkv": ("libx264", CLOSED_GOP, None),
     "intra.mkv": ("mjpeg", {}, None),
@@ -38,7 +38,7 @@ def video(request, tmp_path_factory):
     return write_video(path, num_frames=60, fps=25, codec=codec, options=options, **pixel_format)
 
 
-def test_verdict(video):
+def test_probe_result(video):
     reason = KINDS[video.path.name][2]
     container = probe(str(video.path))
     assert ("decord" in container.decoders) == (reason is None)

@@ -82,17 +82,17 @@ def assert_same(frames, wanted, what):
 
 @needs_ffmpeg
 @pytest.mark.parametrize("name", corpus.DECODERS)
-def test_every_decoder_of_the_verdict_is_exact(name, folder):
+def test_every_decoder_of_the_probe_result_is_exact(name, folder):
     path = make(name, folder)
     wanted = expected(path)
-    verdict = inspect_video(str(path))
-    assert verdict.problem is None
-    assert verdict.decoders == probe(str(path)).decoders == (*corpus.DECODERS[name], "pyav")
-    assert verdict.num_frames == len(wanted)
+    probe_result = inspect_video(str(path))
+    assert probe_result.problem is None
+    assert probe_result.decoders == probe(str(path)).decoders == (*corpus.DECODERS[name], "pyav")
+    assert probe_result.num_frames == len(wanted)
     key_frames = np.cumsum([0, *probe(str(path)).gop_lengths[:4]])
-    for decoder in filter(is_installed, verdict.decoders):
-        for what, indices in patterns(verdict.num_frames, key_frames):
-            with open_video(str(path), decoder, verdict) as reader:
+    for decoder in filter(is_installed, probe_result.decoders):
+        for what, indices in patterns(probe_result.num_frames, key_frames):
+            with open_video(str(path), decoder, probe_result) as reader:
                 assert reader.num_frames == len(wanted)
                 frames = reader.read(indices)
             assert_same(frames, wanted[indices], f"{decoder}: {what}")
@@ -116,7 +116,7 @@ def test_ffmpeg_shows_the_numbers_in_turn(name, folder):
 
 @needs_ffmpeg
 @pytest.mark.parametrize("name", ["h264_closed.mp4", "cut.mp4", "h264_open.mp4", "mpeg4_b_frames.avi"])
-def test_without_a_verdict_the_container_is_looked_into(name, folder):
+def test_without_a_probe_result_the_container_is_looked_into(name, folder):
     path = make(name, folder)
     with open_video(str(path)) as reader:
         assert reader.num_frames == len(expected(path))
@@ -152,7 +152,7 @@ def test_times_are_told_from_the_first_frame_shown(folder):
 
 
 @needs_ffmpeg
-def test_colour_range_and_orientation_are_told(folder):
+def test_color_range_and_orientation_are_told(folder):
     def facts(name):
         container = probe(str(make(name, folder)))
         return container.full_range, container.rotation, container.mirrored
@@ -176,17 +176,17 @@ def test_colour_range_and_orientation_are_told(folder):
 @pytest.mark.parametrize("seed", range(3))
 def test_flipped_bits_end_in_a_reason_or_in_what_ffmpeg_shows(name, seed, folder, tmp_path):
     path = corpus.flip_bits(make(name, folder), tmp_path / name, seed=seed)
-    verdict = inspect_video(str(path))
-    if verdict.problem:
-        with pytest.raises(VideoDecodeError) as caught, open_video(str(path), verdict=verdict):
+    probe_result = inspect_video(str(path))
+    if probe_result.problem:
+        with pytest.raises(VideoDecodeError) as caught, open_video(str(path), probe_result=probe_result):
             pass
-        assert caught.value.reason == verdict.problem
+        assert caught.value.reason == probe_result.problem
         return
     wanted = corpus.expect(path)
-    assert verdict.num_frames == len(wanted)
-    for decoder in filter(is_installed, verdict.decoders):
+    assert probe_result.num_frames == len(wanted)
+    for decoder in filter(is_installed, probe_result.decoders):
         for indices in (np.arange(len(wanted)), np.array([20, 30]), np.array([50])):
-            with open_video(str(path), decoder, verdict) as reader:
+            with open_video(str(path), decoder, probe_result) as reader:
                 assert_same(reader.read(indices), wanted[indices], decoder)
 
 
@@ -206,13 +206,13 @@ def test_a_truncated_file_ends_in_a_reason_or_in_what_ffmpeg_shows(name, share, 
     content = make(name, folder).read_bytes()
     path = tmp_path / name
     path.write_bytes(content[: int(len(content) * share)])
-    verdict = inspect_video(str(path))
-    if verdict.problem:
+    probe_result = inspect_video(str(path))
+    if probe_result.problem:
         return
     wanted = corpus.expect(path)
-    assert verdict.num_frames == len(wanted)
-    for decoder in filter(is_installed, verdict.decoders):
-        with open_video(str(path), decoder, verdict) as reader:
+    assert probe_result.num_frames == len(wanted)
+    for decoder in filter(is_installed, probe_result.decoders):
+        with open_video(str(path), decoder, probe_result) as reader:
             assert_same(reader.read(np.arange(len(wanted))), wanted, decoder)
 
 
@@ -228,9 +228,9 @@ def test_a_file_without_frames_is_refused(folder, tmp_path):
 def test_what_is_no_video_is_a_problem_not_an_exception(name, tmp_path):
     if name != "missing.mp4":
         (tmp_path / name).write_text("no video\n" * 99 if name == "text.mp4" else "")
-    verdict = inspect_video(str(tmp_path / name))
-    assert verdict.problem
-    assert verdict.decoders == ()
+    probe_result = inspect_video(str(tmp_path / name))
+    assert probe_result.problem
+    assert probe_result.decoders == ()
 
 
 # ---------------------------------------------------------------- the file on which decord never returns
@@ -271,9 +271,9 @@ def test_real_footage_is_the_same_in_every_decoder_that_claims_it(name):
     path = SHARED / "data" / name
     if not path.is_file():
         pytest.skip(f"the real footage is not here: {path}")
-    verdict = inspect_video(str(path))
-    assert verdict.problem is None
-    last = verdict.num_frames - 1
+    probe_result = inspect_video(str(path))
+    assert probe_result.problem is None
+    last = probe_result.num_frames - 1
     indices = np.unique([0, 1, *np.random.default_rng(0).integers(last, size=8), last - 1, last])
     wanted, count = {}, 0
     with av.open(str(path)) as container:
@@ -281,13 +281,13 @@ def test_real_footage_is_the_same_in_every_decoder_that_claims_it(name):
             count += 1
             if index in indices:
                 wanted[index] = frame.to_ndarray(format="rgb24")
-    assert verdict.num_frames == count
-    for decoder in filter(is_installed, verdict.decoders):
-        with open_video(str(path), decoder, verdict) as reader:
+    assert probe_result.num_frames == count
+    for decoder in filter(is_installed, probe_result.decoders):
+        with open_video(str(path), decoder, probe_result) as reader:
             assert_same(reader.read(indices), np.stack([wanted[index] for index in indices]), decoder)
 
 
-def test_the_decoders_of_a_verdict_are_those_that_can_be_asked_for():
+def test_the_decoders_of_a_probe_result_are_those_that_can_be_asked_for():
     assert DECODERS == ("decord", "torchcodec", "pyav")
 
 

@@ -262,9 +262,9 @@ def test_the_seed_changes_the_training_order(video_folder):
 def test_the_decoder_is_the_one_that_is_asked_for(video_folder, monkeypatch, stage, decoder):
     asked = set()
 
-    def record(path, decoder, verdict):
+    def record(path, decoder, probe_result):
         asked.add(decoder)
-        return open_video(path, decoder, verdict)
+        return open_video(path, decoder, probe_result)
 
     monkeypatch.setattr("videoctx.data.clips.open_video", record)
     batches(module(video_folder.manifest, decoder=decoder), stage)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.corpus import inspect_video
 from tests.numbered import num_key_frames, picture_types, read_number, write_video
-from videoctx.data.annotations import Verdict
+from videoctx.data.annotations import ProbeResult
 from videoctx.data.containers import VideoDecodeError
 from videoctx.data.decode import is_installed, open_video
 from videoctx.data.decode_pyav import PyAVReader
@@ -215,51 +215,51 @@ def test_names_mean_files_only(closed_gop_mp4, tmp_path, monkeypatch, decoder, n
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_a_verdict_is_believed_and_not_looked_for_again(decoder, tmp_path, monkeypatch):
+def test_a_probe_result_is_believed_and_not_looked_for_again(decoder, tmp_path, monkeypatch):
     video = write_video(tmp_path / "video.mp4", num_frames=30)
-    verdict = inspect_video(str(video.path))
-    assert verdict == Verdict(video.path.stat().st_size, ("decord", "torchcodec", "pyav"), 30, 30.0)
+    probe_result = inspect_video(str(video.path))
+    assert probe_result == ProbeResult(video.path.stat().st_size, ("decord", "torchcodec", "pyav"), 30, 30.0)
     monkeypatch.setattr("videoctx.data.decode.probe", lambda path: pytest.fail(f"{path} was looked into again"))
-    with open_video(str(video.path), decoder, replace(verdict, num_frames=29, fps=24.5)) as reader:
+    with open_video(str(video.path), decoder, replace(probe_result, num_frames=29, fps=24.5)) as reader:
         assert (reader.num_frames, reader.fps) == (29, 24.5)
         assert_shows(reader.read(np.array([0, 28])), video, [0, 28])
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_fewer_frames_than_the_verdict_says_are_an_error(decoder, closed_gop_mp4):
-    verdict = replace(inspect_video(str(closed_gop_mp4.path)), num_frames=61)
+def test_fewer_frames_than_the_probe_result_says_are_an_error(decoder, closed_gop_mp4):
+    probe_result = replace(inspect_video(str(closed_gop_mp4.path)), num_frames=61)
     with (
         pytest.raises(VideoDecodeError, match=r"60|frame 60"),
-        open_video(str(closed_gop_mp4.path), decoder, verdict) as reader,
+        open_video(str(closed_gop_mp4.path), decoder, probe_result) as reader,
     ):
         reader.read(np.array([60]))
 
 
-def test_another_size_than_the_verdict_says_is_an_error(closed_gop_mp4):
-    verdict = replace(inspect_video(str(closed_gop_mp4.path)), size_bytes=7)
+def test_another_size_than_the_probe_result_says_is_an_error(closed_gop_mp4):
+    probe_result = replace(inspect_video(str(closed_gop_mp4.path)), size_bytes=7)
     with (
         pytest.raises(VideoDecodeError, match=r"manifest says 7: .*run inspect_videos again"),
-        open_video(str(closed_gop_mp4.path), verdict=verdict),
+        open_video(str(closed_gop_mp4.path), probe_result=probe_result),
     ):
         pass
 
 
-def test_a_verdicts_problem_is_told_at_once(tmp_path):
-    verdict = Verdict(1, (), 0, 0.0, problem="frame 3 is damaged")
+def test_a_probe_results_problem_is_told_at_once(tmp_path):
+    probe_result = ProbeResult(1, (), 0, 0.0, problem="frame 3 is damaged")
     with (
         pytest.raises(VideoDecodeError, match="frame 3 is damaged"),
-        open_video(str(tmp_path / "not looked for.mp4"), verdict=verdict),
+        open_video(str(tmp_path / "not looked for.mp4"), probe_result=probe_result),
     ):
         pass
 
 
-def test_a_verdict_chooses_the_decoder(closed_gop_mp4):
-    verdict = inspect_video(str(closed_gop_mp4.path))
-    with open_video(str(closed_gop_mp4.path), verdict=replace(verdict, decoders=("pyav",))) as reader:
+def test_a_probe_result_chooses_the_decoder(closed_gop_mp4):
+    probe_result = inspect_video(str(closed_gop_mp4.path))
+    with open_video(str(closed_gop_mp4.path), probe_result=replace(probe_result, decoders=("pyav",))) as reader:
         assert isinstance(reader, PyAVReader)
     with (
         pytest.raises(VideoDecodeError, match=r"none of the decoders .* is installed: opencv"),
-        open_video(str(closed_gop_mp4.path), verdict=replace(verdict, decoders=("opencv",))),
+        open_video(str(closed_gop_mp4.path), probe_result=replace(probe_result, decoders=("opencv",))),
     ):
         pass
 
@@ -360,5 +360,5 @@ def test_real_footage_equals_a_decode_from_the_first_frame_on(name):
                 wanted[index] = frame.to_ndarray(format="rgb24")
     assert num_frames == index + 1
     for index, frame in zip(indices, frames, strict=True):
-        # colour conversion may differ a little; one frame is mostly more than 1 away from the next
+        # color conversion may differ a little; one frame is mostly more than 1 away from the next
         assert np.abs(frame.astype(int) - wanted[index]).mean() < 0.5

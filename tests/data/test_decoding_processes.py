@@ -5,7 +5,7 @@ from multiprocessing.context import ForkServerProcess
 import pytest
 
 from videoctx.cli.commands import speaks
-from videoctx.data.clips import Draw
+from videoctx.data.clips import SampleIndex
 from videoctx.data.decoding_processes import DecodingProcesses
 
 
@@ -16,6 +16,6 @@ def test_processes_that_cannot_be_started(monkeypatch):
     monkeypatch.setattr(ForkServerProcess, "_Popen", staticmethod(refuse))
     processes = DecodingProcesses(None, num_processes=2, deadline_seconds=9)
     with pytest.raises(ChildProcessError, match=r"the server is gone.*fewer") as refused:
-        processes.decode(Draw(0), "a.mp4")
+        processes.decode(SampleIndex(0), "a.mp4")
     assert speaks(refused.value)
     processes.close()

@@ -21,7 +21,7 @@ import torch
 from tests.http_server import FileServer
 from tests.numbered import read_number
 from videoctx.data.annotations import VideoRecord
-from videoctx.data.clips import Draw, VideoDataset
+from videoctx.data.clips import SampleIndex, VideoDataset
 from videoctx.data.loader import VideoLoader
 from videoctx.data.sampling import ClipShape, RandomClips
 from videoctx.data.sharding import EvaluationSampler
@@ -97,7 +97,7 @@ def test_it_knows_how_long_it_was_waited_for(tricky, monkeypatch):
 def test_the_number_of_workers_changes_nothing(closed_gop_mp4, b_frame_avi, broken_files):
     paths = [closed_gop_mp4.path, broken_files["empty"], b_frame_avi.path, closed_gop_mp4.path]
     data = VideoDataset([VideoRecord(str(path), 0, "train") for path in paths], sampler=CLIPS, seed=0)
-    draws = [Draw(2, 1), Draw(0, 1), None, Draw(1, 1), Draw(3, 1)]
+    draws = [SampleIndex(2, 1), SampleIndex(0, 1), None, SampleIndex(1, 1), SampleIndex(3, 1)]
 
     def load(num_workers):
         loader = VideoLoader(data, draws, batch_size=2, num_workers=num_workers)
@@ -215,8 +215,8 @@ class HeldFiles(LocalFiles):
         self.let_go = threading.Event()
 
     @contextmanager
-    def lease(self, path):
-        with super().lease(path) as local:
+    def local_copy(self, path):
+        with super().local_copy(path) as local:
             if path.endswith("held.mp4"):
                 self.let_go.wait()
             yield local
@@ -249,11 +249,11 @@ SCRIPT = """
 import sys
 from tests.data.test_loader import CLIPS
 from videoctx.data.annotations import VideoRecord
-from videoctx.data.clips import Draw, VideoDataset
+from videoctx.data.clips import SampleIndex, VideoDataset
 from videoctx.data.loader import VideoLoader
 if __name__ == "__main__":
     data = VideoDataset([VideoRecord(sys.argv[1], 0, "train")], sampler=CLIPS, seed=0)
-    for batch in VideoLoader(data, [Draw(0)] * 100_000, batch_size=2, num_workers=2):
+    for batch in VideoLoader(data, [SampleIndex(0)] * 100_000, batch_size=2, num_workers=2):
         print("batch", flush=True)
 """
 

@@ -12,7 +12,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from tests.data.test_transforms import still, train_transform
-from videoctx.data.clips import DecodedBatch, Draw
+from videoctx.data.clips import DecodedBatch, SampleIndex
 from videoctx.data.datamodule import VideoDataModule
 from videoctx.data.multigrid import Multigrid, MultigridBatches, Stage
 from videoctx.data.sampling import ClipShape, RandomClips
@@ -96,7 +96,7 @@ def test_an_epoch_has_every_video_once_and_a_batch_as_much_work(num_videos, batc
         plan = IN_STEPS.stages(**base | {"num_videos": len(sampler)}, max_epochs=epochs)
         batches = list(MultigridBatches(sampler, plan))
         assert len(MultigridBatches(sampler, plan)) == len(batches)
-        drawn = [Draw(*draw[:3]) for batch in batches for draw in batch]
+        drawn = [SampleIndex(*draw[:3]) for batch in batches for draw in batch]
         assert drawn == whole[: len(drawn)]
         assert len(whole) - len(drawn) < batch_size
         ranks.append([(len(batch), {draw[3:] for draw in batch}) for batch in batches])

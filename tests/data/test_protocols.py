@@ -244,7 +244,7 @@ def test_corners_by_hand(name, num_crops, corners):
 
 
 def test_torchvision_s_preset_gives_the_same_pixels():
-    """Within a grey level: it resizes bytes too, by another kernel."""
+    """Within a gray level: it resizes bytes too, by another kernel."""
     mean, std = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
     frames = torch.randint(0, 256, (4, 120, 200, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     preset = VideoClassification(crop_size=(112, 112), resize_size=(128, 171))

@@ -228,7 +228,7 @@ def test_a_frame_s_own_time_is_that_frame(num_frames, fps, first, length):
         (341, 256, 224, [(0, 16), (58, 16), (117, 16)]),
     ],
 )
-def test_one_crop_is_the_centre_and_three_follow_the_longer_side(height, width, size, corners):
+def test_one_crop_is_the_center_and_three_follow_the_longer_side(height, width, size, corners):
     assert [crop_corner(height, width, size, crop, 3) for crop in range(3)] == corners
     assert crop_corner(height, width, size, 0, 1) == corners[1]
 

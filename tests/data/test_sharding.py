@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videoctx.data.clips import Draw
+from videoctx.data.clips import SampleIndex
 from videoctx.data.sharding import EvaluationSampler, Shuffled, ShuffledShards, TrainSampler, Weighted
 
 NUM_VIDEOS = st.integers(1, 60)
@@ -32,7 +32,7 @@ def training(order, num_ranks, *, seed=0, epoch=0):
 def test_evaluation_reads_every_video_exactly_once(num_videos, num_ranks):
     shares = [list(sampler) for sampler in evaluation(num_videos, num_ranks)]
     draws = [draw for share in shares for draw in share if draw is not None]
-    assert sorted(draws) == [Draw(video, 0) for video in range(num_videos)]
+    assert sorted(draws) == [SampleIndex(video, 0) for video in range(num_videos)]
 
 
 @given(num_videos=NUM_VIDEOS, num_ranks=NUM_RANKS)
@@ -48,10 +48,10 @@ def test_evaluation_ranks_take_as_many_steps_and_end_with_nothing(num_videos, nu
 
 def test_evaluation_by_hand():
     first, second, third = (list(sampler) for sampler in evaluation(5, 3))
-    assert first == [Draw(0), Draw(3)]
-    assert second == [Draw(1), Draw(4)]
-    assert third == [Draw(2), None]
-    assert [list(sampler) for sampler in evaluation(1, 3)] == [[Draw(0)], [None], [None]]
+    assert first == [SampleIndex(0), SampleIndex(3)]
+    assert second == [SampleIndex(1), SampleIndex(4)]
+    assert third == [SampleIndex(2), None]
+    assert [list(sampler) for sampler in evaluation(1, 3)] == [[SampleIndex(0)], [None], [None]]
 
 
 # ---------------------------------------------------------------- training

@@ -34,7 +34,7 @@ def local_files(cache: Path, **settings) -> LocalFiles:
 
 
 def fetched(files: LocalFiles, path: str) -> bytes:
-    with files.lease(path) as local:
+    with files.local_copy(path) as local:
         return Path(local).read_bytes()
 
 
@@ -77,9 +77,9 @@ def test_a_member_is_told_from_its_tar_file():
 def test_a_local_file_is_itself_and_nothing_is_written(tmp_path):
     files = local_files(tmp_path / "cache")
     for path in ("/nowhere/a.mp4", "relative.mp4"):
-        with files.lease(path) as local:
+        with files.local_copy(path) as local:
             assert local == path
-    with files.lease("file:///nowhere/a.mp4") as local:
+    with files.local_copy("file:///nowhere/a.mp4") as local:
         assert local == "/nowhere/a.mp4"
     assert not (tmp_path / "cache").exists()
 
@@ -88,7 +88,7 @@ def test_a_url_is_downloaded_once_and_keeps_its_suffix(tmp_path):
     with FileServer({"a.MP4": content(0)}) as server:
         files = local_files(tmp_path)
         for _ in range(3):
-            with files.lease(server.url("a.MP4")) as local:
+            with files.local_copy(server.url("a.MP4")) as local:
                 assert Path(local).read_bytes() == content(0)
                 assert local.endswith(".mp4")
         assert server.requests == {"a.MP4": 1}
@@ -111,7 +111,7 @@ def test_sizes_are_told_and_what_is_not_there_is_named(tmp_path, knows_size):
 def test_an_error_about_the_local_file_becomes_one_about_the_path(tmp_path):
     with FileServer({"a.mp4": b"no video"}) as server:
         url = server.url("a.mp4")
-        with pytest.raises(VideoDecodeError) as caught, local_files(tmp_path).lease(url) as local:
+        with pytest.raises(VideoDecodeError) as caught, local_files(tmp_path).local_copy(url) as local:
             raise VideoDecodeError(local, "not a video")
     assert str(caught.value) == f"{url}: not a video"
 
@@ -159,7 +159,7 @@ def test_a_failure_for_good_is_named(tmp_path, fault, says, attempts):
         if fault:
             server.always["a.mp4"] = fault
         files = local_files(tmp_path, num_attempts=3, timeout_seconds=0.1)
-        with pytest.raises(VideoDecodeError) as caught, files.lease(server.url("a.mp4")):
+        with pytest.raises(VideoDecodeError) as caught, files.local_copy(server.url("a.mp4")):
             pass
         assert str(caught.value) == f"{server.url('a.mp4')}: cannot be fetched: {says}"
         assert server.requests["a.mp4"] == attempts
@@ -216,7 +216,7 @@ def test_the_least_recently_leased_make_room_and_the_bound_holds(tmp_path):
 def test_what_is_leased_stays_and_what_finds_no_room_lives_for_its_lease(tmp_path):
     with FileServer({f"{k}.mp4": content(k) for k in range(5)}) as server, ExitStack() as stack:
         files = local_files(tmp_path, max_cache_bytes=2 * SIZE)
-        held = [stack.enter_context(files.lease(server.url(f"{k}.mp4"))) for k in range(5)]
+        held = [stack.enter_context(files.local_copy(server.url(f"{k}.mp4"))) for k in range(5)]
         assert [Path(path).read_bytes() for path in held] == [content(k) for k in range(5)]
         assert bytes_in(tmp_path / "entries") == 2 * SIZE
         assert bytes_in(tmp_path / "leases") == 3 * SIZE
@@ -248,7 +248,7 @@ def test_a_smaller_bound_holds_from_the_start(tmp_path):
 def test_a_member_of_a_local_tar_file(tmp_path):
     write_tar(tmp_path / "a.tar", {f"k/{k}.mp4": content(k) for k in range(3)})
     files = local_files(tmp_path / "cache")
-    with files.lease(f"tar://k/1.mp4::{tmp_path}/a.tar") as local:
+    with files.local_copy(f"tar://k/1.mp4::{tmp_path}/a.tar") as local:
         assert Path(local).read_bytes() == content(1)
         assert local.endswith(".mp4")
     assert not Path(local).exists()
@@ -304,7 +304,7 @@ def fetch_all(cache: Path, urls: list[str], max_cache_bytes: int, seed: int, ans
 
     def fetch(k: int) -> bool:
         nonlocal most
-        with files.lease(urls[k]) as local:
+        with files.local_copy(urls[k]) as local:
             right = Path(local).read_bytes() == content(k)
             time.sleep(0.001)
             right &= Path(local).read_bytes() == content(k)  # although others evict
@@ -366,9 +366,9 @@ def hold_and_wait(cache: Path, paths: list[str], stalled: str, held) -> None:
     files = local_files(cache, timeout_seconds=60.0)
     with ExitStack() as stack:
         for path in paths:
-            stack.enter_context(files.lease(path))
+            stack.enter_context(files.local_copy(path))
         held.set()
-        stack.enter_context(files.lease(stalled))
+        stack.enter_context(files.local_copy(stalled))
 
 
 def test_what_a_killed_process_left_is_removed_and_nothing_of_the_living(tmp_path):
@@ -386,7 +386,7 @@ def test_what_a_killed_process_left_is_removed_and_nothing_of_the_living(tmp_pat
         while server.requests["stalled.mp4"] == 0:
             time.sleep(0.005)
         files = local_files(cache)
-        with files.lease(member) as mine:
+        with files.local_copy(member) as mine:
             assert len(list((cache / "leases").iterdir())) == 2
             assert fetched(local_files(cache), server.url("a.mp4")) == content(1)  # starts, and spares the living
             assert len(list((cache / "leases").iterdir())) == 2
@@ -405,7 +405,7 @@ def test_what_a_killed_process_left_is_removed_and_nothing_of_the_living(tmp_pat
 def test_a_lease_outlives_a_forked_child_that_lets_go_of_it(tmp_path):
     with FileServer({f"{k}.mp4": content(k) for k in range(3)}) as server:
         files = local_files(tmp_path, max_cache_bytes=SIZE)
-        with files.lease(server.url("0.mp4")) as kept, files.lease(server.url("1.mp4")) as once:
+        with files.local_copy(server.url("0.mp4")) as kept, files.local_copy(server.url("1.mp4")) as once:
             child = os.fork()
             if child == 0:  # what the interpreter does as it ends, at its worst
                 import gc

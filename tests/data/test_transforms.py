@@ -1,4 +1,4 @@
-"""From frames to network input: one draw a clip, crops inside the picture, normalised right, views made late.
+"""From frames to network input: one draw a clip, crops inside the picture, normalized right, views made late.
 
 Pictures tell where they were cut: red is the column, green the row, times a step.
 """
@@ -74,7 +74,7 @@ def steps(clip):
     return tuple(float(np.polyfit(np.arange(len(line)), line.numpy(), 1)[0]) for line in (red, green))
 
 
-# ---------------------------------------------------------------- normalisation
+# ---------------------------------------------------------------- normalization
 
 
 @pytest.mark.parametrize("num_frames", [1, 2, 3, 4])  # a mean for each of 3 channels also fits 1 or 3 frames
@@ -85,9 +85,9 @@ def test_normalises_by_channel_whatever_the_number_of_frames(num_frames):
         for frame in range(num_frames):
             value = frames[frame, channel].float() / 255
             wanted[channel, frame] = (value - IMAGENET_MEAN[channel]) / IMAGENET_STD[channel]
-    normalised = Normalize(IMAGENET_MEAN, IMAGENET_STD)(frames)
-    assert normalised.dtype == torch.float32
-    torch.testing.assert_close(normalised, wanted)
+    normalized = Normalize(IMAGENET_MEAN, IMAGENET_STD)(frames)
+    assert normalized.dtype == torch.float32
+    torch.testing.assert_close(normalized, wanted)
 
 
 def test_a_std_of_zero_is_refused():

@@ -130,8 +130,8 @@ def test_the_manifest_has_all_that_training_needs(inspected, videos):
     assert [row["path"] for row in rows] == [*names, str(videos["scene2"]), str(videos["scene2"])]
     assert [row["note"] for row in rows[: len(names)]] == [f"note {index}" for index in range(len(names))]
     record, _ = read_manifest(manifest, ["clap", "wave"], split="val")
-    with open_video(record.path, verdict=record.verdict) as reader:
-        assert reader.num_frames == record.verdict.num_frames == NUM_FRAMES
+    with open_video(record.path, probe_result=record.probe_result) as reader:
+        assert reader.num_frames == record.probe_result.num_frames == NUM_FRAMES
     whole = rows[-1]
     assert (whole["codec"], whole["width"], whole["height"], whole["gop"]) == ("h264", "128", "96", "48")
     assert float(whole["duration_seconds"]) == pytest.approx(NUM_FRAMES / 25)
@@ -151,7 +151,7 @@ def test_what_cannot_be_used_is_told_with_its_row(inspected, broken_files):
     assert not any(problems[name] for name in names[:4])
     assert f"line {2 + names.index('loop.mp4')}: loop.mp4: Too many levels" in run.stderr
     records = read_manifest(manifest, ["clap", "wave"], split="train")
-    assert [record.verdict.problem for record in records] == [problems[name] or None for name in names]
+    assert [record.probe_result.problem for record in records] == [problems[name] or None for name in names]
 
 
 def test_the_bytes_count_not_the_suffix(inspected):
@@ -205,7 +205,7 @@ def test_one_process_finds_what_two_found_and_an_output_elsewhere_can_be_used(in
             column: expected[column] for column in INSPECTION_COLUMNS
         }
         assert row["path"] == str(manifest.parent / expected["path"])
-    assert read_manifest(output, ["clap", "wave"], split="train")[0].verdict.num_frames == NUM_FRAMES
+    assert read_manifest(output, ["clap", "wave"], split="train")[0].probe_result.num_frames == NUM_FRAMES
 
 
 def test_a_cluster_finds_the_same(inspected, tmp_path, videos):

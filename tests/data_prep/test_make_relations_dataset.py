@@ -18,7 +18,7 @@ TWO_EACH = {"train_per_class": 2, "val_per_class": 2, "test_per_class": 2}
 PAIRS = list(combinations(range(4), 2))
 # The table of the module's docstring, spelt out again: places of the two pairs; 0 1 above, 2 3 below.
 BELONG = {"rows": [(0, 1), (2, 3)], "columns": [(0, 2), (1, 3)], "diagonals": [(0, 3), (1, 2)]}
-# All that a clip can show but for its scene, as +1 for one colour and -1 for the other: six times four places.
+# All that a clip can show but for its scene, as +1 for one color and -1 for the other: six times four places.
 SHOWN = [(label, sign * (1 - 2 * np.array(relations.ARRANGEMENTS[label]))) for label in BELONG for sign in (1, -1)]
 
 
@@ -44,24 +44,24 @@ def redness(clips: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("label", BELONG)
 @pytest.mark.parametrize("index", [0, 1])
-def test_the_colours_are_those_of_the_table(label: str, index: int) -> None:
-    colours = relations.RelationClip("train", label, index).colours
-    assert sorted(colours) == [0, 0, 1, 1]
-    assert {pair for pair in PAIRS if colours[pair[0]] == colours[pair[1]]} == set(BELONG[label])
+def test_the_colors_are_those_of_the_table(label: str, index: int) -> None:
+    colors = relations.RelationClip("train", label, index).colors
+    assert sorted(colors) == [0, 0, 1, 1]
+    assert {pair for pair in PAIRS if colors[pair[0]] == colors[pair[1]]} == set(BELONG[label])
 
 
-def test_every_place_has_each_colour_equally_often_in_every_class() -> None:
+def test_every_place_has_each_color_equally_often_in_every_class() -> None:
     clips = list(relations.relation_clips(train_per_class=6, val_per_class=4, test_per_class=2))
     for split, label, place in product(relations.SPLITS, BELONG, range(4)):
-        seen = [clip.colours[place] for clip in clips if (clip.split, clip.label) == (split, label)]
+        seen = [clip.colors[place] for clip in clips if (clip.split, clip.label) == (split, label)]
         assert seen.count(0) == seen.count(1) > 0
 
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_two_places_tell_only_whether_their_pair_is_the_class(pair: tuple[int, int]) -> None:
     told = {label: set() for label in BELONG}
-    for label, colours in SHOWN:
-        told[label].add(tuple(colours[list(pair)]))
+    for label, colors in SHOWN:
+        told[label].add(tuple(colors[list(pair)]))
     own = next(label for label in BELONG if pair in BELONG[label])
     assert told.pop(own) == {(1, 1), (-1, -1)}
     assert list(told.values()) == [{(1, -1), (-1, 1)}] * 2
@@ -75,14 +75,14 @@ def test_a_mirror_leaves_the_class() -> None:
 def test_no_sum_over_places_is_right_more_often_than_in_two_thirds() -> None:
     """Every linear classifier is such a sum, and so is a network that averages what it makes of single frames."""
     labels = np.array([list(BELONG).index(label) for label, _ in SHOWN])
-    colours = np.stack([colours for _, colours in SHOWN])  # (6, 4)
+    colors = np.stack([colors for _, colors in SHOWN])  # (6, 4)
     generator = np.random.default_rng(0)
-    weights = generator.standard_normal((20_000, 3, 4))  # a place's colour has a score of its own in each class
+    weights = generator.standard_normal((20_000, 3, 4))  # a place's color has a score of its own in each class
     bias = generator.standard_normal((20_000, 3, 1))
-    best = (weights @ colours.T + bias).argmax(axis=1)  # (20000, 6)
+    best = (weights @ colors.T + bias).argmax(axis=1)  # (20000, 6)
     assert (best == labels).sum(axis=1).max() == 4
 
-    products = np.stack([colours[:, 0] * colours[:, place] for place in (1, 2, 3)], axis=1)  # (6, 3)
+    products = np.stack([colors[:, 0] * colors[:, place] for place in (1, 2, 3)], axis=1)  # (6, 3)
     assert (products.argmax(axis=1) == labels).all()
 
 
@@ -101,9 +101,9 @@ def test_a_frame_shows_one_shape_in_its_own_quarter(seed: int) -> None:
     assert [drawn.shapes[place].turn for place in turns[:, 0]] == [0, 1, 2, 3]
 
 
-def test_a_frame_depends_on_the_colour_of_its_place_alone() -> None:
+def test_a_frame_depends_on_the_color_of_its_place_alone() -> None:
     drawn = scene(0)
-    clips = {colours: relations.render(drawn, colours) for colours in product((0, 1), repeat=4)}
+    clips = {colors: relations.render(drawn, colors) for colors in product((0, 1), repeat=4)}
     for one, other in combinations(clips, 2):
         same = (clips[one] == clips[other]).all(axis=(1, 2, 3))  # (T,)
         differs_at = {drawn.shapes[place].turn for place in range(4) if one[place] != other[place]}
@@ -112,10 +112,10 @@ def test_a_frame_depends_on_the_colour_of_its_place_alone() -> None:
 
 @pytest.mark.parametrize("split", relations.SPLITS)
 def test_a_shape_is_red_or_blue_at_its_place(split: str) -> None:
-    for seed, (_, colours) in enumerate(SHOWN):
-        clip = relations.render(scene(seed, split), tuple((1 - colours) // 2))
+    for seed, (_, colors) in enumerate(SHOWN):
+        clip = relations.render(scene(seed, split), tuple((1 - colors) // 2))
         at_places = redness(clip[None])[0].sum(axis=0)  # (4,)
-        assert (np.sign(at_places) == colours).all()
+        assert (np.sign(at_places) == colors).all()
 
 
 def test_the_shapes_and_the_times_vary() -> None:
@@ -136,8 +136,8 @@ def test_any_clip_of_the_config_has_a_frame_of_each_shape() -> None:
 
 # --- what can be told from them ---
 #
-# The probe is a ridge regression on one-hot classes, fitted on one half of the clips and judged on the other. It
-# reads the class off the products of colours without a mistake, so its failure on anything else has a meaning.
+# The probe is a ridge regression on one-hot classes, fitted on one half of the clips and evaluated on the other. It
+# reads the class off the products of colors without a mistake, so its failure on anything else has a meaning.
 
 NUM_CLIPS = 1800
 
@@ -146,9 +146,9 @@ def probe_correct(features: np.ndarray, labels: np.ndarray) -> int:
     half = len(features) // 2
     features = (features - features[:half].mean(axis=0)) / (features[:half].std(axis=0) + 1e-6)
     features = np.hstack([features, np.ones((len(features), 1))])
-    seen, judged = features[:half], features[half:]
+    seen, evaluated = features[:half], features[half:]
     weights = np.linalg.solve(seen.T @ seen + 10 * np.eye(seen.shape[1]), seen.T @ np.eye(3)[labels[:half]])
-    return int(((judged @ weights).argmax(axis=1) == labels[half:]).sum())
+    return int(((evaluated @ weights).argmax(axis=1) == labels[half:]).sum())
 
 
 def most_by_luck(probability: float) -> int:
@@ -163,7 +163,7 @@ def labels() -> np.ndarray:
 @pytest.fixture(scope="module")
 def clips(labels: np.ndarray) -> np.ndarray:
     kinds = [relations.RelationClip("train", relations.CLASS_NAMES[label], at // 3) for at, label in enumerate(labels)]
-    return np.stack([relations.render(scene(at, num_frames=4, side=32), kind.colours) for at, kind in enumerate(kinds)])
+    return np.stack([relations.render(scene(at, num_frames=4, side=32), kind.colors) for at, kind in enumerate(kinds)])
 
 
 @pytest.mark.parametrize("at", range(4))
@@ -174,20 +174,20 @@ def test_a_single_frame_does_not_tell_the_class(clips: np.ndarray, labels: np.nd
 
 @pytest.mark.parametrize("place", range(4))
 def test_a_single_place_does_not_tell_the_class(clips: np.ndarray, labels: np.ndarray, place: int) -> None:
-    over_time = redness(clips)[:, :, place]  # (V, T): its colour and when it comes
+    over_time = redness(clips)[:, :, place]  # (V, T): its color and when it comes
     pairs = [over_time[:, one] * over_time[:, other] for one in range(4) for other in range(one + 1)]
     assert probe_correct(np.column_stack([over_time, *pairs]), labels) <= most_by_luck(1 / 3)
 
 
 def test_an_average_over_frames_does_not_tell_it(clips: np.ndarray, labels: np.ndarray) -> None:
-    colours = redness(clips)  # (V, T, 4)
-    of_frames = np.concatenate([colours, colours**2, np.sign(colours), colours > 20], axis=2)
+    colors = redness(clips)  # (V, T, 4)
+    of_frames = np.concatenate([colors, colors**2, np.sign(colors), colors > 20], axis=2)
     assert probe_correct(of_frames.mean(axis=1), labels) <= most_by_luck(2 / 3)
 
 
 def test_products_of_two_times_tell_it(clips: np.ndarray, labels: np.ndarray) -> None:
-    colours = redness(clips)
-    shown = np.take_along_axis(colours, np.abs(colours).argmax(axis=1)[:, None], axis=1)[:, 0]  # (V, 4)
+    colors = redness(clips)
+    shown = np.take_along_axis(colors, np.abs(colors).argmax(axis=1)[:, None], axis=1)[:, 0]  # (V, 4)
     pairs = np.stack([np.sign(shown[:, one] * shown[:, other]) for one, other in PAIRS], axis=1)
     assert probe_correct(pairs, labels) >= 0.99 * NUM_CLIPS / 2
 
@@ -241,7 +241,7 @@ def test_the_manifest_names_every_video(dataset: Path) -> None:
 )
 def test_a_video_shows_its_clip(dataset: Path, clip: relations.RelationClip) -> None:
     drawn = relations.draw_scene(clip.generator(5), relations.LOOKS[clip.split], **SMALL)
-    frames = relations.render(drawn, clip.colours)
+    frames = relations.render(drawn, clip.colors)
     decoded = decode(dataset / clip.path)
     assert decoded.shape == frames.shape == (8, 48, 48, 3)
     assert np.sqrt(np.square(decoded.mean(axis=-1) - frames.mean(axis=-1)).mean()) < 8

@@ -81,7 +81,7 @@ def test_the_background_shakes() -> None:
 #
 # A shape's place on its torus is the phase of the first harmonic of its mask, down and across its window:
 # complex (V, T, 2 shapes, 2 axes). The probe is a ridge regression on one-hot classes, fitted on one half of
-# the clips and judged on the other. It reads the class off the motion without a mistake, so its failure on
+# the clips and evaluated on the other. It reads the class off the motion without a mistake, so its failure on
 # anything else has a meaning.
 
 NUM_CLIPS = 2400
@@ -117,11 +117,11 @@ def probe_correct(features: np.ndarray, labels: np.ndarray) -> int:
     half = len(features) // 2
     features = (features - features[:half].mean(axis=0)) / (features[:half].std(axis=0) + 1e-6)
     features = np.hstack([features, np.ones((len(features), 1))])
-    seen, judged = features[:half], features[half:]
+    seen, evaluated = features[:half], features[half:]
     targets = np.eye(len(toy.CLASS_NAMES))[labels[:half]]
     penalty = 10 * np.eye(seen.shape[1])
     weights = np.linalg.solve(seen.T @ seen + penalty, seen.T @ targets)
-    return int(((judged @ weights).argmax(axis=1) == labels[half:]).sum())
+    return int(((evaluated @ weights).argmax(axis=1) == labels[half:]).sum())
 
 
 def most_by_luck(probability: float, trials: int, confidence: float = 0.999) -> int:
@@ -200,7 +200,7 @@ def test_no_two_clips_share_a_background() -> None:
     assert len({texture.tobytes() for texture in textures.values()}) == len(clips)
 
 
-def test_a_displaced_and_recoloured_background_would_be_caught() -> None:
+def test_a_displaced_and_recolored_background_would_be_caught() -> None:
     texture = scene(0).texture
     assert likeness(texture, 0.5 + 0.7 * np.roll(texture, (3, 11), axis=(0, 1))) > 0.9
 
@@ -241,7 +241,7 @@ def test_a_video_shows_its_clip(dataset: Path, clip: toy.ToyClip) -> None:
     frames = toy.render(toy.draw_scene(clip.generator(5), **SMALL), clip.label)
     decoded = decode(dataset / clip.path)
     assert decoded.shape == frames.shape
-    error = decoded[:, None].astype(float).mean(axis=-1) - frames.mean(axis=-1)  # (T, T, H, W): colour is halved
+    error = decoded[:, None].astype(float).mean(axis=-1) - frames.mean(axis=-1)  # (T, T, H, W): color is halved
     distance = np.sqrt(np.square(error).mean(axis=(2, 3)))
     assert (distance.argmin(axis=1) == np.arange(len(frames))).all()
     assert distance.diagonal().max() < 8
@@ -309,7 +309,7 @@ def test_the_command_line_says_so_in_one_line(
         toy.main()
     assert stopped.value.code == 2
     assert capsys.readouterr().err.splitlines() == [
-        "make_toy_dataset: width is 73; expected an even number, as yuv420p halves colour"
+        "make_toy_dataset: width is 73; expected an even number, as yuv420p halves color"
     ]
 
 

@@ -226,7 +226,7 @@ def test_pixels_that_are_not_square_are_made_so(tmp_path, encoder):
 @needs_ffmpeg
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("name", ["h264_bt709.mp4", "h264_full_range.mp4", "h264_closed.mp4"])
-def test_colours_are_kept(corpus, tmp_path, encoder, name):
+def test_colors_are_kept(corpus, tmp_path, encoder, name):
     encode(corpus(name), tmp_path / "a.mp4", encoder=encoder, encoding=AS_IT_IS)
     before, after = expect(corpus(name)).astype(float), expect(tmp_path / "a.mp4")
     assert np.abs(before - after).mean() < 4
@@ -295,7 +295,7 @@ def test_a_run_makes_a_set_that_training_reads(sources, tmp_path, capsys):
         list(range(6, 15)),
     ]
     assert [record.label for record in (first, second, third)] == [0, 1, 1]
-    assert (first.weight, first.verdict, third.start_seconds, third.end_seconds) == (2.0, None, None, None)
+    assert (first.weight, first.probe_result, third.start_seconds, third.end_seconds) == (2.0, None, None, None)
     assert [row["group"] for row in table(output / "manifest.csv")] == ["g1", "g2", "g3"]
     assert "decoders" not in table(output / "manifest.csv")[0]
 

@@ -93,7 +93,7 @@ def test_the_new_manifest_leads_to_the_same_bytes(manifest, tmp_path):
     assert len(read_manifest(packed, list(CLASSES), split="train")) == NUM_ROWS["train"]
     for old, new in zip(rows_of(manifest), rows_of(packed), strict=True):
         assert {**new, "path": old["path"]} == old
-        with files.lease(resolve(packed.parent, new["path"])) as local:
+        with files.local_copy(resolve(packed.parent, new["path"])) as local:
             assert Path(local).read_bytes() == content(old["path"])
 
 
@@ -138,7 +138,7 @@ def test_a_missing_video_is_named_and_added_when_it_is_there(manifest, tmp_path,
     kept = rows_of(output / "manifest.csv")
     assert len(kept) == 15
     lost = resolve(output, kept[4]["path"])
-    with pytest.raises(VideoDecodeError, match="no such file"), LocalFiles(tmp_path / "cache").lease(lost):
+    with pytest.raises(VideoDecodeError, match="no such file"), LocalFiles(tmp_path / "cache").local_copy(lost):
         pass
 
     (tmp_path / "away").rename(missing)

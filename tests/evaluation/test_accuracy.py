@@ -70,7 +70,7 @@ def random_videos(seed: int, *, num_videos: int, num_classes: int, failing: floa
     return videos
 
 
-def judge(batches: list[list[Video]], num_classes: int) -> Accuracy:
+def evaluate(batches: list[list[Video]], num_classes: int) -> Accuracy:
     accuracy = VideoAccuracy()
     for videos in batches:
         update(accuracy, videos, num_classes)
@@ -81,31 +81,33 @@ def judge(batches: list[list[Video]], num_classes: int) -> Accuracy:
 @pytest.mark.parametrize("failing", [0, 0.3, 1])
 def test_equals_loops(num_classes, failing):
     videos = random_videos(num_classes, num_videos=60, num_classes=num_classes, failing=failing)
-    assert judge([videos], num_classes) == reference(videos)
+    assert evaluate([videos], num_classes) == reference(videos)
 
 
 def test_the_random_scores_tell_the_three_accuracies_apart():
-    accuracy = judge([random_videos(0, num_videos=60, num_classes=20, failing=0.2)], 20)
+    accuracy = evaluate([random_videos(0, num_videos=60, num_classes=20, failing=0.2)], 20)
     assert 0.1 < accuracy.clip_top1 < accuracy.video_top5 < 0.9
     assert len(set(accuracy[:3])) == 3
 
 
 def test_views_are_averaged_and_not_voted_on():
     views = [[0.4, 0.3, 0.3], [0.4, 0.3, 0.3], [0.0, 0.9, 0.1]]  # two views of three are for class 0, the mean is not
-    accuracy = judge([[Video(1, views, 3)]], 3)
+    accuracy = evaluate([[Video(1, views, 3)]], 3)
     assert (accuracy.clip_top1, accuracy.video_top1) == (1 / 3, 1)
 
 
 def test_a_failed_video_is_wrong_and_so_are_its_clips():
     """Of class 0, which the mean of no views at all would be."""
     readable = Video(0, [[0.9, 0.1]] * 6, 6)
-    assert judge([[readable, Video(0, [], 6)]], 2) == Accuracy(0.5, 0.5, 0.5, num_videos=2, num_views=12, num_failed=1)
+    assert evaluate([[readable, Video(0, [], 6)]], 2) == Accuracy(
+        0.5, 0.5, 0.5, num_videos=2, num_views=12, num_failed=1
+    )
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
 @pytest.mark.parametrize("batches", [[], [[]], [[], []]])
 def test_no_videos(batches):
-    assert judge(batches, 3) == Accuracy(0, 0, 0, num_videos=0, num_views=0, num_failed=0)
+    assert evaluate(batches, 3) == Accuracy(0, 0, 0, num_videos=0, num_views=0, num_failed=0)
 
 
 @settings(max_examples=40, deadline=None)
@@ -115,7 +117,7 @@ def test_order_and_batches_do_not_matter(seed, cuts, data):
     shuffled = data.draw(st.permutations(videos))
     bounds = [0, *sorted(cuts), len(videos)]
     batches = [shuffled[start:stop] for start, stop in pairwise(bounds)]
-    assert judge(batches, 7) == judge([videos], 7)
+    assert evaluate(batches, 7) == evaluate([videos], 7)
 
 
 def test_views_need_not_come_video_by_video():

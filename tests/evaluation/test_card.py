@@ -31,7 +31,7 @@ def test_a_card(tmp_path, monkeypatch):
     (tmp_path / "best.ckpt").write_bytes(b"weights")
     found = card(checkpoint="best.ckpt")
     assert found["data"] == DATA
-    assert found["videos"] == {"listed": 5, "judged": 5, "failed": 1}
+    assert found["videos"] == {"listed": 5, "evaluated": 5, "failed": 1}
     assert found["checkpoint"] == {"path": "best.ckpt", "sha256": hashlib.sha256(b"weights").hexdigest()}
     assert found["command"] == "videoctx test -c 'a b.yaml'"
     assert (found["seed"], found["git"], found["folder"], found["device"]) == (3, None, str(tmp_path), "cpu")

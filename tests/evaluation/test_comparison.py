@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from tests.evaluation.made_scores import made_scores, random_run
+from tests.evaluation.synthetic_scores import random_run, synthetic_scores
 from videoctx.evaluation.comparison import Comparison, Discordance
-from videoctx.evaluation.judgement import Judgement
+from videoctx.evaluation.evaluation_result import EvaluationResult
 
 
-def judged(folder, *arguments, **options):
-    return Judgement(made_scores(folder, *arguments, **options))
+def evaluated(folder, *arguments, **options):
+    return EvaluationResult(synthetic_scores(folder, *arguments, **options))
 
 
 def answers(labels, right, *, num_classes=3):
@@ -39,7 +39,7 @@ def comparison(tmp_path):
     labels = np.array([0, 0, 1, 1, 1, 2, 2, 2])
     first = answers(labels, np.isin(np.arange(8), [0, 1, 2, 3]))
     second = answers(labels, np.isin(np.arange(8), [0, 1, 4, 5, 6]))
-    return Comparison(judged(tmp_path / "first", first, labels), judged(tmp_path / "second", second, labels))
+    return Comparison(evaluated(tmp_path / "first", first, labels), evaluated(tmp_path / "second", second, labels))
 
 
 def test_a_comparison_by_hand(comparison):
@@ -57,7 +57,7 @@ def test_a_comparison_by_hand(comparison):
 
 def test_a_run_does_not_differ_from_itself(tmp_path):
     run = random_run(0)
-    comparison = Comparison(judged(tmp_path / "a", *run), judged(tmp_path / "b", *run))
+    comparison = Comparison(evaluated(tmp_path / "a", *run), evaluated(tmp_path / "b", *run))
     assert all((gain.value, *gain.interval) == (0, 0, 0) for gain in comparison.gains.values())
     assert comparison.discordance.p_value == 1
     assert comparison.moved_classes() == []
@@ -70,10 +70,10 @@ def test_videos_are_paired_whatever_their_order(tmp_path):
     second[np.arange(40), ..., labels] += 1.5
     paths = [f"{index // 2}.mp4" for index in range(40)]
     straight = Comparison(
-        judged(tmp_path / "a", first, labels, paths=paths), judged(tmp_path / "b", second, labels, paths=paths)
+        evaluated(tmp_path / "a", first, labels, paths=paths), evaluated(tmp_path / "b", second, labels, paths=paths)
     )
     order = np.arange(40).reshape(20, 2)[np.random.default_rng(0).permutation(20)].ravel()
-    mixed = judged(tmp_path / "c", second[order], labels[order], paths=[paths[index] for index in order])
+    mixed = evaluated(tmp_path / "c", second[order], labels[order], paths=[paths[index] for index in order])
     shuffled = Comparison(straight.first, mixed)
     assert shuffled.discordance == straight.discordance
     assert shuffled.discordance.only_second > 0
@@ -88,7 +88,9 @@ def test_pairing_narrows_the_interval(tmp_path):
     labels = np.arange(200) % 3
     right = np.random.default_rng(0).random(200) < 0.5
     more = right | (np.arange(200) < 12)
-    first, second = (judged(tmp_path / name, answers(labels, of), labels) for name, of in (("a", right), ("b", more)))
+    first, second = (
+        evaluated(tmp_path / name, answers(labels, of), labels) for name, of in (("a", right), ("b", more))
+    )
     comparison = Comparison(first, second)
     gain = comparison.gains["video_top1"]
     low, high = second.estimates["video_top1"].interval
@@ -98,8 +100,8 @@ def test_pairing_narrows_the_interval(tmp_path):
 
 def test_a_video_that_failed_in_one_run_is_wrong_there(tmp_path):
     labels = np.array([0, 1, 2])
-    first = judged(tmp_path / "a", answers(labels, np.ones(3, dtype=bool)), labels, failed=(1,))
-    second = judged(tmp_path / "b", answers(labels, np.ones(3, dtype=bool)), labels)
+    first = evaluated(tmp_path / "a", answers(labels, np.ones(3, dtype=bool)), labels, failed=(1,))
+    second = evaluated(tmp_path / "b", answers(labels, np.ones(3, dtype=bool)), labels)
     assert Comparison(first, second).discordance == Discordance(0, 1)
 
 
@@ -109,7 +111,7 @@ def test_several_labels(tmp_path):
     labels[:, 2] = False
     logits = rng.normal(size=(40, 1, 1, 3))
     better = logits + 2 * labels[:, None, None]
-    comparison = Comparison(judged(tmp_path / "a", logits, labels), judged(tmp_path / "b", better, labels))
+    comparison = Comparison(evaluated(tmp_path / "a", logits, labels), evaluated(tmp_path / "b", better, labels))
     assert comparison.gains["video_map"].interval.low > 0
     assert {move.name for move in comparison.moved_classes()} == {"class 0", "class 1"}
 
@@ -122,9 +124,9 @@ PATHS = [f"{index}.mp4" for index in range(6)]
 def refusal(tmp_path, **second) -> str:
     logits, labels = random_run(0, num_videos=6, num_classes=3)
     arguments = {"logits": logits, "labels": labels, "paths": PATHS} | second
-    first = judged(tmp_path / "a", logits, labels, paths=PATHS)
+    first = evaluated(tmp_path / "a", logits, labels, paths=PATHS)
     with pytest.raises(ValueError, match="the runs are over different manifests: ") as refused:
-        Comparison(first, judged(tmp_path / "b", **arguments))
+        Comparison(first, evaluated(tmp_path / "b", **arguments))
     return str(refused.value).partition("manifests: ")[2]
 
 

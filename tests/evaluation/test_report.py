@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.evaluation.made_scores import made_scores, random_run, write_run
+from tests.evaluation.synthetic_scores import random_run, synthetic_scores, write_run
 from tests.numbered import write_video
 from videoctx.cli import main
-from videoctx.evaluation.judgement import Judgement, percent
-from videoctx.evaluation.mistakes import surest_mistakes
+from videoctx.evaluation.evaluation_result import EvaluationResult, percent
+from videoctx.evaluation.most_confident_errors import most_confident_errors
 from videoctx.evaluation.scores import SCORES_FILE, read_scores
 from videoctx.evaluation.training_curves import grouped, read_curves
 
@@ -184,7 +184,7 @@ def test_it_fits_and_can_be_read(opened, width, scheme):
     ink, paper = tab.evaluate(
         "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
     )
-    light = [sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in (ink, paper)]
+    light = [sum(map(int, re.findall(r"\d+", color)[:3])) for color in (ink, paper)]
     assert (light[0] < light[1]) == (scheme == "light")
     drawn = tab.evaluate("getComputedStyle(document.querySelector('.chart text')).fill")
     assert drawn == ink
@@ -212,8 +212,10 @@ def test_structure_for_who_cannot_see_it(opened):
 def test_numbers_and_warnings(page):
     text = page.read_text(encoding="utf-8")
     run = page.parent
-    judgement = Judgement(made_scores(run.parent / "clean", *random_run(0, num_videos=60, num_classes=28)))
-    assert percent(judgement.estimates["video_top1"]) not in text  # one has failed, one is NaN
+    evaluation_result = EvaluationResult(
+        synthetic_scores(run.parent / "clean", *random_run(0, num_videos=60, num_classes=28))
+    )
+    assert percent(evaluation_result.estimates["video_top1"]) not in text  # one has failed, one is NaN
     for said in (
         "1 of 60 videos could not be read; they count as wrong.",
         "The network gave no numbers (NaN) for 1 views of 1 videos",
@@ -230,11 +232,11 @@ def test_numbers_and_warnings(page):
 
 def test_the_headline_is_the_run_s_result(tmp_path, capsys):
     run = write_run(tmp_path, *random_run(4))
-    judgement = Judgement(made_scores(tmp_path / "again", *random_run(4)))
+    evaluation_result = EvaluationResult(synthetic_scores(tmp_path / "again", *random_run(4)))
     main(["report", str(run), "--output", str(tmp_path / "out.html"), "--mistakes", "2"])
     text = (tmp_path / "out.html").read_text(encoding="utf-8")
     for name in ("clip_top1", "video_top1", "video_mean_class", "video_ece"):
-        assert percent(judgement.estimates[name]) in text
+        assert percent(evaluation_result.estimates[name]) in text
     assert text.count("<li><figure>") == 2
     assert text.count("the card does not say how the clips were made") == 2
     assert " MB, 2 of 2 mistakes without a picture" in capsys.readouterr().out
@@ -246,15 +248,15 @@ def test_the_surest_mistakes(tmp_path):
     logits[0, :, 0, 1] = 2, 5  # is 0
     logits[1, :, 0, 2] = 9, 9  # is 2
     logits[2, :, 0, 3] = 6, 5  # is 1
-    judgement = Judgement(made_scores(tmp_path, logits, np.array([0, 2, 1])))
-    found = surest_mistakes(judgement, tmp_path, most=5)
+    evaluation_result = EvaluationResult(synthetic_scores(tmp_path, logits, np.array([0, 2, 1])))
+    found = most_confident_errors(evaluation_result, tmp_path, most=5)
     assert [(mistake.path, mistake.labels, mistake.answer) for mistake in found] == [
         ("2.mp4", ["class 1"], "class 3"),
         ("0.mp4", ["class 0"], "class 1"),
     ]
     assert [(mistake.clip, mistake.start_frame) for mistake in found] == [(0, 0), (1, 10)]
     assert found[1].view_confidence == pytest.approx(np.exp(5) / (np.exp(5) + 3), abs=1e-3)
-    assert surest_mistakes(judgement, tmp_path, most=1) == found[:1]
+    assert most_confident_errors(evaluation_result, tmp_path, most=1) == found[:1]
 
 
 def test_videos_with_several_labels(tmp_path):
@@ -262,11 +264,11 @@ def test_videos_with_several_labels(tmp_path):
     run = write_run(tmp_path, rng.normal(size=(20, 2, 1, 5)), rng.random((20, 5)) < 0.4)
     main(["report", str(run)])
     text = (run / "report.html").read_text(encoding="utf-8")
-    judgement = Judgement(read_scores(run / SCORES_FILE))
-    assert percent(judgement.estimates["video_map"]) in text
+    evaluation_result = EvaluationResult(read_scores(run / SCORES_FILE))
+    assert percent(evaluation_result.estimates["video_map"]) in text
     assert "mAP against views a video" in text
     assert 'id="matrix"' not in text
-    mistakes = surest_mistakes(judgement, run, most=20)
+    mistakes = most_confident_errors(evaluation_result, run, most=20)
     assert mistakes
     assert not any(mistake.answer in mistake.labels for mistake in mistakes)
 
@@ -276,7 +278,7 @@ def test_a_run_of_which_every_video_has_failed(tmp_path):
     main(["report", str(run)])
     text = (run / "report.html").read_text(encoding="utf-8")
     assert "3 of 3 videos could not be read" in text
-    assert "No view could be judged." in text
+    assert "No view could be evaluated." in text
     assert "No video has a confidence." in text
 
 

@@ -7,9 +7,9 @@ import os
 import numpy as np
 import pytest
 
-from tests.evaluation.made_scores import made_scores, random_run, write_run
+from tests.evaluation.synthetic_scores import random_run, synthetic_scores, write_run
 from videoctx.cli import main
-from videoctx.evaluation.judgement import Judgement
+from videoctx.evaluation.evaluation_result import EvaluationResult
 from videoctx.evaluation.scores import SCORES_FILE, read_run
 from videoctx.evaluation.view_subset import Views, choose_views
 
@@ -42,7 +42,7 @@ def rows_of(path):
 
 
 def test_score_writes_a_table_and_a_curve_of_all_views(tmp_path, capsys):
-    stored = made_scores(tmp_path, *random_run(0), failed=(2,))
+    stored = synthetic_scores(tmp_path, *random_run(0), failed=(2,))
     main(["score", str(tmp_path)])
     rows = rows_of(tmp_path / "views.csv")
     assert [(row["clips"], row["crops"], row["grid"]) for row in rows] == [
@@ -51,7 +51,7 @@ def test_score_writes_a_table_and_a_curve_of_all_views(tmp_path, capsys):
     assert [row["stored_clips"] for row in rows[:4]] == ["0", "0 2", "0 1 3", "0 1 2 3"]
     for row in rows:
         views = Views(int(row["clips"]), int(row["crops"]))
-        summary = Judgement(choose_views(stored, views).scores).summary()
+        summary = EvaluationResult(choose_views(stored, views).scores).summary()
         for name in ("video_top1", "video_top5", "video_mean_class", "video_ece"):
             assert float(row[name]) == pytest.approx(summary[name], abs=1e-6)
             assert float(row[f"{name}_high"]) == pytest.approx(summary["intervals_95"][name][1], abs=1e-6)
@@ -64,32 +64,32 @@ def test_score_writes_a_table_and_a_curve_of_all_views(tmp_path, capsys):
 
 
 def test_all_the_views_are_the_run_s_own_result(tmp_path):
-    stored = made_scores(tmp_path / "run", *random_run(0))
+    stored = synthetic_scores(tmp_path / "run", *random_run(0))
     (tmp_path / "out").mkdir()
     main(["score", str(tmp_path / "run"), "--views", "4x3", "--output", str(tmp_path / "out")])
     (row,) = rows_of(tmp_path / "out" / "views.csv")
-    assert float(row["video_top1"]) == Judgement(stored).summary()["video_top1"]
+    assert float(row["video_top1"]) == EvaluationResult(stored).summary()["video_top1"]
     assert [path.name for path in (tmp_path / "run").iterdir()] == [SCORES_FILE]
 
 
 @pytest.mark.parametrize("average", ["probabilities", "logits"])
 def test_score_by_average(tmp_path, average):
-    stored = made_scores(tmp_path, *random_run(3, num_videos=200))
+    stored = synthetic_scores(tmp_path, *random_run(3, num_videos=200))
     main(["score", str(tmp_path), "--views", "4x3", "--average", average])
     (row,) = rows_of(tmp_path / "views.csv")
-    wanted = {name: Judgement(stored, name).summary()["video_ece"] for name in ("probabilities", "logits")}
+    wanted = {name: EvaluationResult(stored, name).summary()["video_ece"] for name in ("probabilities", "logits")}
     assert float(row["video_ece"]) == pytest.approx(wanted[average], abs=1e-6)
     assert abs(wanted["probabilities"] - wanted["logits"]) > 0.01
 
 
 def test_score_of_single_views(tmp_path, capsys):
-    stored = made_scores(tmp_path, *random_run(0))
+    stored = synthetic_scores(tmp_path, *random_run(0))
     main(["score", str(tmp_path), "--views", "4x3", "1x1", "--level", "clip"])
     rows = rows_of(tmp_path / "views.csv")
     assert [column for column in rows[0] if column.startswith(("clip_", "video_"))] == [
         "clip_top1", "clip_top1_low", "clip_top1_high", "clip_top5", "clip_top5_low", "clip_top5_high"
     ]  # fmt: skip
-    assert float(rows[0]["clip_top1"]) == pytest.approx(Judgement(stored).summary()["clip_top1"], abs=1e-6)
+    assert float(rows[0]["clip_top1"]) == pytest.approx(EvaluationResult(stored).summary()["clip_top1"], abs=1e-6)
     assert "clip@1" in capsys.readouterr().out
 
 
@@ -112,7 +112,7 @@ def test_what_score_refuses(tmp_path, refused):
     assert f"{tmp_path / 'nowhere'}: no such folder" in refused("score", run, "--output", tmp_path / "nowhere")
     assert "veiws" in refused("score", run, "--veiws", "1x1")
     all_failed = write_run(tmp_path / "failed", *random_run(0, num_videos=2), failed=(0, 1))
-    assert "all 2 videos have failed: there are no views to judge by" in refused("score", all_failed)
+    assert "all 2 videos have failed: there are no views to evaluate by" in refused("score", all_failed)
     (run / SCORES_FILE).write_bytes((run / SCORES_FILE).read_bytes()[:-20])
     assert "not a Parquet file, or a truncated one" in refused("score", run)
     assert [path.name for path in run.iterdir()] == [SCORES_FILE]
@@ -149,7 +149,7 @@ def test_compare(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     (line,) = [line for line in lines if "video@1" in line]
     _, _, before, after, gain, _ = (cell.strip() for cell in line.split("│"))
-    values = [Judgement(made_scores(tmp_path / name, run, labels)).summary()["video_top1"]
+    values = [EvaluationResult(synthetic_scores(tmp_path / name, run, labels)).summary()["video_top1"]
               for name, run in (("a", logits), ("b", better))]  # fmt: skip
     assert before.startswith(f"{values[0]:.2%} (")
     assert after.startswith(f"{values[1]:.2%} (")
@@ -236,11 +236,11 @@ def folds(tmp_path, num_videos=40, num_folds=3, **options):
     return tmp_path / "all", written
 
 
-def test_pooled_folds_are_judged_as_one_run(tmp_path, capsys):
+def test_pooled_folds_are_evaluated_as_one_run(tmp_path, capsys):
     whole, parts = folds(tmp_path, failed=(4, 7))
     main(["pool", *map(str, parts), "--output", str(tmp_path / "pooled")])
     assert "40 videos, 480 views, 2 failed" in capsys.readouterr().out
-    of_all, pooled = (Judgement(read_run(folder)) for folder in (whole, tmp_path / "pooled"))
+    of_all, pooled = (EvaluationResult(read_run(folder)) for folder in (whole, tmp_path / "pooled"))
     assert sorted(pooled.stored.paths) == sorted(of_all.stored.paths)
     for name, estimate in pooled.estimates.items():
         assert estimate.value == pytest.approx(of_all.estimates[name].value, abs=1e-12)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from tests.evaluation.made_scores import made_scores, random_run, write_run
+from tests.evaluation.synthetic_scores import random_run, synthetic_scores, write_run
 from videoctx.batch import ClipBatch, Failure, View
 from videoctx.evaluation.predictions import write_predictions
 from videoctx.evaluation.scores import (
@@ -184,9 +184,9 @@ def test_two_rows_of_one_path_are_two_videos(tmp_path):
 def test_what_is_read(tmp_path):
     logits, labels = random_run(0, num_videos=5, views=(2, 3), num_classes=4)
     paths = ["b.mp4", "a.mp4", "a.mp4", "d.mp4", "e.mp4"]
-    stored = made_scores(tmp_path, logits, labels, paths=paths, failed=(1, 4), spread="ends_or_middle")
+    stored = synthetic_scores(tmp_path, logits, labels, paths=paths, failed=(1, 4), clip_placement="ends_or_middle")
     assert stored.class_names == ["class 0", "class 1", "class 2", "class 3"]
-    assert stored.spread == "ends_or_middle"
+    assert stored.clip_placement == "ends_or_middle"
     assert stored.paths == paths
     assert stored.failures == [None, "the file is empty", None, None, "the file is empty"]
     assert stored.failed.tolist() == [False, True, False, False, True]
@@ -225,7 +225,7 @@ def test_averages_are_those_of_the_logits(tmp_path, average):
     """To what float16 keeps: logits of 10 in it would be off by 0.4 %."""
     logits, labels = random_run(1, num_videos=250, views=(3, 2))  # more than are averaged at once
     logits += 10
-    averages = made_scores(tmp_path, logits, labels, failed=(3, 249)).averages(average)
+    averages = synthetic_scores(tmp_path, logits, labels, failed=(3, 249)).averages(average)
     views = torch.tensor(logits).reshape(250, 6, 7)
     wanted = views.softmax(dim=2).mean(dim=1) if average == "probabilities" else views.mean(dim=1).softmax(dim=1)
     assert np.isnan(averages[[3, 249]]).all()
@@ -237,7 +237,7 @@ def test_averages_are_those_of_the_logits(tmp_path, average):
 @pytest.mark.parametrize("average", ["probabilities", "logits"])
 def test_averages_of_sigmoids(tmp_path, average):
     logits = np.random.default_rng(0).normal(size=(4, 3, 1, 5)) * 3
-    averages = made_scores(tmp_path, logits, np.zeros((4, 5), dtype=bool)).averages(average)
+    averages = synthetic_scores(tmp_path, logits, np.zeros((4, 5), dtype=bool)).averages(average)
     views = torch.tensor(logits)[:, :, 0]
     wanted = views.sigmoid().mean(dim=1) if average == "probabilities" else views.mean(dim=1).sigmoid()
     np.testing.assert_allclose(averages, wanted.numpy(), rtol=5e-3)
@@ -246,7 +246,7 @@ def test_averages_of_sigmoids(tmp_path, average):
 def test_probabilities_too_small_for_float16_are_still_told_apart(tmp_path):
     """exp(-30) and exp(-20) are 0 in float16, their logarithms are not."""
     logits = np.array([[[[0.0, -20.0, -30.0]]]])
-    (average,) = made_scores(tmp_path, logits, np.array([0])).averages()
+    (average,) = synthetic_scores(tmp_path, logits, np.array([0])).averages()
     assert average[1] == pytest.approx(np.exp(-20), rel=1e-2)
     assert average[2] == pytest.approx(np.exp(-30), rel=1e-2)
 
@@ -254,7 +254,7 @@ def test_probabilities_too_small_for_float16_are_still_told_apart(tmp_path):
 def test_a_video_that_got_nan_has_no_average(tmp_path):
     logits, labels = random_run(0, num_videos=3, views=(2, 1))
     logits[1, 0, 0, 2] = np.nan
-    stored = made_scores(tmp_path, logits, labels)
+    stored = synthetic_scores(tmp_path, logits, labels)
     for average in ("probabilities", "logits"):
         assert np.isnan(stored.averages(average)).all(axis=1).tolist() == [False, True, False]
     with pytest.raises(ScoreError, match=r"1 views of 1 videos got NaN from the network, the first of 1\.mp4"):
@@ -263,7 +263,7 @@ def test_a_video_that_got_nan_has_no_average(tmp_path):
 
 def test_minus_infinity_is_a_probability_of_zero(tmp_path):
     logits = np.array([[[[0.0, -np.inf]], [[-1.0, 0.0]]]])
-    stored = made_scores(tmp_path, logits, np.array([0]))
+    stored = synthetic_scores(tmp_path, logits, np.array([0]))
     assert stored.finite.all()
     assert stored.averages()[0, 1] == pytest.approx(np.exp(0) / (np.exp(-1) + 1) / 2, rel=1e-3)
 
@@ -349,7 +349,7 @@ def test_nothing_is_left_where_the_disk_is_full(tmp_path, monkeypatch):
 
 
 def test_the_schema_names_what_it_needs():
-    schema = score_schema(CLASSES, spread="from_start")
+    schema = score_schema(CLASSES, clip_placement="from_start")
     assert schema.names == COLUMNS
-    assert schema.metadata[b"spread"] == b"from_start"
-    assert b"spread" not in score_schema(CLASSES).metadata
+    assert schema.metadata[b"clip_placement"] == b"from_start"
+    assert b"clip_placement" not in score_schema(CLASSES).metadata

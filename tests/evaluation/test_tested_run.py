@@ -68,13 +68,13 @@ def test_the_card(place, run, tested, copy, capsys):
     break_video(copy / "test1.mp4", "empty")
     first = card_of(tested)
     second = card_of(run("test", "--ckpt_path", place.last, manifest_of(copy), "--seed_everything=3"))
-    assert first["videos"] == {"listed": 5, "judged": 5, "failed": 0}
-    assert second["videos"] == {"listed": 5, "judged": 5, "failed": 1}
+    assert first["videos"] == {"listed": 5, "evaluated": 5, "failed": 0}
+    assert second["videos"] == {"listed": 5, "evaluated": 5, "failed": 1}
     assert first["data"]["manifest_sha256"] == second["data"]["manifest_sha256"]  # a copy elsewhere
     assert (first["data"]["seed"], second["data"]["seed"], second["seed"]) == (0, 3, 3)
     data = first["data"]
     assert (data["manifest"], data["split"]) == (str(place.videos / "manifest.csv"), "test")
-    assert (data["protocol"], data["views"], data["spread"]) == ("videoctx", [4, 3], "ends_or_middle")
+    assert (data["protocol"], data["views"], data["clip_placement"]) == ("videoctx", [4, 3], "ends_or_middle")
     assert (data["clip_len"], data["frame_interval"], data["short_side_px"], data["crop_size_px"]) == (4, 2, 32, 28)
     assert data["decoder"] == "auto"
     assert first["checkpoint"]["sha256"] == hashlib.sha256(place.last.read_bytes()).hexdigest()
@@ -84,13 +84,13 @@ def test_the_card(place, run, tested, copy, capsys):
 
 def test_a_test_of_some_videos_says_so(place, run, capsys):
     folder = run("test", "--ckpt_path", place.last, "--trainer.limit_test_batches=1", "--data.test_split=train")
-    assert card_of(folder)["videos"] == {"listed": 6, "judged": 2, "failed": 0}
+    assert card_of(folder)["videos"] == {"listed": 6, "evaluated": 2, "failed": 0}
     assert "2 of 6 videos" in capsys.readouterr().out
 
 
 def test_predictions_have_a_card(place, run):
     folder = run("predict", "--ckpt_path", place.last)
-    assert card_of(folder)["videos"] == {"listed": 5, "judged": 5, "failed": 0}
+    assert card_of(folder)["videos"] == {"listed": 5, "evaluated": 5, "failed": 0}
     assert not (folder / "results.json").exists()
 
 

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.evaluation.made_scores import made_scores, random_run
+from tests.evaluation.synthetic_scores import random_run, synthetic_scores
 from videoctx.data.protocols import PROTOCOLS
 from videoctx.data.sampling import ClipShape
 from videoctx.evaluation.view_subset import ONE_OF, Views, choose_views, nearest_clips, places
 
 
 @pytest.mark.parametrize(
-    ("spread", "stored", "wanted", "clips", "exact"),
+    ("clip_placement", "stored", "wanted", "clips", "exact"),
     [
         ("from_start", 10, 5, [0, 2, 4, 6, 8], True),
         ("from_start", 10, 2, [0, 5], True),
@@ -28,13 +28,13 @@ from videoctx.evaluation.view_subset import ONE_OF, Views, choose_views, nearest
         ("ends_or_start", 5, 3, [0, 2, 4], True),
     ],
 )
-def test_nearest_clips_by_hand(spread, stored, wanted, clips, exact):
-    assert nearest_clips(spread, stored=stored, wanted=wanted) == (clips, exact)
+def test_nearest_clips_by_hand(clip_placement, stored, wanted, clips, exact):
+    assert nearest_clips(clip_placement, stored=stored, wanted=wanted) == (clips, exact)
 
 
 @given(st.sampled_from(sorted(ONE_OF)), st.integers(1, 30), st.data())
-def test_nearest_clips_are_distinct_and_in_order(spread, stored, data):
-    clips, _ = nearest_clips(spread, stored=stored, wanted=data.draw(st.integers(1, stored)))
+def test_nearest_clips_are_distinct_and_in_order(clip_placement, stored, data):
+    clips, _ = nearest_clips(clip_placement, stored=stored, wanted=data.draw(st.integers(1, stored)))
     assert clips == sorted(set(clips))
 
 
@@ -42,7 +42,7 @@ def test_nearest_clips_are_distinct_and_in_order(spread, stored, data):
 @pytest.mark.parametrize(("stored", "wanted"), [(10, 1), (10, 2), (10, 4), (10, 5), (9, 3), (9, 5), (11, 1)])
 def test_an_exact_grid_is_that_of_a_test_with_fewer_clips(name, stored, wanted):
     protocol = PROTOCOLS[name]
-    clips, exact = nearest_clips(protocol.spread, stored=stored, wanted=wanted)
+    clips, exact = nearest_clips(protocol.clip_placement, stored=stored, wanted=wanted)
     shape = ClipShape(clip_len=4, frame_interval=2)
     lengths = range(60, 400, 7)
     equal = []
@@ -53,12 +53,14 @@ def test_an_exact_grid_is_that_of_a_test_with_fewer_clips(name, stored, wanted):
 
 
 def test_places_of_a_single_clip():
-    assert [float(places(spread, 1)[0]) for spread in ("from_start", "ends_or_middle", "ends_or_start")] == [0, 0.5, 0]
+    assert [
+        float(places(clip_placement, 1)[0]) for clip_placement in ("from_start", "ends_or_middle", "ends_or_start")
+    ] == [0, 0.5, 0]
 
 
 @pytest.fixture
 def stored(tmp_path):
-    return made_scores(tmp_path, *random_run(0, num_videos=3, views=(4, 3)))
+    return synthetic_scores(tmp_path, *random_run(0, num_videos=3, views=(4, 3)))
 
 
 @pytest.mark.parametrize(
@@ -85,13 +87,13 @@ def test_views_that_were_not_tested(stored, views):
 
 
 def test_the_middle_of_two_crops(tmp_path):
-    stored = made_scores(tmp_path, *random_run(0, num_videos=2, views=(2, 2)))
+    stored = synthetic_scores(tmp_path, *random_run(0, num_videos=2, views=(2, 2)))
     with pytest.raises(ValueError, match="of 2 crops none is in the middle; expected 1 to 2 clips and 2 crops"):
         choose_views(stored, Views(2, 1))
 
 
 def test_clips_that_start_nobody_knows_where(tmp_path):
-    stored = made_scores(tmp_path, *random_run(0, num_videos=2, views=(4, 3)), spread=None)
+    stored = synthetic_scores(tmp_path, *random_run(0, num_videos=2, views=(4, 3)), clip_placement=None)
     assert choose_views(stored, Views(4, 1)).exact
     with pytest.raises(ValueError, match="do not say where the clips start"):
         choose_views(stored, Views(2, 3))

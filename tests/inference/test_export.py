@@ -72,9 +72,9 @@ def test_resizing_and_cropping_by_matrices(tmp_path, protocol, size):
         export_module._tested(trained, frames)
         deployable(frames)
     expected, ours = made
-    grey_levels = (ours - expected).abs() * 255 * 0.229
-    assert grey_levels.max() < 1.1
-    assert (grey_levels > 0.1).float().mean() < 0.01  # nowhere, with the kernels of x86-64
+    gray_levels = (ours - expected).abs() * 255 * 0.229
+    assert gray_levels.max() < 1.1
+    assert (gray_levels > 0.1).float().mean() < 0.01  # nowhere, with the kernels of x86-64
 
 
 def test_several_classes_at_once(tmp_path):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.reference import attention_augmented_loops
-from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomised
+from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomized
 from videoctx.layers.attention_augmented import AttentionAugmentedConv3d, halve_until
 from videoctx.layers.conv import Conv3dKind, plain_conv3d
 
@@ -19,7 +19,7 @@ SMALL = {"num_heads": 2, "key_ratio": 0.6, "value_ratio": 0.5, "min_key_channels
 
 
 def make(in_channels=IN, out_channels=OUT, **arguments):
-    return randomised(AttentionAugmentedConv3d(in_channels, out_channels, **SMALL | arguments))
+    return randomized(AttentionAugmentedConv3d(in_channels, out_channels, **SMALL | arguments))
 
 
 def reference_of(conv):

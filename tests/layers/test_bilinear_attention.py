@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.reference.bilinear_attention_loops import bilinear_attention
-from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomised
+from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomized
 from videoctx.layers.bilinear_attention import BilinearAttentionalTransform, ChannelDropout
 from videoctx.layers.pointwise import BatchNorm
 
@@ -79,7 +79,7 @@ def reference_of(**arguments):
 def test_is_its_equation(sizes, arguments):
     one_span = {"context.3.frames.predict.weight", "context.3.frames.predict.bias"}
     without_gradient = one_span if arguments.get("temporal_grid_size") == 1 else set()
-    block, x = alive(randomised(make(**arguments))), random_input(2, CHANNELS, *sizes)
+    block, x = alive(randomized(make(**arguments))), random_input(2, CHANNELS, *sizes)
     assert_same_function(block, reference_of(**arguments), x, without_gradient=without_gradient)
 
 
@@ -87,11 +87,11 @@ def test_is_its_equation(sizes, arguments):
 def test_is_its_equation_on_images(sizes):
     arguments = {"num_temporal_groups": 0}
     x = random_input(2, CHANNELS, *sizes)
-    assert_same_function(alive(randomised(make(**arguments))), reference_of(**arguments), x)
+    assert_same_function(alive(randomized(make(**arguments))), reference_of(**arguments), x)
 
 
 def test_batch_norm_in_training_takes_the_statistics_of_the_batch():
-    block, x = randomised(make(dropout=0.0)), random_input(*VIDEO)
+    block, x = randomized(make(dropout=0.0)), random_input(*VIDEO)
     tensors = dict(block.state_dict())
     inputs = {}
     for name, layer in block.named_modules():
@@ -149,7 +149,7 @@ def fixed(mixing, *, rows, columns, frames=None):
 
 def test_is_a_product_with_stretched_matrices():
     """As the authors write it: T ⊗ 1, P ⊗ 1 and Q ⊗ 1 as large as the map, one for each group of channels."""
-    mixing = mixing_of(randomised(make()))
+    mixing = mixing_of(randomized(make()))
     x = random_input(1, 4, 4, 4, 6)
     found = {}
     for name in ("rows", "columns", "frames"):
@@ -169,7 +169,7 @@ def test_is_a_product_with_stretched_matrices():
 
 
 def test_the_rows_of_p_and_t_and_the_columns_of_q_sum_to_one():
-    mixing = mixing_of(randomised(make(grid_size=3, temporal_grid_size=3)))
+    mixing = mixing_of(randomized(make(grid_size=3, temporal_grid_size=3)))
     features = random_input(5, 2, 3)  # (…, k, s)
     for matrices, axis in ((mixing.rows, -1), (mixing.columns, -2), (mixing.frames, -1)):
         sums = {dim: matrices(features).sum(dim) for dim in (-1, -2)}
@@ -181,14 +181,14 @@ def test_the_rows_of_p_and_t_and_the_columns_of_q_sum_to_one():
 @pytest.mark.parametrize("sizes", [(4, 4, 6), (5, 3, 5)], ids=str)
 def test_what_is_constant_stays(sizes):
     """Also where the map is resized: every weight sums to one."""
-    mixing = mixing_of(randomised(make()))
+    mixing = mixing_of(randomized(make()))
     x = random_input(2, 4, 1, 1, 1).expand(2, 4, *sizes)
     torch.testing.assert_close(mixing(x), x, **TOLERANCE)
 
 
 def test_identity_matrices_change_nothing():
     eye = 1e3 * torch.eye(2)
-    mixing = fixed(mixing_of(randomised(make())), rows=eye, columns=eye)
+    mixing = fixed(mixing_of(randomized(make())), rows=eye, columns=eye)
     x = random_input(2, 4, 4, 4, 6)
     torch.testing.assert_close(mixing(x), x, **TOLERANCE)
 
@@ -196,7 +196,7 @@ def test_identity_matrices_change_nothing():
 def test_equal_weights_average_over_cells():
     """With cells of one position it is average pooling; else each place in a cell keeps to itself."""
     zero = torch.zeros(2, 2)
-    mixing = fixed(mixing_of(randomised(make())), rows=zero, columns=zero, frames=zero)
+    mixing = fixed(mixing_of(randomized(make())), rows=zero, columns=zero, frames=zero)
     x = random_input(2, 4, 2, 2, 2)
     torch.testing.assert_close(mixing(x), x.mean((2, 3, 4), keepdim=True).expand_as(x), **TOLERANCE)
     x = random_input(2, 4, 2, 4, 6)
@@ -211,14 +211,14 @@ def test_a_shift_moves_the_map(which, axis, cell):
     """P and T take row i from where their row i points; Q, from the right, column j from where its column j points."""
     eye = torch.eye(3)
     logits = {name: 1e3 * (eye.roll(1, 1) if name == which else eye) for name in ("rows", "columns", "frames")}
-    block = randomised(make(grid_size=3, temporal_grid_size=3))
+    block = randomized(make(grid_size=3, temporal_grid_size=3))
     x = random_input(2, 4, 3, 6, 6)
     step = cell if which == "columns" else -cell
     torch.testing.assert_close(fixed(mixing_of(block), **logits)(x), x.roll(step, axis), **TOLERANCE)
 
 
 def test_without_temporal_groups_each_frame_is_an_image():
-    block, video = randomised(make(num_temporal_groups=0)), random_input(*VIDEO)
+    block, video = randomized(make(num_temporal_groups=0)), random_input(*VIDEO)
     frames = torch.stack([block(video[:, :, t]) for t in range(video.shape[2])], dim=2)
     torch.testing.assert_close(block(video), frames, **TOLERANCE)
     assert not hasattr(mixing_of(block), "frames")
@@ -226,7 +226,7 @@ def test_without_temporal_groups_each_frame_is_an_image():
 
 def test_an_image_is_mixed_in_space_only():
     """By the same weights: those of the frames are left out."""
-    block, apart = randomised(make()), randomised(make(num_temporal_groups=0))
+    block, apart = randomized(make()), randomized(make(num_temporal_groups=0))
     apart.load_state_dict({name: value for name, value in block.state_dict().items() if ".frames." not in name})
     image = random_input(*IMAGE)
     torch.testing.assert_close(block(image), apart(image), **TOLERANCE)
@@ -235,13 +235,13 @@ def test_an_image_is_mixed_in_space_only():
 
 def test_is_no_function_of_a_set():
     """Unlike the other context blocks, it knows where a position is."""
-    block, x = randomised(make()), random_input(*VIDEO)
+    block, x = randomized(make()), random_input(*VIDEO)
     for axis in (2, 3, 4):
         assert not torch.allclose(block(x.flip(axis)), block(x).flip(axis))
 
 
 def test_samples_do_not_see_each_other():
-    block, x = randomised(make()), random_input(*VIDEO)
+    block, x = randomized(make()), random_input(*VIDEO)
     torch.testing.assert_close(block(x)[1:], block(x[1:]), **TOLERANCE)
 
 
@@ -249,7 +249,7 @@ def test_samples_do_not_see_each_other():
     ("shape", "layout"), [(VIDEO, torch.channels_last_3d), (IMAGE, torch.channels_last)], ids=["video", "image"]
 )
 def test_channels_last_gives_the_same(shape, layout):
-    block, x = randomised(make()), random_input(*shape)
+    block, x = randomized(make()), random_input(*shape)
     last = x.detach().to(memory_format=layout).requires_grad_()
     assert not last.is_contiguous()
     torch.testing.assert_close(block(last), block(x), **TOLERANCE)
@@ -272,7 +272,7 @@ def test_dropout_is_of_whole_channels(shape):
 
 
 def test_dropout_is_of_what_is_added():
-    block, x = randomised(make(dropout=0.5)), random_input(*VIDEO)
+    block, x = randomized(make(dropout=0.5)), random_input(*VIDEO)
     torch.manual_seed(0)
     added = block(x) - x
     block.transform[-1].train()
@@ -301,7 +301,7 @@ def test_every_argument_changes_something(change):
     x = random_input(*VIDEO)
     values = []
     for arguments in (change, {}):
-        block = randomised(make(**arguments))
+        block = randomized(make(**arguments))
         torch.manual_seed(0)
         block.transform[-1].train()
         values.append(block(x))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.reference import cbam_loops
-from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomised
+from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomized
 from videoctx.layers.cbam import CBAM, AverageAndMaxPooling, ChannelPooling
 from videoctx.layers.context import ContextBlock
 from videoctx.layers.global_context import SqueezeExcitation
@@ -19,7 +19,7 @@ each_rank = pytest.mark.parametrize("shape", [VIDEO, IMAGE], ids=["video", "imag
 
 
 def make(**arguments):
-    return randomised(CBAM(CHANNELS, **{"ratio": 0.5, "kernel_size": (3, 3, 5)} | arguments))
+    return randomized(CBAM(CHANNELS, **{"ratio": 0.5, "kernel_size": (3, 3, 5)} | arguments))
 
 
 def reference(x, tensors):
@@ -94,7 +94,7 @@ def test_the_parts_pool_what_they_say(shape):
 
 def test_the_channel_part_on_a_constant_is_squeeze_excitation_with_a_doubled_last_layer():
     """Mean and maximum are then the same vector."""
-    block, se = make(), randomised(SqueezeExcitation(CHANNELS, ratio=0.5))
+    block, se = make(), randomized(SqueezeExcitation(CHANNELS, ratio=0.5))
     se.transform.load_state_dict(block.channel.transform.state_dict())
     for parameter in se.transform.expand.parameters():
         parameter.data.mul_(2)
@@ -177,7 +177,7 @@ def test_a_ratio_out_of_range_is_named(ratio):
 
 
 @pytest.mark.parametrize("kernel_size", [(2, 7, 7), (1, 4, 7), (1, 7, 0), (1, 7, -1)])
-def test_a_kernel_without_a_centre_is_named(kernel_size):
+def test_a_kernel_without_a_center_is_named(kernel_size):
     with pytest.raises(ValueError, match=rf"^kernel_size is \({', '.join(map(str, kernel_size))}\); expected odd"):
         CBAM(32, kernel_size=kernel_size)
 

@@ -1,4 +1,4 @@
-"""Compact generalised Non-local against loops over all pairs of numbers, and its algebra."""
+"""Compact generalized Non-local against loops over all pairs of numbers, and its algebra."""
 
 import inspect
 import math
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.reference.compact_non_local_loops import compact_non_local
-from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomised
+from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomized
 from videoctx.layers.compact_non_local import GAMMA, CompactNonLocal, DotProductKernel, GaussianRbfKernel
 from videoctx.layers.non_local import INIT_STD
 
@@ -57,14 +57,14 @@ def reference_of(*, num_groups=2, kernel="dot", order=3, norm="group"):
 @pytest.mark.parametrize("shape", [VIDEO, IMAGE, (1, CHANNELS, 3, 1, 1), (2, CHANNELS, 1, 1)], ids=str)
 def test_is_its_equation(shape, kernel, norm):
     arguments = {"kernel": kernel, "norm": norm}
-    assert_same_function(randomised(make(**arguments)), reference_of(**arguments), input_for(kernel, *shape))
+    assert_same_function(randomized(make(**arguments)), reference_of(**arguments), input_for(kernel, *shape))
 
 
 @pytest.mark.parametrize("num_groups", [1, 4])
 @each_kernel
 def test_is_its_equation_for_any_groups(kernel, num_groups):
     arguments = {"kernel": kernel, "num_groups": num_groups}
-    block = randomised(make(**arguments, inner_ratio=1))
+    block = randomized(make(**arguments, inner_ratio=1))
     assert_same_function(block, reference_of(**arguments), input_for(kernel, 1, CHANNELS, 2, 1, 2))
 
 
@@ -72,7 +72,7 @@ def test_is_its_equation_for_any_groups(kernel, num_groups):
 def test_is_its_equation_up_to_any_order(order):
     arguments = {"kernel": "gaussian_rbf", "order": order, "norm": "batch"}
     x = input_for("gaussian_rbf", 1, CHANNELS, 3, 2)
-    assert_same_function(randomised(make(**arguments)), reference_of(**arguments), x)
+    assert_same_function(randomized(make(**arguments)), reference_of(**arguments), x)
 
 
 # At the start -----------------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ def test_the_kernel_is_its_matrix_times_g(kernel):
 
 def test_is_non_local_between_all_numbers():
     """With one group and the dot product: vec(y) = vec(θ) vec(φ)ᵀ vec(g), a matrix of all channels and positions."""
-    context, x = randomised(make(num_groups=1)).context, random_input(*VIDEO)
+    context, x = randomized(make(num_groups=1)).context, random_input(*VIDEO)
     theta, phi, g = (layer(x).flatten(1) for layer in (context.theta, context.phi, context.g))  # (B, C·N)
     expected = torch.einsum("bi,bj,bj->bi", theta, phi, g)
     torch.testing.assert_close(context(x).flatten(1), expected, **TOLERANCE)
@@ -124,8 +124,8 @@ def test_is_non_local_between_all_numbers():
 
 def test_groups_are_blocks_on_their_own():
     """Two groups are two networks of one group side by side: each has its half of θ, φ and g."""
-    context, x = randomised(make()).context, random_input(*VIDEO)
-    half = randomised(make(num_groups=1, inner_ratio=0.25)).context
+    context, x = randomized(make()).context, random_input(*VIDEO)
+    half = randomized(make(num_groups=1, inner_ratio=0.25)).context
     for channels in (slice(0, 2), slice(2, 4)):
         half.load_state_dict({name: weight[channels] for name, weight in context.state_dict().items()})
         torch.testing.assert_close(half(x), context(x)[:, channels], **TOLERANCE)
@@ -151,7 +151,7 @@ def test_is_the_gaussian_of_the_distance_on_the_circle():
 @pytest.mark.parametrize("norm", NORMS)
 def test_group_norm_leaves_only_the_sign_of_the_attention(kernel, norm):
     """Twice the φ is twice the attention of the dot product, which GroupNorm over the same groups divides out again."""
-    block, x = randomised(make(kernel=kernel, norm=norm)), input_for(kernel, *VIDEO)
+    block, x = randomized(make(kernel=kernel, norm=norm)), input_for(kernel, *VIDEO)
     before = block(x)
     with torch.no_grad():
         block.context.phi.weight.mul_(2)
@@ -168,7 +168,7 @@ def test_group_norm_leaves_only_the_sign_of_the_attention(kernel, norm):
 @each_norm
 @each_kernel
 def test_a_permutation_of_the_positions_goes_through(kernel, norm):
-    block, x = randomised(make(kernel=kernel, norm=norm)), input_for(kernel, *VIDEO)
+    block, x = randomized(make(kernel=kernel, norm=norm)), input_for(kernel, *VIDEO)
     order = torch.randperm(12, generator=torch.Generator().manual_seed(3))
 
     def permuted(x):
@@ -181,14 +181,14 @@ def test_a_permutation_of_the_positions_goes_through(kernel, norm):
 @each_norm
 @each_kernel
 def test_samples_do_not_see_each_other(kernel, norm):
-    block, x = randomised(make(kernel=kernel, norm=norm)), input_for(kernel, *VIDEO)
+    block, x = randomized(make(kernel=kernel, norm=norm)), input_for(kernel, *VIDEO)
     torch.testing.assert_close(block(x)[1:], block(x[1:]), **TOLERANCE)
 
 
 @each_norm
 @each_kernel
 def test_an_image_is_a_video_of_one_frame(kernel, norm):
-    block, image = randomised(make(kernel=kernel, norm=norm)), input_for(kernel, *IMAGE)
+    block, image = randomized(make(kernel=kernel, norm=norm)), input_for(kernel, *IMAGE)
     torch.testing.assert_close(block(image.unsqueeze(2)).squeeze(2), block(image), **TOLERANCE)
 
 
@@ -197,7 +197,7 @@ def test_an_image_is_a_video_of_one_frame(kernel, norm):
 )
 @each_kernel
 def test_channels_last_gives_the_same(kernel, shape, layout):
-    block, x = randomised(make(kernel=kernel)), input_for(kernel, *shape)
+    block, x = randomized(make(kernel=kernel)), input_for(kernel, *shape)
     last = x.detach().to(memory_format=layout).requires_grad_()
     assert not last.is_contiguous()
     torch.testing.assert_close(block(last), block(x), **TOLERANCE)
@@ -219,7 +219,7 @@ CHANGES = [
 @pytest.mark.parametrize(("given", "change"), CHANGES, ids=str)
 def test_every_argument_changes_something(given, change):
     x = input_for("gaussian_rbf", *VIDEO)
-    before, after = (randomised(make(**arguments))(x) for arguments in (given, given | change))
+    before, after = (randomized(make(**arguments))(x) for arguments in (given, given | change))
     assert not torch.allclose(before, after)
 
 

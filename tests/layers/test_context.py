@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.reference.comparison import TOLERANCE, random_input, randomised
+from tests.reference.comparison import TOLERANCE, random_input, randomized
 from videoctx.layers import ContextBlock, GlobalContext, NonLocal, SimplifiedNonLocal, SqueezeExcitation
 from videoctx.layers.context import (
     Add,
@@ -58,7 +58,7 @@ def test_a_block_is_fusion_of_x_and_the_transformed_context():
     ],
 )
 def test_every_block_is_its_three_parts(make):
-    block, x = randomised(make()), random_input(*VIDEO)
+    block, x = randomized(make()), random_input(*VIDEO)
     assert isinstance(block, ContextBlock)
     assert [name for name, _ in block.named_children()] == ["context", "transform", "fusion"]
     torch.testing.assert_close(block(x), block.fusion(x, block.transform(block.context(x))), **TOLERANCE)
@@ -72,19 +72,19 @@ def test_another_context_can_be_put_in():
             return x.amax(dim=tuple(range(2, x.ndim)), keepdim=True)
 
     transform = BottleneckTransform(6, ratio=0.5, layer_norm=False, zero_init=False)
-    block = randomised(ContextBlock(context=MaxPooling(), transform=transform, fusion=Scale()))
+    block = randomized(ContextBlock(context=MaxPooling(), transform=transform, fusion=Scale()))
     x = random_input(*VIDEO)
     expected = x * block.transform(x.amax((2, 3, 4), keepdim=True)).sigmoid()
     torch.testing.assert_close(block(x), expected, **TOLERANCE)
 
 
-# Context modelling ------------------------------------------------------------------------------------------------
+# Context modeling ------------------------------------------------------------------------------------------------
 
 
 @RANKS
 @pytest.mark.parametrize("make", [AveragePooling, lambda: AttentionPooling(6)], ids=["average", "attention"])
 def test_pooling_gives_one_vector_for_each_sample(make, shape):
-    context = randomised(make())(random_input(*shape))
+    context = randomized(make())(random_input(*shape))
     assert context.shape == (*shape[:2], *[1] * (len(shape) - 2))
 
 
@@ -97,7 +97,7 @@ def test_average_pooling_is_the_mean(shape):
 @RANKS
 def test_the_attention_is_a_distribution_over_all_positions(shape):
     """The softmax is a module: a hook sees the map, (B, 1, N)."""
-    pooling, x = randomised(AttentionPooling(6)), random_input(*shape)
+    pooling, x = randomized(AttentionPooling(6)), random_input(*shape)
     maps = []
     pooling.softmax.register_forward_hook(lambda module, inputs, output: maps.append(output))  # noqa: ARG005
     context = pooling(x)
@@ -108,7 +108,7 @@ def test_the_attention_is_a_distribution_over_all_positions(shape):
 
 
 def test_a_constant_added_to_the_key_cancels():
-    pooling, x = randomised(AttentionPooling(6)), random_input(*VIDEO)
+    pooling, x = randomized(AttentionPooling(6)), random_input(*VIDEO)
     direction = pooling.key.weight.detach().reshape(1, 6, 1, 1, 1)
     shifted = x + 5 * direction  # every logit grows by the same 5·|w|²
     torch.testing.assert_close(pooling(shifted), pooling(x) + 5 * direction, **TOLERANCE)

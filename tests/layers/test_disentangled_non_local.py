@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomised
+from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomized
 from tests.reference.disentangled_non_local_loops import disentangled_non_local
 from videoctx.layers.disentangled_non_local import DisentangledNonLocal, WhitenedAffinity
 from videoctx.layers.non_local import INIT_STD, SoftmaxAffinity, halve_resolution
@@ -52,26 +52,26 @@ def reference_of(*, temperature=0.8, subsample="input", batch_norm=True):
 @pytest.mark.parametrize("shape", [VIDEO, IMAGE], ids=["video", "image"])
 def test_is_its_equation(shape, subsample, batch_norm):
     arguments = {"subsample": subsample, "batch_norm": batch_norm}
-    assert_same_function(randomised(make(**arguments)), reference_of(**arguments), random_input(*shape))
+    assert_same_function(randomized(make(**arguments)), reference_of(**arguments), random_input(*shape))
 
 
 @each_subsample
 @pytest.mark.parametrize("sizes", [(2, 3, 3), (1, 5, 2), (3, 1, 3), (2, 3, 1), (2, 1, 1), (5, 3)], ids=str)
 def test_odd_sizes_are_in_the_equation(sizes, subsample):
     """A last row or column that is left over is not attended to; an axis of one is not halved."""
-    block = randomised(make(subsample=subsample, inner_ratio=1 / 3))
+    block = randomized(make(subsample=subsample, inner_ratio=1 / 3))
     assert_same_function(block, reference_of(subsample=subsample), random_input(2, CHANNELS, *sizes))
 
 
 @pytest.mark.parametrize("temperature", [0.05, 3.0])
 def test_is_its_equation_at_any_temperature(temperature):
-    block, reference = randomised(make(temperature=temperature)), reference_of(temperature=temperature)
+    block, reference = randomized(make(temperature=temperature)), reference_of(temperature=temperature)
     assert_same_function(block, reference, random_input(*VIDEO))
 
 
 @pytest.mark.parametrize("shape", [(2, CHANNELS, 1, 1, 1), (2, CHANNELS, 1, 1)], ids=str)
 def test_one_position_has_nothing_to_choose_from(shape):
-    assert_same_function(randomised(make()), reference_of(), random_input(*shape), without_gradient=KEYS)
+    assert_same_function(randomized(make()), reference_of(), random_input(*shape), without_gradient=KEYS)
 
 
 # At the start -----------------------------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ def parts_of(context, x):
 
 def test_the_context_is_both_maps_times_g():
     """Paired and alone, each a distribution over the positions."""
-    context, x = randomised(make(subsample="none")).context, random_input(*VIDEO)
+    context, x = randomized(make(subsample="none")).context, random_input(*VIDEO)
     theta, phi, g = parts_of(context, x)
     pairwise = context.pairwise.weights(theta, phi)  # (B, N, N)
     unary = torch.softmax(context.unary.key(x).flatten(2), dim=2)  # (B, 1, N)
@@ -161,7 +161,7 @@ def test_whitened_times_unary_is_non_local():
 
 @each_subsample
 def test_a_constant_query_leaves_the_unary_term_and_the_mean(subsample):
-    block, x = randomised(make(subsample=subsample)), random_input(*VIDEO)
+    block, x = randomized(make(subsample=subsample)), random_input(*VIDEO)
     source = halve_resolution(x) if subsample == "input" else x
     context = block.context
     assert context(x).std((2, 3, 4)).max() > 1e-3
@@ -174,7 +174,7 @@ def test_a_constant_query_leaves_the_unary_term_and_the_mean(subsample):
 
 def test_subsampling_pools_what_is_attended_to():
     """Position by position the queries stay: a map whose 2 × 2 cells are constant is attended to as its quarter."""
-    none, pooled = (randomised(make(subsample=subsample)) for subsample in ("none", "input"))
+    none, pooled = (randomized(make(subsample=subsample)) for subsample in ("none", "input"))
     x = random_input(2, CHANNELS, 2, 2, 3).repeat_interleave(2, 3).repeat_interleave(2, 4)
     torch.testing.assert_close(pooled(x), none(x), **TOLERANCE)
     x = random_input(2, CHANNELS, 2, 4, 6)
@@ -182,7 +182,7 @@ def test_subsampling_pools_what_is_attended_to():
 
 
 def test_a_permutation_of_the_positions_goes_through():
-    block, x = randomised(make(subsample="none")), random_input(*VIDEO)
+    block, x = randomized(make(subsample="none")), random_input(*VIDEO)
     order = torch.randperm(24, generator=torch.Generator().manual_seed(3))
 
     def permuted(x):
@@ -194,13 +194,13 @@ def test_a_permutation_of_the_positions_goes_through():
 
 @each_subsample
 def test_samples_do_not_see_each_other(subsample):
-    block, x = randomised(make(subsample=subsample)), random_input(*VIDEO)
+    block, x = randomized(make(subsample=subsample)), random_input(*VIDEO)
     torch.testing.assert_close(block(x)[1:], block(x[1:]), **TOLERANCE)
 
 
 @each_subsample
 def test_an_image_is_a_video_of_one_frame(subsample):
-    block, image = randomised(make(subsample=subsample)), random_input(*IMAGE)
+    block, image = randomized(make(subsample=subsample)), random_input(*IMAGE)
     torch.testing.assert_close(block(image.unsqueeze(2)).squeeze(2), block(image), **TOLERANCE)
 
 
@@ -209,7 +209,7 @@ def test_an_image_is_a_video_of_one_frame(subsample):
 )
 @each_subsample
 def test_channels_last_gives_the_same(subsample, shape, layout):
-    block, x = randomised(make(subsample=subsample)), random_input(*shape)
+    block, x = randomized(make(subsample=subsample)), random_input(*shape)
     last = x.detach().to(memory_format=layout).requires_grad_()
     assert not last.is_contiguous()
     torch.testing.assert_close(block(last), block(x), **TOLERANCE)
@@ -224,7 +224,7 @@ CHANGES = [{"inner_ratio": 1 / 3}, {"temperature": 0.5}, {"subsample": "none"}, 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 def test_every_argument_changes_something(change):
     x = random_input(*VIDEO)
-    assert not torch.allclose(randomised(make(**change))(x), randomised(make())(x))
+    assert not torch.allclose(randomized(make(**change))(x), randomized(make())(x))
 
 
 def test_every_argument_is_among_the_changes():

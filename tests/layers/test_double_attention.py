@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomised
+from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomized
 from tests.reference.double_attention_loops import double_attention
 from videoctx.layers.double_attention import DoubleAttention
 
@@ -45,14 +45,14 @@ def reference_of(*, batch_norm=True):
 @pytest.mark.parametrize("batch_norm", [True, False])
 @pytest.mark.parametrize("shape", [VIDEO, IMAGE, (1, CHANNELS, 3, 1, 5), (2, CHANNELS, 1, 3)], ids=str)
 def test_is_its_equation(shape, batch_norm, inner_ratio):
-    block = randomised(make(inner_ratio=inner_ratio, batch_norm=batch_norm))
+    block = randomized(make(inner_ratio=inner_ratio, batch_norm=batch_norm))
     assert_same_function(block, reference_of(batch_norm=batch_norm), random_input(*shape))
 
 
 @pytest.mark.parametrize("shape", [(2, CHANNELS, 1, 1, 1), (2, CHANNELS, 1, 1)], ids=str)
 def test_one_position_has_nothing_to_choose_from(shape):
     """Every descriptor is that position's own feature."""
-    assert_same_function(randomised(make()), reference_of(), random_input(*shape), without_gradient=ATTENTION)
+    assert_same_function(randomized(make()), reference_of(), random_input(*shape), without_gradient=ATTENTION)
 
 
 # At the start -----------------------------------------------------------------------------------------------------
@@ -83,14 +83,14 @@ def test_learns_from_the_start(batch_norm):
 
 def test_a_constant_theta_gathers_averages():
     """Every descriptor is then the mean of φ, and any mixture of them as well."""
-    block, x = randomised(make()), random_input(*VIDEO)
+    block, x = randomized(make()), random_input(*VIDEO)
     nn.init.zeros_(block.context.theta.weight)
     context = block.context(x)
     torch.testing.assert_close(context, block.context.phi(x).mean((2, 3, 4), keepdim=True).expand_as(context))
 
 
 def test_a_constant_rho_hands_every_position_the_same():
-    block, x = randomised(make()), random_input(*VIDEO)
+    block, x = randomized(make()), random_input(*VIDEO)
     assert block.context(x).std((2, 3, 4)).max() > 1e-3
     nn.init.zeros_(block.context.rho.weight)
     assert block.context(x).std((2, 3, 4)).max() < 1e-12
@@ -98,7 +98,7 @@ def test_a_constant_rho_hands_every_position_the_same():
 
 def test_one_map_is_attention_pooling():
     """As in the simplified Non-local block, after φ."""
-    block, x = randomised(make(inner_ratio=1 / CHANNELS)), random_input(*VIDEO)
+    block, x = randomized(make(inner_ratio=1 / CHANNELS)), random_input(*VIDEO)
     weights = torch.softmax(block.context.theta(x).flatten(2), dim=2)
     pooled = (weights * block.context.phi(x).flatten(2)).sum(2)  # (B, 1)
     torch.testing.assert_close(block.context(x), pooled[..., None, None, None].expand(2, 1, 2, 3, 4), **TOLERANCE)
@@ -106,7 +106,7 @@ def test_one_map_is_attention_pooling():
 
 def test_strong_maps_pick_one_position_each():
     """Nothing is mixed then: every position gets φ of the position that its strongest map points to."""
-    block, x = randomised(make()), random_input(1, *VIDEO[1:])
+    block, x = randomized(make()), random_input(1, *VIDEO[1:])
     with torch.no_grad():
         block.context.theta.weight.mul_(1e6)
         block.context.rho.weight.mul_(1e6)
@@ -118,7 +118,7 @@ def test_strong_maps_pick_one_position_each():
 
 def test_from_the_right_it_is_attention_between_positions():
     """The same numbers by an N × N matrix whose columns are distributions: a Non-local block of low rank."""
-    context, x = randomised(make()).context, random_input(*VIDEO)
+    context, x = randomized(make()).context, random_input(*VIDEO)
     gather = torch.softmax(context.theta(x).flatten(2), dim=2)
     distribute = torch.softmax(context.rho(x).flatten(2), dim=1)
     pairs = gather.transpose(1, 2) @ distribute  # (B, N, N)
@@ -139,7 +139,7 @@ def test_work_is_linear_in_the_positions():
 
 
 def test_a_permutation_of_the_positions_goes_through():
-    block, x = randomised(make()), random_input(*VIDEO)
+    block, x = randomized(make()), random_input(*VIDEO)
     order = torch.randperm(24, generator=torch.Generator().manual_seed(3))
 
     def permuted(x):
@@ -150,12 +150,12 @@ def test_a_permutation_of_the_positions_goes_through():
 
 
 def test_samples_do_not_see_each_other():
-    block, x = randomised(make()), random_input(*VIDEO)
+    block, x = randomized(make()), random_input(*VIDEO)
     torch.testing.assert_close(block(x)[1:], block(x[1:]), **TOLERANCE)
 
 
 def test_an_image_is_a_video_of_one_frame():
-    block, image = randomised(make()), random_input(*IMAGE)
+    block, image = randomized(make()), random_input(*IMAGE)
     torch.testing.assert_close(block(image.unsqueeze(2)).squeeze(2), block(image), **TOLERANCE)
 
 
@@ -163,7 +163,7 @@ def test_an_image_is_a_video_of_one_frame():
     ("shape", "layout"), [(VIDEO, torch.channels_last_3d), (IMAGE, torch.channels_last)], ids=["video", "image"]
 )
 def test_channels_last_gives_the_same(shape, layout):
-    block, x = randomised(make()), random_input(*shape)
+    block, x = randomized(make()), random_input(*shape)
     last = x.detach().to(memory_format=layout).requires_grad_()
     assert not last.is_contiguous()
     torch.testing.assert_close(block(last), block(x), **TOLERANCE)
@@ -178,7 +178,7 @@ CHANGES = [{"inner_ratio": 1 / 3}, {"batch_norm": False}]
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 def test_every_argument_changes_something(change):
     x = random_input(*VIDEO)
-    assert not torch.allclose(randomised(make(**change))(x), randomised(make())(x))
+    assert not torch.allclose(randomized(make(**change))(x), randomized(make())(x))
 
 
 def test_every_argument_is_among_the_changes():

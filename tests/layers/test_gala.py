@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.reference import gala_loops
-from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomised
+from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomized
 from videoctx.layers.context import ContextBlock
 from videoctx.layers.gala import GALA
 from videoctx.layers.global_context import SqueezeExcitation
@@ -19,7 +19,7 @@ each_rank = pytest.mark.parametrize("shape", [VIDEO, IMAGE], ids=["video", "imag
 
 
 def make(**arguments):
-    return randomised(GALA(CHANNELS, **{"ratio": 0.5} | arguments))
+    return randomized(GALA(CHANNELS, **{"ratio": 0.5} | arguments))
 
 
 def reference(x, tensors):
@@ -93,7 +93,7 @@ def test_what_is_a_vector_and_where_is_a_map(shape):
 @each_rank
 def test_the_global_path_alone_is_squeeze_excitation(shape):
     """tanh(y / 2) = 2 sigmoid(y) - 1, so with a = ½, m = 0 and s = 0, GALA is 2 SE(x) - x."""
-    block, se = make(), randomised(SqueezeExcitation(CHANNELS, ratio=0.5))
+    block, se = make(), randomized(SqueezeExcitation(CHANNELS, ratio=0.5))
     se.transform.load_state_dict(block.context.what[1].state_dict())
     nn.init.constant_(block.transform.additive, 0.5)
     for tensor in (block.transform.multiplicative, *block.context.where[-1].parameters()):
@@ -186,7 +186,7 @@ def test_a_ratio_out_of_range_is_named(ratio):
 
 
 @pytest.mark.parametrize("kernel", [(2, 5, 5), (1, 4, 5), (1, 5, 0)])
-def test_a_kernel_without_a_centre_is_named(kernel):
+def test_a_kernel_without_a_center_is_named(kernel):
     with pytest.raises(ValueError, match=rf"^local_kernel_size is \({', '.join(map(str, kernel))}\); expected odd"):
         GALA(32, local_kernel_size=kernel)
 

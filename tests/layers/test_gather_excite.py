@@ -8,11 +8,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.reference import gather_excite_loops
-from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomised
+from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomized
 from videoctx.layers.context import ContextBlock
 from videoctx.layers.gather_excite import GatherExcite
 from videoctx.layers.global_context import SqueezeExcitation
-from videoctx.layers.neighbourhood import VideoConv
+from videoctx.layers.neighborhood import VideoConv
 
 CHANNELS = 6
 VIDEO, IMAGE = (2, CHANNELS, 3, 5, 4), (2, CHANNELS, 5, 4)
@@ -24,7 +24,7 @@ each_variant = pytest.mark.parametrize("variant", VARIANTS)
 
 def make(**arguments):
     """With a bottleneck wide enough that some ReLU is open for every weight."""
-    return randomised(GatherExcite(CHANNELS, **{"extent": 4, "ratio": 1} | arguments))
+    return randomized(GatherExcite(CHANNELS, **{"extent": 4, "ratio": 1} | arguments))
 
 
 def reference_of(block, shape):
@@ -158,7 +158,7 @@ def test_an_extent_as_large_as_x_is_global(shape):
 def test_a_global_gather_of_equal_weights_and_the_bottleneck_is_squeeze_excitation(shape):
     """Of x ≥ 0, since the authors have a ReLU between the two."""
     size = shape[2:] if len(shape) == 5 else (1, *shape[2:])
-    block, se = make(extent="global", size=size), randomised(SqueezeExcitation(CHANNELS, ratio=1))
+    block, se = make(extent="global", size=size), randomized(SqueezeExcitation(CHANNELS, ratio=1))
     se.transform.load_state_dict(block.transform[1].state_dict())
     conv, norm = block.context
     nn.init.constant_(conv.weight, 1 / conv.weight[0].numel())

@@ -9,7 +9,7 @@ from pytorchvideo.layers.squeeze_excitation import SqueezeAndExcitationLayer2D
 from torchvision.ops import SqueezeExcitation as TorchvisionSqueezeExcitation
 
 from tests.reference import context_loops
-from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomised
+from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomized
 from videoctx.layers import GlobalContext, SimplifiedNonLocal, SqueezeExcitation
 
 CHANNELS = 6
@@ -49,7 +49,7 @@ def test_squeeze_excitation_is_its_equation(shape):
         reduce, expand = layer(tensors, "transform.reduce"), layer(tensors, "transform.expand")
         return context_loops.squeeze_excitation(x, reduce=reduce, expand=expand)
 
-    assert_same_function(randomised(BLOCKS["se"]()), reference, random_input(*shape))
+    assert_same_function(randomized(BLOCKS["se"]()), reference, random_input(*shape))
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -59,7 +59,7 @@ def test_simplified_non_local_is_its_equation(shape):
         return context_loops.simplified_non_local(x, key=key, value=layer(tensors, "transform"))
 
     alone = {"context.key.weight"} if is_one_position(shape) else set()
-    assert_same_function(randomised(BLOCKS["snl"]()), reference, random_input(*shape), without_gradient=alone)
+    assert_same_function(randomized(BLOCKS["snl"]()), reference, random_input(*shape), without_gradient=alone)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -77,7 +77,7 @@ def test_global_context_is_its_equation(pooling, fusion, shape):
         key = tensors["context.key.weight"].flatten() if pooling == "attention" else None
         return context_loops.global_context(x, key=key, **branches)
 
-    block = randomised(GlobalContext(CHANNELS, pooling=pooling, fusion=fusion, ratio=2 / 3))
+    block = randomized(GlobalContext(CHANNELS, pooling=pooling, fusion=fusion, ratio=2 / 3))
     alone = {"context.key.weight"} if is_one_position(shape) and pooling == "attention" else set()
     assert_same_function(block, reference, random_input(*shape), without_gradient=alone)
 
@@ -98,7 +98,7 @@ def is_one_position(shape):
     ],
 )
 def test_squeeze_excitation_agrees_with_other_libraries(peer, shape):
-    peer = randomised(peer())
+    peer = randomized(peer())
     block = SqueezeExcitation(8, ratio=1 / 4).double()
     # All have two layers with weight and bias, in this order.
     ours = list(block.state_dict().items())
@@ -147,7 +147,7 @@ def test_the_key_has_no_bias(name):
 
 
 def test_a_permutation_of_the_positions_goes_through(make_block):
-    block, x = randomised(make_block()), random_input(*VIDEO)
+    block, x = randomized(make_block()), random_input(*VIDEO)
     order = torch.randperm(x[0, 0].numel(), generator=torch.Generator().manual_seed(3))
 
     def permuted(x):
@@ -158,18 +158,18 @@ def test_a_permutation_of_the_positions_goes_through(make_block):
 
 
 def test_samples_do_not_see_each_other(make_block):
-    block, x = randomised(make_block()), random_input(*VIDEO)
+    block, x = randomized(make_block()), random_input(*VIDEO)
     torch.testing.assert_close(block(x)[1:], block(x[1:]), **TOLERANCE)
 
 
 def test_an_image_is_a_video_of_one_frame(make_block):
-    block, image = randomised(make_block()), random_input(*IMAGE)
+    block, image = randomized(make_block()), random_input(*IMAGE)
     torch.testing.assert_close(block(image.unsqueeze(2)).squeeze(2), block(image), **TOLERANCE)
 
 
 def test_the_frames_share_one_context(make_block):
     """One context over space and time: a video that repeats an image has the image's own context."""
-    block, image = randomised(make_block()), random_input(*IMAGE)
+    block, image = randomized(make_block()), random_input(*IMAGE)
     video = block(image.unsqueeze(2).expand(-1, -1, 3, -1, -1))
     torch.testing.assert_close(video, block(image).unsqueeze(2).expand_as(video), **TOLERANCE)
     one_frame_differs = torch.cat([image.unsqueeze(2), -image.unsqueeze(2)], dim=2)
@@ -178,8 +178,8 @@ def test_the_frames_share_one_context(make_block):
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_attention_with_a_constant_key_is_the_average(fusion):
-    attention = randomised(BLOCKS[f"gc-attention-{fusion}"]())
-    average = randomised(BLOCKS[f"gc-average-{fusion}"]())
+    attention = randomized(BLOCKS[f"gc-attention-{fusion}"]())
+    average = randomized(BLOCKS[f"gc-average-{fusion}"]())
     average.load_state_dict(attention.state_dict(), strict=False)
     x = random_input(*VIDEO)
     assert not torch.allclose(attention(x), average(x))
@@ -188,7 +188,7 @@ def test_attention_with_a_constant_key_is_the_average(fusion):
 
 
 def test_a_strong_key_picks_one_position():
-    block = randomised(SimplifiedNonLocal(CHANNELS))
+    block = randomized(SimplifiedNonLocal(CHANNELS))
     x = random_input(1, CHANNELS, 2, 2, 3)
     with torch.no_grad():
         block.context.key.weight.mul_(1e6)
@@ -198,7 +198,7 @@ def test_a_strong_key_picks_one_position():
 
 def test_squeeze_excitation_is_global_context_without_its_norm():
     """GCNet, section 3.3: average pooling, scale, and no LayerNorm."""
-    gc, se = randomised(BLOCKS["gc-average-scale"]()), randomised(BLOCKS["se"]())
+    gc, se = randomized(BLOCKS["gc-average-scale"]()), randomized(BLOCKS["se"]())
     se.load_state_dict({name: value for name, value in gc.state_dict().items() if "norm" not in name})
     gc.transform.norm = torch.nn.Identity()
     x = random_input(*VIDEO)
@@ -209,7 +209,7 @@ def test_squeeze_excitation_is_global_context_without_its_norm():
     ("shape", "layout"), [(VIDEO, torch.channels_last_3d), (IMAGE, torch.channels_last)], ids=["video", "image"]
 )
 def test_channels_last_gives_the_same(make_block, shape, layout):
-    block, x = randomised(make_block()), random_input(*shape)
+    block, x = randomized(make_block()), random_input(*shape)
     last = x.detach().to(memory_format=layout).requires_grad_()
     assert not last.is_contiguous()
     torch.testing.assert_close(block(last), block(x), **TOLERANCE)
@@ -230,7 +230,7 @@ CHANGES = [
 @pytest.mark.parametrize(("kind", "change"), CHANGES)
 def test_every_argument_changes_something(kind, change):
     x = random_input(2, 16, 2, 3, 3)
-    assert not torch.allclose(randomised(kind(16, **change))(x), randomised(kind(16))(x))
+    assert not torch.allclose(randomized(kind(16, **change))(x), randomized(kind(16))(x))
 
 
 def test_every_argument_is_among_the_changes():

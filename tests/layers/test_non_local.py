@@ -9,7 +9,7 @@ from pytorchvideo.layers.nonlocal_net import create_nonlocal
 from torch import nn
 
 from tests.reference import context_loops
-from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomised
+from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomized
 from videoctx.layers import NonLocal
 from videoctx.layers.non_local import INIT_STD, halve_resolution
 
@@ -83,7 +83,7 @@ def blind_to(affinity):
 @each_view_and_rank
 @each_weighting
 def test_is_its_equation(weighting, view, shape):
-    block = randomised(NonLocal(CHANNELS, **weighting, **view))
+    block = randomized(NonLocal(CHANNELS, **weighting, **view))
     reference = reference_of(**weighting, **view)
     assert_same_function(block, reference, random_input(*shape), without_gradient=blind_to(weighting["affinity"]))
 
@@ -91,7 +91,7 @@ def test_is_its_equation(weighting, view, shape):
 @pytest.mark.parametrize("shape", [VIDEO, IMAGE], ids=["video", "image"])
 @each_weighting
 def test_is_its_equation_without_batch_norm(weighting, shape):
-    block = randomised(NonLocal(CHANNELS, **weighting, batch_norm=False))
+    block = randomized(NonLocal(CHANNELS, **weighting, batch_norm=False))
     reference = reference_of(**weighting, batch_norm=False)
     assert_same_function(block, reference, random_input(*shape), without_gradient=blind_to(weighting["affinity"]))
 
@@ -103,13 +103,13 @@ def test_is_its_equation_without_batch_norm(weighting, shape):
 def test_odd_sizes_are_in_the_equation(subsample, sizes):
     """A last row or column that is left over is not attended to; an axis of one is not halved."""
     arguments = {"affinity": "dot_product", "subsample": subsample, "inner_ratio": 1 / 3}
-    block = randomised(NonLocal(CHANNELS, **arguments))
+    block = randomized(NonLocal(CHANNELS, **arguments))
     del arguments["inner_ratio"]
     assert_same_function(block, reference_of(**arguments), random_input(2, CHANNELS, *sizes))
 
 
 def test_batch_norm_in_training_takes_the_statistics_of_the_batch():
-    block, x = randomised(NonLocal(CHANNELS)).train(), random_input(*VIDEO)
+    block, x = randomized(NonLocal(CHANNELS)).train(), random_input(*VIDEO)
     y = block.transform[0](block.context(x))
     mean, variance = y.mean((0, 2, 3, 4)), y.var((0, 2, 3, 4), correction=0)
     reference = reference_of(affinity="embedded_gaussian")
@@ -124,7 +124,7 @@ def test_batch_norm_in_training_takes_the_statistics_of_the_batch():
 @pytest.mark.parametrize(("subsample", "pool_size"), [("input", (1, 2, 2)), ("none", None)])
 @pytest.mark.parametrize(("affinity", "instantiation"), [("embedded_gaussian", "softmax"), ("dot_product",) * 2])
 def test_agrees_with_pytorchvideo(affinity, instantiation, subsample, pool_size, batch_norm):
-    peer = randomised(
+    peer = randomized(
         create_nonlocal(
             dim_in=CHANNELS,
             dim_inner=3,
@@ -210,7 +210,7 @@ def permuted(x, axis, order):
 )
 @each_affinity
 def test_a_permutation_of_the_positions_goes_through(affinity, attend_over, axis, count):
-    block = randomised(NonLocal(CHANNELS, affinity=affinity, attend_over=attend_over, subsample="none"))
+    block = randomized(NonLocal(CHANNELS, affinity=affinity, attend_over=attend_over, subsample="none"))
     x = random_input(*VIDEO)
     order = (
         torch.arange(count).roll(1) if count == 2 else torch.randperm(count, generator=torch.Generator().manual_seed(4))
@@ -230,7 +230,7 @@ def test_a_permutation_of_the_positions_goes_through(affinity, attend_over, axis
 @each_affinity
 def test_a_position_sees_what_it_should(affinity, attend_over, seen):
     """Where the gradient of the output at (1, 2, 1) is not zero."""
-    block = randomised(NonLocal(CHANNELS, affinity=affinity, attend_over=attend_over, subsample="none"))
+    block = randomized(NonLocal(CHANNELS, affinity=affinity, attend_over=attend_over, subsample="none"))
     if affinity == "concatenation":  # keeps every pair on the right side of the ReLU
         nn.init.constant_(block.context.theta.bias, 10.0)
         nn.init.ones_(block.context.affinity.query)
@@ -242,7 +242,7 @@ def test_a_position_sees_what_it_should(affinity, attend_over, seen):
 @each_view
 @pytest.mark.parametrize("affinity", AFFINITIES[1:])
 def test_a_constant_query_has_one_context_everywhere(affinity, view):
-    block, x = randomised(NonLocal(CHANNELS, affinity=affinity, **view)), random_input(*VIDEO)
+    block, x = randomized(NonLocal(CHANNELS, affinity=affinity, **view)), random_input(*VIDEO)
     apart = {"spacetime": (2, 3, 4), "space": (3, 4), "time": (2,)}[view["attend_over"]]
     assert block.context(x).std(apart).max() > 1e-3
     nn.init.zeros_(block.context.theta.weight)
@@ -253,7 +253,7 @@ def test_a_constant_query_has_one_context_everywhere(affinity, view):
 @each_view
 def test_a_softmax_over_equals_is_the_average(affinity, view):
     """Every frame, or column, of the context is then the mean of g over what it sees."""
-    block, x = randomised(NonLocal(CHANNELS, affinity=affinity, **view)), random_input(*VIDEO)
+    block, x = randomized(NonLocal(CHANNELS, affinity=affinity, **view)), random_input(*VIDEO)
     if affinity == "gaussian":
         x = torch.ones_like(x)
     else:
@@ -269,28 +269,28 @@ def test_a_softmax_over_equals_is_the_average(affinity, view):
 @pytest.mark.parametrize("attend_over", ["spacetime", "space"])
 @each_affinity
 def test_an_image_is_a_video_of_one_frame(affinity, attend_over, subsample):
-    block = randomised(NonLocal(CHANNELS, affinity=affinity, attend_over=attend_over, subsample=subsample))
+    block = randomized(NonLocal(CHANNELS, affinity=affinity, attend_over=attend_over, subsample=subsample))
     image = random_input(2, CHANNELS, 5, 4)
     torch.testing.assert_close(block(image.unsqueeze(2)).squeeze(2), block(image), **TOLERANCE)
 
 
 @each_affinity
 def test_attending_over_space_takes_each_frame_for_an_image(affinity):
-    block, video = randomised(NonLocal(CHANNELS, affinity=affinity, attend_over="space")), random_input(*VIDEO)
+    block, video = randomized(NonLocal(CHANNELS, affinity=affinity, attend_over="space")), random_input(*VIDEO)
     frames = torch.stack([block(video[:, :, t]) for t in range(video.shape[2])], dim=2)
     torch.testing.assert_close(block(video), frames, **TOLERANCE)
 
 
 @each_view
 def test_samples_do_not_see_each_other(view):
-    block, x = randomised(NonLocal(CHANNELS, **view)), random_input(*VIDEO)
+    block, x = randomized(NonLocal(CHANNELS, **view)), random_input(*VIDEO)
     torch.testing.assert_close(block(x)[1:], block(x[1:]), **TOLERANCE)
 
 
 @each_view_and_rank
 @pytest.mark.parametrize("affinity", ["embedded_gaussian", "concatenation"])
 def test_channels_last_gives_the_same(affinity, view, shape):
-    block, x = randomised(NonLocal(CHANNELS, affinity=affinity, **view)), random_input(*shape)
+    block, x = randomized(NonLocal(CHANNELS, affinity=affinity, **view)), random_input(*shape)
     layout = torch.channels_last_3d if len(shape) == 5 else torch.channels_last
     last = x.detach().to(memory_format=layout).requires_grad_()
     assert not last.is_contiguous()
@@ -302,7 +302,7 @@ def test_channels_last_gives_the_same(affinity, view, shape):
 @each_affinity
 def test_the_context_is_the_weights_of_the_affinity_times_g(affinity):
     """`weights` is the N × M map itself, for who wants to look: that of the softmax is a distribution."""
-    attention = randomised(NonLocal(CHANNELS, affinity=affinity, subsample="none")).context
+    attention = randomized(NonLocal(CHANNELS, affinity=affinity, subsample="none")).context
     x = random_input(*VIDEO)
     theta, phi, g = (layer(x).flatten(2).transpose(1, 2) for layer in (attention.theta, attention.phi, attention.g))
     weights = attention.affinity.weights(theta, phi)
@@ -318,7 +318,7 @@ def test_the_context_is_the_weights_of_the_affinity_times_g(affinity):
 def test_the_number_of_cores_is_nothing_to_the_softmax(affinity, shape, cores, monkeypatch):
     """The queries are split over the cores of a CPU."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
-    attention, x = randomised(NonLocal(CHANNELS, affinity=affinity, subsample="none")).context, random_input(*shape)
+    attention, x = randomized(NonLocal(CHANNELS, affinity=affinity, subsample="none")).context, random_input(*shape)
     theta, phi, g = (layer(x).flatten(2).transpose(1, 2) for layer in (attention.theta, attention.phi, attention.g))
     expected = attention.affinity.weights(theta, phi) @ g
     value = attention(x).flatten(2).transpose(1, 2)
@@ -369,7 +369,7 @@ CHANGES = [
 @pytest.mark.parametrize(("given", "change"), CHANGES, ids=str)
 def test_every_argument_changes_something(given, change):
     x = random_input(*VIDEO)
-    before, after = (randomised(NonLocal(CHANNELS, **arguments))(x) for arguments in (given, given | change))
+    before, after = (randomized(NonLocal(CHANNELS, **arguments))(x) for arguments in (given, given | change))
     assert not torch.allclose(before, after)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.reference.comparison import TOLERANCE, gradients, random_input, randomised
+from tests.reference.comparison import TOLERANCE, gradients, random_input, randomized
 from videoctx.layers.pointwise import BatchNorm, ChannelLayerNorm, Pointwise
 
 VIDEO, IMAGE = (2, 5, 2, 3, 4), (2, 5, 3, 4)
@@ -18,7 +18,7 @@ def convolution(shape):
 @RANKS
 @pytest.mark.parametrize("bias", [True, False])
 def test_pointwise_is_a_1x1_convolution(shape, bias):
-    layer = randomised(Pointwise(5, 7, bias=bias))
+    layer = randomized(Pointwise(5, 7, bias=bias))
     peer = convolution(shape)(5, 7, 1, bias=bias).double()
     peer.load_state_dict(
         {name: value.reshape(peer.state_dict()[name].shape) for name, value in layer.state_dict().items()}
@@ -33,7 +33,7 @@ def test_pointwise_is_a_1x1_convolution(shape, bias):
 
 @RANKS
 def test_pointwise_is_a_linear_layer_at_every_position(shape):
-    layer, x = randomised(Pointwise(5, 7)), random_input(*shape)
+    layer, x = randomized(Pointwise(5, 7)), random_input(*shape)
     expected = nn.functional.linear(x.movedim(1, -1), layer.weight, layer.bias).movedim(-1, 1)
     torch.testing.assert_close(layer(x), expected, **TOLERANCE)
 
@@ -57,7 +57,7 @@ def test_pointwise_starts_as_he_et_al_do():
 @RANKS
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 def test_batch_norm_is_torchs_of_either_rank(shape, training):
-    layer = randomised(BatchNorm(5)).train(training)
+    layer = randomized(BatchNorm(5)).train(training)
     peer = (nn.BatchNorm3d if len(shape) == 5 else nn.BatchNorm2d)(5).double().train(training)
     peer.load_state_dict(layer.state_dict())
     x = random_input(*shape)
@@ -68,7 +68,7 @@ def test_batch_norm_is_torchs_of_either_rank(shape, training):
 
 
 def test_batch_norm_becomes_sync_batch_norm():
-    layer = randomised(BatchNorm(5))
+    layer = randomized(BatchNorm(5))
     converted = nn.SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(layer))[0]
     assert isinstance(converted, nn.SyncBatchNorm)
     torch.testing.assert_close(converted.state_dict(), layer.state_dict())
@@ -81,7 +81,7 @@ def test_batch_norm_refuses_what_has_no_positions():
 
 @RANKS
 def test_channel_layer_norm_normalises_every_position_by_itself(shape):
-    layer, x = randomised(ChannelLayerNorm(5)), random_input(*shape)
+    layer, x = randomized(ChannelLayerNorm(5)), random_input(*shape)
     mean, variance = x.mean(1, keepdim=True), x.var(1, keepdim=True, correction=0)
     channels = (1, 5, *[1] * (len(shape) - 2))
     expected = (x - mean) / (variance + 1e-5).sqrt() * layer.weight.reshape(channels) + layer.bias.reshape(channels)
@@ -92,7 +92,7 @@ def test_channel_layer_norm_normalises_every_position_by_itself(shape):
 def test_channel_layer_norm_of_one_position_is_that_of_the_authors(shape):
     """`LayerNorm([C, 1, 1])` on a context (B, C, 1, 1) in GCNet's code."""
     context = random_input(*shape[:2], *[1] * (len(shape) - 2))
-    layer = randomised(ChannelLayerNorm(5))
+    layer = randomized(ChannelLayerNorm(5))
     peer = nn.LayerNorm(context.shape[1:]).double()
     peer.load_state_dict({name: value.reshape(context.shape[1:]) for name, value in layer.state_dict().items()})
     torch.testing.assert_close(layer(context), peer(context), **TOLERANCE)
@@ -100,5 +100,5 @@ def test_channel_layer_norm_of_one_position_is_that_of_the_authors(shape):
 
 @pytest.mark.parametrize("make", [lambda: Pointwise(5, 5), lambda: BatchNorm(5), lambda: ChannelLayerNorm(5)])
 def test_an_image_is_a_video_of_one_frame(make):
-    layer, image = randomised(make()), random_input(*IMAGE)
+    layer, image = randomized(make()), random_input(*IMAGE)
     torch.testing.assert_close(layer(image.unsqueeze(2)).squeeze(2), layer(image), **TOLERANCE)

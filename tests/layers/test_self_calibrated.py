@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from tests.reference.comparison import TOLERANCE, assert_same_function, random_input, randomised
+from tests.reference.comparison import TOLERANCE, assert_same_function, random_input, randomized
 from tests.reference.self_calibrated_loops import self_calibrated
 from videoctx.layers import SelfCalibratedConv3d
 from videoctx.models import ResNet3D
@@ -50,12 +50,12 @@ def reference_of(*, stride=(1, 1, 1), groups=1, pooling=(1, 2, 2), **_):
 @pytest.mark.parametrize("kernel_size", [(1, 3, 3), (3, 3, 3)], ids=str)
 def test_is_its_equation(kernel_size, stride, groups, shape):
     arguments = {"kernel_size": kernel_size, "stride": stride, "groups": groups}
-    assert_same_function(randomised(make(**arguments)), reference_of(**arguments), random_input(*shape))
+    assert_same_function(randomized(make(**arguments)), reference_of(**arguments), random_input(*shape))
 
 
 @pytest.mark.parametrize("pooling", [(1, 1, 1), (2, 2, 2), (1, 3, 2), (3, 5, 7)], ids=str)
 def test_pools_as_asked(pooling):
-    assert_same_function(randomised(make(pooling=pooling)), reference_of(pooling=pooling), random_input(*ODD))
+    assert_same_function(randomized(make(pooling=pooling)), reference_of(pooling=pooling), random_input(*ODD))
 
 
 # Algebra ----------------------------------------------------------------------------------------------------------
@@ -65,11 +65,11 @@ def test_pools_as_asked(pooling):
 def test_sizes_are_those_of_the_convolution_it_stands_for(stride):
     plain = torch.nn.Conv3d(CHANNELS, CHANNELS, (3, 3, 3), stride, 1).double()
     x = random_input(*ODD)
-    assert randomised(make(kernel_size=(3, 3, 3), stride=stride))(x).shape == plain(x).shape
+    assert randomized(make(kernel_size=(3, 3, 3), stride=stride))(x).shape == plain(x).shape
 
 
 def test_halves_do_not_see_each_other():
-    conv, x = randomised(make()), random_input(*EVEN)
+    conv, x = randomized(make()), random_input(*EVEN)
     for changed, kept in ((slice(0, 4), slice(4, 8)), (slice(4, 8), slice(0, 4))):
         other = x.detach().clone()
         other[:, changed] += 1
@@ -92,7 +92,7 @@ CHANGES = [{"kernel_size": (3, 3, 3)}, {"stride": (1, 2, 2)}, {"groups": 2}, {"p
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 def test_every_argument_changes_something(change):
     x = random_input(*EVEN)
-    changed, default = randomised(make(**change))(x), randomised(make())(x)
+    changed, default = randomized(make(**change))(x), randomized(make())(x)
     assert changed.shape != default.shape or not torch.allclose(changed, default)
 
 
@@ -128,6 +128,6 @@ def test_pooling_below_1_is_named(pooling):
 
 @pytest.mark.parametrize("shape", [(1, 4, 4), (2, 3, 4), (2, 4, 3)], ids=str)
 def test_a_clip_smaller_than_pooling_is_named(shape):
-    conv = randomised(make(pooling=(2, 4, 4)))
+    conv = randomized(make(pooling=(2, 4, 4)))
     with pytest.raises(ValueError, match=rf"^[^\n]*pools \(2, 4, 4\) of {re.escape(str(shape))}[^\n]*expected[^\n]*$"):
         conv(random_input(1, CHANNELS, *shape))

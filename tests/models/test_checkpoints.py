@@ -49,10 +49,10 @@ IMAGENET_WEIGHTS = Path(__file__).parents[3] / "shared" / "weights"
 
 def small_net(num_classes=5, **arguments):
     torch.manual_seed(0)
-    return randomise(ResNet3D(num_classes, **{"depth": 18, "width": 8, "pool2_t": (1, 1)} | arguments))
+    return randomize(ResNet3D(num_classes, **{"depth": 18, "width": 8, "pool2_t": (1, 1)} | arguments))
 
 
-def randomise(net):
+def randomize(net):
     """Random norms and statistics, no zero that hides a path."""
     torch.manual_seed(1)
     for module in net.modules():
@@ -101,7 +101,7 @@ def rebuilt(path):
 def test_pytorchvideo(tmp_path, name, expected):
     # the hub's networks with an eighth of the channels, and a head that takes clips of any size
     make_net = getattr(pytorchvideo.models.hub, name)
-    theirs = randomise(make_net(stem_dim_out=8, model_num_class=6, head_pool=nn.AdaptiveAvgPool3d))
+    theirs = randomize(make_net(stem_dim_out=8, model_num_class=6, head_pool=nn.AdaptiveAvgPool3d))
     net, checkpoint = rebuilt(saved({"model_state": theirs.state_dict(), "epoch": 3}, tmp_path, "net.pyth"))
     assert checkpoint.format == "PyTorchVideo"
     assert checkpoint.net["init_args"] == {"depth": 50, "width": 8} | expected
@@ -118,7 +118,7 @@ def test_pytorchvideo(tmp_path, name, expected):
     ],
 )
 def test_torchvisions_video_networks(tmp_path, name, expected):
-    theirs = randomise(getattr(torchvision.models.video, name)(num_classes=6))
+    theirs = randomize(getattr(torchvision.models.video, name)(num_classes=6))
     net, checkpoint = rebuilt(saved(theirs.state_dict(), tmp_path))
     assert checkpoint.net["init_args"].items() >= expected.items()
     clip = a_clip(num_frames=5, size=48)
@@ -127,7 +127,7 @@ def test_torchvisions_video_networks(tmp_path, name, expected):
 
 @pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d"])
 def test_torchvisions_image_networks(tmp_path, name):
-    theirs = randomise(getattr(torchvision.models, name)(num_classes=6))
+    theirs = randomize(getattr(torchvision.models, name)(num_classes=6))
     path = saved({"model": theirs.state_dict(), "epoch": 1}, tmp_path)
     checkpoint = read_checkpoint(path)
     assert checkpoint.net["init_args"].items() >= {"temporal_kernels": "c2d", "pool2_t": [2, 2]}.items()

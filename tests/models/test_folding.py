@@ -1,4 +1,4 @@
-"""Folded BatchNorms, the network made fast for judging, and the gradients that bfloat16 gets wrong on a CPU."""
+"""Folded BatchNorms, the network made fast for evaluation, and the gradients that bfloat16 gets wrong on a CPU."""
 
 from functools import partial
 
@@ -36,8 +36,8 @@ NETWORKS = {
     "basic": {},
     "bottleneck": {"depth": 50},
     "bottleneck, 1x1 stride, groups": {"depth": 50, "stride_at": "1x1", "groups": 2, "width_per_group": 32},
-    "factorised convolution": {"conv": layers.FactorisedConv3d, "stem_conv": layers.FactorisedConv3d},
-    "r2plus1d": {"temporal_kernels": "r3d", "block": FactorisedBasicBlock3d, "stem_conv": layers.FactorisedConv3d},
+    "factorized convolution": {"conv": layers.Conv2Plus1d, "stem_conv": layers.Conv2Plus1d},
+    "r2plus1d": {"temporal_kernels": "r3d", "block": FactorisedBasicBlock3d, "stem_conv": layers.Conv2Plus1d},
     "self-calibrated": {"depth": 50, "conv": partial(layers.SelfCalibratedConv3d, pooling=(1, 2, 2))},
     "attention-augmented": {"conv": partial(layers.AttentionAugmentedConv3d, num_heads=1, min_key_channels=2)},
     "res2net": {"depth": 50, "block": Res2NetBottleneck3d},

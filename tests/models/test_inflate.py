@@ -70,7 +70,7 @@ def maps(net, x):
 # Still videos -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["mean", "centre"])
+@pytest.mark.parametrize("how", ["mean", "center"])
 def test_c2d_gives_the_logits_of_the_image(network_2d, how):
     net_2d, arguments = network_2d
     net = inflated(net_2d, how, temporal_kernels="c2d", **arguments)
@@ -79,9 +79,9 @@ def test_c2d_gives_the_logits_of_the_image(network_2d, how):
 
 
 @pytest.mark.parametrize("kind", ["i3d", "i3d333", "slow"])
-def test_centre_gives_the_logits_of_the_image(network_2d, kind):
+def test_center_gives_the_logits_of_the_image(network_2d, kind):
     net_2d, arguments = network_2d
-    net = inflated(net_2d, "centre", temporal_kernels=kind, conv1_stride_t=2, pool1_t=(3, 2), **arguments)
+    net = inflated(net_2d, "center", temporal_kernels=kind, conv1_stride_t=2, pool1_t=(3, 2), **arguments)
     with torch.no_grad():
         torch.testing.assert_close(net(still(image(), 8)), net_2d(image()), rtol=1e-9, atol=1e-9)
 
@@ -114,9 +114,9 @@ def test_mean_repeats_the_kernel_divided():
         torch.testing.assert_close(result[:, :, frame], kernel / 5)
 
 
-def test_centre_has_the_kernel_in_the_middle_frame_alone():
+def test_center_has_the_kernel_in_the_middle_frame_alone():
     kernel, weights, template = a_convolution(5)
-    (result,) = inflate(weights, template, how="centre").values()
+    (result,) = inflate(weights, template, how="center").values()
     assert torch.equal(result[:, :, 2], kernel)
     assert result.count_nonzero() == kernel.count_nonzero()
 
@@ -176,7 +176,7 @@ def test_what_does_not_fit_is_named(weights, template, error):
 
 
 def test_an_unknown_way_to_inflate_is_an_error():
-    with pytest.raises(ValueError, match="how is 'center'; expected mean, centre"):
+    with pytest.raises(ValueError, match="how is 'center'; expected mean, center"):
         inflate({}, {}, how="center")
 
 
@@ -201,7 +201,7 @@ def photo(name):
     return v2.functional.normalize(picture.float() / 255, IMAGENET_MEAN, IMAGENET_STD)[None]
 
 
-@pytest.mark.parametrize(("kind", "how"), [("c2d", "mean"), ("i3d", "centre"), ("slow", "centre")])
+@pytest.mark.parametrize(("kind", "how"), [("c2d", "mean"), ("i3d", "center"), ("slow", "center")])
 @pytest.mark.parametrize(("name", "label", "probability"), [("chelsea", 285, 0.78), ("coffee", 967, 0.99)])
 def test_imagenet_weights_know_what_is_in_a_photo(imagenet_weights, kind, how, name, label, probability):
     net = ResNet3D(1000, temporal_kernels=kind, stride_at="1x1").eval()

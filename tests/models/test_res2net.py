@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.reference.comparison import TOLERANCE, assert_same_function, random_input, randomised
+from tests.reference.comparison import TOLERANCE, assert_same_function, random_input, randomized
 from tests.reference.res2net_loops import branch
 from videoctx.layers.conv import plain_conv3d
 from videoctx.models import Res2NetBottleneck3d, ResNet3D
@@ -54,7 +54,7 @@ def reference_of(**arguments):
 @pytest.mark.parametrize(("extent", "inflate_3x3"), [(1, False), (3, False), (3, True)], ids=str)
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_a_middle_block_is_its_steps(scale, extent, inflate_3x3, groups):
-    block = randomised(Branch(make(scale=scale, extent=extent, inflate_3x3=inflate_3x3, groups=groups)))
+    block = randomized(Branch(make(scale=scale, extent=extent, inflate_3x3=inflate_3x3, groups=groups)))
     reference = reference_of(scale=scale, first=False, stride=(1, 1, 1), groups=groups)
     assert_same_function(block, reference, random_input(2, 16, 3, 4, 5))
 
@@ -63,20 +63,20 @@ def test_a_middle_block_is_its_steps(scale, extent, inflate_3x3, groups):
 @pytest.mark.parametrize("stride", [(1, 1, 1), (1, 2, 2), (2, 2, 2)], ids=str)
 @pytest.mark.parametrize("inflate_3x3", [True, False])
 def test_the_first_block_of_a_stage_is_its_steps(inflate_3x3, stride, shape):
-    block = randomised(Branch(make(in_channels=8, stride=stride, extent=3, inflate_3x3=inflate_3x3)))
+    block = randomized(Branch(make(in_channels=8, stride=stride, extent=3, inflate_3x3=inflate_3x3)))
     reference = reference_of(scale=4, first=True, stride=stride, groups=1)
     assert_same_function(block, reference, random_input(*shape))
 
 
 def test_a_stride_alone_makes_a_first_block():
-    block = randomised(Branch(make(stride=(1, 2, 2))))
+    block = randomized(Branch(make(stride=(1, 2, 2))))
     reference = reference_of(scale=4, first=True, stride=(1, 2, 2), groups=1)
     assert_same_function(block, reference, random_input(2, 16, 2, 4, 4))
 
 
 @pytest.mark.parametrize(("in_channels", "stride"), [(16, (1, 1, 1)), (8, (1, 1, 1)), (8, (1, 2, 2))], ids=str)
 def test_a_block_adds_its_shortcut(in_channels, stride):
-    block, x = randomised(make(in_channels=in_channels, stride=stride)), random_input(2, in_channels, 2, 4, 5)
+    block, x = randomized(make(in_channels=in_channels, stride=stride)), random_input(2, in_channels, 2, 4, 5)
     torch.testing.assert_close(block(x), torch.relu(block.shortcut(x) + block.branch(x)), **TOLERANCE)
 
 
@@ -115,7 +115,7 @@ CHANGES = [{"scale": 3}, {"base_width": 16}]
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 def test_every_argument_changes_something(change):
     x = random_input(2, 16, 2, 4, 5)
-    assert not torch.allclose(randomised(make(**change))(x), randomised(make())(x))
+    assert not torch.allclose(randomized(make(**change))(x), randomized(make())(x))
 
 
 def test_every_argument_is_among_the_changes():

@@ -12,7 +12,7 @@ import torchvision.models
 from jsonargparse import ActionConfigFile, ArgumentParser
 from torch import nn
 
-from tests.reference.comparison import TOLERANCE, random_input, randomised
+from tests.reference.comparison import TOLERANCE, random_input, randomized
 from videoctx.cli.parts import with_parts
 from videoctx.layers import ContextBlock, GlobalContext, NonLocal, SimplifiedNonLocal, SqueezeExcitation
 from videoctx.layers.conv import plain_conv3d
@@ -523,7 +523,7 @@ def test_blocks_that_start_as_the_identity_leave_the_logits(context, position, t
     assert torch.equal(net.train(training)(frames), plain.train(training)(frames))
     for module in net.modules():
         if isinstance(module, ContextBlock):
-            randomised(module)
+            randomized(module)
     assert not torch.allclose(net.train(training)(frames), plain.train(training)(frames))
 
 
@@ -532,7 +532,7 @@ def test_blocks_that_start_as_the_identity_leave_the_logits(context, position, t
 def test_a_gradient_reaches_every_parameter(context, position):
     make = {**CONTEXTS, "se": lambda channels: SqueezeExcitation(channels, ratio=0.5)}[context]
     net = ready(small(context=make, context_at={"res3": [1], "res4": [0]}, context_position=position))
-    blocks = [randomised(module) for module in net.modules() if isinstance(module, ContextBlock)]
+    blocks = [randomized(module) for module in net.modules() if isinstance(module, ContextBlock)]
     assert len(blocks) == 2
     with torch.no_grad():
         for parameter in (parameter for block in blocks for parameter in block.parameters()):
@@ -545,7 +545,7 @@ def test_a_gradient_reaches_every_parameter(context, position):
 
 
 def test_a_context_keeps_its_own_start():
-    """The network's initialisation is of its own convolutions only."""
+    """The network's initialization is of its own convolutions only."""
 
     def zero_convolution(channels):
         layer = nn.Conv3d(channels, channels, 1)
@@ -620,7 +620,9 @@ def test_every_argument_changes_something(given, change):
 
 
 def test_every_argument_is_among_the_changes():
-    changed = set().union(*(change for _, change in CHANGES)) | {"recompute"}  # no number: test_recomputation.py
+    changed = set().union(*(change for _, change in CHANGES)) | {
+        "activation_checkpointing"
+    }  # no number: test_activation_checkpointing.py
     assert changed == set(inspect.signature(ResNet3D).parameters)
 
 

@@ -90,7 +90,7 @@ def size_of(x: FeatureMap) -> tuple[int, ...]:
 
 
 def halved(x: FeatureMap, max_size: Sequence[int]) -> FeatureMap:
-    """The mean of three neighbours, at every second place, along each axis that is too long; again until none is."""
+    """The mean of three neighbors, at every second place, along each axis that is too long; again until none is."""
     while any(size > limit for size, limit in zip(size_of(x), max_size, strict=True)):
         for axis, (size, limit) in enumerate(zip(size_of(x), max_size, strict=True)):
             if size <= limit:
@@ -106,15 +106,15 @@ def halved(x: FeatureMap, max_size: Sequence[int]) -> FeatureMap:
 
 
 def resized(x: FeatureMap, sizes: Sequence[int]) -> FeatureMap:
-    """Linear interpolation along each axis, between the centres of cells."""
+    """Linear interpolation along each axis, between the centers of cells."""
     for axis, size in enumerate(sizes):
         given = size_of(x)
         fine = {}
         for i in positions([size if other == axis else n for other, n in enumerate(given)]):
-            centre = max((i[axis] + 0.5) * given[axis] / size - 0.5, 0)
-            low = math.floor(centre)
+            center = max((i[axis] + 0.5) * given[axis] / size - 0.5, 0)
+            low = math.floor(center)
             high = min(low + 1, given[axis] - 1)
-            share = centre - low
+            share = center - low
             below, above = (x[(*i[:axis], place, *i[axis + 1 :])] for place in (low, high))
             fine[i] = (1 - share) * below + share * above
         x = fine

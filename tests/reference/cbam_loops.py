@@ -34,7 +34,7 @@ def cbam(x: Tensor, *, reduce: Linear, expand: Linear, kernel: Tensor, batch_nor
         for i, x_i in x.items():
             y = 0
             for tap in product(*(range(size) for size in kernel.shape[1:])):
-                offset = [place - centre for place, centre in zip(tap, half, strict=True)]
+                offset = [place - center for place, center in zip(tap, half, strict=True)]
                 if len(i) == 2:  # an image is a video of one frame
                     if offset[0] != 0:
                         continue

@@ -1,4 +1,4 @@
-"""Slow truth for compact generalised Non-local: loops over all pairs of channels and positions, on plain tensors.
+"""Slow truth for compact generalized Non-local: loops over all pairs of channels and positions, on plain tensors.
 
 Yue, Sun, Yuan, Zhou, Ding, Xu: "Compact Generalized Non-local Network" (NeurIPS 2018, arXiv 1810.13125), section 3.
 """

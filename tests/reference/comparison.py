@@ -8,7 +8,7 @@ from torch import Tensor, nn
 TOLERANCE = {"rtol": 1e-10, "atol": 1e-12}  # float64
 
 
-def randomised(module: nn.Module, seed: int = 0) -> nn.Module:
+def randomized(module: nn.Module, seed: int = 0) -> nn.Module:
     """`module` in float64 and evaluation mode, all weights and running statistics random: no zero hides a path."""
     generator = torch.Generator().manual_seed(seed)
     module.double().eval()

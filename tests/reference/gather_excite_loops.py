@@ -53,7 +53,7 @@ def gather_excite(
 
 
 def averages(x: FeatureMap, extents: Sequence[int]) -> FeatureMap:
-    """ξ_G without weights: the mean of the neighbourhood of every e-th position, as far as there is one."""
+    """ξ_G without weights: the mean of the neighborhood of every e-th position, as far as there is one."""
     cells = {}
     for i in x:
         if all(place % e == 0 for place, e in zip(i, extents, strict=True)):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.optim import SGD
 
-from tests.tasks.made_runs import CLASSES, MadeClips, batch_of, classifier, small_resnet, trainer
+from tests.tasks.synthetic_runs import CLASSES, MadeClips, batch_of, classifier, small_resnet, trainer
 from videoctx.tasks import FrozenBatchNorm, VideoClassifier
 
 

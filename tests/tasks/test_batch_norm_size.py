@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.tasks.made_runs import classifier, made_clips, small_resnet, trainer
+from tests.tasks.synthetic_runs import classifier, small_resnet, synthetic_clips, trainer
 from videoctx.tasks import FrozenBatchNorm
 from videoctx.tasks.batch_norm_size import check_single_clip, warn_of_few_clips
 
@@ -77,5 +77,5 @@ def test_other_projects_layers_are_left_to_torch():
 @pytest.mark.parametrize("callbacks", [[], [FrozenBatchNorm()]], ids=["trained", "frozen"])
 def test_a_run_says_it(callbacks, tmp_path, caplog):
     run = trainer(tmp_path, *callbacks)
-    run.fit(classifier(lr=0.01, clips_per_device=2), datamodule=made_clips(1, validates=False))
+    run.fit(classifier(lr=0.01, clips_per_device=2), datamodule=synthetic_clips(1, validates=False))
     assert any("BatchNorm layers" in message for message in caplog.messages) == (not callbacks)

@@ -171,7 +171,7 @@ def test_dropout_follows_from_seed_rank_epoch_and_batch(monkeypatch, change, sam
     assert torch.equal(logits(), logits(**change)) == same
 
 
-# Judging ----------------------------------------------------------------------------------------------------------
+# Evaluation ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("views_per_forward", [1, 3, 100])
@@ -200,8 +200,8 @@ def test_result_scores_and_log_agree(tmp_path, caplog):
     classifier = VideoClassifier(CLASSES, LinearNet)
     first, second = batch_of((0, 2), (1, 0), (2, 2)), batch_of((1, 2), (1, 2))
     second.rows = [3, 4]
-    judge = trainer(tmp_path)
-    judge.test(classifier, loader(first, second), verbose=False)
+    evaluate = trainer(tmp_path)
+    evaluate.test(classifier, loader(first, second), verbose=False)
     result = json.loads((tmp_path / "run" / "results.json").read_text())
     rows = pq.read_table(tmp_path / "run" / "scores.parquet").to_pylist()
     assert [row["row"] for row in rows] == [0, 0, 1, 2, 2, 3, 3, 4, 4]
@@ -224,7 +224,7 @@ def test_result_scores_and_log_agree(tmp_path, caplog):
     }
     assert {name: result[name] for name in expected} == expected
     assert caplog.text.count("counted as wrong: 1.mp4: the file is empty") == 1
-    assert judge.callback_metrics["test/video_top1"].item() == pytest.approx(right_videos / 5)
+    assert evaluate.callback_metrics["test/video_top1"].item() == pytest.approx(right_videos / 5)
 
 
 def test_validation_counts_anew_every_epoch(tmp_path):
@@ -265,7 +265,7 @@ def check_layout(stem: nn.Module, clips: tuple[torch.Tensor], *, channels_last: 
         assert tensor.is_contiguous(memory_format=torch.channels_last_3d) == channels_last
 
 
-def test_bf16_trains_and_judges(tmp_path):
+def test_bf16_trains_and_evaluates(tmp_path):
     dtypes = set()
     classifier = VideoClassifier(CLASSES, small_resnet)
     classifier.net.head.register_forward_hook(lambda _, __, logits: dtypes.add(logits.dtype))

@@ -5,7 +5,7 @@ import torch
 from lightning.pytorch import Callback
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tests.tasks.made_runs import classifier, made_clips, small_resnet, trainer
+from tests.tasks.synthetic_runs import classifier, small_resnet, synthetic_clips, trainer
 from videoctx.layers import NonLocal
 from videoctx.tasks import FrozenBatchNorm
 
@@ -40,7 +40,7 @@ def norms_of(model):
 def test_every_layer_but_the_excepted_stays_as_it_was(tmp_path, arguments, trained):
     model, modes = classifier(with_block), Modes()
     before = norms_of(model)
-    trainer(tmp_path, FrozenBatchNorm(**arguments), modes, max_epochs=2).fit(model, datamodule=made_clips())
+    trainer(tmp_path, FrozenBatchNorm(**arguments), modes, max_epochs=2).fit(model, datamodule=synthetic_clips())
     words = trained.split("|")
     for name, after in norms_of(model).items():
         assert torch.equal(after, before[name]) != any(word in name for word in words), name
@@ -51,6 +51,6 @@ def test_every_layer_but_the_excepted_stays_as_it_was(tmp_path, arguments, train
 def test_the_rest_is_trained(tmp_path):
     model = classifier()
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-    trainer(tmp_path, FrozenBatchNorm()).fit(model, datamodule=made_clips())
+    trainer(tmp_path, FrozenBatchNorm()).fit(model, datamodule=synthetic_clips())
     changed = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
     assert changed == {name for name in before if "norm" not in name and "shortcut.1" not in name}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.optim import SGD
 
-from tests.tasks.made_runs import CLASSES, classifier, made_clips, small_resnet, trainer
+from tests.tasks.synthetic_runs import CLASSES, classifier, small_resnet, synthetic_clips, trainer
 from videoctx.tasks import VideoClassifier, WarmupCosine
 from videoctx.tasks.learning_rate import StepSize, scale_learning_rates
 
@@ -48,7 +48,7 @@ def test_devices_clips_and_accumulation_count(num_devices, clips, accumulate, lr
 def test_a_run_trains_with_it(lr_batch_size, lr, tmp_path, capsys):
     model = classifier(lr=0.1, clips_per_device=4, lr_batch_size=lr_batch_size)
     run = trainer(tmp_path, accumulate_grad_batches=2)
-    run.fit(model, datamodule=made_clips(2, validates=False))
+    run.fit(model, datamodule=synthetic_clips(2, validates=False))
     assert [group["lr"] for group in run.optimizers[0].param_groups] == pytest.approx([lr, lr])
     assert ("learning rate" in capsys.readouterr().out) == (lr_batch_size is not None)
 

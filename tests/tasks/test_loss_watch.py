@@ -4,12 +4,12 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
-from tests.tasks.made_runs import MadeClips, batch_of, classifier, made_clips, trainer
+from tests.tasks.synthetic_runs import MadeClips, batch_of, classifier, synthetic_clips, trainer
 from videoctx.tasks.loss_watch import NonFiniteError
 
 
 def poisoned(position):
-    data = made_clips(6, validates=False)
+    data = synthetic_clips(6, validates=False)
     data.batches[position].clips[:] = float("nan")
     return data
 
@@ -37,25 +37,25 @@ def test_no_checkpoint_of_it_is_written(tmp_path):
 
 
 def test_averages_of_batch_norm_count(tmp_path):
-    """They leave the training loss as it is, and all that is judged comes out wrong."""
+    """They leave the training loss as it is, and all that is evaluated comes out wrong."""
     model = classifier()
     name, average = next((name, buffer) for name, buffer in model.named_buffers() if name.endswith("running_var"))
     average[0] = float("inf")
     with pytest.raises(NonFiniteError, match=f"1 weights, such as {name}, are not finite"):
-        trainer(tmp_path).fit(model, datamodule=made_clips(validates=False))
+        trainer(tmp_path).fit(model, datamodule=synthetic_clips(validates=False))
     assert not (tmp_path / "last.ckpt").exists()
 
 
 def test_a_mask_may_hold_what_is_not_finite(tmp_path):
     model = classifier()
     model.net.register_buffer("mask", torch.full((2,), float("-inf")))
-    trainer(tmp_path).fit(model, datamodule=made_clips(validates=False))
+    trainer(tmp_path).fit(model, datamodule=synthetic_clips(validates=False))
     assert (tmp_path / "last.ckpt").exists()
 
 
 def test_a_learning_rate_that_is_too_high_ends_the_run(tmp_path):
     with pytest.raises(NonFiniteError, match=r"trainer\.gradient_clip_val"):
-        trainer(tmp_path, max_epochs=30).fit(classifier(lr=1e12), datamodule=made_clips(validates=False))
+        trainer(tmp_path, max_epochs=30).fit(classifier(lr=1e12), datamodule=synthetic_clips(validates=False))
 
 
 class Shown(Callback):

@@ -1,4 +1,4 @@
-"""The learning rate of multigrid training, and runs of it: whole, resumed, judged, refused."""
+"""The learning rate of multigrid training, and runs of it: whole, resumed, evaluated, refused."""
 
 import re
 

@@ -5,7 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms.v2 import RandAugment
 
-from tests.tasks.made_runs import CLASSES, MadeClips, batch_of, small_resnet, trainer
+from tests.tasks.synthetic_runs import CLASSES, MadeClips, batch_of, small_resnet, trainer
 from videoctx.data.clips import DecodedBatch, DecodedVideo
 from videoctx.data.mixing import ClipMixing
 from videoctx.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalize, TrainTransform
@@ -44,7 +44,7 @@ class WatchedClassifier(VideoClassifier):
 def test_a_step_reads_no_number(tmp_path, multi_label):
     model = WatchedClassifier(
         CLASSES,
-        lambda num_classes: small_resnet(num_classes, dropout=0.5, recompute=["res3"]),
+        lambda num_classes: small_resnet(num_classes, dropout=0.5, activation_checkpointing=["res3"]),
         schedule=WarmupCosine(warmup_epochs=0.5),
         label_smoothing=0.1,
         multi_label=multi_label,

@@ -4,7 +4,7 @@ import pytest
 from lightning.pytorch import seed_everything
 from torch.optim import AdamW
 
-from tests.tasks.made_runs import trainer
+from tests.tasks.synthetic_runs import trainer
 from tests.tiny_set import CLASSES, encode
 from videoctx.data.annotations import write_manifest
 from videoctx.data.datamodule import VideoDataModule

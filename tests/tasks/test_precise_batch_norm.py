@@ -5,9 +5,9 @@ import torch
 from lightning.pytorch import Callback
 from torch import nn
 
-from tests.tasks.made_runs import classifier, made_clips, small_resnet, trainer
+from tests.tasks.synthetic_runs import classifier, small_resnet, synthetic_clips, trainer
 from videoctx.layers.pointwise import BatchNorm
-from videoctx.tasks import FrozenBatchNorm, MovingAverage, PreciseBatchNorm
+from videoctx.tasks import EMA, FrozenBatchNorm, PreciseBatchNorm
 from videoctx.tasks.precise_batch_norm import set_population_statistics
 
 
@@ -26,7 +26,7 @@ def two_layers():
 
 
 def by_hand(net, batches):
-    """[(mean, variance)] of what each BatchNorm gets, each batch normalised by itself, value by value."""
+    """[(mean, variance)] of what each BatchNorm gets, each batch normalized by itself, value by value."""
     first, convolution, second = net
     seen = [[[] for _ in range(2)], [[] for _ in range(3)]]
     for batch in batches:
@@ -94,7 +94,7 @@ def test_two_ranks_measure_all_their_values(tmp_path):
 # In a run ---------------------------------------------------------------------------------------------------------
 
 
-class Judged(Callback):
+class Evaluated(Callback):
     """The state that is validated."""
 
     def on_validation_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):  # noqa: ARG002
@@ -113,19 +113,19 @@ def measured(state, num_batches, data):
 @pytest.mark.parametrize("averaged", [False, True])
 @pytest.mark.parametrize("num_batches", [1, 200])
 def test_validation_and_checkpoint_have_measured_statistics(tmp_path, num_batches, averaged):
-    judged, model, data = Judged(), classifier(), made_clips()
-    average = [MovingAverage(decay=0.5)] if averaged else []
-    callbacks = [*average, PreciseBatchNorm(num_batches=num_batches), judged]
+    evaluated, model, data = Evaluated(), classifier(), synthetic_clips()
+    average = [EMA(decay=0.5)] if averaged else []
+    callbacks = [*average, PreciseBatchNorm(num_batches=num_batches), evaluated]
     trainer(tmp_path, *callbacks).fit(model, datamodule=data)
-    expected = measured(judged.state, num_batches, data)
+    expected = measured(evaluated.state, num_batches, data)
     for name, tensor in expected.items():
-        torch.testing.assert_close(judged.state[name], tensor, msg=name)
+        torch.testing.assert_close(evaluated.state[name], tensor, msg=name)
         torch.testing.assert_close(model.state_dict()[name], tensor, msg=name)
     assert len(expected) > 20
 
 
 def test_without_validation_they_are_measured_at_the_end_of_an_epoch(tmp_path):
-    model, data = classifier(), made_clips(validates=False)
+    model, data = classifier(), synthetic_clips(validates=False)
     trainer(tmp_path, PreciseBatchNorm()).fit(model, datamodule=data)
     for name, tensor in measured(model.state_dict(), 200, data).items():
         torch.testing.assert_close(model.state_dict()[name], tensor, msg=name)
@@ -135,20 +135,20 @@ def test_training_is_what_it_would_be_without(tmp_path):
     models = []
     for callbacks in ([], [PreciseBatchNorm()]):
         models.append(classifier(lambda num_classes: small_resnet(num_classes, dropout=0.5)))
-        trainer(tmp_path, *callbacks, max_epochs=2).fit(models[-1], datamodule=made_clips())
+        trainer(tmp_path, *callbacks, max_epochs=2).fit(models[-1], datamodule=synthetic_clips())
     for (name, one), other in zip(models[0].named_parameters(), models[1].parameters(), strict=True):
         assert torch.equal(one, other), name
 
 
 def test_frozen_layers_keep_their_statistics(tmp_path):
     model = classifier()
-    trainer(tmp_path, FrozenBatchNorm(), PreciseBatchNorm()).fit(model, datamodule=made_clips())
+    trainer(tmp_path, FrozenBatchNorm(), PreciseBatchNorm()).fit(model, datamodule=synthetic_clips())
     assert not model.net.stem.norm.running_mean.any()
 
 
 def test_it_must_come_after_an_average(tmp_path):
-    with pytest.raises(ValueError, match="PreciseBatchNorm comes before MovingAverage"):
-        trainer(tmp_path, PreciseBatchNorm(), MovingAverage()).fit(classifier(), datamodule=made_clips())
+    with pytest.raises(ValueError, match="PreciseBatchNorm comes before EMA"):
+        trainer(tmp_path, PreciseBatchNorm(), EMA()).fit(classifier(), datamodule=synthetic_clips())
 
 
 def test_a_number_that_cannot_be_is_refused():

@@ -9,7 +9,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import nn
 from torch.optim import SGD, Optimizer
 
-from tests.tasks.made_runs import CLASSES, small_resnet
+from tests.tasks.synthetic_runs import CLASSES, small_resnet
 from tests.test_configs import merged
 from videoctx.cli.parts import with_parts
 from videoctx.cli.tool_parser import net_from_config

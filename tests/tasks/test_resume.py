@@ -13,14 +13,14 @@ data:
   - {class_path: torchvision.transforms.v2.RandAugment, init_args: {magnitude: 12}}
   erasing: {class_path: torchvision.transforms.v2.RandomErasing}
 model:
-  net: {init_args: {recompute: [res2, res3]}}
+  net: {init_args: {activation_checkpointing: [res2, res3]}}
   mixing: {class_path: videoctx.data.mixing.ClipMixing, init_args: {mixup_alpha: 0.4}}
 trainer:
   gradient_clip_val: 1.0
   accumulate_grad_batches: 2
   val_check_interval: 2
   callbacks:
-  - {class_path: videoctx.tasks.MovingAverage, init_args: {decay: 0.9, every_n_steps: 2}}
+  - {class_path: videoctx.tasks.EMA, init_args: {decay: 0.9, every_n_steps: 2}}
   - {class_path: videoctx.tasks.PreciseBatchNorm, init_args: {num_batches: 2}}
 """
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.optim import SGD, AdamW
 
-from tests.tasks.made_runs import classifier, made_clips, trainer
+from tests.tasks.synthetic_runs import classifier, synthetic_clips, trainer
 from videoctx.tasks import WarmupCosine, WarmupSteps
 from videoctx.tasks.resumed_optimizer import SavedOptimizer, check_optimizer, check_schedule
 
@@ -119,9 +119,9 @@ def test_a_command_says_so(place, refused, change, words):
 
 def test_a_run_that_is_not_resumed_is_free_again(tmp_path):
     model = classifier()
-    trainer(tmp_path).fit(model, datamodule=made_clips(1))
-    trainer(tmp_path, max_epochs=2).fit(model, datamodule=made_clips(1), ckpt_path=tmp_path / "last.ckpt")
+    trainer(tmp_path).fit(model, datamodule=synthetic_clips(1))
+    trainer(tmp_path, max_epochs=2).fit(model, datamodule=synthetic_clips(1), ckpt_path=tmp_path / "last.ckpt")
     model.optimizer = AdamW
     again = trainer(tmp_path)
-    again.fit(model, datamodule=made_clips(1))
+    again.fit(model, datamodule=synthetic_clips(1))
     assert again.global_step == 1

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from tests.tasks.made_runs import classifier, made_clips, small_resnet, trainer
+from tests.tasks.synthetic_runs import classifier, small_resnet, synthetic_clips, trainer
 from videoctx.tasks import SplitBatchNorm
 from videoctx.tasks.precise_batch_norm import set_population_statistics
 from videoctx.tasks.split_batch_norm import SplitNorm
@@ -94,7 +94,7 @@ def test_a_run_is_trained_with_it(tmp_path):
     weights = []
     for callbacks in ([], [SplitBatchNorm(num_clips=2)]):
         model = classifier(clips_per_device=4)
-        trainer(tmp_path, *callbacks).fit(model, datamodule=made_clips())
+        trainer(tmp_path, *callbacks).fit(model, datamodule=synthetic_clips())
         weights.append(model.net.head.weight.detach().clone())
     assert not torch.allclose(*weights)
 
@@ -117,4 +117,4 @@ def test_sync_batch_norm_is_refused(tmp_path):
     model = classifier(lambda num_classes: nn.SyncBatchNorm.convert_sync_batchnorm(small_resnet(num_classes)))
     model.clips_per_device = 4
     with pytest.raises(ValueError, match="sync_batchnorm"):
-        trainer(tmp_path, SplitBatchNorm()).fit(model, datamodule=made_clips())
+        trainer(tmp_path, SplitBatchNorm()).fit(model, datamodule=synthetic_clips())

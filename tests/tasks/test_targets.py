@@ -1,10 +1,10 @@
-"""What a clip is trained to be: mixed classes, several classes, and how validation judges several."""
+"""What a clip is trained to be: mixed classes, several classes, and how validation evaluates several."""
 
 import pytest
 import torch
 from torch import nn
 
-from tests.tasks.made_runs import CLASSES, batch_of, classifier, made_clips, trainer
+from tests.tasks.synthetic_runs import CLASSES, batch_of, classifier, synthetic_clips, trainer
 from videoctx.data.mixing import ClipMixing
 from videoctx.evaluation.metrics import mean_average_precision
 
@@ -90,17 +90,17 @@ def test_a_run_mixes_the_same_whatever_ran_before(tmp_path):
         torch.manual_seed(seed)
         model = classifier(mixing=ClipMixing())
         torch.manual_seed(seed)
-        trainer(tmp_path).fit(model, datamodule=made_clips())
+        trainer(tmp_path).fit(model, datamodule=synthetic_clips())
         weights.append(flat(model))
     plain = classifier()
-    trainer(tmp_path).fit(plain, datamodule=made_clips())
+    trainer(tmp_path).fit(plain, datamodule=synthetic_clips())
     assert torch.equal(*weights)
     assert not torch.equal(weights[0], flat(plain))
 
 
 def test_validation_logs_the_mean_average_precision(tmp_path):
     """Two batches; one video of them could not be read."""
-    data, model = made_clips(), classifier(multi_label=True)
+    data, model = synthetic_clips(), classifier(multi_label=True)
     first, second = batch_of(5, seed=3, multi_label=True), batch_of(3, seed=4, multi_label=True)
     second.clips, second.video, second.views = second.clips[1:], second.video[1:], second.views[1:]
     first.labels[0] = True  # each class is shown

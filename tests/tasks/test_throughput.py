@@ -5,10 +5,10 @@ import csv
 import pytest
 from lightning.pytorch.loggers import CSVLogger
 
-from tests.tasks.made_runs import classifier, made_clips, trainer
+from tests.tasks.synthetic_runs import classifier, synthetic_clips, trainer
 from videoctx.tasks import throughput
 
-CLIPS = 4  # in a batch of `made_clips`
+CLIPS = 4  # in a batch of `synthetic_clips`
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def logged(tmp_path, monkeypatch):
 
     def logged(num_batches, **arguments):
         logger = CSVLogger(tmp_path, name="run", version="")
-        trainer(tmp_path, logger=logger, **arguments).fit(classifier(), datamodule=made_clips(num_batches))
+        trainer(tmp_path, logger=logger, **arguments).fit(classifier(), datamodule=synthetic_clips(num_batches))
         with (tmp_path / "run" / "metrics.csv").open() as file:
             rows = list(csv.DictReader(file))
         names = throughput.CLIPS_PER_SECOND, throughput.DATA_WAIT_FRACTION
@@ -63,4 +63,4 @@ def test_batches_that_share_an_optimizer_step_count_together(logged):
 
 
 def test_nothing_is_measured_where_nothing_is_logged(tmp_path):
-    trainer(tmp_path, log_every_n_steps=0).fit(classifier(), datamodule=made_clips())
+    trainer(tmp_path, log_every_n_steps=0).fit(classifier(), datamodule=synthetic_clips())

@@ -194,7 +194,7 @@ def test_watching_leaves_no_hooks_and_changes_no_output():
 
 
 class Intensity(nn.Module):
-    """Mean colour of windows, twice, then a Non-local block that attends to what is bright: f = exp(xᵢ·xⱼ)."""
+    """Mean color of windows, twice, then a Non-local block that attends to what is bright: f = exp(xᵢ·xⱼ)."""
 
     def __init__(self, kernel, stride, padding, subsample, attend_over="spacetime") -> None:
         super().__init__()
@@ -228,11 +228,11 @@ def test_a_bright_patch_lights_its_own_place_and_time(subsample, sizes, kernel, 
         query = attention.queries.nearest((first, top + 2.5, left + 2.5))
         values = attention.seen_from(query).double().numpy()
         places = [torch.arange(size).numpy() for size in sizes]
-        spread = torch.from_numpy(attention.keys.spread(values, places))
-        spread = spread - spread.median()
+        upsampled = torch.from_numpy(attention.keys.upsample(values, places))
+        upsampled = upsampled - upsampled.median()
         axes = [axis.step for axis in attention.keys.axes]
         for axis, (middle, step) in enumerate(zip((first, top + 2.5, left + 2.5), axes, strict=True)):
-            profile = spread.clamp(min=0).sum(dim=[other for other in range(3) if other != axis])
+            profile = upsampled.clamp(min=0).sum(dim=[other for other in range(3) if other != axis])
             centroid = (profile * torch.arange(len(profile))).sum() / profile.sum()
             assert abs(centroid - middle) <= 0.6 * step, (patch, axis, float(centroid))
 

@@ -154,8 +154,8 @@ def test_a_video_of_an_odd_shape(folder, tmp_path):
         (["--method", "gradcam", "--layer", "res4", "--target_class", "x"], "no class 'x'; expected one of blue_up"),
         (["--method", "gradcam", "--layer", "res4", "--query", "1,1,1"], "has no --query, which is for --method map"),
         (["--layer", "res4"], "--method map has no --layer, which is for --method gradcam"),
-        (["--manifest", "x.csv"], "--method map has no --manifest, which is for --analyse"),
-        (["--analyse", "--manifest", "x.csv"], "--analyse has no VIDEO, which is for --method map"),
+        (["--manifest", "x.csv"], "--method map has no --manifest, which is for --analyze"),
+        (["--analyze", "--manifest", "x.csv"], "--analyze has no VIDEO, which is for --method map"),
     ],
 )
 def test_what_cannot_be_shown_is_said_in_one_line(folder, tmp_path, refused, arguments, says):
@@ -165,7 +165,7 @@ def test_what_cannot_be_shown_is_said_in_one_line(folder, tmp_path, refused, arg
 
 
 def test_a_network_without_attention(folder, tmp_path, refused):
-    for arguments in ([folder / "test0.mp4"], ["--analyse", "--manifest", folder / "manifest.csv"]):
+    for arguments in ([folder / "test0.mp4"], ["--analyze", "--manifest", folder / "manifest.csv"]):
         line = refused(*arguments, "--ckpt_path", folder / "plain.ckpt", "--output", tmp_path)
         assert line.startswith("the network has no block with an attention map; expected --method gradcam")
 
@@ -208,9 +208,9 @@ def test_nothing_half_written_is_left(folder, tmp_path, refused, monkeypatch):
 # Analysis ---------------------------------------------------------------------------------------------------------
 
 
-def analysed(folder, output, *arguments) -> dict:
+def analyzed(folder, output, *arguments) -> dict:
     run(
-        "--analyse",
+        "--analyze",
         "--ckpt_path",
         folder / "nl.ckpt",
         "--manifest",
@@ -223,7 +223,7 @@ def analysed(folder, output, *arguments) -> dict:
 
 
 def test_the_analysis_of_a_split(folder, tmp_path, capsys):
-    result = analysed(folder, tmp_path)
+    result = analyzed(folder, tmp_path)
     assert (result["split"], result["num_videos"], list(result["blocks"])) == ("test", 4, ["res3.1", "res4.0"])
     rows = list(csv.DictReader((tmp_path / "attention.csv").open()))
     assert len(rows) == 8
@@ -238,17 +238,17 @@ def test_the_analysis_of_a_split(folder, tmp_path, capsys):
 
 
 def test_some_videos_of_another_split(folder, tmp_path):
-    assert analysed(folder, tmp_path, "--split", "train")["num_videos"] == 1
-    assert analysed(folder, tmp_path, "--num_videos", "2")["num_videos"] == 2
-    block = analysed(folder, tmp_path, "--num_videos", "1")["blocks"]["res3.1"]
+    assert analyzed(folder, tmp_path, "--split", "train")["num_videos"] == 1
+    assert analyzed(folder, tmp_path, "--num_videos", "2")["num_videos"] == 2
+    block = analyzed(folder, tmp_path, "--num_videos", "1")["blocks"]["res3.1"]
     assert block["standard_error"]["input"] is None
 
 
-def test_a_video_that_cannot_be_read_is_named_and_the_rest_analysed(folder, tmp_path, capsys):
+def test_a_video_that_cannot_be_read_is_named_and_the_rest_analyzed(folder, tmp_path, capsys):
     make_set(tmp_path, num_videos={"test": 2})
     break_video(tmp_path / "test0.mp4", "text")
     arguments = [
-        "--analyse",
+        "--analyze",
         "--ckpt_path",
         folder / "nl.ckpt",
         "--manifest",
@@ -269,7 +269,7 @@ def test_a_video_that_cannot_be_read_is_named_and_the_rest_analysed(folder, tmp_
 
 
 def test_an_analysis_that_cannot_be_made_leaves_no_folder(folder, tmp_path, refused):
-    arguments = "--analyse", "--ckpt_path", folder / "nl.ckpt", "--manifest", folder / "manifest.csv"
+    arguments = "--analyze", "--ckpt_path", folder / "nl.ckpt", "--manifest", folder / "manifest.csv"
     assert "no row has split 'val'" in refused(*arguments, "--split", "val", "--output", tmp_path / "out")
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").write_text("in the way")
@@ -278,6 +278,6 @@ def test_an_analysis_that_cannot_be_made_leaves_no_folder(folder, tmp_path, refu
 
 def test_too_few_queries_to_compare(folder, tmp_path, refused):
     line = refused(
-        "--analyse", "--ckpt_path", folder / "nl.ckpt", "--manifest", "x", "--output", tmp_path, "--max_queries", "1"
+        "--analyze", "--ckpt_path", folder / "nl.ckpt", "--manifest", "x", "--output", tmp_path, "--max_queries", "1"
     )
     assert line == "max_queries is 1; expected 2 or more, as pairs are compared"

@@ -101,11 +101,11 @@ def test_a_planted_patch_speaks_for_its_class():
     clip[0, 1, 3, 18:26, 4:12] = 2.0
     for class_index, (frame, row, column) in ((0, (1, 7.5, 23.5)), (1, (3, 21.5, 7.5))):
         seen = grad_cam(net, clip, "conv", class_index=class_index)
-        spread = torch.from_numpy(
-            seen.grid.spread(seen.map.double().numpy(), [torch.arange(n).numpy() for n in (4, 32, 32)])
+        upsampled = torch.from_numpy(
+            seen.grid.upsample(seen.map.double().numpy(), [torch.arange(n).numpy() for n in (4, 32, 32)])
         )
         for axis, middle in enumerate((frame, row, column)):
-            profile = spread.sum(dim=[other for other in range(3) if other != axis])
+            profile = upsampled.sum(dim=[other for other in range(3) if other != axis])
             assert (profile * torch.arange(len(profile))).sum() / profile.sum() == pytest.approx(middle, abs=0.3)
     assert grad_cam(net, clip, "conv").class_index == 1
 

@@ -1,7 +1,7 @@
-"""Where feature maps lie: against the centres that the network's own arithmetic shows.
+"""Where feature maps lie: against the centers that the network's own arithmetic shows.
 
-A layer of equal weights turns a ramp, whose value is the place itself, into the mean place of each window: its centre.
-Max pooling gives the window's end; the mean of the ends of a rising and a falling ramp is the centre again.
+A layer of equal weights turns a ramp, whose value is the place itself, into the mean place of each window: its center.
+Max pooling gives the window's end; the mean of the ends of a rising and a falling ramp is the center again.
 """
 
 from collections import OrderedDict
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from videoctx.layers import FactorisedConv3d, NonLocal
+from videoctx.layers import Conv2Plus1d, NonLocal
 from videoctx.layers.non_local import halve_resolution
 from videoctx.models import ResNet3D, insert_context
 from videoctx.visualize.grids import Axis, Grid, GridTrace
@@ -66,8 +66,8 @@ def equal_weights(net: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def centres(net, sizes: tuple[int, int, int], axis: int) -> torch.Tensor:
-    """(T', H', W'): the centre of every cell's window along an axis, by the network's own arithmetic."""
+def centers(net, sizes: tuple[int, int, int], axis: int) -> torch.Tensor:
+    """(T', H', W'): the center of every cell's window along an axis, by the network's own arithmetic."""
     length = sizes[axis]
     shape = [length if dim == axis + 2 else 1 for dim in range(5)]
     ramp = torch.arange(length, dtype=torch.float64).reshape(shape).expand(1, 1, *sizes).contiguous()
@@ -85,7 +85,7 @@ def test_cells_are_where_their_windows_are(name, axis):
     with GridTrace(clip) as trace:
         features = net(clip)
     grid = trace.grid_of(features)
-    seen = centres(net, tuple(sizes), axis).movedim(axis, 0)
+    seen = centers(net, tuple(sizes), axis).movedim(axis, 0)
     seen = seen[:, seen.shape[1] // 2, seen.shape[2] // 2]
     assert len(seen) == grid.sizes[axis] > 8
     expected = [grid.axes[axis].start + grid.axes[axis].step * cell for cell in range(len(seen))]
@@ -98,7 +98,7 @@ def test_cells_are_where_their_windows_are(name, axis):
     [
         {},
         {"conv1_stride_t": 2, "pool1_t": (3, 2), "pool2_t": (3, 2), "temporal_kernels": "i3d333"},
-        {"temporal_kernels": "r3d", "stage_stride_t": (1, 2, 2, 2), "pool1_t": None, "conv": FactorisedConv3d},
+        {"temporal_kernels": "r3d", "stage_stride_t": (1, 2, 2, 2), "pool1_t": None, "conv": Conv2Plus1d},
     ],
     ids=["8x8", "32x2", "R(2+1)D"],
 )
@@ -117,7 +117,7 @@ def test_cells_of_a_resnet(arguments, axis):
         features = stage(clip)
     grid = trace.grid_of(features)
     assert grid.sizes == tuple(features.shape[2:])
-    seen = centres(stage, tuple(sizes), axis).movedim(axis, 0)
+    seen = centers(stage, tuple(sizes), axis).movedim(axis, 0)
     seen = seen[:, 0, 0]
     middle = slice(len(seen) // 2 - 2, len(seen) // 2 + 2)
     expected = grid.axes[axis].start + grid.axes[axis].step * torch.arange(len(seen), dtype=torch.float64)
@@ -130,8 +130,8 @@ def test_the_last_cell_of_a_resnet_is_not_where_stretching_puts_it():
     net.res5.register_forward_hook(lambda _, __, out: grids.update(res5=trace.grid_of(out)))
     with GridTrace(clip) as trace, torch.no_grad():
         net(clip)
-    assert grids["res5"].centre((0, 0, 6)) == (0.5, 0.0, 192.0)
-    assert Grid.stretched((4, 7, 7), (8, 224, 224)).centre((0, 0, 6)) == (0.5, 15.5, 207.5)
+    assert grids["res5"].center((0, 0, 6)) == (0.5, 0.0, 192.0)
+    assert Grid.stretched((4, 7, 7), (8, 224, 224)).center((0, 0, 6)) == (0.5, 15.5, 207.5)
 
 
 def test_through_context_blocks_and_with_gradients():
@@ -159,21 +159,23 @@ def test_halved_is_where_halve_resolution_leaves_the_cells(sizes):
     assert trace.grid_of(clip).halved() == trace.grid_of(halved)
 
 
-def test_spread_is_linear_between_the_centres_and_constant_beyond():
+def test_spread_is_linear_between_the_centers_and_constant_beyond():
     grid = Grid((1, 2, 3), (Axis(0, 1), Axis(2, 4), Axis(1, 2)))
     values = np.array([[[0.0, 1.0, 4.0], [8.0, 9.0, 12.0]]])
-    spread = grid.spread(values, (np.array([0, 1]), np.array([0, 2, 3, 4, 6, 9]), np.array([0, 1, 2, 3, 4.5, 5, 7])))
-    assert spread.shape == (2, 6, 7)
+    upsampled = grid.upsample(
+        values, (np.array([0, 1]), np.array([0, 2, 3, 4, 6, 9]), np.array([0, 1, 2, 3, 4.5, 5, 7]))
+    )
+    assert upsampled.shape == (2, 6, 7)
     columns = np.array([0, 0, 0.5, 1, 3.25, 4, 4])
     rows = np.array([0, 0, 2, 4, 8, 8])
-    np.testing.assert_allclose(spread[0], rows[:, None] + columns)
-    np.testing.assert_array_equal(spread[0], spread[1])
+    np.testing.assert_allclose(upsampled[0], rows[:, None] + columns)
+    np.testing.assert_array_equal(upsampled[0], upsampled[1])
 
 
-def test_nearest_is_the_cell_of_its_own_centre_and_stays_inside():
+def test_nearest_is_the_cell_of_its_own_center_and_stays_inside():
     grid = Grid((2, 3, 4), (Axis(0.5, 2), Axis(0, 16), Axis(7.5, 16)))
     for cell in np.ndindex(grid.sizes):
-        assert grid.nearest(grid.centre(cell)) == cell
+        assert grid.nearest(grid.center(cell)) == cell
     assert grid.nearest((-5, -5, -5)) == (0, 0, 0)
     assert grid.nearest((99, 999, 999)) == (1, 2, 3)
     assert grid.nearest((1.4, 9, 30)) == (0, 1, 1)

@@ -19,14 +19,14 @@ def overlay(values, *, shade: int = 100, query=None) -> Overlay:
 # Overlay ----------------------------------------------------------------------------------------------------------
 
 
-def test_zero_lets_the_frame_through_and_the_greatest_value_has_the_last_colour():
+def test_zero_lets_the_frame_through_and_the_greatest_value_has_the_last_color():
     shown = overlay([[[0.0, 2.0, 4.0]]])
     assert shown.limits == (0.0, 4.0)
     black, middle, brightest = shown.pictures()[0, 0].astype(float)
     assert black.tolist() == [100, 100, 100]
-    last = 255 * np.array(shown.colours(1.0)[:3])
+    last = 255 * np.array(shown.colors(1.0)[:3])
     np.testing.assert_allclose(brightest, (1 - OPACITY) * 100 + OPACITY * last, atol=0.6)
-    half = 255 * np.array(shown.colours(0.5)[:3])
+    half = 255 * np.array(shown.colors(0.5)[:3])
     np.testing.assert_allclose(middle, (1 - OPACITY / 2) * 100 + OPACITY / 2 * half, atol=0.6)
 
 
@@ -35,7 +35,7 @@ def test_one_scale_for_the_whole_clip():
     assert np.abs(first - 100).max() < np.abs(second - 100).max()
 
 
-def test_negative_values_have_colours_of_their_own():
+def test_negative_values_have_colors_of_their_own():
     shown = overlay([[[-2.0, 0.0, 4.0]]])
     assert shown.limits == (-4.0, 4.0)
     negative, zero, positive = shown.pictures()[0, 0].astype(int)
@@ -112,7 +112,7 @@ def test_which_frames_a_sheet_shows(num_frames, query, chosen):
 
 
 def test_a_sheet_holds_the_frames_and_the_overlays_in_order(tmp_path):
-    """Found by their colour: each frame has a shade of its own, and so has the pixel under the greatest value."""
+    """Found by their color: each frame has a shade of its own, and so has the pixel under the greatest value."""
     from matplotlib.image import imread
 
     values = np.zeros((3, 40, 60))
@@ -122,9 +122,9 @@ def test_a_sheet_holds_the_frames_and_the_overlays_in_order(tmp_path):
     write_contact_sheet(tmp_path / "sheet.png", shown, title="a title " * 30, labels=["a", "b", "c"])
     sheet = (imread(tmp_path / "sheet.png")[..., :3] * 255).round().astype(int)
 
-    def extent(colour) -> tuple[float, float]:
-        rows, columns = np.nonzero((np.abs(sheet - np.asarray(colour)) <= 1).all(axis=2))
-        assert len(rows) > 1000, colour
+    def extent(color) -> tuple[float, float]:
+        rows, columns = np.nonzero((np.abs(sheet - np.asarray(color)) <= 1).all(axis=2))
+        assert len(rows) > 1000, color
         return rows.mean(), columns.mean()
 
     (row_a, column_a), (row_b, column_b) = extent([60] * 3), extent([130] * 3)

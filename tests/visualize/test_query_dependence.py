@@ -13,7 +13,7 @@ from videoctx.visualize.query_dependence import (
     mean_cosine_distance,
     mean_divergence,
     query_dependence,
-    summarise,
+    summarize,
 )
 
 SIZES = (2, 4, 3)
@@ -170,7 +170,7 @@ def test_squeeze_excitation_has_no_attention_to_measure():
 
 def test_summary_over_videos():
     clips = [QueryDependence(0.1, 1.0, 0.0, math.nan), QueryDependence(0.3, math.nan, 0.0, math.nan)]
-    mean, error = summarise(clips)
+    mean, error = summarize(clips)
     assert mean.input == pytest.approx(0.2)
     assert error.input == pytest.approx(math.sqrt((0.01 + 0.01) / 1) / math.sqrt(2))
     assert (mean.output, mean.attention, error.attention) == (1.0, 0.0, 0.0)

@@ -91,7 +91,7 @@ def test_the_box_is_the_crop_on_the_video(tmp_path, width, height, box):
     video = write_video(tmp_path / "video.mp4", num_frames=16, width=width, height=height)
     clip = see_clip(str(video.path), preprocessing())
     assert clip.box == pytest.approx(box)
-    seen = ~np.isnan(clip.spread(np.zeros((1, 1, 1)), Grid.stretched((1, 1, 1), (4, 40, 40))))
+    seen = ~np.isnan(clip.upsample(np.zeros((1, 1, 1)), Grid.stretched((1, 1, 1), (4, 40, 40))))
     left, top, right, bottom = box
     for y in range(height):
         for x in range(width):
@@ -147,7 +147,7 @@ def plant(path, *, width: int, height: int, patch: tuple[int, int, int], num_fra
 
 
 class Intensity(nn.Module):
-    """Mean colour of windows, halved in time, then a Non-local block that attends to what is bright."""
+    """Mean color of windows, halved in time, then a Non-local block that attends to what is bright."""
 
     def __init__(self, subsample: str) -> None:
         super().__init__()
@@ -179,19 +179,19 @@ def test_a_planted_patch_is_lit_on_the_video(tmp_path, width, height, patch, cha
     clip = see_clip(path, preprocessing(clip_len=8, frame_interval=2, **RAW | changes), query=query)
     attention = watch(Intensity(subsample).eval(), clip.input)["block"].attention
     values = attention.seen_from(attention.queries.nearest(clip.place(query))).double().numpy()
-    spread = clip.spread(values, attention.keys)
-    spread = np.nan_to_num(spread - np.nanmedian(spread)).clip(min=0)
-    lit = spread.sum(axis=(1, 2))
+    upsampled = clip.upsample(values, attention.keys)
+    upsampled = np.nan_to_num(upsampled - np.nanmedian(upsampled)).clip(min=0)
+    lit = upsampled.sum(axis=(1, 2))
     bright = clip.indices[(clip.indices >= first) & (clip.indices < first + 4)]
     assert (lit * clip.indices).sum() / lit.sum() == pytest.approx(bright.mean(), abs=1)  # a cell is 4 frames
-    rows, columns = spread.sum(axis=(0, 2)), spread.sum(axis=(0, 1))
+    rows, columns = upsampled.sum(axis=(0, 2)), upsampled.sum(axis=(0, 1))
     cell = attention.keys.axes[2].step * width / clip.resized[1]  # in the video's pixels
     assert (rows * np.arange(height)).sum() / rows.sum() == pytest.approx(top + 3.5, abs=0.4 * cell)
     assert (columns * np.arange(width)).sum() / columns.sum() == pytest.approx(left + 3.5, abs=0.4 * cell)
 
 
 def test_the_input_is_what_the_test_would_see(closed_gop_mp4):
-    """The whole frame as the crop: normalised, nothing resized."""
+    """The whole frame as the crop: normalized, nothing resized."""
     clip = see_clip(str(closed_gop_mp4.path), preprocessing(test_short_side_px=80, test_crop_size_px=80))
     left, top, right, bottom = clip.box
     assert (left, top, right, bottom) == (16, 0, 96, 80)

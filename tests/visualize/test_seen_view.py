@@ -62,13 +62,13 @@ def test_its_frames_are_those_of_the_clip(square, changes, start, frames):
     assert [read_number(tile) for tile in tiles(sheet, size=64)] == frames
 
 
-@pytest.mark.parametrize(("crop", "colour"), [(0, (255, 0, 0)), (2, (255, 255, 255))])
-def test_its_picture_is_that_of_the_crop(tmp_path, crop, colour):
+@pytest.mark.parametrize(("crop", "color"), [(0, (255, 0, 0)), (2, (255, 255, 255))])
+def test_its_picture_is_that_of_the_crop(tmp_path, crop, color):
     video = write_video(tmp_path / "wide.mp4", num_frames=10, width=192, height=96)
     made = preprocessing(test_crop_size_px=48, test_views=(1, 3), clip_len=4, frame_interval=1)
     picture, *_ = tiles(view_sheet(str(video.path), made, start_frame=3, crop=crop), size=48)
     corner = picture[-6:, :6] if crop == 0 else picture[-6:, -6:]
-    assert np.abs(corner.mean(axis=(0, 1)) - colour).max() < 40
+    assert np.abs(corner.mean(axis=(0, 1)) - color).max() < 40
     with pytest.raises(ValueError, match="crop is 3; expected less than 3"):
         view_sheet(str(video.path), made, start_frame=3, crop=3)
 

@@ -25,7 +25,7 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from videoctx.bench.loader_memory import loader_memory
-from videoctx.bench.made_videos import FPS, made_videos
+from videoctx.bench.synthetic_videos import FPS, synthetic_videos
 from videoctx.bench.training_clips import TrainingClips
 from videoctx.bench.view_decoding import view_rounds
 from videoctx.data.annotations import CLASS_FILE, VideoRecord, read_classes, read_manifest
@@ -150,7 +150,7 @@ class DataBench:
         step("making videos", 0)
         files = {}
         for gop in GOPS:
-            paths = made_videos(
+            paths = synthetic_videos(
                 folder,
                 gop=gop,
                 num_videos=self.num_videos,
@@ -167,7 +167,7 @@ class DataBench:
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             num_clips=self.num_clips,
-            bare=all((record.verdict or probe(record.path)).decoders[0] == "decord" for record in records),
+            bare=all((record.probe_result or probe(record.path)).decoders[0] == "decord" for record in records),
             pytorchvideo=self.against in ("all", "pytorchvideo") and not self.manifest,
         )
         measured.stages[name] = training.stages(records)

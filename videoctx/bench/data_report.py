@@ -49,7 +49,7 @@ def bottleneck(measured: Measurements, files: str) -> str:
     elif files == "manifest" and slowest == "seek":
         needs += ", or files with a key frame every 16 frames"
     waited, transform = (measured.stages[files][stage] for stage in ("wait", "device transform"))
-    waits = f"Where it only crops and normalises, it waits for clips {waited / (waited + transform):.0%} of the time."
+    waits = f"Where it only crops and normalizes, it waits for clips {waited / (waited + transform):.0%} of the time."
     return f"{takes} {needs}. {waits}"
 
 

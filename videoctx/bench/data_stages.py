@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from videoctx.data.clips import DecodedBatch, Draw, VideoDataset
+from videoctx.data.clips import DecodedBatch, SampleIndex, VideoDataset
 from videoctx.data.containers import VideoDecodeError
 from videoctx.data.decode import open_video
 from videoctx.data.sampling import frame_range
@@ -24,7 +24,7 @@ IN_A_WORKER = ("open", "seek", "decode", "sample", "transfer")
 
 def stage_seconds(
     dataset: VideoDataset,
-    draws: Sequence[Draw],
+    draws: Sequence[SampleIndex],
     *,
     transform: TrainTransform,
     batch_size: int,
@@ -76,13 +76,13 @@ class _Clock:
         return self._last - last
 
 
-def _read(dataset: VideoDataset, draw: Draw, *, first_only: bool) -> dict[str, float]:
+def _read(dataset: VideoDataset, draw: SampleIndex, *, first_only: bool) -> dict[str, float]:
     """Seconds that `VideoDataset.load` takes for its steps; `first_only`: reading only the first frame."""
     record, sampler = dataset.records[draw.video], dataset.sampler
     rng = np.random.default_rng((dataset.seed, draw.epoch, draw.video, draw.repeat))
     rng.integers(2**63)  # the device's seed, so that the clips are the same
     clock = _Clock()
-    with open_video(record.path, dataset.decoder, record.verdict) as reader:
+    with open_video(record.path, dataset.decoder, record.probe_result) as reader:
         opened = clock.lap()
         first, stop = frame_range(reader.num_frames, reader.fps, record.start_seconds, record.end_seconds)
         starts = sampler.starts(stop - first, rng)

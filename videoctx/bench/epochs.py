@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from videoctx.bench.bare_decoding import Clip
-from videoctx.data.clips import DecodedBatch, DecodedVideo, Draw
+from videoctx.data.clips import DecodedBatch, DecodedVideo, SampleIndex
 from videoctx.data.containers import VideoDecodeError
 from videoctx.data.loader import VideoLoader
 from videoctx.data.sampling import ClipShape
@@ -15,12 +15,12 @@ from videoctx.data.sampling import ClipShape
 class InOrder:
     """A sampler of given draws."""
 
-    draws: Sequence[Draw]
+    draws: Sequence[SampleIndex]
 
     def __len__(self) -> int:
         return len(self.draws)
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[SampleIndex]:
         return iter(self.draws)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from videoctx.bench.epochs import InOrder, check
 from videoctx.bench.process_tree import resident_bytes
 from videoctx.data.annotations import VideoRecord
-from videoctx.data.clips import Draw, VideoDataset
+from videoctx.data.clips import SampleIndex, VideoDataset
 from videoctx.data.loader import VideoLoader
 from videoctx.data.sampling import ClipShape, RandomClips
 
@@ -31,7 +31,7 @@ def loader_memory(
             link.symlink_to(Path(records[index % len(records)].path).absolute())
             named.append(VideoRecord(str(link), None, "made"))
         dataset = VideoDataset(named, sampler=RandomClips(shape=shape), seed=0)
-        draws = [Draw(index) for index in range(num_videos)]
+        draws = [SampleIndex(index) for index in range(num_videos)]
         with closing(VideoLoader(dataset, InOrder(draws), batch_size=batch_size, num_workers=NUM_WORKERS)) as loader:
             done = 0
             for batch in loader:

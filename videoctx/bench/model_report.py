@@ -11,10 +11,10 @@ from videoctx.bench.model_speed import Measurements
 HELPS = 1.03  # below, the rounds differ by as much
 
 MEANINGS = {
-    "inference_vs_peer": "judging: PyTorchVideo in float32, over our fastest",
-    "inference_vs_peer_bf16": "judging: PyTorchVideo in bfloat16, over our fastest so",
-    "inference_vs_peer_same_precision": "judging: PyTorchVideo in bfloat16 and channels last, over our fastest so",
-    "inference_vs_matmul_peak": "judging: our fastest, of the rate of a large matrix product",
+    "inference_vs_peer": "evaluation: PyTorchVideo in float32, over our fastest",
+    "inference_vs_peer_bf16": "evaluation: PyTorchVideo in bfloat16, over our fastest so",
+    "inference_vs_peer_same_precision": "evaluation: PyTorchVideo in bfloat16 and channels last, over our fastest so",
+    "inference_vs_matmul_peak": "evaluation: our fastest, of the rate of a large matrix product",
     "train_vs_peer": "training: PyTorchVideo in float32, over our fastest",
     "train_vs_peer_bf16": "training: PyTorchVideo in bfloat16, over our fastest so",
     "train_vs_peer_same_precision": "training: PyTorchVideo in bfloat16 and channels last, over our fastest so",

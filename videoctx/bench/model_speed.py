@@ -1,4 +1,4 @@
-"""`videoctx bench model`: clips a second of a network, judging and training, by each way of running it.
+"""`videoctx bench model`: clips a second of a network, evaluation and training, by each way of running it.
 
 All sides take their turn in every round, and so does a large matrix product, whose rate is the device's peak that a
 network is held against: a machine that slows down slows all of them. Medians over the rounds.
@@ -36,9 +36,9 @@ MATMUL_SIZES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}
 class Options(NamedTuple):
     """How a network is run; each of them on top of float32 in torch's default layout."""
 
-    bf16: bool = False  # under autocast; judging, with norms folded, the weights too
+    bf16: bool = False  # under autocast; evaluation, with norms folded, the weights too
     channels_last: bool = False
-    folded: bool = False  # norms into the convolutions: judging only
+    folded: bool = False  # norms into the convolutions: evaluation only
     fused: bool = False  # the optimizer's step in one kernel: training only
     compiled: bool = False
 
@@ -148,7 +148,7 @@ class ModelBench:
         against_pytorchvideo: measure PyTorchVideo's network of the same architecture, with the same weights, too.
         batch_size: clips of (clip_len, size, size); by default 2 on a CPU, 16 on a GPU.
         rounds: in each of which every side has its turn, once its kernels are warm.
-        compiled: measure `torch.compile` too: a minute or so for each of judging and training.
+        compiled: measure `torch.compile` too: a minute or so for each of evaluation and training.
     """
 
     make_net: Callable[[int], nn.Module]
@@ -183,7 +183,7 @@ class ModelBench:
         rates: dict[str, list[float]] = {}
         for work in WAYS:
             sides = {
-                "inference": lambda: self._judging(net, peer, clip, notes),
+                "inference": lambda: self._evaluation(net, peer, clip, notes),
                 "training": lambda: self._training(net, peer, clip, labels, notes),
             }[work]()
             rows += self._measured(work, list(sides), batch_size, macs[work], rates)
@@ -213,7 +213,7 @@ class ModelBench:
             ours, theirs = net(clip), peer(clip)
         return peer.to(self.device), ((ours - theirs).abs().max() / theirs.abs().max()).item()
 
-    def _judging(self, net: nn.Module, peer: nn.Module | None, clip: Tensor, notes: list[str]) -> Iterator[_Side]:
+    def _evaluation(self, net: nn.Module, peer: nn.Module | None, clip: Tensor, notes: list[str]) -> Iterator[_Side]:
         """A forward without gradients, in evaluation mode."""
         for options in PEER_WAYS if peer else ():
             theirs = _laid_out(peer, options)

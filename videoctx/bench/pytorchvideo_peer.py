@@ -1,7 +1,7 @@
 """PyTorchVideo's `LabeledVideoDataset` as its users run it, with either of its decoders, on the clips that ours reads.
 
 A clip is decoded whole by `get_clip`, `clip_len` of its frames are kept (`UniformTemporalSubsample`), a `DataLoader`
-collates them. Nothing is cropped or normalised, and no sound is decoded. It runs in a process of its own: its decord
+collates them. Nothing is cropped or normalized, and no sound is decoded. It runs in a process of its own: its decord
 decoder sets decord's bridge for the whole process.
 """
 

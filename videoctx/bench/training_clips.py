@@ -15,7 +15,7 @@ from videoctx.bench.epochs import InOrder, check, clip_of, epoch_seconds, read_a
 from videoctx.bench.process_tree import cpu_seconds
 from videoctx.bench.pytorchvideo_peer import PeerDecoder, PyTorchVideoPeer, Window
 from videoctx.data.annotations import VideoRecord
-from videoctx.data.clips import Draw, VideoDataset
+from videoctx.data.clips import SampleIndex, VideoDataset
 from videoctx.data.loader import VideoLoader
 from videoctx.data.sampling import ClipShape, RandomClips
 from videoctx.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalize, TrainTransform
@@ -96,10 +96,10 @@ class TrainingClips:
     def _dataset(self, records: Sequence[VideoRecord]) -> VideoDataset:
         return VideoDataset(records, sampler=RandomClips(shape=self.shape), seed=0)
 
-    def _draws(self, records: Sequence[VideoRecord]) -> list[Draw]:
-        return [Draw(index % len(records), repeat=index // len(records)) for index in range(self.num_clips)]
+    def _draws(self, records: Sequence[VideoRecord]) -> list[SampleIndex]:
+        return [SampleIndex(index % len(records), repeat=index // len(records)) for index in range(self.num_clips)]
 
-    def _loader(self, dataset: VideoDataset, draws: Sequence[Draw]) -> VideoLoader:
+    def _loader(self, dataset: VideoDataset, draws: Sequence[SampleIndex]) -> VideoLoader:
         return VideoLoader(dataset, InOrder(draws), batch_size=self.batch_size, num_workers=self.num_workers)
 
 

@@ -7,7 +7,7 @@ from videoctx.bench.bare_decoding import BareDecoding
 from videoctx.bench.epochs import InOrder, clip_of, epoch_seconds, read_all
 from videoctx.bench.process_tree import cpu_seconds
 from videoctx.data.annotations import VideoRecord
-from videoctx.data.clips import Draw, VideoDataset
+from videoctx.data.clips import SampleIndex, VideoDataset
 from videoctx.data.loader import VideoLoader
 from videoctx.data.sampling import ClipShape, UniformClips
 
@@ -19,7 +19,7 @@ def view_rounds(
 ) -> Iterator[dict[str, float]]:
     """CPU seconds a video for 10 × 3 views: decoded once, and once a view."""
     dataset = VideoDataset(records, sampler=UniformClips(shape=shape, num_clips=NUM_CLIPS), seed=0)
-    draws = [Draw(index) for index in range(len(records))]
+    draws = [SampleIndex(index) for index in range(len(records))]
     with ExitStack() as stack:
         bare = stack.enter_context(closing(BareDecoding(num_workers)))
         loader = stack.enter_context(

@@ -7,11 +7,11 @@ import torch
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 
-from videoctx.cli.attention_analysis import analyse
+from videoctx.atomic_write import atomic_write
+from videoctx.cli.attention_analysis import analyze
 from videoctx.cli.output_folder import made_folder
 from videoctx.cli.tool_parser import ToolParser, net_from_config
 from videoctx.data.storage import LocalFiles
-from videoctx.evaluation.whole_file import whole_file
 from videoctx.trained import TrainedNetwork, load_trained
 from videoctx.visualize.attention import attending_blocks, find_block, watch
 from videoctx.visualize.contact_sheet import write_contact_sheet
@@ -23,18 +23,18 @@ from videoctx.visualize.video_file import write_video
 SLIDE_FPS = 2.0  # of the overlay where the video does not say how fast it is
 
 # The tool's uses: what each needs, and what else belongs to it alone.
-NEEDED = {"--method map": ("video",), "--method gradcam": ("video", "layer"), "--analyse": ("manifest",)}
+NEEDED = {"--method map": ("video",), "--method gradcam": ("video", "layer"), "--analyze": ("manifest",)}
 OPTIONAL = {
     "--method map": ("video", "block", "query"),
     "--method gradcam": ("video", "target_class"),
-    "--analyse": ("split", "num_videos", "max_queries"),
+    "--analyze": ("split", "num_videos", "max_queries"),
 }
 
 
 def run_attention(arguments: Sequence[str]) -> None:
     """Show where a trained network looks: the attention of a context block, or Grad-CAM of any layer, over a video.
 
-    With --analyse: how much the attention of every block depends on who asks, over the videos of a manifest.
+    With --analyze: how much the attention of every block depends on who asks, over the videos of a manifest.
     """
     parser = ToolParser(prog="videoctx attention", description=run_attention.__doc__)
     parser.add_argument("video", nargs="?", type=str, help="a video: a file or a URL")
@@ -50,18 +50,18 @@ def run_attention(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--layer", type=str | None, help="of Grad-CAM: res5, or any whose output is (B, C, T, H, W)")
     parser.add_argument("--target_class", type=str | None, help="of Grad-CAM; by default the one that is predicted")
-    parser.add_argument("--analyse", action="store_true", help="measure instead of showing")
-    parser.add_argument("--manifest", type=str | None, help="of the videos to analyse")
+    parser.add_argument("--analyze", action="store_true", help="measure instead of showing")
+    parser.add_argument("--manifest", type=str | None, help="of the videos to analyze")
     parser.add_argument("--split", type=str | None, help="of the manifest; by default test")
     parser.add_argument("--num_videos", type=PositiveInt | None, help="so many, drawn evenly; by default all")
     parser.add_argument("--max_queries", type=PositiveInt | None, help="whose pairs are compared; by default 256")
     net, options = net_from_config(parser, arguments, required=False)
-    use = "--analyse" if options.analyse else f"--method {options.method}"
+    use = "--analyze" if options.analyze else f"--method {options.method}"
     _check_use(options, use)
     trained = load_trained(options.ckpt_path, make_net=net.make)
     trained.net.to("cuda" if torch.cuda.is_available() else "cpu")
-    if options.analyse:
-        analyse(
+    if options.analyze:
+        analyze(
             trained,
             manifest=Path(options.manifest),
             split=options.split or "test",
@@ -73,7 +73,7 @@ def run_attention(arguments: Sequence[str]) -> None:
     query = Query.parse(options.query) if options.query else None
     if options.method == "map":
         find_block(trained.net, options.block)  # before the video is read
-    with LocalFiles().lease(options.video) as file:
+    with LocalFiles().local_copy(options.video) as file:
         clip = see_clip(file, trained.preprocessing, query=query)
     if options.method == "map":
         name, title, overlay = _attention_map(trained, clip, options.block, query)
@@ -106,7 +106,7 @@ def _attention_map(
     name = find_block(trained.net, block)
     watched = watch(trained.net, clip.input.to(_device(trained)), [name])[name]
     attention = watched.attention
-    place = clip.place(query) if query else attention.queries.centre(watched.strongest_query())
+    place = clip.place(query) if query else attention.queries.center(watched.strongest_query())
     cell = attention.queries.nearest(place)
     values = attention.seen_from(cell).double().numpy()
     unit = "weight"
@@ -118,7 +118,7 @@ def _attention_map(
         at = frame, x, y = clip.on_video(place)
         chosen = "" if query else ", the position to which it adds most"
         title = f"{kind} at {name}, seen from x {x:.0f}, y {y:.0f} in frame {clip.indices[frame]}{chosen}"
-    overlay = Overlay(frames=clip.frames, values=clip.spread(values, attention.keys), unit=unit, query=at)
+    overlay = Overlay(frames=clip.frames, values=clip.upsample(values, attention.keys), unit=unit, query=at)
     return name, title, overlay
 
 
@@ -135,7 +135,7 @@ def _class_activation(
     if not activation.map.any():
         title += ": nothing there speaks for it"
     map = activation.map.double()
-    values = clip.spread((map / (map.max() or 1.0)).numpy(), activation.grid)
+    values = clip.upsample((map / (map.max() or 1.0)).numpy(), activation.grid)
     return f"gradcam-{layer}", title, Overlay(frames=clip.frames, values=values, unit="Grad-CAM / its greatest")
 
 
@@ -146,7 +146,7 @@ def _write(overlay: Overlay, clip: SeenClip, path: Path, title: str) -> None:
     steps = [step for step in clip.indices[1:] - clip.indices[:-1] if step > 0]
     fps = clip.fps / min(steps, default=1) if timed else SLIDE_FPS
     video, sheet = (path.with_name(f"{path.name}{suffix}") for suffix in (".mp4", ".png"))
-    with whole_file(video) as video_part, whole_file(sheet) as sheet_part:
+    with atomic_write(video) as video_part, atomic_write(sheet) as sheet_part:
         write_video(video_part, overlay.pictures(), fps=fps)
         write_contact_sheet(sheet_part, overlay, title=title, labels=labels)
     print(f"{title}\n{video}\n{sheet}")

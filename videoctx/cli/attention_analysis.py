@@ -1,4 +1,4 @@
-"""`videoctx attention --analyse`: how much the attention of every block depends on the query, over a set of videos."""
+"""`videoctx attention --analyze`: how much the attention of every block depends on the query, over a set of videos."""
 
 import csv
 import json
@@ -11,27 +11,27 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from videoctx.atomic_write import atomic_write
 from videoctx.cli.output_folder import made_folder
 from videoctx.data.annotations import read_manifest
 from videoctx.data.clips import VideoDataset
 from videoctx.data.loader import VideoLoader
 from videoctx.data.sharding import EvaluationSampler
-from videoctx.evaluation.whole_file import whole_file
 from videoctx.trained import TrainedNetwork
 from videoctx.visualize.attention import attending_blocks, find_block, watch
-from videoctx.visualize.query_dependence import QueryDependence, query_dependence, summarise
+from videoctx.visualize.query_dependence import QueryDependence, query_dependence, summarize
 
 MEASURES = tuple(field.name for field in fields(QueryDependence))
 HEADINGS = ("input", "output", "attention", "attention JSD")
 Found = dict[str, list[QueryDependence]]  # by block, one a video
 
 
-def analyse(
+def analyze(
     trained: TrainedNetwork, *, manifest: Path, split: str, num_videos: int | None, max_queries: int, output: Path
 ) -> None:
     """Print the table, and write `attention.json` and, video by video, `attention.csv` to the folder `output`.
 
-    Every video gives its middle clip and the centre crop. One that cannot be read is listed at the end, with its
+    Every video gives its middle clip and the center crop. One that cannot be read is listed at the end, with its
     reason, and the program then ends with status 1.
 
     Raises:
@@ -53,7 +53,7 @@ def analyse(
     device = next(trained.net.parameters()).device
     found: Found = {name: [] for name in attending_blocks(trained.net)}
     paths, failures = [], []
-    for batch in track(loader, description="analyse", transient=True):
+    for batch in track(loader, description="analyze", transient=True):
         views = transform(batch, num_clips=1)
         failures += views.failures.values()
         if views.failures:
@@ -82,7 +82,7 @@ def _print_table(found: Found, kinds: dict[str, str], num_videos: int) -> None:
     for heading in ("block", "kind", *HEADINGS):
         table.add_column(heading, justify="left" if heading in ("block", "kind") else "right")
     for name, clips in found.items():
-        mean, error = (astuple(part) for part in summarise(clips))
+        mean, error = (astuple(part) for part in summarize(clips))
         table.add_row(name, kinds[name], *(_shown(*pair) for pair in zip(mean, error, strict=True)))
     Console().print(table)
 
@@ -98,10 +98,10 @@ def _write_json(
 ) -> None:
     blocks = {}
     for name, clips in found.items():
-        mean, error = summarise(clips)
+        mean, error = summarize(clips)
         blocks[name] = {"kind": kinds[name], "mean": _numbers(mean), "standard_error": _numbers(error)}
     result = {"manifest": str(manifest), "split": split, "num_videos": num_videos, "blocks": blocks}
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(result, indent=2) + "\n")
 
 
@@ -111,7 +111,7 @@ def _numbers(measures: QueryDependence) -> dict[str, float | None]:
 
 
 def _write_csv(path: Path, found: Found, paths: list[str]) -> None:
-    with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "block", *MEASURES])
         for name, clips in found.items():

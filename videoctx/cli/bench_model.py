@@ -14,7 +14,7 @@ def model_parser() -> ToolParser:
     """The arguments but `--config`, which `net_from_config` adds."""
     parser = ToolParser(
         prog="videoctx bench model",
-        description="Clips a second of the network of a config, judging and training, by each way of running it.",
+        description="Clips a second of the network of a config, evaluation and training, by each way of running it.",
     )
     parser.add_argument(
         "--against",

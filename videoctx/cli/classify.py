@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from videoctx.atomic_write import atomic_write
 from videoctx.cli.classify_live import classify_live
 from videoctx.cli.classify_timeline import classify_timeline
 from videoctx.cli.output_file import writable_file
@@ -19,7 +20,6 @@ from videoctx.cli.tool_parser import ToolParser, net_from_config
 from videoctx.data.containers import VideoDecodeError
 from videoctx.data.storage import LocalFiles
 from videoctx.evaluation.view_subset import Views
-from videoctx.evaluation.whole_file import whole_file
 from videoctx.inference.prediction import Prediction, predict
 from videoctx.inference.video_paths import video_paths
 from videoctx.trained import TrainedNetwork, load_trained
@@ -53,7 +53,7 @@ def run_classify(arguments: Sequence[str]) -> None:
     trained = load_trained(options.ckpt_path, make_net=net.make)
     trained.net.to("cuda" if torch.cuda.is_available() else "cpu")
     if use != "--live":  # which makes a network of its own
-        trained = trained.as_judged()
+        trained = trained.for_evaluation()
     if use == "--timeline":
         result = classify_timeline(
             trained, options.video, folder=options.timeline, stride_seconds=options.stride or 1.0, num_best=num_best
@@ -137,5 +137,5 @@ def _described(prediction: Prediction, class_names: Sequence[str], num_best: int
 
 
 def _write_json(result: dict, path: Path) -> None:
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -18,7 +18,7 @@ def classify_timeline(
         raise ValueError(f"{video}: is a folder; expected one video with --timeline")
     (path,) = video_paths(video)
     shown = Path(path.partition("::")[0])  # of a shard: its member
-    with LocalFiles().lease(path) as file:
+    with LocalFiles().local_copy(path) as file:
         files = write_timeline(
             trained,
             file,

@@ -30,16 +30,16 @@ TOOLS = (
 )
 
 # Errors that may speak to the person at the terminal.
-SPEAKING_ERRORS = (ValueError, OSError, VideoDecodeError, TooManyFailuresError, StorageError)
+USER_ERRORS = (ValueError, OSError, VideoDecodeError, TooManyFailuresError, StorageError)
 
 # Modules whose ValueError says in words what is wrong with a config.
-SPEAKING_MODULES = ("videoctx", "lightning", "torch.optim")
+USER_ERROR_MODULES = ("videoctx", "lightning", "torch.optim")
 
 
-def speaks(error: BaseException) -> bool:
+def is_user_error(error: BaseException) -> bool:
     """Whether an error was raised for a person to read, and so needs no traceback; most out of a library do."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    for_people = f"{frame.f_globals['__name__']}.".startswith(tuple(f"{module}." for module in SPEAKING_MODULES))
+    for_people = f"{frame.f_globals['__name__']}.".startswith(tuple(f"{module}." for module in USER_ERROR_MODULES))
     return for_people or isinstance(error, OSError)
 
 
@@ -56,12 +56,12 @@ def run(arguments: Sequence[str]) -> None:
                 with_parts(arguments or ["--help"]),
                 description=f"{__doc__} Tools: {', '.join(TOOLS)}; each has --help.",
             )
-    except (*SPEAKING_ERRORS, RuntimeError, MemoryError) as error:
+    except (*USER_ERRORS, RuntimeError, MemoryError) as error:
         if os.environ.get("VIDEOCTX_TRACEBACK"):
             raise
         if is_out_of_memory(error):
             print(f"videoctx: {what_to_change(error)}", file=sys.stderr)
-        elif isinstance(error, SPEAKING_ERRORS) and speaks(error):
+        elif isinstance(error, USER_ERRORS) and is_user_error(error):
             print(f"videoctx: {' '.join(str(error).split())}", file=sys.stderr)
         elif not is_lost_connection(error):  # which has been said, with the rank
             raise

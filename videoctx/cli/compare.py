@@ -11,7 +11,7 @@ from videoctx.cli.score import HEADINGS
 from videoctx.cli.tool_parser import ToolParser
 from videoctx.evaluation.bootstrap import Estimate
 from videoctx.evaluation.comparison import Comparison
-from videoctx.evaluation.judgement import Judgement, percent
+from videoctx.evaluation.evaluation_result import EvaluationResult, percent
 from videoctx.evaluation.scores import read_run
 from videoctx.evaluation.view_scores import Average
 from videoctx.evaluation.view_subset import Views, choose_views
@@ -31,7 +31,7 @@ def run_compare(arguments: Sequence[str]) -> None:
     runs = [read_run(Path(folder)) for folder in (options.first, options.second)]
     if options.views:
         runs = [choose_views(run, Views.parse(options.views)).scores for run in runs]
-    comparison = Comparison(*(Judgement(run, options.average) for run in runs))
+    comparison = Comparison(*(EvaluationResult(run, options.average) for run in runs))
     console = Console()
     console.print(_metrics(comparison, [str(Views(*run.shape)) for run in runs]))
     if not runs[0].multi_label:

@@ -42,7 +42,7 @@ def run_export(arguments: Sequence[str]) -> None:
     trained = load_trained(options.ckpt_path, make_net=net.make)
     real_clip = None
     if options.video:
-        with LocalFiles().lease(options.video) as file:
+        with LocalFiles().local_copy(options.video) as file:
             real_clip = torch.from_numpy(see_clip(file, trained.preprocessing).frames)
         video_size_px = tuple(real_clip.shape[1:3])
         if frame_size_px not in (None, video_size_px):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from videoctx.cli.tool_parser import ToolParser
-from videoctx.evaluation.judgement import Judgement
+from videoctx.evaluation.evaluation_result import EvaluationResult
 from videoctx.evaluation.scores import SCORES_FILE, pool_scores, read_run
 
 
@@ -17,5 +17,5 @@ def run_pool(arguments: Sequence[str]) -> None:
     options = parser.parse_args(list(arguments))
     output = Path(options.output)
     pool_scores([Path(run) / SCORES_FILE for run in options.runs], output / SCORES_FILE)
-    print(Judgement(read_run(output)).described())
+    print(EvaluationResult(read_run(output)).described())
     print(f"scores of every view: {output / SCORES_FILE}")

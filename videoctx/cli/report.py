@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jsonargparse.typing import NonNegativeInt
 
+from videoctx.atomic_write import atomic_write
 from videoctx.cli.tool_parser import ToolParser
 from videoctx.data.containers import VideoDecodeError
 from videoctx.data.locations import resolve
@@ -13,8 +14,8 @@ from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.protocols import PROTOCOLS
 from videoctx.data.remote import StorageError
 from videoctx.data.storage import LocalFiles
-from videoctx.evaluation.judgement import Judgement
-from videoctx.evaluation.mistakes import Mistake, surest_mistakes
+from videoctx.evaluation.evaluation_result import EvaluationResult
+from videoctx.evaluation.most_confident_errors import Mistake, most_confident_errors
 from videoctx.evaluation.report import (
     CARD_FILE,
     RESULT_FILE,
@@ -25,7 +26,6 @@ from videoctx.evaluation.report import (
     render_report,
 )
 from videoctx.evaluation.training_curves import METRICS_FILE, read_curves
-from videoctx.evaluation.whole_file import whole_file
 from videoctx.visualize.seen_view import view_sheet
 
 MOST_MISTAKES = 12
@@ -47,12 +47,12 @@ def run_report(arguments: Sequence[str]) -> None:
     result, card = (read_object(run / name) for name in (RESULT_FILE, CARD_FILE))
     if output.is_dir() or not output.parent.is_dir():
         raise ValueError(f"{output}: cannot be written; expected a file in a folder that exists")
-    judgement = Judgement(stored)
+    evaluation_result = EvaluationResult(stored)
     training = _training(options.fit, card)
-    mistakes = surest_mistakes(judgement, run, most=options.mistakes)
+    mistakes = most_confident_errors(evaluation_result, run, most=options.mistakes)
     pictures = _pictures(mistakes, card)
     page = render_report(
-        judgement,
+        evaluation_result,
         run=run,
         result=result,
         card=card,
@@ -60,7 +60,7 @@ def run_report(arguments: Sequence[str]) -> None:
         mistakes=list(zip(mistakes, pictures, strict=True)),
     )
     try:
-        with whole_file(output) as part:
+        with atomic_write(output) as part:
             part.write_text(page, encoding="utf-8")
     except OSError as error:
         raise ValueError(f"{output}: cannot be written ({error.strerror})") from error
@@ -114,7 +114,7 @@ def _preprocessing(data: Mapping) -> Preprocessing:
 
 def _picture(mistake: Mistake, folder: str, files: LocalFiles, preprocessing: Preprocessing) -> Picture:
     try:
-        with files.lease(resolve(folder, mistake.path)) as file:
+        with files.local_copy(resolve(folder, mistake.path)) as file:
             sheet = view_sheet(file, preprocessing, start_frame=mistake.start_frame, crop=mistake.crop)
     except VideoDecodeError as error:
         return Picture(reason=error.reason)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from videoctx.cli.tool_parser import ToolParser
-from videoctx.evaluation.judgement import Judgement, Level, percent
+from videoctx.evaluation.evaluation_result import EvaluationResult, Level, percent
 from videoctx.evaluation.scores import read_run
 from videoctx.evaluation.view_curve import Point, all_views, draw_curve, write_table
 from videoctx.evaluation.view_scores import Average
@@ -26,7 +26,7 @@ HEADINGS = {
 
 
 def run_score(arguments: Sequence[str]) -> None:
-    """Judge a tested run again by fewer of its views, without the network: a table and a curve of accuracy."""
+    """Evaluate a tested run again by fewer of its views, without the network: a table and a curve of accuracy."""
     parser = ToolParser(prog="videoctx score", description=run_score.__doc__)
     parser.add_argument("run", type=str, help="folder of a run of `videoctx test`")
     parser.add_argument("--views", nargs="+", help="clips x crops, such as 1x1 5x1 10x3; by default all that there are")
@@ -34,24 +34,24 @@ def run_score(arguments: Sequence[str]) -> None:
         "--average", default="probabilities", choices=get_args(Average), help="what is averaged over a video's views"
     )
     parser.add_argument(
-        "--level", default="video", choices=get_args(Level), help="judge videos, or every view for itself"
+        "--level", default="video", choices=get_args(Level), help="evaluate videos, or every view for itself"
     )
     parser.add_argument("--output", help="folder for views.csv and views.png; by default the run's")
     options = parser.parse_args(list(arguments))
     run = Path(options.run)
     stored = read_run(run)
     if stored.multi_label and options.level == "clip":
-        raise ValueError("level is 'clip', but videos with several labels are judged as a whole; expected 'video'")
+        raise ValueError("level is 'clip', but videos with several labels are evaluated as a whole; expected 'video'")
     output = Path(options.output or run)
     if not output.is_dir():
         raise ValueError(f"{output}: no such folder; expected one for views.csv and views.png")
     wanted = [Views.parse(text) for text in options.views] if options.views else all_views(stored)
     subsets = [choose_views(stored, views) for views in wanted]
     if not subsets:
-        raise ValueError(f"{run}: all {len(stored.paths)} videos have failed: there are no views to judge by")
+        raise ValueError(f"{run}: all {len(stored.paths)} videos have failed: there are no views to evaluate by")
     points = []
     for subset in subsets:
-        found = Judgement(subset.scores, options.average).estimates
+        found = EvaluationResult(subset.scores, options.average).estimates
         shown = {
             name: estimate for name, estimate in found.items() if name.startswith("clip") == (options.level == "clip")
         }

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from videoctx.cli.tool_parser import ToolParser
-from videoctx.evaluation.judgement import percent
+from videoctx.evaluation.evaluation_result import percent
 from videoctx.evaluation.seeds import SeedGroup, SeedIntervals, draw_seeds, seed_intervals
 
 

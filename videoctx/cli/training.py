@@ -37,7 +37,7 @@ SILENCED_WARNINGS = (
 AT_LEAST_ONE = ("limit_train_batches", "accumulate_grad_batches", "check_val_every_n_epoch")
 
 
-class SpeakingParser(LightningArgumentParser):
+class UserErrorParser(LightningArgumentParser):
     """Says in one line what is wrong with the arguments, and what would be accepted."""
 
     sections = {  # noqa: RUF012
@@ -200,7 +200,7 @@ def run_lightning(arguments: Sequence[str], description: str) -> None:
         VideoCLI(
             VideoClassifier,
             VideoDataModule,
-            parser_class=SpeakingParser,
+            parser_class=UserErrorParser,
             save_config_callback=RunFolder,
             seed_everything_default=0,
             auto_configure_optimizers=False,

@@ -40,7 +40,7 @@ CLASS_FILE = "classes.txt"
 COLUMNS = ("path", "label", "split", "start_seconds", "end_seconds")
 REQUIRED_COLUMNS = COLUMNS[:3]
 LABEL_SEPARATOR = "|"  # between the class names of a video that has several
-VERDICT_COLUMNS = ("size_bytes", "decoders", "num_frames", "fps", "variable_frame_rate", "problem")
+PROBE_COLUMNS = ("size_bytes", "decoders", "num_frames", "fps", "variable_frame_rate", "problem")
 
 
 class AnnotationError(ValueError):
@@ -48,7 +48,7 @@ class AnnotationError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ProbeResult:
     """What inspecting a file has found."""
 
     size_bytes: int
@@ -80,7 +80,7 @@ class VideoRecord:
     start_seconds: float | None = None
     end_seconds: float | None = None
     weight: float = 1.0
-    verdict: Verdict | None = None  # None: not inspected
+    probe_result: ProbeResult | None = None  # None: not inspected
 
     @property
     def class_index(self) -> int | tuple[bool, ...]:
@@ -153,7 +153,9 @@ def read_manifest(
             raise AnnotationError(f"{where}: end_seconds {end:g} is not after start_seconds {start:g}")
         weight = _number(row, "weight", where)
         weight = 1.0 if weight is None else weight
-        records.append(VideoRecord(resolve(root, row["path"]), label, split, start, end, weight, _verdict(row, where)))
+        records.append(
+            VideoRecord(resolve(root, row["path"]), label, split, start, end, weight, _probe_result(row, where))
+        )
     if not splits:
         raise AnnotationError(f"{manifest}: the manifest has no rows")
     if not records:
@@ -260,7 +262,7 @@ def _number(row: Mapping[str, str], column: str, where: str) -> float | None:
     return number
 
 
-def _verdict(row: Mapping[str, str], where: str) -> Verdict | None:
+def _probe_result(row: Mapping[str, str], where: str) -> ProbeResult | None:
     if not row.get("size_bytes"):
         return None
     size, num_frames, fps = (_number(row, column, where) for column in ("size_bytes", "num_frames", "fps"))
@@ -269,7 +271,7 @@ def _verdict(row: Mapping[str, str], where: str) -> Verdict | None:
     if problem is None and not (decoders and num_frames):
         raise AnnotationError(f"{where}: size_bytes is given, but not decoders and num_frames; expected all or none")
     varies = bool(row.get("variable_frame_rate"))
-    return Verdict(int(size), decoders, int(num_frames or 0), fps or 0.0, varies, problem)
+    return ProbeResult(int(size), decoders, int(num_frames or 0), fps or 0.0, varies, problem)
 
 
 def _some(names: list[str], most: int = 6) -> str:

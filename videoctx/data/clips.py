@@ -20,7 +20,7 @@ from videoctx.data.decode import Decoder, VideoReader, open_video
 from videoctx.data.sampling import ClipSampler, NoClipError, frame_range
 
 
-class Draw(NamedTuple):
+class SampleIndex(NamedTuple):
     """What a sampler asks of the dataset."""
 
     video: int
@@ -68,7 +68,7 @@ class DecodedBatch:
 
 
 class VideoDataset(Dataset):
-    """`dataset[Draw(video, epoch)]` decodes one video, once, for all of its clips.
+    """`dataset[SampleIndex(video, epoch)]` decodes one video, once, for all of its clips.
 
     A video that cannot be read comes back with its `failure`; it is never replaced by another.
     """
@@ -84,10 +84,10 @@ class VideoDataset(Dataset):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, draw: Draw) -> DecodedVideo:
+    def __getitem__(self, draw: SampleIndex) -> DecodedVideo:
         return self.load(draw, self.records[draw.video].path)
 
-    def load(self, draw: Draw, location: str) -> DecodedVideo:
+    def load(self, draw: SampleIndex, location: str) -> DecodedVideo:
         """The video of `draw`, read from the file at `location`."""
         record = self.records[draw.video]
         rng = np.random.default_rng((self.seed, draw.epoch, draw.video, draw.repeat))
@@ -111,7 +111,7 @@ class VideoDataset(Dataset):
         self, record: VideoRecord, location: str, rng: np.random.Generator, clip_len: int | None
     ) -> tuple[Tensor, Tensor, list[int]]:
         sampler = self.sampler if clip_len is None else self.sampler.shortened(clip_len, rng)
-        with open_video(location, self.decoder, record.verdict) as reader:
+        with open_video(location, self.decoder, record.probe_result) as reader:
             first, stop = self._frame_range(record, location, reader)
             try:
                 wanted = sampler.clips(stop - first, reader.fps, rng)  # (num_clips, clip_len)
@@ -130,7 +130,7 @@ class VideoDataset(Dataset):
         """
         start, end = record.start_seconds, record.end_seconds
         times = None
-        if (start, end) != (None, None) and (record.verdict is None or record.verdict.variable_frame_rate):
+        if (start, end) != (None, None) and (record.probe_result is None or record.probe_result.variable_frame_rate):
             container = probe(location)
             times = container.frame_seconds if container.variable_frame_rate else None
         first, stop = frame_range(reader.num_frames, reader.fps, start, end, frame_seconds=times)

@@ -65,7 +65,7 @@ class VideoDataModule(LightningDataModule):
             `swap` the label of the clips that are flipped.
         augment: further transforms of a training clip, (T, 3, H, W) uint8, in order, such as
             `torchvision.transforms.v2.RandAugment`; all frames of a clip share a draw.
-        erasing: of the normalised training clip, such as `torchvision.transforms.v2.RandomErasing`.
+        erasing: of the normalized training clip, such as `torchvision.transforms.v2.RandomErasing`.
         val_views: clips × crops of a validation video.
         test_views: clips × crops of a test video; 10 × 3 is the field's protocol.
         protocol: whose clip grid, resizing and crops validation and test take: our own, or those of the project that
@@ -274,7 +274,7 @@ class VideoDataModule(LightningDataModule):
     def clips_beside_training(self, num_batches: int) -> Iterator[ClipBatch]:
         """Training clips, on the device, for statistics of the network: those of the epoch are not used up by it.
 
-        They are of the shape without multigrid, with which the network is judged.
+        They are of the shape without multigrid, with which the network is evaluated.
         """
         loader = self.loaders["train"]
         batch_sampler, loader.batch_sampler = loader.batch_sampler, None
@@ -311,7 +311,7 @@ class VideoDataModule(LightningDataModule):
             return card
         return card | {
             "protocol": self.protocol,
-            "spread": PROTOCOLS[self.protocol].spread,
+            "clip_placement": PROTOCOLS[self.protocol].clip_placement,
             "views": list(self.views[stage]),
             "short_side_px": self.view_transforms[stage].short_side_px,
             "crop_size_px": self.view_transforms[stage].crop_size_px,

@@ -17,7 +17,7 @@ from typing import Literal, Protocol, get_args
 
 import numpy as np
 
-from videoctx.data.annotations import Verdict
+from videoctx.data.annotations import ProbeResult
 from videoctx.data.containers import Container, VideoDecodeError, file_status, probe
 
 Decoder = Literal["auto", "decord", "torchcodec", "pyav"]
@@ -43,12 +43,12 @@ class VideoReader(Protocol):
 
 
 @contextmanager
-def open_video(path: str, decoder: Decoder = "auto", verdict: Verdict | None = None) -> Iterator[VideoReader]:
+def open_video(path: str, decoder: Decoder = "auto", probe_result: ProbeResult | None = None) -> Iterator[VideoReader]:
     """Open a video for reading.
 
     Args:
         decoder: `auto` takes the fastest that is installed and exact on this file.
-        verdict: what inspecting the file has found. It is believed, and the file is not looked into again, as long
+        probe_result: what inspecting the file has found. It is believed, and the file is not looked into again, as long
             as its size is the same. Without it the container is looked into, at the first opening; that finds no
             damage in the middle, which decord and torchcodec may paint over.
 
@@ -65,26 +65,26 @@ def open_video(path: str, decoder: Decoder = "auto", verdict: Verdict | None = N
             f"decoder is {decoder!r}, but {decoder} is not installed or does not load here;"
             f" expected one of {', '.join(('auto', *filter(is_installed, LIBRARIES)))}"
         )
-    if verdict is None:
+    if probe_result is None:
         container = probe(path)
         exact, fps = container.decoders, container.fps
         num_frames = container.num_frames if decoder == "auto" or decoder in exact else None
     else:
-        _check_unchanged(path, verdict)
-        exact, num_frames, fps = verdict.decoders, verdict.num_frames, verdict.fps
+        _check_unchanged(path, probe_result)
+        exact, num_frames, fps = probe_result.decoders, probe_result.num_frames, probe_result.fps
     with _open_reader(path, _choose(path, exact) if decoder == "auto" else decoder, num_frames, fps) as reader:
         if reader.num_frames < 1:
             raise VideoDecodeError(path, "the video has no frames")
         yield reader
 
 
-def verdict_on(container: Container, *, num_frames: int, size_bytes: int) -> Verdict:
-    """The verdict on a file of which `num_frames` frames have been decoded, to the end and without damage."""
+def probe_result_of(container: Container, *, num_frames: int, size_bytes: int) -> ProbeResult:
+    """The probe result on a file of which `num_frames` frames have been decoded, to the end and without damage."""
     if num_frames == 0:
-        return Verdict(size_bytes, (), 0, container.fps, problem="the video has no frames")
+        return ProbeResult(size_bytes, (), 0, container.fps, problem="the video has no frames")
     kept_promise = num_frames == container.num_frames
     decoders = container.decoders if kept_promise else ("pyav",)  # the others take packet k for frame k
-    return Verdict(size_bytes, decoders, num_frames, container.fps, container.variable_frame_rate)
+    return ProbeResult(size_bytes, decoders, num_frames, container.fps, container.variable_frame_rate)
 
 
 @cache
@@ -111,14 +111,14 @@ def _can_name(path: str, decoder: str) -> bool:
     return decoder == "pyav" or path.isascii() or path.encode(errors="replace").decode() == path
 
 
-def _check_unchanged(path: str, verdict: Verdict) -> None:
-    if verdict.problem:
-        raise VideoDecodeError(path, verdict.problem)
+def _check_unchanged(path: str, probe_result: ProbeResult) -> None:
+    if probe_result.problem:
+        raise VideoDecodeError(path, probe_result.problem)
     size = file_status(path).st_size
-    if size != verdict.size_bytes:
+    if size != probe_result.size_bytes:
         raise VideoDecodeError(
             path,
-            f"{size} bytes, but the manifest says {verdict.size_bytes}: another file than the one inspected;"
+            f"{size} bytes, but the manifest says {probe_result.size_bytes}: another file than the one inspected;"
             f" run inspect_videos again",
         )
 

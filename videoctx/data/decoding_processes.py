@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from pebble import ProcessPool
 
-from videoctx.data.clips import Draw, VideoDataset
+from videoctx.data.clips import SampleIndex, VideoDataset
 from videoctx.data.shared_frames import Sent, Slot, Slots, pack
 
 REMEDY = "expected enough memory and processes for data.num_workers of them on each device, or fewer"
@@ -39,7 +39,7 @@ class DecodingProcesses:
         self._pool: ProcessPool | None = None
         self._unfinished: set[Future[Sent]] = set()
 
-    def decode(self, draw: Draw, location: str) -> Task:
+    def decode(self, draw: SampleIndex, location: str) -> Task:
         """
         Raises:
             CancelledError: the processes have been ended.
@@ -100,5 +100,5 @@ def _begin(dataset: VideoDataset) -> None:
     torch.set_num_threads(1)  # there is a process a core already
 
 
-def _load(draw: Draw, location: str, slot: str) -> Sent:
+def _load(draw: SampleIndex, location: str, slot: str) -> Sent:
     return pack(_dataset.load(draw, location), slot)

@@ -118,7 +118,7 @@ class FileCache:
             self._evict(total, total.bytes - max_bytes)
 
     @contextmanager
-    def lease(self, name: str, source: Source) -> Iterator[Path]:
+    def local_copy(self, name: str, source: Source) -> Iterator[Path]:
         """The file of that name, downloaded where it is not there yet; it stays as it is inside the `with`."""
         held = _hold(self._entries / name, exclusive=False) or self._download(name, source)
         try:

@@ -19,7 +19,7 @@ from typing import Protocol
 import torch
 from pebble import ProcessExpired
 
-from videoctx.data.clips import DecodedBatch, DecodedVideo, Draw, VideoDataset
+from videoctx.data.clips import DecodedBatch, DecodedVideo, SampleIndex, VideoDataset
 from videoctx.data.containers import VideoDecodeError
 from videoctx.data.decoding_processes import REMEDY, DecodingProcesses, Task
 from videoctx.data.locations import is_url
@@ -37,7 +37,7 @@ class Sampler(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __iter__(self) -> Iterator[Draw | None]: ...
+    def __iter__(self) -> Iterator[SampleIndex | None]: ...
 
 
 class BatchSampler(Protocol):
@@ -45,7 +45,7 @@ class BatchSampler(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __iter__(self) -> Iterator[list[Draw]]: ...
+    def __iter__(self) -> Iterator[list[SampleIndex]]: ...
 
 
 class VideoLoader:
@@ -121,7 +121,7 @@ class VideoLoader:
         if fetchers is not None:
             fetchers.shutdown(wait=False, cancel_futures=True)
 
-    def _batches(self) -> Iterator[list[Draw | None]]:
+    def _batches(self) -> Iterator[list[SampleIndex | None]]:
         if self.batch_sampler is not None:
             yield from self.batch_sampler
             return
@@ -134,7 +134,7 @@ class VideoLoader:
         if batch and not self.drop_last:
             yield batch
 
-    def _start(self, draw: Draw) -> Callable[[], DecodedVideo]:
+    def _start(self, draw: SampleIndex) -> Callable[[], DecodedVideo]:
         """Set a video going; the call of what is returned waits for it."""
         path = self.dataset.records[draw.video].path
         if draw.video in self.quarantine:
@@ -152,15 +152,15 @@ class VideoLoader:
             return self._fetchers.submit(self._fetch, draw, path, decode).result
         return partial(decode, draw, path, self._processes.decode(draw, path))
 
-    def _fetch(self, draw: Draw, path: str, decode: Callable[[Draw, str], DecodedVideo]) -> DecodedVideo:
+    def _fetch(self, draw: SampleIndex, path: str, decode: Callable[[SampleIndex, str], DecodedVideo]) -> DecodedVideo:
         try:
-            with self.files.lease(path) as location:
+            with self.files.local_copy(path) as location:
                 return decode(draw, location)
         except VideoDecodeError as error:
             return self._failed(draw, error.reason)
 
     def _decode(
-        self, processes: DecodingProcesses, draw: Draw, location: str, task: Task | None = None
+        self, processes: DecodingProcesses, draw: SampleIndex, location: str, task: Task | None = None
     ) -> DecodedVideo:
         """Decode in another process; `task`: where that has been asked for already."""
         for attempt in range(ATTEMPTS):
@@ -180,7 +180,7 @@ class VideoLoader:
         self.quarantine[draw.video] = reason
         return self._failed(draw, reason)
 
-    def _failed(self, draw: Draw, reason: str) -> DecodedVideo:
+    def _failed(self, draw: SampleIndex, reason: str) -> DecodedVideo:
         return DecodedVideo.failed(self.dataset.records[draw.video], draw.video, reason)
 
 

@@ -60,7 +60,7 @@ class ClipMixing(nn.Module):
         if self.mixup is None or self.cutmix is None:
             cut = self.cutmix is not None
         clips_per_video = int((video == video[0]).sum())
-        if clips_per_video > 1:  # torchvision mixes neighbours: they must not be of one video
+        if clips_per_video > 1:  # torchvision mixes neighbors: they must not be of one video
             order = torch.arange(len(video)).view(-1, clips_per_video).T.flatten().to(clips.device, non_blocking=True)
             clips, targets = clips[order], targets[order]
         images, targets = (self.cutmix if cut else self.mixup)(clips.flatten(1, 2), targets)  # (S, 3·T, H, W)

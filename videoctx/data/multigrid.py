@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate, cycle, islice, pairwise
 
-from videoctx.data.clips import Draw
+from videoctx.data.clips import SampleIndex
 from videoctx.data.sharding import TrainSampler
 
 
@@ -168,7 +168,7 @@ class MultigridBatches:
         taken = self._stage(epoch).batches[:num_batches]
         self.sampler.resume(epoch=epoch, num_taken=sum(num_videos for num_videos, _ in taken))
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[SampleIndex]]:
         epoch, draws = self.sampler.epoch, iter(self.sampler)
         stage = self._stage(epoch)
         resumed_epoch, num_batches = self._resumed

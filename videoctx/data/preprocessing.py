@@ -63,7 +63,7 @@ class Preprocessing:
         return UniformClips(shape=self.shape, num_clips=num_clips, grid=PROTOCOLS[self.protocol].clips)
 
     def transform(self, *, num_crops: int | None = None) -> ViewTransform:
-        """Resizes, crops and normalises them; by default as many crops as in the test.
+        """Resizes, crops and normalizes them; by default as many crops as in the test.
 
         Raises:
             ValueError: the protocol has no rule for so many crops.

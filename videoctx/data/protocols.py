@@ -29,7 +29,7 @@ any video pass its end, where it begins again.
 r is what is left of the longer side beside a crop. The last column is `test_short_side_px`, `test_crop_size_px` and
 `test_views`. All average the probabilities of the views, as the tasks here do. `mean` and `std` belong to the weights.
 
-Differs from the projects: pictures are resized as bytes (PySlowFast and PyTorchVideo resize floats: up to half a grey
+Differs from the projects: pictures are resized as bytes (PySlowFast and PyTorchVideo resize floats: up to half a gray
 level), with PyTorch's bilinear filter (mmaction2 and video-nonlocal-net use OpenCV's; PySlowFast's default decoder
 scales while it decodes).
 """
@@ -47,7 +47,7 @@ from videoctx.data.sampling import ClipGrid, ClipShape, NoClipError, crop_corner
 
 ProtocolName = Literal["videoctx", "nonlocal", "pyslowfast", "mmaction2", "pytorchvideo", "torchvision"]
 # Where clip i of n starts, from 0 to 1: i / n, or i / (n - 1) and a single one in the middle or at the start
-Spread = Literal["from_start", "ends_or_middle", "ends_or_start"]
+ClipPlacement = Literal["from_start", "ends_or_middle", "ends_or_start"]
 FPS = 30  # frames a second in which the projects count a clip's frames
 
 
@@ -60,7 +60,7 @@ class Protocol:
     """
     Args:
         clips: frames of a video's clips.
-        spread: where the clips start.
+        clip_placement: where the clips start.
         size: height, width and wanted short side → height and width to resize to; none: torchvision's own rule.
         corner: height, width, crop size, which crop, of how many → its top and left.
         smooth: filter before shrinking (antialias).
@@ -68,7 +68,7 @@ class Protocol:
     """
 
     clips: ClipGrid
-    spread: Spread
+    clip_placement: ClipPlacement
     size: Callable[[int, int, int], tuple[int, int]] | None = None
     corner: Callable[[int, int, int, int, int], tuple[int, int]] = crop_corner
     smooth: bool = False
@@ -234,12 +234,22 @@ def rounded_corner(height: int, width: int, size: int, crop: int, num_crops: int
 
 
 PROTOCOLS: dict[ProtocolName, Protocol] = {
-    "videoctx": Protocol(clips=uniform_clips, spread="ends_or_middle", smooth=True, num_crops=None),
-    "nonlocal": Protocol(clips=nonlocal_clips, spread="from_start", size=single_precision_size, corner=stepped_corner),
-    "pyslowfast": Protocol(clips=pyslowfast_clips, spread="from_start", size=floor_size, corner=ceiled_corner),
-    "mmaction2": Protocol(clips=mmaction2_clips, spread="ends_or_middle", size=rounded_size, corner=stepped_corner),
-    "pytorchvideo": Protocol(clips=pytorchvideo_clips, spread="from_start", size=floor_size, corner=ceiled_corner),
+    "videoctx": Protocol(clips=uniform_clips, clip_placement="ends_or_middle", smooth=True, num_crops=None),
+    "nonlocal": Protocol(
+        clips=nonlocal_clips, clip_placement="from_start", size=single_precision_size, corner=stepped_corner
+    ),
+    "pyslowfast": Protocol(clips=pyslowfast_clips, clip_placement="from_start", size=floor_size, corner=ceiled_corner),
+    "mmaction2": Protocol(
+        clips=mmaction2_clips, clip_placement="ends_or_middle", size=rounded_size, corner=stepped_corner
+    ),
+    "pytorchvideo": Protocol(
+        clips=pytorchvideo_clips, clip_placement="from_start", size=floor_size, corner=ceiled_corner
+    ),
     "torchvision": Protocol(
-        clips=torchvision_clips, spread="ends_or_start", size=four_by_three, corner=rounded_corner, num_crops=(1,)
+        clips=torchvision_clips,
+        clip_placement="ends_or_start",
+        size=four_by_three,
+        corner=rounded_corner,
+        num_crops=(1,),
     ),
 }

@@ -167,9 +167,9 @@ def frame_range(
 
 
 def crop_corner(height: int, width: int, size: int, crop: int, num_crops: int) -> tuple[int, int]:
-    """Top and left of test crop `crop` out of `num_crops`: spread evenly along the longer side, centred on the shorter.
+    """Top and left of test crop `crop` out of `num_crops`: spread evenly along the longer side, centered on the shorter.
 
-    One crop is the centre; three are the left, middle and right (or top, middle and bottom) of Non-local's test.
+    One crop is the center; three are the left, middle and right (or top, middle and bottom) of Non-local's test.
     """
     rows, columns = height - size, width - size
     if num_crops == 1:

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from videoctx.data.clips import Draw
+from videoctx.data.clips import SampleIndex
 
 OrderName = Literal["shuffled", "class_balanced", "weighted"]
 
@@ -105,14 +105,14 @@ class TrainSampler:
         """Leave out the first `num_taken` draws of `epoch`."""
         self._resumed = (epoch, num_taken)
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[SampleIndex]:
         order = self.order.draw(np.random.default_rng((self.seed, self.epoch)))
         order = np.resize(order, len(self) * self.num_ranks)  # filled up from the start
         epoch, start, stop = self.epoch, self.rank * len(self), (self.rank + 1) * len(self)
         repeats = _repeats(order)
         resumed_epoch, num_taken = self._resumed
         start += num_taken if epoch == resumed_epoch else 0
-        return (Draw(int(order[i]), epoch, int(repeats[i])) for i in range(start, stop))
+        return (SampleIndex(int(order[i]), epoch, int(repeats[i])) for i in range(start, stop))
 
 
 class EvaluationSampler:
@@ -129,8 +129,8 @@ class EvaluationSampler:
     def __len__(self) -> int:
         return -(-self.num_videos // self.num_ranks)
 
-    def __iter__(self) -> Iterator[Draw | None]:
-        share = [Draw(video) for video in range(self.rank, self.num_videos, self.num_ranks)]
+    def __iter__(self) -> Iterator[SampleIndex | None]:
+        share = [SampleIndex(video) for video in range(self.rank, self.num_videos, self.num_ranks)]
         return iter(share + [None] * (len(self) - len(share)))
 
 

@@ -1,7 +1,7 @@
 """Videos that are not files of their own on this computer, made such for as long as they are needed.
 
 A path is a file, an fsspec URL or a member of a tar shard (`videoctx.data.locations`). Decoders want a file:
-`LocalFiles.lease` gives one. What a URL leads to is downloaded (`videoctx.data.remote`) into a bounded cache
+`LocalFiles.local_copy` gives one. What a URL leads to is downloaded (`videoctx.data.remote`) into a bounded cache
 (`videoctx.data.file_cache`); a member is copied out of its shard, which is itself downloaded first, whole, where
 it is not here. A file that changes behind its URL is not noticed while it is in the cache.
 """
@@ -62,7 +62,7 @@ class LocalFiles:
         self._cache: FileCache | None = None
 
     @contextmanager
-    def lease(self, path: str) -> Iterator[str]:
+    def local_copy(self, path: str) -> Iterator[str]:
         """A local file with the video's bytes, valid inside the `with`.
 
         A local file is itself: it is not even looked at. A `VideoDecodeError` about the local file that is raised
@@ -97,7 +97,7 @@ class LocalFiles:
             size = Remote(path, self.patience).size()
             if size is not None:
                 return size
-        with self.lease(path) as local:
+        with self.local_copy(path) as local:
             try:
                 return Path(local).stat().st_size
             except OSError as error:
@@ -115,7 +115,7 @@ class LocalFiles:
         elif path.startswith(LOCAL) and INSIDE not in path:
             yield path.removeprefix(LOCAL)
         elif is_url(path):
-            with self._opened_cache().lease(_entry_name(path), Remote(path, self.patience)) as file:
+            with self._opened_cache().local_copy(_entry_name(path), Remote(path, self.patience)) as file:
                 yield str(file)
         else:
             yield path
@@ -129,7 +129,7 @@ class LocalFiles:
         source = _RemoteShard(tar, self.patience, max_bytes=self.max_cache_bytes)
         with ExitStack() as stack:
             try:
-                file = stack.enter_context(self._opened_cache().lease(_entry_name(tar), source))
+                file = stack.enter_context(self._opened_cache().local_copy(_entry_name(tar), source))
             except VideoDecodeError as error:
                 raise VideoDecodeError(path, error.reason) from error
             yield str(file)

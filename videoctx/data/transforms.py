@@ -1,6 +1,6 @@
 """From decoded videos to network input, on the device that the network runs on.
 
-Workers send uint8 frames; resizing, cropping, flipping and normalising happen here, in (T, C, H, W). Every
+Workers send uint8 frames; resizing, cropping, flipping and normalizing happen here, in (T, C, H, W). Every
 clip of a batch draws its own parameters, all frames of a clip share them.
 """
 
@@ -58,7 +58,7 @@ class TrainTransform(nn.Module):
             sides from 3:4 to 4:3, resized to the square (GoogLeNet's, `RandomResizedCrop`).
         flip_probability: of a horizontal flip; 0 where left and right tell classes apart.
         augment: further transforms of the square, (T, 3, H, W) uint8, in order.
-        erasing: a transform of the normalised clip, (T, 3, H, W) float, in which 0 is the mean.
+        erasing: a transform of the normalized clip, (T, 3, H, W) float, in which 0 is the mean.
         flipped_classes: K indices, the class that a flipped clip of each class is trained as; none: as its own.
     """
 

@@ -1,4 +1,4 @@
-"""Judging: accuracy per clip and per video, and the scores behind it."""
+"""Evaluation: accuracy per clip and per video, and the scores behind it."""
 
 from videoctx.evaluation.accuracy import Accuracy, VideoAccuracy
 

@@ -3,16 +3,16 @@
 | field | |
 |---|---|
 | `data` | what the data module says of itself (`card(stage)`): the manifest and its hash, the protocol, the decoder |
-| `videos` | of a result: how many the manifest lists, how many were judged, how many of them could not be read |
+| `videos` | of a result: how many the manifest lists, how many were evaluated, how many of them could not be read |
 | `ranks` | of a training: how many, on how many nodes |
-| `checkpoint` | its path and the SHA-256 of the file: what was judged, or what a training starts from |
+| `checkpoint` | its path and the SHA-256 of the file: what was evaluated, or what a training starts from |
 | `versions` | of Python, of the libraries that decode, transform and compute, of CUDA and cuDNN |
 | `seed` | of the task |
 | `git` | commit of the folder that the command ran in, and whether files that it tracks were changed |
 | `code` | the same of this package; none where it is installed and not a working copy |
 | `command`, `folder`, `time`, `host`, `device` | where and how it ran |
 
-A data module that has no `card` leaves `data` empty. Its `num_videos` is how many the manifest lists, its `spread`
+A data module that has no `card` leaves `data` empty. Its `num_videos` is how many the manifest lists, its `clip_placement`
 says where in a video the clips start (`videoctx.evaluation.view_subset`); the rest is passed on unread.
 """
 
@@ -29,7 +29,7 @@ from pathlib import Path
 
 import torch
 
-from videoctx.evaluation.whole_file import whole_file
+from videoctx.atomic_write import atomic_write
 
 PACKAGES = ("videoctx", "torch", "torchvision", "lightning", "decord", "torchcodec", "av", "numpy")
 TRAINING_CARD_FILE = "training_card.json"
@@ -53,7 +53,7 @@ def make_card(
     """
     return {
         "data": dict(data),
-        "videos": {"listed": data.get("num_videos"), "judged": num_videos, "failed": num_failed},
+        "videos": {"listed": data.get("num_videos"), "evaluated": num_videos, "failed": num_failed},
         **_circumstances(checkpoint, seed, device),
     }
 
@@ -95,7 +95,7 @@ def _circumstances(checkpoint: str | None, seed: int, device: torch.device) -> d
 
 
 def write_card(card: Mapping[str, object], path: Path) -> None:
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
@@ -106,8 +106,8 @@ def described(card: Mapping) -> str:
     if data:
         views = "x".join(map(str, data["views"]))
         parts += [f"manifest {data['manifest_sha256'][:12]}", f"{data['protocol']} {views}"]
-    if videos["listed"] not in (None, videos["judged"]):
-        parts.append(f"{videos['judged']} of {videos['listed']} videos")
+    if videos["listed"] not in (None, videos["evaluated"]):
+        parts.append(f"{videos['evaluated']} of {videos['listed']} videos")
     if card["checkpoint"]:
         parts.append(f"checkpoint {(card['checkpoint']['sha256'] or '-')[:12]}")
     if git:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from videoctx.evaluation.bootstrap import Estimate, estimates
-from videoctx.evaluation.judgement import Judgement
+from videoctx.evaluation.evaluation_result import EvaluationResult
 from videoctx.evaluation.metrics import Weights, average_precisions
 from videoctx.evaluation.view_scores import ViewScores
 
@@ -48,8 +48,8 @@ class Comparison:
         ValueError: they are not of the same videos, labels and classes; it says how they differ.
     """
 
-    first: Judgement
-    second: Judgement
+    first: EvaluationResult
+    second: EvaluationResult
 
     def __post_init__(self) -> None:
         check_same_videos(self.first.stored, self.second.stored)
@@ -83,14 +83,14 @@ class Comparison:
         return sorted(moves, key=lambda move: (-abs(move.gain), move.name))[:most]
 
 
-def _class_values(judgement: Judgement) -> tuple[np.ndarray, np.ndarray]:
+def _class_values(evaluation_result: EvaluationResult) -> tuple[np.ndarray, np.ndarray]:
     """How many videos each class has, and its accuracy or average precision; (K,) both."""
-    labels, num_classes = judgement.stored.labels, len(judgement.stored.class_names)
-    if judgement.stored.multi_label:
-        values = average_precisions(judgement.video_scores, labels, np.ones((1, len(labels))))[0]
+    labels, num_classes = evaluation_result.stored.labels, len(evaluation_result.stored.class_names)
+    if evaluation_result.stored.multi_label:
+        values = average_precisions(evaluation_result.video_scores, labels, np.ones((1, len(labels))))[0]
         return labels.sum(axis=0), np.nan_to_num(values)
     videos = np.bincount(labels, minlength=num_classes)
-    right = np.bincount(labels[judgement.ranks == 0], minlength=num_classes)
+    right = np.bincount(labels[evaluation_result.ranks == 0], minlength=num_classes)
     return videos, right / np.maximum(videos, 1)
 
 

@@ -1,4 +1,4 @@
-"""The numbers that a test is judged by, each a function of how often every video counts.
+"""The numbers that a test is evaluated by, each a function of how often every video counts.
 
 A metric takes `weights` (R, V), R times how often each video counts, and gives (R,) values. All ones give the metric;
 the counts of resampled videos give its bootstrap distribution, so an interval is of the very number it stands beside.
@@ -64,8 +64,8 @@ def calibration_error(
         confidence: (V,) probability of the class that the network names.
         correct: (V,) bool, whether that is the right one.
     """
-    judged = ~np.isnan(confidence)
-    weights, confidence, correct = weights[:, judged], confidence[judged], correct[judged]
+    evaluated = ~np.isnan(confidence)
+    weights, confidence, correct = weights[:, evaluated], confidence[evaluated], correct[evaluated]
     bins = np.ceil(confidence * num_bins).astype(np.int64).clip(1, num_bins) - 1
     gaps = np.zeros(len(weights))
     for index in np.unique(bins):

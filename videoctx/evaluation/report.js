@@ -93,7 +93,7 @@ if (matrix) {
 
   const say = () => {
     const count = counts.get(at.row * answers.length + at.column) ?? 0;
-    const verb = at.row === at.column ? "recognised as" : "taken for";
+    const verb = at.row === at.column ? "recognized as" : "taken for";
     said.textContent = `${names[at.row]}, ${verb} ${answers[at.column]}: ${count} of ${totals[at.row]} videos`;
   };
 

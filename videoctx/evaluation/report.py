@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from videoctx.evaluation import training_curves
 from videoctx.evaluation.bootstrap import Estimate, estimates
-from videoctx.evaluation.judgement import Judgement, percent
+from videoctx.evaluation.evaluation_result import EvaluationResult, percent
 from videoctx.evaluation.metrics import (
     Weights,
     average_precisions,
@@ -25,7 +25,7 @@ from videoctx.evaluation.metrics import (
     mean_average_precision,
     share,
 )
-from videoctx.evaluation.mistakes import Mistake
+from videoctx.evaluation.most_confident_errors import Mistake
 from videoctx.evaluation.scores import SCORES_FILE, ScoreError, read_scores
 from videoctx.evaluation.svg_charts import Series, line_chart, reliability_chart
 from videoctx.evaluation.training_curves import TrainingLog
@@ -111,7 +111,7 @@ def read_object(path: Path) -> dict:
 
 
 def render_report(
-    judgement: Judgement,
+    evaluation_result: EvaluationResult,
     *,
     run: Path,
     result: Mapping,
@@ -125,7 +125,7 @@ def render_report(
         result: what the run wrote; where it is not what the scores give, the page says so.
         mistakes: the surest first.
     """
-    stored = judgement.stored
+    stored = evaluation_result.stored
     script = SCRIPT.read_text(encoding="utf-8")
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE.parent),
@@ -143,15 +143,15 @@ def render_report(
         multi_label=stored.multi_label,
         num_videos=len(stored.paths),
         num_parameters=result.get("num_parameters"),
-        warnings=_warnings(judgement, result),
-        headline=[(*HEADINGS[name], percent(found)) for name, found in judgement.estimates.items()],
+        warnings=_warnings(evaluation_result, result),
+        headline=[(*HEADINGS[name], percent(found)) for name, found in evaluation_result.estimates.items()],
         card=_rows_of_card(card),
         training=training,
         training_charts=_training_charts(training.log.curves) if training.log else [],
-        classes=_classes(judgement),
-        confusions=None if stored.multi_label else _confusions(judgement),
-        views=_views(judgement),
-        reliability=None if stored.multi_label else _reliability(judgement),
+        classes=_classes(evaluation_result),
+        confusions=None if stored.multi_label else _confusions(evaluation_result),
+        views=_views(evaluation_result),
+        reliability=None if stored.multi_label else _reliability(evaluation_result),
         mistakes=mistakes,
         failures=[(path, why) for path, why in zip(stored.paths, stored.failures, strict=True) if why is not None],
         most_failures=MOST_FAILURES,
@@ -164,12 +164,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in " \n\t" or ord(c) > 0x9F else f"\\x{ord(c):02x}" for c in text)
 
 
-def _warnings(judgement: Judgement, result: Mapping) -> list[str]:
-    stored = judgement.stored
+def _warnings(evaluation_result: EvaluationResult, result: Mapping) -> list[str]:
+    stored = evaluation_result.stored
     warnings = []
     if num_failed := int(stored.failed.sum()):
         warnings.append(f"{num_failed} of {len(stored.paths)} videos could not be read; they count as wrong.")
-    if num_undecided := judgement.num_undecided:
+    if num_undecided := evaluation_result.num_undecided:
         views = int((~stored.finite).sum())
         warnings.append(
             f"The network gave no numbers (NaN) for {views} views of {num_undecided} videos; these videos count as"
@@ -177,7 +177,7 @@ def _warnings(judgement: Judgement, result: Mapping) -> list[str]:
         )
     other = [
         f"{HEADINGS[name][0]} {result[name]:.4%}"
-        for name, found in judgement.estimates.items()
+        for name, found in evaluation_result.estimates.items()
         if isinstance(result.get(name), float) and abs(result[name] - found.value) > SAME
     ]
     if other:
@@ -221,15 +221,17 @@ def _training_charts(curves: Mapping[str, training_curves.Curve]) -> list[tuple[
     return charts
 
 
-def _classes(judgement: Judgement) -> list[tuple[str, int, int | None, float | None]]:
+def _classes(evaluation_result: EvaluationResult) -> list[tuple[str, int, int | None, float | None]]:
     """Name, videos, right ones, and the share of them or the average precision; none where no video shows the class."""
-    stored = judgement.stored
+    stored = evaluation_result.stored
     if stored.multi_label:
         counts = stored.labels.sum(axis=0).tolist()
-        values = average_precisions(judgement.video_scores, stored.labels, np.ones((1, len(stored.paths))))[0].tolist()
+        values = average_precisions(evaluation_result.video_scores, stored.labels, np.ones((1, len(stored.paths))))[
+            0
+        ].tolist()
         right = [None] * len(counts)
     else:
-        table = confusion(judgement.video_scores, stored.labels)
+        table = confusion(evaluation_result.video_scores, stored.labels)
         counts, right = table.sum(axis=1).tolist(), table.diagonal().tolist()
         values = [hits / max(count, 1) for hits, count in zip(right, counts, strict=True)]
     return [
@@ -238,10 +240,10 @@ def _classes(judgement: Judgement) -> list[tuple[str, int, int | None, float | N
     ]
 
 
-def _confusions(judgement: Judgement) -> dict[str, object]:
+def _confusions(evaluation_result: EvaluationResult) -> dict[str, object]:
     """The matrix as paths of equal shade, its cells as data for the script, and the most frequent confusions."""
-    names = [printable(name) for name in judgement.stored.class_names]
-    table = confusion(judgement.video_scores, judgement.stored.labels)
+    names = [printable(name) for name in evaluation_result.stored.class_names]
+    table = confusion(evaluation_result.video_scores, evaluation_result.stored.labels)
     if not table[:, -1].any():
         table = table[:, :-1]
     totals = table.sum(axis=1)
@@ -263,14 +265,14 @@ def _confusions(judgement: Judgement) -> dict[str, object]:
     }
 
 
-def _views(judgement: Judgement) -> dict[str, object] | None:
+def _views(evaluation_result: EvaluationResult) -> dict[str, object] | None:
     """The metric of videos against the number of views; none where all videos have failed."""
-    stored = judgement.stored
+    stored = evaluation_result.stored
     found = []
     for views in all_views(stored):
         subset = choose_views(stored, views) if _can_choose(stored, views) else None
         if subset is not None:
-            found.append((subset, _video_metric(Judgement(subset.scores, judgement.average))))
+            found.append((subset, _video_metric(EvaluationResult(subset.scores, evaluation_result.average))))
     if not found:
         return None
     metric = "mAP" if stored.multi_label else "video top-1"
@@ -300,29 +302,29 @@ def _views(judgement: Judgement) -> dict[str, object] | None:
 
 def _can_choose(stored: ViewScores, views: tuple[int, int]) -> bool:
     """Fewer clips can be had only where it is known where the clips start."""
-    return views[0] == stored.shape[0] or stored.spread is not None
+    return views[0] == stored.shape[0] or stored.clip_placement is not None
 
 
-def _video_metric(judgement: Judgement) -> Estimate:
-    stored = judgement.stored
+def _video_metric(evaluation_result: EvaluationResult) -> Estimate:
+    stored = evaluation_result.stored
 
     def metrics(weights: Weights) -> dict[str, np.ndarray]:
         if stored.multi_label:
-            return {"video_map": mean_average_precision(judgement.video_scores, stored.labels, weights)}
-        return {"video_top1": share(judgement.ranks == 0, np.ones(len(stored.paths)), weights)}
+            return {"video_map": mean_average_precision(evaluation_result.video_scores, stored.labels, weights)}
+        return {"video_top1": share(evaluation_result.ranks == 0, np.ones(len(stored.paths)), weights)}
 
     (estimate,) = estimates(metrics, len(stored.paths), bounds=(0, 1)).values()
     return estimate
 
 
-def _reliability(judgement: Judgement) -> dict[str, object] | None:
+def _reliability(evaluation_result: EvaluationResult) -> dict[str, object] | None:
     """Accuracy in bins of confidence, those of the calibration error; none where no video has a confidence."""
-    confidence, correct = judgement.video_scores.max(axis=1), judgement.ranks == 0
-    judged = ~np.isnan(confidence)
-    if not judged.any():
+    confidence, correct = evaluation_result.video_scores.max(axis=1), evaluation_result.ranks == 0
+    evaluated = ~np.isnan(confidence)
+    if not evaluated.any():
         return None
     error = float(calibration_error(confidence, correct, np.ones((1, len(correct))), num_bins=NUM_BINS)[0])
-    confidence, correct = confidence[judged], correct[judged]
+    confidence, correct = confidence[evaluated], correct[evaluated]
     bins = np.ceil(confidence * NUM_BINS).astype(np.int64).clip(1, NUM_BINS) - 1
     rows = [
         (

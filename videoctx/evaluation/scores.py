@@ -17,10 +17,10 @@ A failed video has one row. Where a video may have several labels, there is `lab
 
 Logarithms, because both averages can be made of them: their softmax is the probabilities again, and logits that are
 each shifted by a constant have the same mean but for a constant. The best class is near 0, where float16 is finest: a
-probability of 0.5 is kept to 0.03 %, one of 0.001 to 0.2 %; logits of 10 would be kept to 0.4 %. What is judged, during
+probability of 0.5 is kept to 0.03 %, one of 0.001 to 0.2 %; logits of 10 would be kept to 0.4 %. What is evaluated, during
 the run too, is what has been rounded so: the file gives a run's results again to the last digit.
 
-The file's metadata holds `format`, the version of this page; `class_names`, as JSON; `spread`, where in a video the
+The file's metadata holds `format`, the version of this page; `class_names`, as JSON; `clip_placement`, where in a video the
 clips start, if that is known (`videoctx.evaluation.view_subset`).
 """
 
@@ -36,9 +36,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from torch import Tensor
 
+from videoctx.atomic_write import atomic_write
 from videoctx.batch import ClipBatch
 from videoctx.evaluation.view_scores import ViewScores
-from videoctx.evaluation.whole_file import whole_file
 
 FORMAT = "2"
 SCORES_FILE = "scores.parquet"
@@ -77,7 +77,7 @@ def read_scores(path: Path) -> ViewScores:
     views = table.filter(~failed)
     stored = ViewScores(
         class_names=class_names,
-        spread=metadata.get("spread"),
+        clip_placement=metadata.get("clip_placement"),
         paths=table["video"].take(firsts).to_pylist(),
         failures=table["failure"].take(firsts).to_pylist(),
         views_expected=table["views_expected"].to_numpy()[firsts].astype(np.int64),
@@ -92,7 +92,7 @@ def read_scores(path: Path) -> ViewScores:
 
 
 def read_run(folder: Path) -> ViewScores:
-    """The scores of a run of `videoctx test`, to be judged anew.
+    """The scores of a run of `videoctx test`, to be evaluated anew.
 
     Raises:
         ScoreError: there are none, or `read_scores` refuses them, or they say nothing: no labels, or NaN.
@@ -142,7 +142,9 @@ def _described(schema: pa.Schema) -> str:
 # Writing --------------------------------------------------------------------------------------------------------------
 
 
-def score_schema(class_names: Sequence[str], *, spread: str | None = None, multi_label: bool = False) -> pa.Schema:
+def score_schema(
+    class_names: Sequence[str], *, clip_placement: str | None = None, multi_label: bool = False
+) -> pa.Schema:
     label = pa.field("labels", pa.list_(pa.int32())) if multi_label else pa.field("label", pa.int32(), nullable=False)
     metadata = {"format": FORMAT, "class_names": json.dumps(list(class_names))}
     return pa.schema(
@@ -157,7 +159,7 @@ def score_schema(class_names: Sequence[str], *, spread: str | None = None, multi
             pa.field("views_expected", pa.int32(), nullable=False),
             pa.field("failure", pa.string()),
         ],
-        metadata=metadata | ({"spread": spread} if spread else {}),
+        metadata=metadata | ({"clip_placement": clip_placement} if clip_placement else {}),
     )
 
 
@@ -165,15 +167,15 @@ class ScoreWriter:
     """Appends batches; nothing stands at `path` before `close`, so a file there is whole.
 
     Args:
-        spread: where in a video the clips start; none: not known.
+        clip_placement: where in a video the clips start; none: not known.
         multi_label: a batch's labels are (V, K) bool.
     """
 
     def __init__(
-        self, path: Path, class_names: Sequence[str], *, spread: str | None = None, multi_label: bool = False
+        self, path: Path, class_names: Sequence[str], *, clip_placement: str | None = None, multi_label: bool = False
     ) -> None:
         self.path = path
-        self.schema = score_schema(class_names, spread=spread, multi_label=multi_label)
+        self.schema = score_schema(class_names, clip_placement=clip_placement, multi_label=multi_label)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._part = path.with_name(path.name + ".part")
         self._writer = pq.ParquetWriter(self._part, self.schema, compression="zstd")
@@ -233,7 +235,7 @@ def merge_scores(parts: Sequence[Path], path: Path) -> None:
     """One file of several ranks' parts, ordered by row, clip and crop; the parts are deleted."""
     table = pa.concat_tables([pq.read_table(part) for part in parts])
     table = table.sort_by([("row", "ascending"), ("clip", "ascending"), ("crop", "ascending")])
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         pq.write_table(table, part, compression="zstd")
     for part in parts:
         part.unlink()
@@ -261,5 +263,5 @@ def pool_scores(files: Sequence[Path], path: Path) -> None:
         tables[index] = table.set_column(0, table.schema.field("row"), rows)
         num_rows = pc.max(rows).as_py() + 1 if len(rows) else num_rows
     path.parent.mkdir(parents=True)
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         pq.write_table(pa.concat_tables(tables), part, compression="zstd")

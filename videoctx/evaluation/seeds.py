@@ -15,12 +15,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from videoctx.atomic_write import atomic_write
 from videoctx.evaluation.bootstrap import SEED, Estimate, estimate, resampled
 from videoctx.evaluation.comparison import check_same_videos, order_of_videos
-from videoctx.evaluation.judgement import Judgement
+from videoctx.evaluation.evaluation_result import EvaluationResult
 from videoctx.evaluation.scores import read_run
 from videoctx.evaluation.view_scores import ViewScores
-from videoctx.evaluation.whole_file import whole_file
 
 ROW_INCHES = 0.32
 
@@ -82,8 +82,8 @@ def _on_resamples(folder: Path, metric: str, first: ViewScores) -> np.ndarray:
     stored = read_run(folder)
     check_same_videos(first, stored)
     order = order_of_videos(first, stored)
-    judgement = Judgement(stored)
-    parts = [judgement.metrics(weights[:, order]) for weights in resampled(len(order))]
+    evaluation_result = EvaluationResult(stored)
+    parts = [evaluation_result.metrics(weights[:, order]) for weights in resampled(len(order))]
     if metric not in parts[0]:
         raise ValueError(f"{metric} does not follow from scores; expected one of {', '.join(parts[0])}")
     return np.concatenate([part[metric] for part in parts])
@@ -105,10 +105,10 @@ def draw_seeds(groups: Sequence[SeedGroup], path: Path, *, metric: str, marks: S
         axes.plot(values, heights, "o", color="C0", markersize=4, alpha=0.7, clip_on=False)
         axes.plot([group.mean] * 2, [row - 0.35, row + 0.35], color="C1", linewidth=2, clip_on=False)
     for mark in marks:
-        axes.axvline(mark, color="grey", linestyle="--", linewidth=0.8, zorder=0)
+        axes.axvline(mark, color="gray", linestyle="--", linewidth=0.8, zorder=0)
     axes.set(xlim=(0, 1), ylim=(len(groups) - 0.5, -0.5), xlabel=f"{metric}: a dot a seed, a bar at their mean")
     axes.set_yticks(range(len(groups)), [group.name for group in groups])
     axes.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
     axes.grid(axis="x", alpha=0.3)
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         figure.savefig(part, dpi=100, format="png")

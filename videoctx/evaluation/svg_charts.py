@@ -1,6 +1,6 @@
-"""Charts as SVG for a page: they take the page's colours, shrink with it, and bring their own words for who cannot see.
+"""Charts as SVG for a page: they take the page's colors, shrink with it, and bring their own words for who cannot see.
 
-Colours come from the page's style: classes `axis`, `grid`, `series-0` … `series-3`, `band`, `bar`, `ideal`. Whatever is
+Colors come from the page's style: classes `axis`, `grid`, `series-0` … `series-3`, `band`, `bar`, `ideal`. Whatever is
 text in here is escaped.
 """
 
@@ -57,7 +57,7 @@ def line_chart(
     Args:
         series: their x are counts, such as of steps.
         label: what there is to see, in words.
-        percent: y is a share, and is labelled as one.
+        percent: y is a share, and is labeled as one.
         markers: a dot on every point.
     """
     xs = [x for line in series for x, _ in line.points]

@@ -33,7 +33,7 @@ class TrainingLog(NamedTuple):
 
 
 def read_curves(path: Path) -> TrainingLog:
-    """Every `train/…`, `val/…` and `lr-…` column over the steps; a long one as means of neighbouring steps.
+    """Every `train/…`, `val/…` and `lr-…` column over the steps; a long one as means of neighboring steps.
 
     Raises:
         ValueError: it is no such table, or has no such column.

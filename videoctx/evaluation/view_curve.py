@@ -8,10 +8,10 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from videoctx.atomic_write import atomic_write
 from videoctx.evaluation.bootstrap import Estimate
 from videoctx.evaluation.view_scores import ViewScores
 from videoctx.evaluation.view_subset import Subset, Views
-from videoctx.evaluation.whole_file import whole_file
 
 
 class Point(NamedTuple):
@@ -37,7 +37,7 @@ def write_table(points: Sequence[Point], path: Path) -> None:
     """A CSV row a subset: its views, which clips they are of, and every metric with the ends of its interval."""
     names = list(points[0].estimates)
     header = [column for name in names for column in (name, f"{name}_low", f"{name}_high")]
-    with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["clips", "crops", "grid", "stored_clips", *header])
         for point in points:
@@ -51,22 +51,22 @@ def draw_curve(points: Sequence[Point], metric: str, path: Path, *, title: str) 
     """A PNG: a line for each number of crops, with 95 % intervals; hollow where the grid is only the nearest."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    for colour, num_crops in enumerate(sorted({point.subset.views.num_crops for point in points})):
+    for color, num_crops in enumerate(sorted({point.subset.views.num_crops for point in points})):
         line = sorted((point for point in points if point.subset.views.num_crops == num_crops), key=_num_views)
         found = [point.estimates[metric] for point in line]
         views, values = [_num_views(point) for point in line], [estimate.value for estimate in found]
-        style = {"color": f"C{colour}", "label": f"{num_crops} crop{'s' * (num_crops > 1)} a clip"}
+        style = {"color": f"C{color}", "label": f"{num_crops} crop{'s' * (num_crops > 1)} a clip"}
         axes.plot(views, values, **style)
         axes.fill_between(views, *zip(*(estimate.interval for estimate in found), strict=True), alpha=0.15, linewidth=0)
         for view, value, point in zip(views, values, line, strict=True):
-            face = f"C{colour}" if point.subset.exact else "white"
-            axes.plot(view, value, "o", markeredgecolor=f"C{colour}", markerfacecolor=face)
+            face = f"C{color}" if point.subset.exact else "white"
+            axes.plot(view, value, "o", markeredgecolor=f"C{color}", markerfacecolor=face)
     axes.set(xlabel="views a video", ylabel=metric.replace("_", " "), title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.legend()
     axes.grid(alpha=0.3)
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         figure.savefig(part, dpi=150)
 
 

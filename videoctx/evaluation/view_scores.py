@@ -15,7 +15,7 @@ class ViewScores:
     """S views of V videos, ordered by video, clip and crop. A failed video has none."""
 
     class_names: list[str]
-    spread: str | None  # where in a video the clips start; none: not known
+    clip_placement: str | None  # where in a video the clips start; none: not known
     paths: list[str]  # V
     failures: list[str | None]  # V: why a video could not be read
     views_expected: np.ndarray  # (V,) int64

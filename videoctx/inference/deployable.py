@@ -18,9 +18,9 @@ from videoctx.trained import TrainedNetwork
 
 
 class DeployableNetwork(nn.Module):
-    """Frames (B, T, H, W, 3) uint8 RGB → probabilities (B, K) float32, of the centre crop.
+    """Frames (B, T, H, W, 3) uint8 RGB → probabilities (B, K) float32, of the center crop.
 
-    Resized as PyTorch resizes bytes on a CPU, to the same bytes; on a GPU, it is up to a grey level away in a pixel.
+    Resized as PyTorch resizes bytes on a CPU, to the same bytes; on a GPU, it is up to a gray level away in a pixel.
 
     Args:
         frame_size_px: height and width of the frames, as decoded.

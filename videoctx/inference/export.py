@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from videoctx.atomic_write import atomic_write
 from videoctx.data.clips import DecodedBatch, DecodedVideo
-from videoctx.evaluation.whole_file import whole_file
 from videoctx.inference.deployable import DeployableNetwork
 from videoctx.inference.exported_file import INPUT, OUTPUT, ExportError, Format, check_installed, read, write
 from videoctx.trained import TrainedNetwork
@@ -57,7 +57,7 @@ def export(
     frames = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     if real_clip is not None:
         frames = torch.cat([real_clip[None], frames])
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         write(part, network, frames[:2], format=format, metadata=_metadata(trained, frame_size_px))
         run, _ = read(part, format=format)
         from_file = [torch.cat([run(some) for some in frames.split(size)]) for size in BATCHES]

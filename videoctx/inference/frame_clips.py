@@ -48,5 +48,5 @@ class FrameTransform:
         return frames[0, :, top : top + size, left : left + size].clone()  # the rest of the frame is let go
 
     def clip(self, seen: Sequence[Tensor], device: torch.device) -> Tensor:
-        """T of (3, S, S) → (1, 3, T, S, S), normalised, on the device."""
+        """T of (3, S, S) → (1, 3, T, S, S), normalized, on the device."""
         return self.transform.normalize(torch.stack(list(seen)).to(device))[None]

@@ -8,7 +8,7 @@ import torch
 
 from videoctx.batch import slices
 from videoctx.data.annotations import VideoRecord
-from videoctx.data.clips import DecodedBatch, Draw, VideoDataset
+from videoctx.data.clips import DecodedBatch, SampleIndex, VideoDataset
 from videoctx.data.storage import LocalFiles
 from videoctx.evaluation.view_scores import sigmoid, softmax
 from videoctx.trained import TrainedNetwork
@@ -59,8 +59,8 @@ def predict(
     record = VideoRecord(path, None, "")
     dataset = VideoDataset([record], sampler=preprocessing.sampler(num_clips=num_clips), seed=0)
     device = next(trained.net.parameters()).device
-    with files.lease(path) as file:
-        video = dataset.load(Draw(0), file)
+    with files.local_copy(path) as file:
+        video = dataset.load(SampleIndex(0), file)
     if video.failure:
         return Prediction(path, None, video.failure.reason)
     clips = transform(DecodedBatch([video]).to(device), num_clips=num_clips).clips

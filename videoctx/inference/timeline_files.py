@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from videoctx.atomic_write import atomic_write
 from videoctx.data.containers import VideoDecodeError
 from videoctx.data.sampling import NoClipError
-from videoctx.evaluation.whole_file import whole_file
 from videoctx.inference.captioned_video import CaptionedVideo, shrunk
 from videoctx.inference.prediction import best
 from videoctx.inference.timed_frames import average_fps, timed_frames
@@ -50,7 +50,7 @@ def write_timeline(
     curves = _Curves(len(names))
     try:
         with ExitStack() as stack:
-            table_part, chart_part, video_part = (stack.enter_context(whole_file(path)) for path in paths)
+            table_part, chart_part, video_part = (stack.enter_context(atomic_write(path)) for path in paths)
             fps = average_fps(file)
             timeline = Timeline(trained, fps=fps, stride_seconds=stride_seconds)
             table = csv.writer(

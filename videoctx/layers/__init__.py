@@ -5,9 +5,9 @@ from videoctx.layers.bilinear_attention import BilinearAttentionalTransform
 from videoctx.layers.cbam import CBAM
 from videoctx.layers.compact_non_local import CompactNonLocal
 from videoctx.layers.context import ContextBlock
+from videoctx.layers.conv2plus1d import Conv2Plus1d
 from videoctx.layers.disentangled_non_local import DisentangledNonLocal
 from videoctx.layers.double_attention import DoubleAttention
-from videoctx.layers.factorised import FactorisedConv3d
 from videoctx.layers.gala import GALA
 from videoctx.layers.gather_excite import GatherExcite
 from videoctx.layers.global_context import GlobalContext, SimplifiedNonLocal, SqueezeExcitation
@@ -21,9 +21,9 @@ __all__ = [
     "BilinearAttentionalTransform",
     "CompactNonLocal",
     "ContextBlock",
+    "Conv2Plus1d",
     "DisentangledNonLocal",
     "DoubleAttention",
-    "FactorisedConv3d",
     "GatherExcite",
     "GlobalContext",
     "NonLocal",

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videoctx.layers.conv import plain_conv3d
-from videoctx.layers.neighbourhood import neighbourhood_average
+from videoctx.layers.neighborhood import neighborhood_average
 
 
 class RelativePositions(nn.Module):
@@ -182,5 +182,5 @@ class AttentionAugmentedConv3d(nn.Module):
 def halve_until(x: Tensor, max_size: tuple[int, int, int]) -> Tensor:
     """Average pooling, kernel 3 and stride 2, of the axes that are longer than `max_size`, until none is."""
     while any(longer := [size > limit for size, limit in zip(x.shape[2:], max_size, strict=True)]):
-        x = neighbourhood_average(x, [2 if long else 1 for long in longer])
+        x = neighborhood_average(x, [2 if long else 1 for long in longer])
     return x

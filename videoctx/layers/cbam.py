@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from videoctx.layers.context import BottleneckTransform, ContextBlock, Scale
-from videoctx.layers.neighbourhood import VideoConv
+from videoctx.layers.neighborhood import VideoConv
 from videoctx.layers.pointwise import BatchNorm
 
 BN_MOMENTUM = 0.01  # of the running statistics, in the authors' code
@@ -53,7 +53,7 @@ class CBAM(nn.Sequential):
     Args:
         ratio: width of the bottleneck relative to `channels`; the paper's r = 16 is 1/16.
         kernel_size: of f along time, height and width, odd. The paper has 7 × 7; our 3 over time lets a frame see its
-            neighbours, and with 1 every frame has the map of an image.
+            neighbors, and with 1 every frame has the map of an image.
 
     Raises:
         ValueError: a `ratio` that leaves no channel, or an even `kernel_size`.
@@ -61,7 +61,7 @@ class CBAM(nn.Sequential):
 
     def __init__(self, channels: int, *, ratio: float = 1 / 16, kernel_size: tuple[int, int, int] = (3, 7, 7)) -> None:
         if any(size < 1 or size % 2 == 0 for size in kernel_size):
-            raise ValueError(f"kernel_size is {tuple(kernel_size)}; expected odd numbers, which have a centre")
+            raise ValueError(f"kernel_size is {tuple(kernel_size)}; expected odd numbers, which have a center")
         padding = tuple(size // 2 for size in kernel_size)
         norm = BatchNorm(1, momentum=BN_MOMENTUM)
         nn.init.zeros_(norm.weight)

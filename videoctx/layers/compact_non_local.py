@@ -1,4 +1,4 @@
-"""Compact generalised Non-local block: every channel of every position attends to every other.
+"""Compact generalized Non-local block: every channel of every position attends to every other.
 
 Yue, Sun, Yuan, Zhou, Ding, Xu: "Compact Generalized Non-local Network" (NeurIPS 2018, arXiv 1810.13125), section 3.
 
@@ -8,7 +8,7 @@ i and j run over the L = C'·N numbers of vec(θ), vec(φ), vec(g), where C' is 
 see each other. k factors into powers of θᵢ and of φⱼ, so the L × L matrix is never made.
 
 Differs from the paper, as the authors' own code does: GroupNorm for BatchNorm after W_z (`norm`), and exp(-2γ) for the
-factor exp(-γ(θᵢ² + φⱼ²)) of the Gaussian kernel, with γ = 1e-4 and no normalisation of θ and φ. Ours: on video, the
+factor exp(-γ(θᵢ² + φⱼ²)) of the Gaussian kernel, with γ = 1e-4 and no normalization of θ and φ. Ours: on video, the
 positions and the statistics of GroupNorm run over time as well as space.
 """
 

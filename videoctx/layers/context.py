@@ -1,4 +1,4 @@
-"""The three steps of a global context block: context modelling, transform, fusion.
+"""The three steps of a global context block: context modeling, transform, fusion.
 
     z = fusion(x, transform(context(x)))
 
@@ -32,7 +32,7 @@ class ContextBlock(nn.Module):
         return self.fusion(x, self.transform(self.context(x)))
 
 
-# Context modelling ------------------------------------------------------------------------------------------------
+# Context modeling ------------------------------------------------------------------------------------------------
 
 
 class AveragePooling(nn.Module):
@@ -67,7 +67,7 @@ class BottleneckTransform(nn.Sequential):
 
     Args:
         ratio: width of the bottleneck relative to `channels`, in (0, 1].
-        layer_norm: normalise the bottleneck, which eases optimisation (GCNet, section 3.3).
+        layer_norm: normalize the bottleneck, which eases optimization (GCNet, section 3.3).
         zero_init: start with an output of zero, so that an additive block starts as the identity.
     """
 

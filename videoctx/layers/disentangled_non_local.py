@@ -5,7 +5,7 @@ Yin, Yao, Cao, Li, Zhang, Lin, Hu: "Disentangled Non-Local Neural Networks" (ECC
     zᵢ = xᵢ + BN(W_z Σⱼ (softmaxⱼ((θᵢ - μ_θ)·(φⱼ - μ_φ)) + softmaxⱼ(w·xⱼ)) g(xⱼ))
 
 The attention of a Non-local block is the product of two, softmaxⱼ((θᵢ - μ_θ)·(φⱼ - μ_φ)) and softmaxⱼ(μ_θ·φⱼ), up to
-normalisation. Here the second, unary term has a key of its own and is added: it is the attention pooling of GCNet.
+normalization. Here the second, unary term has a key of its own and is added: it is the attention pooling of GCNet.
 
 Differs from the paper, as the authors' own code does: the pairwise logits are divided by √d and by a temperature. Ours:
 the positions of video are those of space and time, in the means and in both softmaxes; BatchNorm starts with γ = 0, as
@@ -22,7 +22,7 @@ from videoctx.layers.pointwise import BatchNorm, Pointwise
 
 
 class WhitenedAffinity(SoftmaxAffinity):
-    """f = exp((θᵢ - μ_θ)·(φⱼ - μ_φ) / (τ√d)), normalised by its sum over j; μ are means over positions.
+    """f = exp((θᵢ - μ_θ)·(φⱼ - μ_φ) / (τ√d)), normalized by its sum over j; μ are means over positions.
 
     Shapes, `weights`, `direct` and `forward` are those of `SoftmaxAffinity`: no N × M matrix in `forward`.
 

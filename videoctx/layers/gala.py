@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from videoctx.layers.context import AveragePooling, BottleneckTransform, ContextBlock, scaled_width
-from videoctx.layers.neighbourhood import VideoConv
+from videoctx.layers.neighborhood import VideoConv
 from videoctx.layers.pointwise import Pointwise
 
 
@@ -82,7 +82,7 @@ class GALA(ContextBlock):
     ) -> None:
         if local_kernel_size and any(size < 1 or size % 2 == 0 for size in local_kernel_size):
             raise ValueError(
-                f"local_kernel_size is {tuple(local_kernel_size)}; expected odd numbers, which have a centre, or none"
+                f"local_kernel_size is {tuple(local_kernel_size)}; expected odd numbers, which have a center, or none"
             )
         super().__init__(
             context=GlobalAndLocal(channels, ratio=ratio, local_kernel_size=local_kernel_size),

@@ -3,7 +3,7 @@
 Hu, Shen, Albanie, Sun, Vedaldi: "Gather-Excite: Exploiting Feature Context in Convolutional Neural Networks" (NeurIPS
 2018, arXiv 1810.12348); the authors' prototxts (hujie-frank/GENet) for the order of layers.
 
-    z = x · sigmoid(up(excite(gather(x))))                 up: nearest neighbour
+    z = x · sigmoid(up(excite(gather(x))))                 up: nearest neighbor
 
 | variant       | gather, to one cell in e along each axis                               | excite                    |
 |---------------|------------------------------------------------------------------------|---------------------------|
@@ -13,7 +13,7 @@ Hu, Shen, Albanie, Sun, Vedaldi: "Gather-Excite: Exploiting Feature Context in C
 
 With a global extent there is one cell: the mean of all positions, or one depthwise convolution as large as x.
 
-Differs from the paper: the neighbourhood spans time as well.
+Differs from the paper: the neighborhood spans time as well.
 """
 
 from typing import Literal
@@ -22,13 +22,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videoctx.layers.context import BottleneckTransform, ContextBlock
-from videoctx.layers.neighbourhood import VideoConv, neighbourhood_average
+from videoctx.layers.neighborhood import VideoConv, neighborhood_average
 from videoctx.layers.pointwise import BatchNorm
 
 Extent = int | Literal["global"]
 
 
-class NeighbourhoodAverage(nn.Module):
+class NeighborhoodAverage(nn.Module):
     """Mean of the places less than e away along each axis, at every e-th: (B, C, n, …) → (B, C, ⌈n / e⌉, …)."""
 
     def __init__(self, *, extent_t: Extent, extent: Extent) -> None:
@@ -38,7 +38,7 @@ class NeighbourhoodAverage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         sizes = x.shape[2:]
         extents = self.extents[-len(sizes) :]  # an image has no time
-        return neighbourhood_average(x, [n if e == "global" else e for n, e in zip(sizes, extents, strict=True)])
+        return neighborhood_average(x, [n if e == "global" else e for n, e in zip(sizes, extents, strict=True)])
 
     def extra_repr(self) -> str:
         return f"extent_t={self.extents[0]!r}, extent={self.extents[1]!r}"
@@ -66,7 +66,7 @@ class StridedDepthwise(nn.Sequential):
                 nn.ReLU(inplace=True),
             ]
         super().__init__(*layers[:-1])
-        _initialise(self)
+        _initialize(self)
 
 
 class GlobalDepthwise(nn.Sequential):
@@ -75,7 +75,7 @@ class GlobalDepthwise(nn.Sequential):
     def __init__(self, channels: int, *, size: tuple[int, int, int]) -> None:
         super().__init__(VideoConv(channels, channels, size, groups=channels, bias=False), BatchNorm(channels))
         self.size = tuple(size)
-        _initialise(self)
+        _initialize(self)
 
     def forward(self, x: Tensor) -> Tensor:
         given = tuple(x.shape[2:]) if x.ndim == 5 else (1, *x.shape[2:])
@@ -88,7 +88,7 @@ class GlobalDepthwise(nn.Sequential):
 
 
 class Excite(nn.Module):
-    """z = x · sigmoid(y), with y brought to the size of x by nearest neighbour."""
+    """z = x · sigmoid(y), with y brought to the size of x by nearest neighbor."""
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return x * F.interpolate(y.sigmoid(), size=x.shape[2:], mode="nearest")
@@ -145,7 +145,7 @@ def _gather(
     channels: int, variant: str, extent_t: Extent, extent: Extent, size: tuple[int, int, int] | None
 ) -> nn.Module:
     if variant == "theta_minus":
-        return NeighbourhoodAverage(extent_t=extent_t, extent=extent)
+        return NeighborhoodAverage(extent_t=extent_t, extent=extent)
     if "global" not in (extent, extent_t):
         return StridedDepthwise(channels, extent_t=extent_t, extent=extent)
     if extent_t != extent:
@@ -157,7 +157,7 @@ def _gather(
     return GlobalDepthwise(channels, size=size)
 
 
-def _initialise(gather: nn.Sequential) -> None:
+def _initialize(gather: nn.Sequential) -> None:
     """As the authors do: He et al.'s, by fan in."""
     for layer in gather:
         if isinstance(layer, VideoConv):

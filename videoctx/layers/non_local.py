@@ -37,7 +37,7 @@ class Affinity(nn.Module):
 
 
 class SoftmaxAffinity(Affinity):
-    """f = exp(θᵢ·φⱼ), normalised by its sum over j. Equations 2 and 3.
+    """f = exp(θᵢ·φⱼ), normalized by its sum over j. Equations 2 and 3.
 
     Args:
         scale: divide the logits by √d.
@@ -80,7 +80,7 @@ def _query_groups(query: Tensor) -> int:
 
 
 class DotProductAffinity(Affinity):
-    """f = θᵢ·φⱼ, normalised by the number of keys. Equation 4."""
+    """f = θᵢ·φⱼ, normalized by the number of keys. Equation 4."""
 
     def weights(self, theta: Tensor, phi: Tensor) -> Tensor:
         return theta @ phi.transpose(1, 2) / phi.shape[1]
@@ -94,7 +94,7 @@ class DotProductAffinity(Affinity):
 
 
 class ConcatenationAffinity(Affinity):
-    """f = ReLU(w·[θᵢ, φⱼ]), normalised by the number of keys. Equation 5."""
+    """f = ReLU(w·[θᵢ, φⱼ]), normalized by the number of keys. Equation 5."""
 
     def __init__(self, inner_channels: int) -> None:
         super().__init__()
@@ -204,7 +204,7 @@ class NonLocal(ContextBlock):
 
     Raises:
         ValueError: an unknown choice, an `inner_ratio` outside (0, 1], or `subsample` together with
-        `attend_over="time"`, where a position has no neighbours in space to pool.
+        `attend_over="time"`, where a position has no neighbors in space to pool.
     """
 
     def __init__(

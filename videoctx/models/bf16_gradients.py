@@ -12,7 +12,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from videoctx.models.hollow import hollow_copy, run_hollow
+from videoctx.models.meta_device import meta_copy, run_on_meta
 
 
 def convolutions_with_wrong_gradients(net: nn.Module, *, clip_len: int, size: int) -> list[str]:
@@ -20,9 +20,9 @@ def convolutions_with_wrong_gradients(net: nn.Module, *, clip_len: int, size: in
 
     Nothing is computed: a copy without memory, on the meta device, runs once.
     """
-    hollow = hollow_copy(net).eval()
+    hollow = meta_copy(net).eval()
     with watch_bf16_gradients(hollow) as found:
-        run_hollow(hollow, clip_size=(clip_len, size, size))
+        run_on_meta(hollow, clip_size=(clip_len, size, size))
     return found
 
 

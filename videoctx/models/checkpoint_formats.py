@@ -22,16 +22,16 @@ from videoctx.models.inflate import TORCHVISION_NAMES
 from videoctx.models.key_map import STAGES, KeyMap
 
 
-class Normalisation(NamedTuple):
+class Normalization(NamedTuple):
     """Of the input: (x - mean) / std for x in [0, 1]; red, green, blue."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
 
-IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-FAIR_VIDEO = Normalisation((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))
-TORCHVISION_VIDEO = Normalisation((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989))
+IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+FAIR_VIDEO = Normalization((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))
+TORCHVISION_VIDEO = Normalization((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989))
 
 # Strides and pooling over time: arguments of ResNet3D.
 HALVED_AFTER_RES2 = {"pool2_t": [2, 2]}
@@ -56,7 +56,7 @@ class Format:
 
     name: str
     names: KeyMap
-    input: Normalisation | None  # none: not known
+    input: Normalization | None  # none: not known
     net: dict[str, dict[str, Any]]  # arguments of ResNet3D
     context: dict[str, dict[str, Any]] = field(default_factory=dict)  # arguments of NonLocal; also by affinity
     differs: dict[str, str] = field(default_factory=dict)  # what no argument can express, or no weight tell
@@ -264,7 +264,7 @@ FORMATS = (
             "r3d": HALVED_BY_STAGES
             | {
                 "stem_conv": {
-                    "class_path": "videoctx.layers.FactorisedConv3d",
+                    "class_path": "videoctx.layers.Conv2Plus1d",
                     "init_args": {"mid_channels": 45},
                 },
                 "block": {"class_path": "videoctx.models.r2plus1d.FactorisedBasicBlock3d"},

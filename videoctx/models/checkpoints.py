@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from videoctx.models.architecture import COUNTERS, build_net, infer_net, shortened
-from videoctx.models.checkpoint_formats import FORMATS, IMAGES, OURS, Format, Normalisation
+from videoctx.models.checkpoint_formats import FORMATS, IMAGES, OURS, Format, Normalization
 from videoctx.models.inflate import inflate
 
 # Where a checkpoint keeps its weights, and what wrappers put before all of their names.
@@ -39,7 +39,7 @@ class Checkpoint:
     unknown_net: str
     num_classes: int | None  # none: without a classifier
     class_names: list[str] | None
-    input: Normalisation | None
+    input: Normalization | None
     notes: list[str]
 
     def weights_for(self, net: nn.Module) -> dict[str, Tensor]:
@@ -77,12 +77,12 @@ def _checkpoint(stored: Any) -> Checkpoint:
     theirs = _tensors(nested[0] if nested else stored)
     if not theirs:
         raise ValueError("the checkpoint holds no weights")
-    known = OURS if "class_names" in stored else _recognised(theirs)
+    known = OURS if "class_names" in stored else _recognized(theirs)
     weights = dict(theirs) if known is OURS else {known.names(name): tensor for name, tensor in theirs.items()}
     weights.pop("", None)  # what is known and not needed
     notes = _bring_to_our_shapes(weights)
     net = stored.get("net") if known is OURS and isinstance(stored.get("net"), Mapping) else None
-    unknown_net, normalisation = "", known.input
+    unknown_net, normalization = "", known.input
     if net is None:
         try:
             net, untold = infer_net(weights, known, _stored_config(stored))
@@ -90,10 +90,10 @@ def _checkpoint(stored: Any) -> Checkpoint:
         except ValueError as error:
             unknown_net = str(error)
     if known is OURS and stored.get("input"):
-        normalisation = Normalisation(**stored["input"])
+        normalization = Normalization(**stored["input"])
     num_classes = len(weights["head.bias"]) if "head.bias" in weights else None
     return Checkpoint(
-        known.name, weights, net, unknown_net, num_classes, stored.get("class_names"), normalisation, notes
+        known.name, weights, net, unknown_net, num_classes, stored.get("class_names"), normalization, notes
     )
 
 
@@ -174,7 +174,7 @@ def _common_prefix(names: Iterable[str]) -> str:
     return next((prefix for prefix in WRAPPERS if all(name.startswith(prefix) for name in names)), "")
 
 
-def _recognised(theirs: Mapping[str, Tensor]) -> Format:
+def _recognized(theirs: Mapping[str, Tensor]) -> Format:
     """The format that knows all names.
 
     Raises:

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from videoctx.layers.factorised import FactorisedConv3d
-from videoctx.layers.neighbourhood import VideoConv
+from videoctx.layers.conv2plus1d import Conv2Plus1d
+from videoctx.layers.neighborhood import VideoConv
 from videoctx.layers.pointwise import Pointwise
 from videoctx.layers.self_calibrated import SelfCalibratedConv3d
 from videoctx.models.r2plus1d import FactorisedBasicBlock3d
@@ -27,7 +27,7 @@ NORMS_AFTER: dict[type[nn.Module], tuple[tuple[str, str], ...]] = {
     BasicBlock3d: (("conv1", "norm1"), ("conv2", "norm2")),
     Bottleneck3d: (("conv1", "norm1"), ("conv2", "norm2"), ("conv3", "norm3")),
     FactorisedBasicBlock3d: (("conv1", "norm1"), ("conv2", "norm2")),
-    FactorisedConv3d: (("spatial", "norm"),),
+    Conv2Plus1d: (("spatial", "norm"),),
     Res2NetBottleneck3d: (("conv1", "norm1"), ("convs", "norms"), ("conv3", "norm3")),
 }
 
@@ -79,7 +79,7 @@ def _linear_ends(convolution: nn.Module) -> list[nn.Module]:
     """The layers whose outputs, side by side along the channels, are the output of `convolution`; empty: not known."""
     if type(convolution).forward in TAKES_A_BIAS and "weight" in convolution._parameters:  # and is not computed
         return [convolution]
-    if type(convolution) is FactorisedConv3d:
+    if type(convolution) is Conv2Plus1d:
         return [convolution.temporal]
     if type(convolution) is SelfCalibratedConv3d:
         return [convolution.k1, convolution.k4]

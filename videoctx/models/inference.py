@@ -1,4 +1,4 @@
-"""A trained network made fast where it only judges: norms folded, channels last, bfloat16 where that is native."""
+"""A trained network made fast where it only evaluates: norms folded, channels last, bfloat16 where that is native."""
 
 import torch
 from torch import Tensor, nn

@@ -1,9 +1,9 @@
-"""2D ResNet weights to 3D: every 2D kernel repeated over time, or put at the centre of time.
+"""2D ResNet weights to 3D: every 2D kernel repeated over time, or put at the center of time.
 
 Carreira, Zisserman: "Quo Vadis, Action Recognition?" (CVPR 2017, arXiv 1705.07750), section 2.4: repeat and divide.
-Girdhar, Ramanan, Torresani, Li, Tran: "Detect-and-Track" (CVPR 2018, arXiv 1712.09184): mean or centre.
+Girdhar, Ramanan, Torresani, Li, Tran: "Detect-and-Track" (CVPR 2018, arXiv 1712.09184): mean or center.
 
-A still video then gives the 2D network's features. With `"centre"` that holds for every frame. With `"mean"` it holds
+A still video then gives the 2D network's features. With `"center"` that holds for every frame. With `"mean"` it holds
 for the frames whose receptive field over time lies within the clip: near its ends the kernels reach zeros, where they
 should see the same frame again. C2D has no kernels over time and holds either way.
 """
@@ -30,11 +30,11 @@ TORCHVISION_NAMES = KeyMap(
 
 
 def inflate(
-    weights_2d: Mapping[str, Tensor], template: Mapping[str, Tensor], *, how: Literal["mean", "centre"] = "mean"
+    weights_2d: Mapping[str, Tensor], template: Mapping[str, Tensor], *, how: Literal["mean", "center"] = "mean"
 ) -> dict[str, Tensor]:
     """Our names, shapes and dtypes for the weights of a 2D ResNet or ResNeXt.
 
-    The classifier is passed on as it is; whether it is wanted is for `load_weights` to judge.
+    The classifier is passed on as it is; whether it is wanted is for `load_weights` to evaluate.
 
     Args:
         weights_2d: torchvision's names, or ours; convolutions are (C_out, C_in, h, w), or (C_out, C_in, 1, h, w).
@@ -44,8 +44,8 @@ def inflate(
     Raises:
         ValueError: a weight that the network does not have, or whose shape does not fit.
     """
-    if how not in ("mean", "centre"):
-        raise ValueError(f"how is {how!r}; expected mean, centre")
+    if how not in ("mean", "center"):
+        raise ValueError(f"how is {how!r}; expected mean, center")
     weights = {TORCHVISION_NAMES(name) or name: weight for name, weight in weights_2d.items()}
     if unknown := [name for name in weights if name not in template]:
         raise ValueError(f"the network has no {', '.join(unknown[:3])}{', …' if len(unknown) > 3 else ''}")
@@ -65,6 +65,6 @@ def _inflated(name: str, weight: Tensor, like: Tensor, how: str) -> Tensor:
         return plane
     if how == "mean":
         return (plane / extent).repeat(1, 1, extent, 1, 1)
-    centred = plane.new_zeros(like.shape)
-    centred[:, :, extent // 2] = plane[:, :, 0]
-    return centred
+    centered = plane.new_zeros(like.shape)
+    centered[:, :, extent // 2] = plane[:, :, 0]
+    return centered

@@ -7,7 +7,7 @@ Differs from the paper, as torchvision's code does: both convolutions of a block
 which leaves the first block of res3, res4 and res5 with fewer parameters than its 3D counterpart.
 """
 
-from videoctx.layers.factorised import FactorisedConv3d
+from videoctx.layers.conv2plus1d import Conv2Plus1d
 from videoctx.models.resnet3d import BasicBlock3d, BlockShape
 
 
@@ -15,6 +15,6 @@ class FactorisedBasicBlock3d(BasicBlock3d):
     """Two (2+1)D convolutions with the same number of middle channels; for depths 18 and 34."""
 
     def __init__(self, in_channels: int, out_channels: int, shape: BlockShape) -> None:
-        super().__init__(in_channels, out_channels, shape._replace(conv=FactorisedConv3d))
+        super().__init__(in_channels, out_channels, shape._replace(conv=Conv2Plus1d))
         middle = self.conv1.spatial.out_channels
-        self.conv2 = FactorisedConv3d(out_channels, out_channels, kernel_size=(shape.extent, 3, 3), mid_channels=middle)
+        self.conv2 = Conv2Plus1d(out_channels, out_channels, kernel_size=(shape.extent, 3, 3), mid_channels=middle)

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from videoctx.layers.conv import Conv3dKind, plain_conv3d
 from videoctx.layers.pointwise import BatchNorm
+from videoctx.models.activation_checkpointing import checkpointed
 from videoctx.models.insertion import insert_context
-from videoctx.models.recomputation import recomputed
 
 Depth = Literal[18, 34, 50, 101, 152]
 TemporalKernels = Literal["c2d", "i3d", "i3d333", "slow", "r3d", "mc3"]
@@ -190,7 +190,7 @@ class ResNet3D(nn.Module):
             before the sum (GCNet's code).
         dropout: probability, before the classifier.
         zero_init_residual: start every residual branch at zero (the last γ of the branch).
-        recompute: stages, e.g. `[res2, res3]`, whose activations are not kept for the way back but computed again:
+        activation_checkpointing: stages, e.g. `[res2, res3]`, whose activations are not kept for the way back but computed again:
             less memory, more time, the same numbers.
 
     Raises:
@@ -220,7 +220,7 @@ class ResNet3D(nn.Module):
         context_position: Literal["after_add", "after_1x1"] = "after_add",
         dropout: float = 0.5,
         zero_init_residual: bool = True,
-        recompute: Sequence[str] = (),
+        activation_checkpointing: Sequence[str] = (),
     ) -> None:
         for name, value, choices in (
             ("depth", depth, BLOCKS_PER_STAGE),
@@ -243,8 +243,10 @@ class ResNet3D(nn.Module):
             raise ValueError(f"dropout is {dropout}; expected 0 to 1")
         if (context is None) != (not context_at):
             raise ValueError("context and context_at belong together: expected both or neither")
-        if not set(recompute) <= set(STAGES):
-            raise ValueError(f"recompute is {list(recompute)}; expected stages of {', '.join(STAGES)}")
+        if not set(activation_checkpointing) <= set(STAGES):
+            raise ValueError(
+                f"activation_checkpointing is {list(activation_checkpointing)}; expected stages of {', '.join(STAGES)}"
+            )
         super().__init__()
         deep = depth >= 50
         make_block = block or (Bottleneck3d if deep else BasicBlock3d)
@@ -271,11 +273,11 @@ class ResNet3D(nn.Module):
             self.add_module(stage, nn.Sequential(*blocks))
             if stage == "res2":
                 self.pool2 = _max_pool((pool2_t[0], 1, 1), (pool2_t[1], 1, 1))
-        self.recompute = frozenset(recompute)
+        self.activation_checkpointing = frozenset(activation_checkpointing)
         self.average = nn.AdaptiveAvgPool3d(1)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(in_channels, num_classes)
-        self._initialise(zero_init_residual)
+        self._initialize(zero_init_residual)
         if context:
             insert_context(self, context_at, context, position=context_position)
 
@@ -283,12 +285,12 @@ class ResNet3D(nn.Module):
         x = self.stem(x)
         for stage in STAGES:
             blocks = getattr(self, stage)
-            x = recomputed(blocks, x) if stage in self.recompute else blocks(x)
+            x = checkpointed(blocks, x) if stage in self.activation_checkpointing else blocks(x)
             if stage == "res2":
                 x = self.pool2(x)
         return self.head(self.dropout(self.average(x).flatten(1)))
 
-    def _initialise(self, zero_init_residual: bool) -> None:
+    def _initialize(self, zero_init_residual: bool) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -307,7 +309,7 @@ class MaxPool3d(nn.MaxPool3d):
 
 
 def _max_pool(kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> nn.Module:
-    """Odd kernels are centred (padded by half), even ones are not, as in the papers' released networks."""
+    """Odd kernels are centered (padded by half), even ones are not, as in the papers' released networks."""
     if kernel == stride == (1, 1, 1):
         return nn.Identity()
     return MaxPool3d(kernel, stride, padding=[size // 2 if size % 2 else 0 for size in kernel])

@@ -1,16 +1,16 @@
 """What is trained, and how."""
 
 from videoctx.tasks.classifier import VideoClassifier
+from videoctx.tasks.ema import EMA
 from videoctx.tasks.frozen_batch_norm import FrozenBatchNorm
-from videoctx.tasks.moving_average import MovingAverage
 from videoctx.tasks.multigrid import MultigridSteps
 from videoctx.tasks.precise_batch_norm import PreciseBatchNorm
 from videoctx.tasks.schedules import WarmupCosine, WarmupSteps
 from videoctx.tasks.split_batch_norm import SplitBatchNorm
 
 __all__ = [
+    "EMA",
     "FrozenBatchNorm",
-    "MovingAverage",
     "MultigridSteps",
     "PreciseBatchNorm",
     "SplitBatchNorm",

@@ -10,8 +10,8 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from videoctx.models.hollow import hollow_copy, run_hollow
 from videoctx.models.inference import has_known_layers
+from videoctx.models.meta_device import meta_copy, run_on_meta
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +37,13 @@ def check_single_clip(net: nn.Module, *, clip_size: tuple[int, int, int]) -> Non
     """
     if not has_known_layers(net) or any(isinstance(layer, nn.SyncBatchNorm) for layer in net.modules()):
         return
-    hollow = hollow_copy(net).train()
+    hollow = meta_copy(net).train()
     for name, layer in hollow.named_modules():
         if _measures(layer):
             layer.register_forward_pre_hook(partial(_refuse_one_value, name))
         elif isinstance(layer, _BatchNorm):
             layer.eval()
-    run_hollow(hollow, clip_size=clip_size)
+    run_on_meta(hollow, clip_size=clip_size)
 
 
 def _refuse_one_value(name: str, layer: nn.Module, inputs: tuple[Tensor]) -> None:  # noqa: ARG001

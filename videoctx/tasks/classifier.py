@@ -1,4 +1,4 @@
-"""VideoClassifier: the LightningModule that trains a network and judges it per clip and per video."""
+"""VideoClassifier: the LightningModule that trains a network and evaluates it per clip and per video."""
 
 import json
 import logging
@@ -18,18 +18,19 @@ from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from videoctx.atomic_write import atomic_write
 from videoctx.batch import ClipBatch, slices
 from videoctx.evaluation.accuracy import Accuracy, VideoAccuracy
 from videoctx.evaluation.card import described, make_card, write_card
-from videoctx.evaluation.judgement import Judgement
+from videoctx.evaluation.evaluation_result import EvaluationResult
 from videoctx.evaluation.predictions import write_predictions
 from videoctx.evaluation.scores import SCORES_FILE, ScoreWriter, merge_scores, read_scores
 from videoctx.evaluation.video_map import MeanAveragePrecision, VideoMeanAveragePrecision
 from videoctx.evaluation.view_scores import ViewScores
-from videoctx.evaluation.whole_file import whole_file
 from videoctx.models.bf16_gradients import watch_bf16_gradients
 from videoctx.models.checkpoints import load_weights, read_checkpoint
 from videoctx.models.inference import for_inference, has_known_layers, to_channels_last
+from videoctx.tasks.atomic_checkpoint_io import AtomicCheckpointIO
 from videoctx.tasks.batch_norm_size import check_single_clip, warn_of_few_clips
 from videoctx.tasks.learning_rate import StepSize, scale_learning_rates
 from videoctx.tasks.loss_watch import LossWatch
@@ -40,7 +41,6 @@ from videoctx.tasks.preemption import Preemption
 from videoctx.tasks.resumed_optimizer import SavedOptimizer, check_optimizer, check_schedule
 from videoctx.tasks.schedules import Schedule
 from videoctx.tasks.throughput import Throughput
-from videoctx.tasks.whole_checkpoints import WholeCheckpoints
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +132,9 @@ class VideoClassifier(LightningModule):
         self.views_per_forward = views_per_forward
         self.seed = seed
         self.val_accuracy = VideoMeanAveragePrecision() if multi_label else VideoAccuracy()
-        self._judge: Callable[[Tensor], Tensor] | None = None  # a fast copy of the network, where one judges
+        self._evaluation_network: Callable[[Tensor], Tensor] | None = (
+            None  # a fast copy of the network, where one evaluates
+        )
         self._watches_bf16_gradients = False
         self.score_writer: ScoreWriter | None = None
         self._saved_optimizer: SavedOptimizer | None = None  # of the checkpoint that training goes on from
@@ -164,11 +166,11 @@ class VideoClassifier(LightningModule):
         if stage == "fit" and (stages := self._stages()):
             check_stages(self.net, stages, self.schedule)
         if type(self.trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # none was chosen
-            self.trainer.strategy.checkpoint_io = WholeCheckpoints()
+            self.trainer.strategy.checkpoint_io = AtomicCheckpointIO()
         if self.weights and not self.trainer.ckpt_path:
             checkpoint = read_checkpoint(self.weights)
             same_classes = checkpoint.num_classes == len(self.class_names)
-            trains = stage == "fit"  # what is judged must be all there
+            trains = stage == "fit"  # what is evaluated must be all there
             try:
                 report = load_weights(
                     self.net,
@@ -297,38 +299,38 @@ class VideoClassifier(LightningModule):
         targets = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
         return F.binary_cross_entropy_with_logits(logits.float(), targets)
 
-    # Judging ------------------------------------------------------------------------------------------------------
+    # Evaluation ------------------------------------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
-        self._choose_judge()
+        self._choose_evaluation_network()
 
     def on_test_epoch_start(self) -> None:
-        self._choose_judge()
+        self._choose_evaluation_network()
 
     def on_predict_epoch_start(self) -> None:
-        self._choose_judge()
+        self._choose_evaluation_network()
 
     def teardown(self, stage: str) -> None:  # noqa: ARG002
-        self._judge = None
+        self._evaluation_network = None
 
-    def _choose_judge(self) -> None:
+    def _choose_evaluation_network(self) -> None:
         """A fast copy of the network, with the weights that callbacks have put in; in training, the network itself."""
-        self._judge = None
+        self._evaluation_network = None
         if self.trainer.state.fn == TrainerFn.FITTING:
             return
         dtype = FAST_PRECISIONS.get(self.trainer.precision)
         if dtype is not None and has_known_layers(self.net):
             # Its `forward`, which is no module: the copy is no part of what is saved and counted.
-            self._judge = for_inference(self.net, self.device, dtype=dtype, compiled=self.compiled).forward
+            self._evaluation_network = for_inference(self.net, self.device, dtype=dtype, compiled=self.compiled).forward
         elif self.compiled:
             raise ValueError(
                 f"compiled is for networks of this package's and torch's layers alone, with precision"
                 f" {' or '.join(FAST_PRECISIONS)}; got {type(self.net).__name__} with {self.trainer.precision}"
             )
 
-    def _judged(self, clips: Tensor) -> Tensor:
+    def _evaluated(self, clips: Tensor) -> Tensor:
         """(b, 3, T, H, W) → logits (b, K)."""
-        return self._checked(self._judge(clips), clips) if self._judge else self(clips)
+        return self._checked(self._evaluation_network(clips), clips) if self._evaluation_network else self(clips)
 
     def view_scores(self, batch: ClipBatch) -> Tensor:
         """(S, K) logarithms of the probabilities of all views of the batch, `views_per_forward` at a time; with
@@ -339,7 +341,9 @@ class VideoClassifier(LightningModule):
         """
         for failure in batch.failures.values():
             logger.warning("counted as wrong: %s: %s", failure.path, failure.reason)
-        parts = [self._judged(batch.clips[part]).float() for part in slices(len(batch.clips), self.views_per_forward)]
+        parts = [
+            self._evaluated(batch.clips[part]).float() for part in slices(len(batch.clips), self.views_per_forward)
+        ]
         logits = torch.cat(parts) if parts else torch.zeros(0, len(self.class_names), device=self.device)
         return (logits if self.multi_label else logits.log_softmax(dim=1)).half()
 
@@ -373,19 +377,19 @@ class VideoClassifier(LightningModule):
         self.log_dict({f"test/{name}": value for name, value in result.items() if isinstance(value, float)})
 
     def _report(self, scores: Path) -> dict[str, Any]:
-        judgement = Judgement(read_scores(scores))
+        evaluation_result = EvaluationResult(read_scores(scores))
         result = {
             "checkpoint": self.trainer.ckpt_path and str(self.trainer.ckpt_path),
             "num_parameters": sum(parameter.numel() for parameter in self.net.parameters()),
-            **judgement.summary(),
+            **evaluation_result.summary(),
         }
-        with whole_file(scores.with_name("results.json")) as part:
+        with atomic_write(scores.with_name("results.json")) as part:
             part.write_text(json.dumps(result, indent=2) + "\n")
-        judgement.write_classes(scores.with_name("classes.csv"))
-        if not judgement.stored.multi_label:
-            judgement.write_confusion(scores.with_name("confusion.csv"))
-        print(judgement.described())
-        self._write_card(judgement.stored, scores.with_name("card.json"))
+        evaluation_result.write_classes(scores.with_name("classes.csv"))
+        if not evaluation_result.stored.multi_label:
+            evaluation_result.write_confusion(scores.with_name("confusion.csv"))
+        print(evaluation_result.described())
+        self._write_card(evaluation_result.stored, scores.with_name("card.json"))
         print(f"scores of every view: {scores}")
         return result
 
@@ -407,7 +411,7 @@ class VideoClassifier(LightningModule):
         folder = Path(self.trainer.log_dir or self.trainer.default_root_dir)
         path = folder / f"scores-rank{self.global_rank}.parquet"
         self.score_writer = ScoreWriter(
-            path, self.class_names, spread=self._data_card().get("spread"), multi_label=self.multi_label
+            path, self.class_names, clip_placement=self._data_card().get("clip_placement"), multi_label=self.multi_label
         )
 
     def _close_scores(self) -> Path:

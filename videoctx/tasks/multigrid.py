@@ -14,8 +14,8 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from videoctx.models.hollow import hollow_copy, run_hollow
 from videoctx.models.inference import has_known_layers
+from videoctx.models.meta_device import meta_copy, run_on_meta
 from videoctx.tasks.schedules import Schedule, check_warmup
 
 
@@ -107,7 +107,7 @@ def check_stages(net: nn.Module, stages: Sequence[Stage], schedule: Schedule | N
     clip_len = min(stage.clip_len for stage in stages)
     side = min(crop_size_px for stage in stages for _, crop_size_px in stage.cycle)
     try:
-        run_hollow(hollow_copy(net).eval(), clip_size=(clip_len, side, side))
+        run_on_meta(meta_copy(net).eval(), clip_size=(clip_len, side, side))
     except RuntimeError as error:
         raise ValueError(
             f"the network takes no clips of {clip_len} frames at {side} × {side} ({str(error).splitlines()[0]});"

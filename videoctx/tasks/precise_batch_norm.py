@@ -1,7 +1,7 @@
 """BatchNorm's statistics measured anew with the weights at hand, instead of averaged while the weights changed.
 
 Wu and Johnson: "Rethinking 'Batch' in BatchNorm" (arXiv 2105.07576), section 3: the mean and the variance of all that
-a layer sees in some training batches, each batch normalised by itself. fvcore's `update_bn_stats`, which PySlowFast
+a layer sees in some training batches, each batch normalized by itself. fvcore's `update_bn_stats`, which PySlowFast
 calls with 200 batches before every evaluation; Non-local's code does the same.
 """
 
@@ -77,7 +77,7 @@ def set_population_statistics(net: nn.Module, batches: Iterable[Tensor], *, over
         for clips in batches:
             net(clips)
             means.append(torch.cat([norm.running_mean for norm in norms]))
-            # `running_var` is the sum of squares over n - 1, what a batch is normalised with that over n
+            # `running_var` is the sum of squares over n - 1, what a batch is normalized with that over n
             variances.append(torch.cat([norm.running_var * (1 - 1 / num_values[norm]) for norm in norms]))
             counts.append(torch.cat([torch.full_like(norm.running_mean, num_values[norm]) for norm in norms]))
     zeros = torch.zeros(1, sum(norm.num_features for norm in norms), device=norms[0].running_mean.device)

@@ -1,7 +1,7 @@
 """BatchNorm over groups of as many clips as ever, in batches of more: for multigrid training.
 
 Wu et al.: "A Multigrid Method for Efficiently Training Video Models" (arXiv 1912.00998): the noise in BatchNorm's
-statistics regularises, and so the number of clips that they are of stays the same.
+statistics regularizes, and so the number of clips that they are of stays the same.
 Differs from PySlowFast: there the number of groups is constant over the short cycle, and so their size is not.
 """
 
@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class SplitBatchNorm(Callback):
-    """In training, groups of clips are normalised each by itself. The running statistics are those of whole batches, so
+    """In training, groups of clips are normalized each by itself. The running statistics are those of whole batches, so
     nothing else changes, names and shapes in checkpoints neither.
 
     Args:

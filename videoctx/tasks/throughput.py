@@ -16,7 +16,7 @@ class Throughput(Callback):
 
     Validation and what comes between epochs do not count. Nothing here waits for the device, so its clock is that of
     the host, which may be some steps ahead; over many steps that makes no difference. (Lightning's `ThroughputMonitor`
-    synchronises with the device in every step.)
+    synchronizes with the device in every step.)
 
     How long a loader was waited for is its `seconds_waited`; one that has none is taken for always ready.
     """

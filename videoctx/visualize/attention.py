@@ -1,6 +1,6 @@
 """What the positions of a clip attend to, block by block.
 
-A block shows its attention if there is a reader here for its context modelling; nothing in the block knows of it, and
+A block shows its attention if there is a reader here for its context modeling; nothing in the block knows of it, and
 the map is computed again from the block's input, so that the network may run by fused attention.
 
 | block                  | map of a query                                                          |

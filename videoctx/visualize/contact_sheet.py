@@ -53,7 +53,7 @@ def write_contact_sheet(path: Path, overlay: Overlay, *, title: str, labels: Seq
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set(color=QUERY_COLOUR if of_query else "black", linewidth=1.5 if of_query else 0.5)
         figure.axes[-2].set_title(labels[frame], fontsize=7, pad=3, color=QUERY_COLOUR if of_query else "black")
-    scale = ScalarMappable(Normalize(*overlay.limits), overlay.colours)
+    scale = ScalarMappable(Normalize(*overlay.limits), overlay.colors)
     bar = figure.colorbar(scale, cax=figure.add_subplot(grid[:, -1]))
     bar.set_label(overlay.unit, fontsize=7)
     bar.ax.tick_params(labelsize=6)

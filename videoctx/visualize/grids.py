@@ -1,8 +1,8 @@
 """Where the cells of a feature map lie on the clip that they were computed from.
 
 A 7 × 7 map of a 224 × 224 clip does not cut it into squares of 32: with the usual padding the first cell of a ResNet
-is centred on pixel 0, and the last one on pixel 192. Maps that are stretched over the picture are off by half a cell.
-So the centre of the first cell, and the distance to the next, are followed through every convolution and pooling.
+is centered on pixel 0, and the last one on pixel 192. Maps that are stretched over the picture are off by half a cell.
+So the center of the first cell, and the distance to the next, are followed through every convolution and pooling.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ Sizes = tuple[int, int, int]  # T, H, W
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Cell i is centred on place `start` + i · `step` of the clip's axis; its pixels or frames on 0, 1, 2, …"""
+    """Cell i is centered on place `start` + i · `step` of the clip's axis; its pixels or frames on 0, 1, 2, …"""
 
     start: float = 0.0
     step: float = 1.0
@@ -38,7 +38,7 @@ class Axis:
         return Axis(self.start + self.step * first, self.step * step)
 
     def nearest(self, place: float, size: int) -> int:
-        """The cell, 0 … size-1, whose centre is nearest to a place on the clip."""
+        """The cell, 0 … size-1, whose center is nearest to a place on the clip."""
         return int(np.clip(round((place - self.start) / self.step), 0, size - 1))
 
     def weights(self, places: np.ndarray, size: int) -> np.ndarray:
@@ -66,16 +66,16 @@ class Grid:
         return Grid(tuple(size // k for size, k in zip(self.sizes, kernels, strict=True)), axes)
 
     def nearest(self, place: tuple[float, float, float]) -> Sizes:
-        """The cell (t, y, x) whose centre is nearest to a place (frame, row, column) of the clip."""
+        """The cell (t, y, x) whose center is nearest to a place (frame, row, column) of the clip."""
         cells = zip(self.axes, place, self.sizes, strict=True)
         return tuple(axis.nearest(where, size) for axis, where, size in cells)
 
-    def centre(self, cell: Sizes) -> tuple[float, float, float]:
-        """The place (frame, row, column) of the clip on which a cell is centred."""
+    def center(self, cell: Sizes) -> tuple[float, float, float]:
+        """The place (frame, row, column) of the clip on which a cell is centered."""
         return tuple(axis.start + axis.step * index for axis, index in zip(self.axes, cell, strict=True))
 
-    def spread(self, values: np.ndarray, places: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
-        """Cells' values at places of the clip, linear between the centres: (T', H', W') → (frames, rows, columns)."""
+    def upsample(self, values: np.ndarray, places: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+        """Cells' values at places of the clip, linear between the centers: (T', H', W') → (frames, rows, columns)."""
         along = [axis.weights(p, size) for axis, p, size in zip(self.axes, places, self.sizes, strict=True)]
         return np.einsum("tyx,ft,ry,cx->frc", values, *along, optimize=True)
 

@@ -1,6 +1,6 @@
-"""Maps in colour over the frames that they belong to.
+"""Maps in color over the frames that they belong to.
 
-The colour says the value, on one scale for the whole clip that begins at zero; the stronger it is, the less of the
+The color says the value, on one scale for the whole clip that begins at zero; the stronger it is, the less of the
 frame shows through. What the network does not see, beyond its crop, is darkened.
 """
 
@@ -20,7 +20,7 @@ class Overlay:
     Args:
         frames: (T, H, W, 3) uint8.
         values: (T, H, W), NaN where the network does not see.
-        unit: what the values are, for the colour bar.
+        unit: what the values are, for the color bar.
         query: which of the T frames, and the pixel x, y in it; none where no position was asked for.
     """
 
@@ -31,13 +31,13 @@ class Overlay:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """The ends of the colour scale: from zero, or to both sides of it where there are negative values."""
+        """The ends of the color scale: from zero, or to both sides of it where there are negative values."""
         least, greatest = float(np.nanmin(self.values)), float(np.nanmax(self.values))
         reach = max(-least, greatest) or 1.0
         return (-reach, reach) if least < 0 else (0.0, reach)
 
     @property
-    def colours(self) -> matplotlib.colors.Colormap:
+    def colors(self) -> matplotlib.colors.Colormap:
         return matplotlib.colormaps["inferno" if self.limits[0] == 0 else "coolwarm"]
 
     def pictures(self) -> np.ndarray:
@@ -49,18 +49,18 @@ class Overlay:
         return pictures
 
     def _picture(self, frame: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """One at a time: the colours of a whole clip, as numbers, would not fit into memory."""
+        """One at a time: the colors of a whole clip, as numbers, would not fit into memory."""
         least, greatest = self.limits
         unseen = np.isnan(values)
         values = np.where(unseen, 0, values)
         opacity = OPACITY * (np.abs(values) / greatest)[..., None]
-        colour = 255 * self.colours((values - least) / (greatest - least))[..., :3]
-        picture = (1 - opacity) * frame + opacity * colour
+        color = 255 * self.colors((values - least) / (greatest - least))[..., :3]
+        picture = (1 - opacity) * frame + opacity * color
         return np.where(unseen[..., None], DARKENED * frame, picture).round().astype(np.uint8)
 
 
 def draw_cross(picture: np.ndarray, x: float, y: float) -> None:
-    """A white cross with a black edge, its centre left open, in place."""
+    """A white cross with a black edge, its center left open, in place."""
     height, width, _ = picture.shape
     arm = max(3, round(min(height, width) * ARM_SHARE))
     thick = max(0, arm // 6)

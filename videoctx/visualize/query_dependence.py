@@ -94,7 +94,7 @@ def mean_divergence(distributions: Tensor, *, num_queries: int) -> float:
     return max(total / (count * (count - 1)) * (num_queries - 1) / num_queries, 0.0)
 
 
-def summarise(clips: Sequence[QueryDependence]) -> tuple[QueryDependence, QueryDependence]:
+def summarize(clips: Sequence[QueryDependence]) -> tuple[QueryDependence, QueryDependence]:
     """Mean over clips of as many videos, and its standard error: the sample's deviation / √(number of videos).
 
     A measure that a clip does not have is left out of both; the error of fewer than two clips is NaN.

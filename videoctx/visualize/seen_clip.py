@@ -56,7 +56,7 @@ class SeenClip:
         frames: (T, H, W, 3) uint8, as in the video.
         indices: (T,) their numbers in the video.
         fps: frames per second of the video, on average.
-        input: (1, 3, T, S, S), resized, cropped and normalised.
+        input: (1, 3, T, S, S), resized, cropped and normalized.
         resized: height and width that the frames were resized to.
         corner: top and left of the crop in them.
     """
@@ -114,17 +114,17 @@ class SeenClip:
         y = (row + self.corner[0] + 0.5) * down - 0.5
         return int(np.clip(round(frame), 0, len(self.frames) - 1)), x, y
 
-    def spread(self, values: np.ndarray, grid: Grid) -> np.ndarray:
+    def upsample(self, values: np.ndarray, grid: Grid) -> np.ndarray:
         """A map of the input's `grid` laid over the frames: (T', H', W') → (T, H, W), NaN outside the crop."""
         num_frames, height, width, _ = self.frames.shape
         across, down = self._scale
         rows = (np.arange(height) + 0.5) / down - 0.5 - self.corner[0]
         columns = (np.arange(width) + 0.5) / across - 0.5 - self.corner[1]
-        spread = grid.spread(values, (np.arange(num_frames), rows, columns))
+        upsampled = grid.upsample(values, (np.arange(num_frames), rows, columns))
         size = self.input.shape[-1]
-        spread[:, (rows < -0.5) | (rows >= size - 0.5)] = np.nan
-        spread[:, :, (columns < -0.5) | (columns >= size - 0.5)] = np.nan
-        return spread
+        upsampled[:, (rows < -0.5) | (rows >= size - 0.5)] = np.nan
+        upsampled[:, :, (columns < -0.5) | (columns >= size - 0.5)] = np.nan
+        return upsampled
 
 
 def _finite(text: str) -> float:
@@ -139,7 +139,7 @@ def frame_of(query: Query, fps: float) -> int:
 
 
 def see_clip(path: str, preprocessing: Preprocessing, *, query: Query | None = None) -> SeenClip:
-    """The centre crop of one clip: with a query's frame in its middle as far as the video goes, or the middle one.
+    """The center crop of one clip: with a query's frame in its middle as far as the video goes, or the middle one.
 
     Its frames are `frame_interval` apart, also where the protocol of the test would spread them otherwise.
 

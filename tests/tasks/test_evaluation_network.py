@@ -1,4 +1,4 @@
-"""Who judges: a fast copy of the network in `validate`, `test` and `predict`, the network itself during training."""
+"""Who evaluates: a fast copy of the network in `validate`, `test` and `predict`, the network itself during training."""
 
 from functools import partial
 
@@ -8,7 +8,7 @@ from lightning.pytorch import Callback
 from torch import nn
 from torch.utils.data import DataLoader
 
-from tests.tasks.made_runs import CLASSES, batch_of, made_clips, trainer
+from tests.tasks.synthetic_runs import CLASSES, batch_of, synthetic_clips, trainer
 from videoctx.evaluation.scores import SCORES_FILE, read_scores
 from videoctx.models import ResNet3D
 from videoctx.tasks import VideoClassifier
@@ -69,7 +69,7 @@ def scores_of(folder) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("work", JUDGING)
-def test_a_fast_copy_judges(tmp_path, work):
+def test_a_fast_copy_evaluates(tmp_path, work):
     model = VideoClassifier(CLASSES, network, channels_last=False)
     names = set(model.state_dict())
     watch = run(tmp_path, model, work)
@@ -95,7 +95,7 @@ def test_it_gives_the_scores_of_the_network(tmp_path, precision, dtype, toleranc
 
 
 @pytest.mark.parametrize("work", JUDGING)
-def test_a_network_with_layers_of_others_judges_itself(tmp_path, work):
+def test_a_network_with_layers_of_others_evaluates_itself(tmp_path, work):
     assert run(tmp_path, VideoClassifier(CLASSES, with_other_block), work).num_norms == 1
 
 
@@ -103,7 +103,7 @@ def test_in_training_the_network_validates_itself(tmp_path):
     model = VideoClassifier(CLASSES, network)
     run(tmp_path, model)  # leaves no copy behind
     watch = Watch(model.net)
-    trainer(tmp_path).fit(model, datamodule=made_clips(num_batches=3))
+    trainer(tmp_path).fit(model, datamodule=synthetic_clips(num_batches=3))
     assert watch.num_norms == 3 + 1
 
 
@@ -115,7 +115,7 @@ class Silence(Callback):
         nn.init.zeros_(pl_module.net.head.bias)
 
 
-def test_the_weights_that_a_callback_has_put_in_are_judged(tmp_path):
+def test_the_weights_that_a_callback_has_put_in_are_evaluated(tmp_path):
     run(tmp_path, VideoClassifier(CLASSES, network), "test", Silence())
     torch.testing.assert_close(scores_of(tmp_path).exp(), torch.full((6, 3), 1 / 3), rtol=0, atol=1e-3)
 
@@ -134,7 +134,7 @@ def test_compiled(tmp_path):
 
 
 @pytest.mark.parametrize(("make_net", "fast"), [(with_other_block, {"32-true": torch.float32}), (network, {})])
-def test_compiled_is_refused_where_the_network_judges_itself(tmp_path, make_net, fast, monkeypatch):
+def test_compiled_is_refused_where_the_network_evaluates_itself(tmp_path, make_net, fast, monkeypatch):
     monkeypatch.setattr("videoctx.tasks.classifier.FAST_PRECISIONS", fast)  # 16-mixed, which has none, is for GPUs
     with pytest.raises(ValueError, match=r"compiled is for .*; got ResNet3D with 32-true"):
         run(tmp_path, VideoClassifier(CLASSES, make_net, compiled=True))
@@ -174,7 +174,7 @@ def test_training_in_bf16_is_refused_where_torch_gets_gradients_wrong(tmp_path):
     model = VideoClassifier(CLASSES, partial(network, temporal_kernels="i3d333"))  # 2 of the 4 frames reach res3
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
     with pytest.raises(ValueError, match=r"is bf16-mixed, .* of \d+ convolutions wrong with clips of 4 frames"):
-        trainer(tmp_path, precision="bf16-mixed").fit(model, datamodule=made_clips())
+        trainer(tmp_path, precision="bf16-mixed").fit(model, datamodule=synthetic_clips())
     for name, parameter in model.named_parameters():
         assert torch.equal(parameter, before[name]), name
 
@@ -182,6 +182,6 @@ def test_training_in_bf16_is_refused_where_torch_gets_gradients_wrong(tmp_path):
 def test_training_in_bf16_goes_on_where_they_are_right(tmp_path):
     model = VideoClassifier(CLASSES, partial(network, temporal_kernels="c2d"))
     trains = trainer(tmp_path, precision="bf16-mixed")
-    trains.fit(model, datamodule=made_clips(num_batches=3))
+    trains.fit(model, datamodule=synthetic_clips(num_batches=3))
     assert trains.global_step == 3
     assert not any(layer._forward_hooks for layer in model.net.modules())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Where to write; it takes `path`'s place at the end, and vanishes when writing fails.
 
     The suffix stays, for libraries that tell the format by it.

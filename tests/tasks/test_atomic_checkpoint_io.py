@@ -7,8 +7,8 @@ import pytest
 import torch
 from lightning.pytorch.plugins.io import AsyncCheckpointIO
 
-from tests.tasks.made_runs import classifier, made_clips, trainer
-from videoctx.tasks.whole_checkpoints import WholeCheckpoints
+from tests.tasks.synthetic_runs import classifier, synthetic_clips, trainer
+from videoctx.tasks.atomic_checkpoint_io import AtomicCheckpointIO
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def files_of_at_most(num_bytes):
 
 def test_what_stood_there_still_does(tmp_path):
     path = tmp_path / "new folder" / "last.ckpt"
-    writer = WholeCheckpoints()
+    writer = AtomicCheckpointIO()
     writer.save_checkpoint({"weights": torch.ones(3)}, path)
     with files_of_at_most(5000), pytest.raises(OSError, match=r"last\.ckpt: cannot write the checkpoint \(.*too large"):
         writer.save_checkpoint({"weights": torch.zeros(10_000)}, path)
@@ -32,22 +32,22 @@ def test_what_stood_there_still_does(tmp_path):
 
 
 def test_a_run_saves_so(tmp_path):
-    trainer(tmp_path).fit(classifier(), datamodule=made_clips(1))
+    trainer(tmp_path).fit(classifier(), datamodule=synthetic_clips(1))
     good = (tmp_path / "last.ckpt").read_bytes()
     run = trainer(tmp_path)
     with files_of_at_most(len(good) // 2), pytest.raises(OSError, match="one that stood there still does"):
-        run.fit(classifier(), datamodule=made_clips(1))
+        run.fit(classifier(), datamodule=synthetic_clips(1))
     assert (tmp_path / "last.ckpt").read_bytes() == good
 
 
 def test_another_way_of_saving_can_be_chosen(tmp_path):
     chosen = AsyncCheckpointIO()
     run = trainer(tmp_path, plugins=[chosen])
-    run.fit(classifier(), datamodule=made_clips(1))
+    run.fit(classifier(), datamodule=synthetic_clips(1))
     assert run.strategy.checkpoint_io is chosen
 
 
 def test_other_places_are_lightning_s(tmp_path):
-    writer = WholeCheckpoints()
+    writer = AtomicCheckpointIO()
     writer.save_checkpoint({"a": 1}, f"file://{tmp_path}/there.ckpt")
     assert torch.load(tmp_path / "there.ckpt", weights_only=True) == {"a": 1}

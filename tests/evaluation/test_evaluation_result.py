@@ -1,4 +1,4 @@
-"""A run judged by its scores: as the accuracy online has it, and as loops over views count it."""
+"""A run evaluated by its scores: as the accuracy online has it, and as loops over views count it."""
 
 import csv
 import json
@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.evaluation.made_scores import made_scores, random_run
+from tests.evaluation.synthetic_scores import random_run, synthetic_scores
 from videoctx.evaluation.accuracy import VideoAccuracy
-from videoctx.evaluation.judgement import Judgement
+from videoctx.evaluation.evaluation_result import EvaluationResult
 
 
 def rows_of(path):
@@ -31,8 +31,8 @@ def online(stored):
 def test_the_summary_is_what_is_said_online(tmp_path, seed, num_classes):
     run = random_run(seed, num_classes=num_classes)
     run[0][7, 1, 1, 0] = np.nan
-    stored = made_scores(tmp_path, *run, failed=(0, 13))
-    summary = Judgement(stored).summary()
+    stored = synthetic_scores(tmp_path, *run, failed=(0, 13))
+    summary = EvaluationResult(stored).summary()
     for name, value in online(stored)._asdict().items():
         assert summary[name] == value, name
     assert summary["num_undecided"] == 1
@@ -44,8 +44,8 @@ def test_equal_scores_go_to_the_lower_class_online_too(tmp_path):
     """Two views that say the opposite: their mean is a tie, which class 0 wins."""
     logits = np.zeros((2, 2, 1, 3))
     logits[:, 0, 0, 0] = logits[:, 1, 0, 1] = 2.0
-    stored = made_scores(tmp_path, logits, np.array([0, 1]))
-    summary = Judgement(stored).summary()
+    stored = synthetic_scores(tmp_path, logits, np.array([0, 1]))
+    summary = EvaluationResult(stored).summary()
     assert (summary["video_top1"], summary["clip_top1"]) == (0.5, 0.5)
     assert online(stored)[:2] == (0.5, 0.5)
 
@@ -53,7 +53,7 @@ def test_equal_scores_go_to_the_lower_class_online_too(tmp_path):
 @pytest.mark.parametrize("average", ["probabilities", "logits"])
 def test_metrics_equal_loops(tmp_path, average):
     logits, labels = random_run(5)
-    stored = made_scores(tmp_path, logits, labels, failed=(3,))
+    stored = synthetic_scores(tmp_path, logits, labels, failed=(3,))
     right, right_views, of_class = [], 0, {}
     for video, label in enumerate(labels):
         views = torch.tensor(logits[video]).reshape(-1, 7)
@@ -61,7 +61,7 @@ def test_metrics_equal_loops(tmp_path, average):
         right.append(video != 3 and int(mean.argmax()) == label)
         right_views += 0 if video == 3 else int((views.argmax(dim=1) == label).sum())
         of_class.setdefault(label, []).append(right[-1])
-    summary = Judgement(stored, average).summary()
+    summary = EvaluationResult(stored, average).summary()
     assert summary["video_top1"] == sum(right) / 40
     assert summary["clip_top1"] == right_views / (40 * 12)
     wanted = np.mean([np.mean(values) for values in of_class.values()])
@@ -71,15 +71,15 @@ def test_metrics_equal_loops(tmp_path, average):
 def test_the_two_averages_differ(tmp_path):
     """Two hesitant views against one that is sure: sums of logits follow the sure one."""
     logits = np.array([[[[0.0, 0.4]], [[0.0, 0.4]], [[2.0, 0.0]]]])
-    stored = made_scores(tmp_path, logits, np.array([0]))
+    stored = synthetic_scores(tmp_path, logits, np.array([0]))
     views = torch.tensor(logits).reshape(3, 2)
     assert stored.averages("probabilities")[0, 0] == pytest.approx(views.softmax(1).mean(0)[0].item(), rel=1e-3)
     assert stored.averages("logits")[0, 0] == pytest.approx(views.mean(0).softmax(0)[0].item(), rel=1e-3)
 
 
 def test_intervals_hold_their_metric_and_follow_from_the_scores(tmp_path):
-    stored = made_scores(tmp_path, *random_run(0), failed=(1,))
-    summary = Judgement(stored).summary()
+    stored = synthetic_scores(tmp_path, *random_run(0), failed=(1,))
+    summary = EvaluationResult(stored).summary()
     intervals = summary["intervals_95"]
     assert set(intervals) == {
         "clip_top1", "clip_top5", "video_top1", "video_top5", "video_mean_class", "video_ece"
@@ -87,19 +87,19 @@ def test_intervals_hold_their_metric_and_follow_from_the_scores(tmp_path):
     for name, (low, high) in intervals.items():
         assert low < high
         assert low <= summary[name] <= high
-    assert json.loads(json.dumps(summary)) == Judgement(stored).summary()
+    assert json.loads(json.dumps(summary)) == EvaluationResult(stored).summary()
 
 
 def test_the_clip_interval_is_over_videos_and_not_over_views(tmp_path):
     """Views of a video are not independent: where they all agree, the interval is the videos' own."""
     logits, labels = random_run(2, num_videos=100, views=(1, 1))
-    estimates = Judgement(made_scores(tmp_path, np.repeat(logits, 9, axis=1), labels)).estimates
+    estimates = EvaluationResult(synthetic_scores(tmp_path, np.repeat(logits, 9, axis=1), labels)).estimates
     assert estimates["clip_top1"] == estimates["video_top1"]
 
 
 def test_all_videos_failed(tmp_path):
-    stored = made_scores(tmp_path, *random_run(0, num_videos=3), failed=(0, 1, 2))
-    summary = Judgement(stored).summary()
+    stored = synthetic_scores(tmp_path, *random_run(0, num_videos=3), failed=(0, 1, 2))
+    summary = EvaluationResult(stored).summary()
     assert (summary["video_top1"], summary["video_top5"], summary["num_failed"]) == (0, 0, 3)
     assert summary["num_views"] == 36
     assert online(stored)._asdict().items() <= summary.items()
@@ -109,12 +109,12 @@ def test_several_labels(tmp_path):
     rng = np.random.default_rng(0)
     labels = rng.random((30, 4)) < 0.4
     logits = rng.normal(size=(30, 2, 1, 4)) + 1.5 * labels[:, None, None]
-    judgement = Judgement(made_scores(tmp_path, logits, labels, failed=(2,)))
-    summary = judgement.summary()
+    evaluation_result = EvaluationResult(synthetic_scores(tmp_path, logits, labels, failed=(2,)))
+    summary = evaluation_result.summary()
     assert 0.6 < summary["video_map"] < 1
     assert "video_top1" not in summary
-    assert "mAP" in judgement.described()
-    judgement.write_classes(tmp_path / "classes.csv")
+    assert "mAP" in evaluation_result.described()
+    evaluation_result.write_classes(tmp_path / "classes.csv")
     rows = rows_of(tmp_path / "classes.csv")
     assert [int(row["videos"]) for row in rows] == labels.sum(axis=0).tolist()
     mean = np.mean([float(row["average_precision"]) for row in rows])
@@ -125,8 +125,8 @@ def test_the_line_for_people(tmp_path):
     logits = np.zeros((4, 1, 1, 2))
     logits[..., 0] = 1
     logits[1, ..., 1] = np.nan
-    judgement = Judgement(made_scores(tmp_path, logits, np.array([0, 0, 0, 1]), failed=(0,)))
-    line = judgement.described()
+    evaluation_result = EvaluationResult(synthetic_scores(tmp_path, logits, np.array([0, 0, 0, 1]), failed=(0,)))
+    line = evaluation_result.described()
     assert line.startswith(
         "4 videos, 4 views, 1 failed, 1 without numbers from the network: clip top-1 25.00% (0.00 – "
     )
@@ -139,10 +139,10 @@ def test_tables_of_classes(tmp_path):
     logits = np.full((5, 1, 1, 3), -1.0)
     for video, answer in enumerate((0, 1, 1, 2, 0)):
         logits[video, ..., answer] = 1
-    stored = made_scores(tmp_path, logits, np.array([0, 0, 1, 1, 1]), class_names=["a, b", "c", "d"], failed=(4,))
-    judgement = Judgement(stored)
-    judgement.write_classes(tmp_path / "classes.csv")
-    judgement.write_confusion(tmp_path / "confusion.csv")
+    stored = synthetic_scores(tmp_path, logits, np.array([0, 0, 1, 1, 1]), class_names=["a, b", "c", "d"], failed=(4,))
+    evaluation_result = EvaluationResult(stored)
+    evaluation_result.write_classes(tmp_path / "classes.csv")
+    evaluation_result.write_confusion(tmp_path / "confusion.csv")
     assert [tuple(row.values()) for row in rows_of(tmp_path / "classes.csv")] == [
         ("a, b", "2", "1", "0.500000"),
         ("c", "3", "1", "0.333333"),
@@ -158,8 +158,8 @@ def test_tables_of_classes(tmp_path):
 
 
 def test_a_table_that_cannot_be_written_leaves_nothing(tmp_path):
-    judgement = Judgement(made_scores(tmp_path / "run", *random_run(0, num_videos=2)))
+    evaluation_result = EvaluationResult(synthetic_scores(tmp_path / "run", *random_run(0, num_videos=2)))
     (tmp_path / "classes.csv").mkdir()
     with pytest.raises(OSError, match=r"classes\.csv"):
-        judgement.write_classes(tmp_path / "classes.csv")
+        evaluation_result.write_classes(tmp_path / "classes.csv")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.csv", "run"]

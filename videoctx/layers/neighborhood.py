@@ -1,4 +1,4 @@
-"""Layers that act on a neighbourhood: the same weights serve video (B, C, T, H, W) and images (B, C, H, W)."""
+"""Layers that act on a neighborhood: the same weights serve video (B, C, T, H, W) and images (B, C, H, W)."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ class VideoConv(nn.Conv3d):
         return super().forward(x) if x.ndim == 5 else super().forward(x.unsqueeze(2)).squeeze(2)
 
 
-def neighbourhood_average(x: Tensor, extents: Sequence[int]) -> Tensor:
+def neighborhood_average(x: Tensor, extents: Sequence[int]) -> Tensor:
     """Mean of the places less than e away along each axis, at every e-th: (B, C, n, …) → (B, C, ⌈n / e⌉, …).
 
     Average pooling, kernel 2e - 1, stride e, where a place beyond the border does not count; x may be smaller than the

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
-def recomputed(module: nn.Module, x: Tensor) -> Tensor:
+def checkpointed(module: nn.Module, x: Tensor) -> Tensor:
     """`module(x)`, to the last digit, gradients too; BatchNorm counts the batch once."""
     if not torch.is_grad_enabled():
         return module(x)

@@ -10,7 +10,7 @@ from videoctx.layers.conv import plain_conv3d
 from videoctx.layers.pointwise import BatchNorm
 
 
-class FactorisedConv3d(nn.Module):
+class Conv2Plus1d(nn.Module):
     """1×k×k convolution, BatchNorm, ReLU, t×1×1 convolution: (B, C_in, T, H, W) → (B, C_out, T / stride, …).
 
     Args:

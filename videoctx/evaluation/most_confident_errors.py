@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from videoctx.evaluation.judgement import Judgement
+from videoctx.evaluation.evaluation_result import EvaluationResult
 from videoctx.evaluation.scores import SCORES_FILE
 from videoctx.evaluation.view_scores import sigmoid, softmax
 
@@ -32,9 +32,9 @@ class Mistake:
     crop: int
 
 
-def surest_mistakes(judgement: Judgement, run: Path, *, most: int) -> list[Mistake]:
+def most_confident_errors(evaluation_result: EvaluationResult, run: Path, *, most: int) -> list[Mistake]:
     """The surest first; of a video that may show several classes, the likeliest that it does not."""
-    stored, scores = judgement.stored, judgement.video_scores
+    stored, scores = evaluation_result.stored, evaluation_result.video_scores
     names = stored.class_names
     shown = stored.labels if stored.multi_label else stored.labels[:, None] == np.arange(len(names))  # (V, K) bool
     named = shown if stored.multi_label else np.zeros_like(shown)

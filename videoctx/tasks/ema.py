@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights: judged and saved in their place."""
+"""An exponential moving average of the weights: evaluated and saved in their place."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
-class MovingAverage(WeightAveraging):
+class EMA(WeightAveraging):
     """average = decay · average + (1 - decay) · weights; BatchNorm's statistics likewise.
 
-    Validation judges the average, and a checkpoint's `state_dict` is the average; the trained weights are saved
+    Validation evaluates the average, and a checkpoint's `state_dict` is the average; the trained weights are saved
     beside it, so a resumed run goes on as if it had not stopped.
 
     Differs from Lightning's `EMAWeightAveraging`: the average is on the device that is trained on, not on the CPU,
@@ -38,5 +38,5 @@ class MovingAverage(WeightAveraging):
         return step_idx is not None and (step_idx + 1) % self.every_n_steps == 0
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if trainer.state.fn == TrainerFn.FITTING:  # what is judged is the average already
+        if trainer.state.fn == TrainerFn.FITTING:  # what is evaluated is the average already
             super().on_load_checkpoint(trainer, pl_module, checkpoint)

@@ -5,9 +5,9 @@ import inspect
 import pytest
 import torch
 
-from tests.reference.comparison import assert_same_function, random_input, randomised
+from tests.reference.comparison import assert_same_function, random_input, randomized
 from tests.reference.self_calibrated_loops import batch_norm, convolution
-from videoctx.layers import FactorisedConv3d
+from videoctx.layers import Conv2Plus1d
 from videoctx.layers.conv import plain_conv3d
 
 
@@ -32,7 +32,7 @@ def reference_of(*, stride=(1, 1, 1), groups=1, **_):
 @pytest.mark.parametrize("kernel_size", [(3, 3, 3), (1, 3, 3), (3, 1, 1), (5, 3, 5)], ids=str)
 def test_is_space_then_time(kernel_size, stride, groups, mid_channels):
     arguments = {"kernel_size": kernel_size, "stride": stride, "groups": groups}
-    conv = randomised(FactorisedConv3d(4, 6, **arguments, mid_channels=mid_channels))
+    conv = randomized(Conv2Plus1d(4, 6, **arguments, mid_channels=mid_channels))
     assert conv.spatial.weight.shape[2:] == (1, *kernel_size[1:])
     assert conv.temporal.weight.shape[2:] == (kernel_size[0], 1, 1)
     x = random_input(2, 4, 4, 5, 6)
@@ -51,7 +51,7 @@ def test_is_space_then_time(kernel_size, stride, groups, mid_channels):
 def test_the_channels_between_are_the_papers(in_channels, out_channels, kernel_size, mid_channels):
     """The first three are those of torchvision's r2plus1d_18."""
     with torch.device("meta"):
-        conv = FactorisedConv3d(in_channels, out_channels, kernel_size=kernel_size)
+        conv = Conv2Plus1d(in_channels, out_channels, kernel_size=kernel_size)
     assert conv.spatial.weight.shape[0] == conv.temporal.weight.shape[1] == conv.norm.num_features == mid_channels
 
 
@@ -62,7 +62,7 @@ def test_has_as_many_parameters_as_the_3d_convolution(in_channels, out_channels,
     """Up to rounding: one channel more in each group would be too many."""
     arguments = {"kernel_size": kernel_size, "groups": groups}
     with torch.device("meta"):
-        conv = FactorisedConv3d(in_channels, out_channels, **arguments)
+        conv = Conv2Plus1d(in_channels, out_channels, **arguments)
         full = count(plain_conv3d(in_channels, out_channels, **arguments))
     pair = count(conv.spatial) + count(conv.temporal)
     of_a_channel = pair // conv.norm.num_features
@@ -70,8 +70,8 @@ def test_has_as_many_parameters_as_the_3d_convolution(in_channels, out_channels,
 
 
 def test_there_is_always_a_channel_between():
-    assert FactorisedConv3d(1, 1, kernel_size=(1, 1, 1)).norm.num_features == 1
-    assert FactorisedConv3d(4, 4, kernel_size=(1, 1, 1), groups=4).norm.num_features == 4
+    assert Conv2Plus1d(1, 1, kernel_size=(1, 1, 1)).norm.num_features == 1
+    assert Conv2Plus1d(4, 4, kernel_size=(1, 1, 1), groups=4).norm.num_features == 4
 
 
 # Arguments --------------------------------------------------------------------------------------------------------
@@ -82,9 +82,9 @@ CHANGES = [{"kernel_size": (1, 3, 3)}, {"stride": (2, 1, 1)}, {"groups": 2}, {"m
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 def test_every_argument_changes_something(change):
     x = random_input(1, 4, 3, 4, 4)
-    changed, default = (randomised(FactorisedConv3d(4, 4, **arguments))(x) for arguments in (change, {}))
+    changed, default = (randomized(Conv2Plus1d(4, 4, **arguments))(x) for arguments in (change, {}))
     assert changed.shape != default.shape or not torch.allclose(changed, default)
 
 
 def test_every_argument_is_among_the_changes():
-    assert {"in_channels", "out_channels"}.union(*CHANGES) == set(inspect.signature(FactorisedConv3d).parameters)
+    assert {"in_channels", "out_channels"}.union(*CHANGES) == set(inspect.signature(Conv2Plus1d).parameters)

@@ -6,13 +6,13 @@ import torch
 from torch import nn
 
 
-def hollow_copy(net: nn.Module) -> nn.Module:
+def meta_copy(net: nn.Module) -> nn.Module:
     """The same layers, to be looked at with hooks; `net` stays as it is."""
     return deepcopy(net).to("meta")
 
 
 @torch.no_grad()
-def run_hollow(hollow: nn.Module, *, clip_size: tuple[int, int, int]) -> None:
+def run_on_meta(hollow: nn.Module, *, clip_size: tuple[int, int, int]) -> None:
     """Send one clip of (T, H, W) through it.
 
     Raises:

@@ -9,7 +9,7 @@ from videoctx.models import ResNet3D
 from videoctx.models.resnet3d import STAGES
 
 
-def trained_once(recompute=(), *, width=4, frozen=False):
+def trained_once(activation_checkpointing=(), *, width=4, frozen=False):
     """A network after one step back, with what autograd kept of the step in bytes."""
     torch.manual_seed(0)
     net = ResNet3D(
@@ -19,7 +19,7 @@ def trained_once(recompute=(), *, width=4, frozen=False):
         zero_init_residual=False,
         context=NonLocal,
         context_at={"res4": [0]},
-        recompute=recompute,
+        activation_checkpointing=activation_checkpointing,
     ).train()
     if frozen:
         for layer in net.modules():
@@ -41,10 +41,10 @@ def trained_once(recompute=(), *, width=4, frozen=False):
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-@pytest.mark.parametrize("recompute", [("res2",), ("res3", "res5"), STAGES])
-def test_gradients_and_statistics_are_the_same_to_the_last_digit(recompute, frozen):
+@pytest.mark.parametrize("activation_checkpointing", [("res2",), ("res3", "res5"), STAGES])
+def test_gradients_and_statistics_are_the_same_to_the_last_digit(activation_checkpointing, frozen):
     plain, logits, _ = trained_once(frozen=frozen)
-    again, same_logits, _ = trained_once(recompute, frozen=frozen)
+    again, same_logits, _ = trained_once(activation_checkpointing, frozen=frozen)
     assert torch.equal(logits, same_logits)
     for (name, one), other in zip(plain.named_parameters(), again.parameters(), strict=True):
         assert torch.equal(one.grad, other.grad), name
@@ -60,7 +60,7 @@ def test_less_is_kept():
     assert least < 0.6 * everything
 
 
-def test_judging_computes_once():
+def test_evaluation_computes_once():
     net, _, _ = trained_once(STAGES)
     calls = []
     net.res2.register_forward_hook(lambda *_: calls.append(1))
@@ -70,5 +70,5 @@ def test_judging_computes_once():
 
 
 def test_an_unknown_stage_is_refused():
-    with pytest.raises(ValueError, match=r"recompute is \['res6'\]; expected stages of res2, res3"):
-        ResNet3D(5, recompute=["res6"])
+    with pytest.raises(ValueError, match=r"activation_checkpointing is \['res6'\]; expected stages of res2, res3"):
+        ResNet3D(5, activation_checkpointing=["res6"])

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from videoctx.evaluation.whole_file import whole_file
+from videoctx.atomic_write import atomic_write
 
 
-class WholeCheckpoints(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the file that is to be replaced, and replaces it at the end.
 
     Lightning's own writes into the folder of temporary files, often on another disk, and copies from there over the
@@ -28,7 +28,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with whole_file(path) as part, part.open("wb") as file:
+            with atomic_write(path) as part, part.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())  # some file systems say only here that they are full

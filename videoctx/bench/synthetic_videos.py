@@ -23,7 +23,7 @@ FPS = 30
 NUM_OBJECTS = 4
 
 
-def made_videos(
+def synthetic_videos(
     folder: Path,
     *,
     gop: int,
@@ -81,7 +81,7 @@ class Scene:
         """(256, 340, 3) uint8 RGB."""
         picture = self.camera.view(self.background, seconds)[:, :3]
         for layer, path in self.objects:
-            seen = path.view(layer, seconds)  # (1, 4, H, W), colours times opacity
+            seen = path.view(layer, seconds)  # (1, 4, H, W), colors times opacity
             picture = picture * (1 - seen[:, 3:]) + seen[:, :3]
         return picture[0].permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
 
@@ -108,17 +108,17 @@ class _Path:
 
 
 def _texture(rng: np.random.Generator, *, contrast: float) -> Tensor:
-    """(4, 2 H, 2 W): colours around a mean, with amplitude falling with frequency as a photograph's, and opacity 1."""
+    """(4, 2 H, 2 W): colors around a mean, with amplitude falling with frequency as a photograph's, and opacity 1."""
     height, width = 2 * HEIGHT, 2 * WIDTH
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     frequency[0, 0] = np.inf
     noise = np.fft.rfft2(rng.normal(size=(3, height, width))) / frequency**1.4
-    grey_and_colour = np.fft.irfft2(noise, s=(height, width))
-    grey_and_colour /= grey_and_colour.std((1, 2), keepdims=True)
-    grey, red, blue = grey_and_colour
-    colours = np.stack([grey + 0.4 * red, grey - 0.2 * red - 0.2 * blue, grey + 0.4 * blue]) * contrast
-    colours += rng.uniform(80, 170, (3, 1, 1))
-    return torch.from_numpy(np.concatenate([colours, np.ones((1, height, width))])).float()
+    gray_and_color = np.fft.irfft2(noise, s=(height, width))
+    gray_and_color /= gray_and_color.std((1, 2), keepdims=True)
+    gray, red, blue = gray_and_color
+    colors = np.stack([gray + 0.4 * red, gray - 0.2 * red - 0.2 * blue, gray + 0.4 * blue]) * contrast
+    colors += rng.uniform(80, 170, (3, 1, 1))
+    return torch.from_numpy(np.concatenate([colors, np.ones((1, height, width))])).float()
 
 
 def _ellipse(rng: np.random.Generator) -> Tensor:

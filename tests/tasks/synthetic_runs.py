@@ -51,7 +51,7 @@ class MadeClips(LightningDataModule):
         yield from self.beside[:num_batches]
 
 
-def made_clips(num_batches: int = 3, **arguments) -> MadeClips:
+def synthetic_clips(num_batches: int = 3, **arguments) -> MadeClips:
     return MadeClips([batch_of(4, seed=seed) for seed in range(num_batches)], **arguments)
 
 

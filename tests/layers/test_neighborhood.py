@@ -1,16 +1,16 @@
-"""The layers that act on a neighbourhood: the same weights for video and images."""
+"""The layers that act on a neighborhood: the same weights for video and images."""
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.reference.comparison import TOLERANCE, gradients, random_input, randomised
-from videoctx.layers.neighbourhood import VideoConv, neighbourhood_average
+from tests.reference.comparison import TOLERANCE, gradients, random_input, randomized
+from videoctx.layers.neighborhood import VideoConv, neighborhood_average
 
 
 def test_video_conv_is_torchs_on_video():
-    layer, x = randomised(VideoConv(3, 4, (3, 1, 5), stride=(1, 2, 2), padding=(1, 0, 2))), random_input(2, 3, 3, 4, 5)
+    layer, x = randomized(VideoConv(3, 4, (3, 1, 5), stride=(1, 2, 2), padding=(1, 0, 2))), random_input(2, 3, 3, 4, 5)
     expected = F.conv3d(x, layer.weight, layer.bias, (1, 2, 2), (1, 0, 2))
     torch.testing.assert_close(layer(x), expected, **TOLERANCE)
 
@@ -18,7 +18,7 @@ def test_video_conv_is_torchs_on_video():
 @pytest.mark.parametrize("batch", [2, 3], ids=["", "as many samples as channels"])
 def test_video_conv_on_an_image_is_the_convolution_of_the_middle_frame(batch):
     """Where `nn.Conv3d` would take the samples for channels, and the channels for frames."""
-    layer, image = randomised(VideoConv(3, 4, (3, 3, 5), padding=(1, 1, 2))), random_input(batch, 3, 4, 5)
+    layer, image = randomized(VideoConv(3, 4, (3, 3, 5), padding=(1, 1, 2))), random_input(batch, 3, 4, 5)
     expected = F.conv2d(image, layer.weight[:, :, 1], layer.bias, padding=(1, 2))
     torch.testing.assert_close(layer(image), expected, **TOLERANCE)
     torch.testing.assert_close(layer(image), layer(image.unsqueeze(2)).squeeze(2), **TOLERANCE)
@@ -30,25 +30,25 @@ def test_video_conv_is_a_convolution_to_who_looks():
 
 
 @pytest.mark.parametrize("extents", [(1, 1, 1), (2, 2, 2), (1, 4, 3), (3, 1, 2), (5, 2, 1)], ids=str)
-def test_neighbourhood_average_is_average_pooling(extents):
+def test_neighborhood_average_is_average_pooling(extents):
     x = random_input(2, 3, 9, 7, 8)
     kernel, padding = [2 * e - 1 for e in extents], [e - 1 for e in extents]
     expected = F.avg_pool3d(x, kernel, extents, padding, count_include_pad=False)
-    value = neighbourhood_average(x, extents)
+    value = neighborhood_average(x, extents)
     torch.testing.assert_close(value, expected, **TOLERANCE)
     torch.testing.assert_close(gradients(value, [x]), gradients(expected, [x]), **TOLERANCE)
 
 
 @pytest.mark.parametrize("extents", [(2, 2), (4, 1), (1, 3)], ids=str)
-def test_neighbourhood_average_of_an_image_is_that_of_a_frame(extents):
+def test_neighborhood_average_of_an_image_is_that_of_a_frame(extents):
     video = random_input(2, 3, 2, 5, 4)
-    frames = torch.stack([neighbourhood_average(video[:, :, t], extents) for t in range(2)], dim=2)
-    torch.testing.assert_close(neighbourhood_average(video, (1, *extents)), frames, **TOLERANCE)
+    frames = torch.stack([neighborhood_average(video[:, :, t], extents) for t in range(2)], dim=2)
+    torch.testing.assert_close(neighborhood_average(video, (1, *extents)), frames, **TOLERANCE)
 
 
-def test_neighbourhood_average_of_less_than_a_kernel():
+def test_neighborhood_average_of_less_than_a_kernel():
     """With extent 2, two frames have a cell at the first, which sees both; three at first and last, which see two."""
     x = torch.tensor([1.0, 5.0, 6.0]).reshape(1, 1, 3, 1, 1)
-    assert neighbourhood_average(x[:, :, :2], (2, 1, 1)).flatten().tolist() == [3.0]
-    assert neighbourhood_average(x, (2, 1, 1)).flatten().tolist() == [3.0, 5.5]
-    assert neighbourhood_average(x, (8, 8, 8)).flatten().tolist() == [4.0]
+    assert neighborhood_average(x[:, :, :2], (2, 1, 1)).flatten().tolist() == [3.0]
+    assert neighborhood_average(x, (2, 1, 1)).flatten().tolist() == [3.0, 5.5]
+    assert neighborhood_average(x, (8, 8, 8)).flatten().tolist() == [4.0]

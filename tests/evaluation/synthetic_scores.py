@@ -18,7 +18,7 @@ def write_run(
     class_names: list[str] | None = None,
     paths: list[str] | None = None,
     failed: tuple[int, ...] = (),
-    spread: str | None = "from_start",
+    clip_placement: str | None = "from_start",
 ) -> Path:
     """A run's folder with scores.
 
@@ -44,13 +44,13 @@ def write_run(
         views_expected=torch.full((num_videos,), len(views)),
         failures={index: Failure(paths[index], "the file is empty") for index in failed},
     )
-    writer = ScoreWriter(folder / SCORES_FILE, class_names, spread=spread, multi_label=labels.ndim == 2)
+    writer = ScoreWriter(folder / SCORES_FILE, class_names, clip_placement=clip_placement, multi_label=labels.ndim == 2)
     with writer:
         writer.write(batch, scores[readable].reshape(-1, num_classes))
     return folder
 
 
-def made_scores(folder: Path, *arguments, **options) -> ViewScores:
+def synthetic_scores(folder: Path, *arguments, **options) -> ViewScores:
     return read_scores(write_run(folder, *arguments, **options) / SCORES_FILE)
 
 

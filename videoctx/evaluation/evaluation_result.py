@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from videoctx.atomic_write import atomic_write
 from videoctx.evaluation.bootstrap import Estimate, estimates
 from videoctx.evaluation.metrics import (
     Weights,
@@ -20,17 +21,16 @@ from videoctx.evaluation.metrics import (
     share,
 )
 from videoctx.evaluation.view_scores import Average, ViewScores
-from videoctx.evaluation.whole_file import whole_file
 
 Level = Literal["clip", "video"]
 VIEWS_AT_ONCE = 10_000  # in single precision, in which comparing is faster than in half
 
 
 @dataclass(frozen=True)
-class Judgement:
+class EvaluationResult:
     """The scores of a run's views, and what follows from them.
 
-    `clip_top1` and `clip_top5` judge every view for itself; a video that could not be read is wrong with all the views
+    `clip_top1` and `clip_top5` evaluate every view for itself; a video that could not be read is wrong with all the views
     it should have given.
     """
 
@@ -141,7 +141,7 @@ def percent(estimate: Estimate) -> str:
 
 
 def _write_rows(path: Path, header: tuple[str, ...], rows: list[tuple]) -> None:
-    with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)

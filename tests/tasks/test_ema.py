@@ -1,4 +1,4 @@
-"""The moving average of the weights: its formula, who is judged, what is saved, and that a resumed run is the same."""
+"""The moving average of the weights: its formula, who is evaluated, what is saved, and that a resumed run is the same."""
 
 from copy import deepcopy
 from functools import partial
@@ -9,27 +9,27 @@ import torch
 from lightning.pytorch import Callback
 from torch.optim import SGD
 
-from tests.tasks.made_runs import CLASSES, classifier, made_clips, small_resnet, trainer
-from videoctx.tasks import MovingAverage, VideoClassifier
+from tests.tasks.synthetic_runs import CLASSES, classifier, small_resnet, synthetic_clips, trainer
+from videoctx.tasks import EMA, VideoClassifier
 
 
 class Weights(Callback):
-    """Keeps what is trained after every step, and what is judged in every validation."""
+    """Keeps what is trained after every step, and what is evaluated in every validation."""
 
     def __init__(self):
-        self.trained, self.judged = [], []
+        self.trained, self.evaluated = [], []
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):  # noqa: ARG002
         self.trained.append({name: tensor.clone() for name, tensor in pl_module.state_dict().items()})
 
     def on_validation_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):  # noqa: ARG002
-        self.judged.append({name: tensor.clone() for name, tensor in pl_module.state_dict().items()})
+        self.evaluated.append({name: tensor.clone() for name, tensor in pl_module.state_dict().items()})
 
 
 def run(folder, *, decay=0.7, every_n_steps=1, ckpt_path=None, **arguments):
     seen, model = Weights(), classifier()
-    judge = trainer(folder, MovingAverage(decay=decay, every_n_steps=every_n_steps), seen, **arguments)
-    judge.fit(model, datamodule=made_clips(), ckpt_path=ckpt_path, weights_only=True)
+    evaluate = trainer(folder, EMA(decay=decay, every_n_steps=every_n_steps), seen, **arguments)
+    evaluate.fit(model, datamodule=synthetic_clips(), ckpt_path=ckpt_path, weights_only=True)
     return seen, model
 
 
@@ -43,14 +43,14 @@ def averaged(states, decay):
 
 
 @pytest.mark.parametrize(("decay", "every"), [(0.7, 1), (0.2, 1), (0.7, 2)])
-def test_the_average_is_what_is_judged_saved_and_left(tmp_path, decay, every):
+def test_the_average_is_what_is_evaluated_saved_and_left(tmp_path, decay, every):
     seen, model = run(tmp_path, decay=decay, every_n_steps=every, max_epochs=2)
     updates = seen.trained[every - 1 :: every]
     expected = averaged(updates, decay)
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
     for name, tensor in expected.items():
         if tensor.is_floating_point():
-            for what in (seen.judged[-1], saved, model.state_dict()):
+            for what in (seen.evaluated[-1], saved, model.state_dict()):
                 torch.testing.assert_close(what[name], tensor, msg=name)
     mean = "net.stem.norm.running_mean"
     assert not torch.allclose(expected[mean], seen.trained[-1][mean])
@@ -59,7 +59,7 @@ def test_the_average_is_what_is_judged_saved_and_left(tmp_path, decay, every):
 def test_training_is_what_it_would_be_without(tmp_path):
     seen, _ = run(tmp_path, max_epochs=2)
     alone, model = Weights(), classifier()
-    trainer(tmp_path, alone, max_epochs=2).fit(model, datamodule=made_clips())
+    trainer(tmp_path, alone, max_epochs=2).fit(model, datamodule=synthetic_clips())
     for name, tensor in alone.trained[-1].items():
         assert torch.equal(tensor, seen.trained[-1][name]), name
 
@@ -90,4 +90,4 @@ def test_what_makes_the_optimizer_is_not_copied():
 @pytest.mark.parametrize(("arguments", "words"), [({"decay": 1.0}, "decay is 1.0"), ({"every_n_steps": 0}, "is 0")])
 def test_values_that_cannot_be_are_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
-        MovingAverage(**arguments)
+        EMA(**arguments)
