@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint format clean
+.PHONY: demo test test-all lint format clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -20,12 +20,21 @@ demo: $(INSTALLED)
 	done
 	$(BIN)/videoctx results runs/demo
 
+# Two processes, a file of tests at a time, so that what a file's tests share is made once.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+
+# Everything that is quick, and the examples in the package's docstrings: some minutes on two cores.
 test: $(INSTALLED)
-	$(BIN)/pytest
+	$(PYTEST) -m "not slow" --doctest-modules tests videoctx
+
+# The rest, which is slow by nature.
+test-all: $(INSTALLED)
+	$(PYTEST) -m slow
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pyarrow.parquet as pq
 import pytest
 
+from tests.once_per_session import once_per_session
 from tests.tiny_set import make_set, write_config
 from videoctx.cli import main
 
@@ -27,17 +28,20 @@ class Place(NamedTuple):
         return self.runs / "trained" / "checkpoints" / "last.ckpt"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def place(tmp_path_factory):
-    """A folder with videos, a config, and one trained network."""
-    folder = tmp_path_factory.mktemp("cli")
-    (folder / "videos").mkdir()
-    manifest = make_set(folder / "videos", num_videos=VIDEOS)
-    config = write_config(folder / "config.yaml", manifest=manifest, runs=folder / "runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["videoctx"])
-        main(["fit", "-c", str(config), "--trainer.logger.init_args.name=trained", "--trainer.max_epochs=4"])
-    return Place(folder / "videos", config, folder / "runs")
+    """A folder with videos, a config, and one trained network, which all tests share."""
+
+    def train(folder: Path) -> None:
+        (folder / "videos").mkdir()
+        manifest = make_set(folder / "videos", num_videos=VIDEOS)
+        config = write_config(folder / "config.yaml", manifest=manifest, runs=folder / "runs")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sys.argv", ["videoctx"])
+            main(["fit", "-c", str(config), "--trainer.logger.init_args.name=trained", "--trainer.max_epochs=4"])
+
+    folder = once_per_session(tmp_path_factory, "cli", train)
+    return Place(folder / "videos", folder / "config.yaml", folder / "runs")
 
 
 @pytest.fixture
@@ -46,7 +50,7 @@ def run(place, monkeypatch, request):
     monkeypatch.setattr("sys.argv", ["videoctx"])
 
     def run(command: str, *arguments: object, name: str = "") -> Path:
-        name = f"{request.node.name}{name}".replace("/", "-")
+        name = f"{request.path.stem}-{request.node.name}{name}".replace("/", "-")
         main([command, "-c", str(place.config), *map(str, arguments), f"--trainer.logger.init_args.name={name}"])
         return place.runs / name
 
