@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from tests.tasks.test_whole_checkpoints import files_of_at_most
+from tests.tasks.test_atomic_checkpoint_io import files_of_at_most
 
 from tests.tasks.test_no_waiting import Reads
 from tests.tiny_runs import column

@@ -4,7 +4,7 @@ from multiprocessing.context import ForkServerProcess
 
 import pytest
 
-from videoctx.cli.commands import speaks
+from videoctx.cli.commands import is_user_error
 from videoctx.data.clips import SampleIndex
 from videoctx.data.decoding_processes import DecodingProcesses
 
@@ -17,5 +17,5 @@ def test_processes_that_cannot_be_started(monkeypatch):
     processes = DecodingProcesses(None, num_processes=2, deadline_seconds=9)
     with pytest.raises(ChildProcessError, match=r"the server is gone.*fewer") as refused:
         processes.decode(SampleIndex(0), "a.mp4")
-    assert speaks(refused.value)
+    assert is_user_error(refused.value)
     processes.close()

@@ -603,7 +603,7 @@ CHANGES = [
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("given", "change"), CHANGES, ids=str)
+@pytest.mark.parametrize(("given", "change"), CHANGES, ids=lambda arguments: ",".join(arguments))
 def test_every_argument_changes_something(given, change):
     """In training, where dropout acts."""
 
