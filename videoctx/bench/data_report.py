@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from videoctx.atomic_write import atomic_write
 from videoctx.bench.data_path import VIEW_PROTOCOL, Measurements
 from videoctx.bench.data_stages import IN_A_WORKER
 
@@ -30,7 +31,8 @@ def report(measured: Measurements, json_file: Path | None) -> None:
     if measured.ratios():
         console.print("", _ratios(measured))
     if json_file:
-        json_file.write_text(json.dumps({**asdict(measured), "ratios": measured.ratios()}, indent=2) + "\n")
+        with atomic_write(json_file) as part:
+            part.write_text(json.dumps({**asdict(measured), "ratios": measured.ratios()}, indent=2) + "\n")
 
 
 def bottleneck(measured: Measurements, files: str) -> str:

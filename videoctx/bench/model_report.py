@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from videoctx.atomic_write import atomic_write
 from videoctx.bench.model_speed import Measurements
 
 HELPS = 1.03  # below, the rounds differ by as much
@@ -35,7 +36,8 @@ def report(measured: Measurements, json_file: Path | None) -> None:
     for note in measured.notes:
         console.print(note, highlight=False, soft_wrap=True)
     if json_file:
-        json_file.write_text(json.dumps(measured.as_dict(), indent=2) + "\n")
+        with atomic_write(json_file) as part:
+            part.write_text(json.dumps(measured.as_dict(), indent=2) + "\n")
 
 
 def what_helps(measured: Measurements) -> list[str]:

@@ -18,6 +18,7 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
+from videoctx.atomic_write import atomic_write
 from videoctx.bench.peak_memory import peak_bytes
 from videoctx.layers.non_local import (
     Affinity,
@@ -108,7 +109,8 @@ def report(rows: list[Row], json_file: Path | None) -> None:
         )
     Console().print(table)
     if json_file:
-        json_file.write_text(json.dumps({"rows": [row._asdict() for row in rows], "ratios": compared}, indent=2) + "\n")
+        with atomic_write(json_file) as part:
+            part.write_text(json.dumps({"rows": [row._asdict() for row in rows], "ratios": compared}, indent=2) + "\n")
 
 
 def _step(name: str, positions: int, channels: int, device: str) -> Callable[[str], None]:

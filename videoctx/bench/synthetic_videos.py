@@ -5,7 +5,6 @@ move over it. x264 makes 300 to 600 kbit/s of it, its usual presets, as from a f
 """
 
 import math
-import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
@@ -17,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
+
+from videoctx.atomic_write import atomic_write
 
 WIDTH, HEIGHT = 340, 256
 FPS = 30
@@ -52,8 +53,7 @@ def synthetic_videos(
 
 def _encode(path: Path, *, seed: int, gop: int, num_frames: int) -> None:
     torch.set_num_threads(1)  # a process a core
-    unfinished = path.with_suffix(f".{os.getpid()}.mp4")
-    with av.open(str(unfinished), "w") as container:
+    with atomic_write(path) as part, av.open(str(part), "w", format="mp4") as container:
         options = {"g": str(gop), "keyint_min": str(gop), "sc_threshold": "0", "crf": "23"}
         options["x264-params"] = "threads=1:log-level=none"
         stream = container.add_stream("libx264", rate=FPS, options=options)
@@ -62,7 +62,6 @@ def _encode(path: Path, *, seed: int, gop: int, num_frames: int) -> None:
         for index in range(num_frames):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(scene.picture(index / FPS), format="rgb24")))
         container.mux(stream.encode())
-    unfinished.rename(path)  # what has a name is whole
 
 
 class Scene:

@@ -34,6 +34,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from videoctx.atomic_write import atomic_write
 from videoctx.data.locations import resolve
 
 CLASS_FILE = "classes.txt"
@@ -181,12 +182,13 @@ def write_manifest(manifest: str | Path, rows: Iterable[Mapping[str, object]], c
         for column, value in row.items():
             _check_text(column, value, manifest)
     manifest.parent.mkdir(parents=True, exist_ok=True)
-    (manifest.parent / CLASS_FILE).write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
     extra = sorted({column for row in rows for column in row} - set(COLUMNS))
-    with manifest.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*COLUMNS, *extra], restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    with atomic_write(manifest.parent / CLASS_FILE) as class_part, atomic_write(manifest) as manifest_part:
+        class_part.write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
+        with manifest_part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, [*COLUMNS, *extra], restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 def _shown(cell: str, index_of: Mapping[str, int], where: str, *, multi_label: bool) -> set[int]:

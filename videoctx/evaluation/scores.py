@@ -17,16 +17,16 @@ A failed video has one row. Where a video may have several labels, there is `lab
 
 Logarithms, because both averages can be made of them: their softmax is the probabilities again, and logits that are
 each shifted by a constant have the same mean but for a constant. The best class is near 0, where float16 is finest: a
-probability of 0.5 is kept to 0.03 %, one of 0.001 to 0.2 %; logits of 10 would be kept to 0.4 %. What is evaluated, during
-the run too, is what has been rounded so: the file gives a run's results again to the last digit.
+probability of 0.5 is kept to 0.03 %, one of 0.001 to 0.2 %; logits of 10 would be kept to 0.4 %. What is evaluated,
+during the run too, is what has been rounded so: the file gives a run's results again to the last digit.
 
-The file's metadata holds `format`, the version of this page; `class_names`, as JSON; `clip_placement`, where in a video the
-clips start, if that is known (`videoctx.evaluation.view_subset`).
+The file's metadata holds `format`, the version of this page; `class_names`, as JSON; `clip_placement`, where in a video
+the clips start, if that is known (`videoctx.evaluation.view_subset`).
 """
 
 import json
-import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -177,8 +177,9 @@ class ScoreWriter:
         self.path = path
         self.schema = score_schema(class_names, clip_placement=clip_placement, multi_label=multi_label)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._part = path.with_name(path.name + ".part")
-        self._writer = pq.ParquetWriter(self._part, self.schema, compression="zstd")
+        self._file = ExitStack()
+        part = self._file.enter_context(atomic_write(path))
+        self._writer = self._file.enter_context(pq.ParquetWriter(part, self.schema, compression="zstd"))
 
     def write(self, batch: ClipBatch, scores: Tensor) -> None:
         """
@@ -204,8 +205,7 @@ class ScoreWriter:
         self._writer.write_table(pa.table(columns, schema=self.schema))
 
     def close(self) -> None:
-        self._writer.close()
-        os.replace(self._part, self.path)
+        self._file.close()
 
     def __enter__(self) -> "ScoreWriter":
         return self
@@ -213,11 +213,7 @@ class ScoreWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self.close()
-        else:
-            self._writer.close()
-            self._part.unlink(missing_ok=True)
+        self._file.__exit__(kind, error, trace)
 
 
 def _clips(batch: ClipBatch) -> list[int]:

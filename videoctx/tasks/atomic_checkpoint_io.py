@@ -1,6 +1,5 @@
 """Checkpoints that are there as a whole or not at all."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         try:
             with atomic_write(path) as part, part.open("wb") as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())  # some file systems say only here that they are full
         except (OSError, RuntimeError) as error:
             cause = error.__context__ if isinstance(error, RuntimeError) else error  # torch adds one of its own
             if not isinstance(cause, OSError):
