@@ -19,9 +19,10 @@ ALLOWED = {
     "layers": (set(), set()),
     "models": ({"layers"}, set()),
     "batch": (set(), set()),
+    "contract": ({"batch"}, set()),
     "data": ({"batch"}, {"numpy", "torchvision.transforms.v2"}),
     "evaluation": ({"batch"}, {"jinja2", "matplotlib", "numpy", "pyarrow", "scipy", "torchmetrics"}),
-    "tasks": ({"models", "evaluation", "batch"}, {"lightning", "torchmetrics"}),
+    "tasks": ({"models", "evaluation", "batch", "contract"}, {"lightning", "torchmetrics"}),
     "trained": ({"models", "data"}, set()),
     "visualize": ({"layers", "data"}, {"av", "matplotlib", "numpy"}),
     "inference": (

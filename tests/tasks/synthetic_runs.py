@@ -1,7 +1,8 @@
-"""Runs of a trainer on clips that are made up, for the tests of what happens in training."""
+"""Short runs of a trainer on synthetic clips, for the tests of training."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
@@ -15,6 +16,17 @@ from videoctx.models import ResNet3D
 from videoctx.tasks import VideoClassifier
 
 CLASSES = ["clap", "run", "wave"]
+PREPROCESSING = {
+    "clip_len": 4,
+    "frame_interval": 1,
+    "short_videos": "wrap",
+    "protocol": "videoctx",
+    "test_short_side_px": 32,
+    "test_crop_size_px": 32,
+    "test_views": [1, 1],
+    "mean": [0.45, 0.45, 0.45],
+    "std": [0.225, 0.225, 0.225],
+}
 
 
 def batch_of(num_clips: int, *, seed: int, size: int = 32, num_frames: int = 4, multi_label: bool = False) -> ClipBatch:
@@ -32,27 +44,55 @@ def batch_of(num_clips: int, *, seed: int, size: int = 32, num_frames: int = 4, 
     )
 
 
-class MadeClips(LightningDataModule):
-    """The same batches every epoch; others beside training."""
+class SyntheticClips(LightningDataModule):
+    """A `TaskData` with the same batches every epoch, and others beside training."""
 
-    def __init__(self, batches: list[ClipBatch], *, validates: bool = True) -> None:
+    train_clip_size = (4, 32, 32)
+    stages = ()
+
+    def __init__(
+        self,
+        batches: list[ClipBatch],
+        *,
+        validates: bool = True,
+        clips_per_device: int = 4,
+        class_names: Sequence[str] = CLASSES,
+        multi_label: bool = False,
+    ) -> None:
         super().__init__()
         self.batches = batches
         self.validates = validates
+        self.clips_per_device = clips_per_device
+        self.class_names = list(class_names)
+        self.multi_label = multi_label
         self.beside = [batch_of(4, seed=100 + index) for index in range(3)]
 
     def train_dataloader(self) -> DataLoader:
         return DataLoader(self.batches, batch_size=None)
 
     def val_dataloader(self) -> DataLoader | list:
-        return DataLoader([batch_of(6, seed=50)], batch_size=None) if self.validates else []
+        return self.test_dataloader() if self.validates else []
+
+    def test_dataloader(self) -> DataLoader:
+        return DataLoader([batch_of(6, seed=50, multi_label=self.multi_label)], batch_size=None)
+
+    def predict_dataloader(self) -> DataLoader:
+        return self.test_dataloader()
 
     def clips_beside_training(self, num_batches: int) -> Iterator[ClipBatch]:
         yield from self.beside[:num_batches]
 
+    def preprocessing_dict(self) -> dict[str, Any]:
+        return dict(PREPROCESSING)
 
-def synthetic_clips(num_batches: int = 3, **arguments) -> MadeClips:
-    return MadeClips([batch_of(4, seed=seed) for seed in range(num_batches)], **arguments)
+    def card(self, stage: str) -> dict[str, Any]:
+        return {"manifest_sha256": "0" * 64, "split": stage, "num_videos": 6, "protocol": "videoctx", "views": [1, 1]}
+
+
+def synthetic_clips(num_batches: int = 3, **arguments) -> SyntheticClips:
+    multi_label = arguments.get("multi_label", False)
+    batches = [batch_of(4, seed=seed, multi_label=multi_label) for seed in range(num_batches)]
+    return SyntheticClips(batches, **arguments)
 
 
 def small_resnet(num_classes: int, **arguments) -> nn.Module:

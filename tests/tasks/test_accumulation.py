@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.optim import SGD
 
-from tests.tasks.synthetic_runs import CLASSES, MadeClips, batch_of, classifier, small_resnet, trainer
+from tests.tasks.synthetic_runs import CLASSES, SyntheticClips, batch_of, classifier, small_resnet, trainer
 from videoctx.tasks import FrozenBatchNorm, VideoClassifier
 
 
@@ -25,7 +25,7 @@ def test_two_batches_of_two_are_one_of_four(tmp_path):
     for batches, accumulate in ((whole, 1), (halves, 2)):
         models.append(classifier(lr=0.01))
         run = trainer(tmp_path, FrozenBatchNorm(), accumulate_grad_batches=accumulate)
-        run.fit(models[-1], datamodule=MadeClips(batches, validates=False))
+        run.fit(models[-1], datamodule=SyntheticClips(batches, validates=False))
         assert run.global_step == 2
     start = dict(small_resnet(3).named_parameters())
     for (name, one), other in zip(models[0].net.named_parameters(), models[1].net.parameters(), strict=True):
@@ -41,7 +41,7 @@ def test_clipping_bounds_a_step(tmp_path, limit, algorithm):
     model = VideoClassifier(CLASSES, small_resnet, optimizer=sgd, channels_last=False)  # for parameters_to_vector
     before = nn.utils.parameters_to_vector(model.net.parameters()).clone()
     run = trainer(tmp_path, gradient_clip_val=limit, gradient_clip_algorithm=algorithm)
-    run.fit(model, datamodule=MadeClips([batch_of(4, seed=0)], validates=False))
+    run.fit(model, datamodule=SyntheticClips([batch_of(4, seed=0)], validates=False))
     step = nn.utils.parameters_to_vector(model.net.parameters()) - before
     reached = step.norm() if algorithm == "norm" else step.abs().max()
     assert reached.item() == pytest.approx(limit, rel=1e-3)

@@ -30,6 +30,7 @@ def test_every_group_is_scaled():
 def test_devices_clips_and_accumulation_count(num_devices, clips, accumulate, lr, said, capsys):
     model = classifier(lr=0.1, clips_per_device=clips, lr_batch_size=8, schedule=WarmupCosine(warmup_epochs=1))
     model._trainer = SimpleNamespace(
+        _data_connector=SimpleNamespace(_datahook_selector=None),
         world_size=num_devices,
         accumulate_grad_batches=accumulate,
         is_global_zero=True,

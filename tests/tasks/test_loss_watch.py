@@ -4,7 +4,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
-from tests.tasks.synthetic_runs import MadeClips, batch_of, classifier, synthetic_clips, trainer
+from tests.tasks.synthetic_runs import SyntheticClips, batch_of, classifier, synthetic_clips, trainer
 from videoctx.tasks.loss_watch import NonFiniteError
 
 
@@ -70,7 +70,7 @@ class Shown(Callback):
 
 def test_the_progress_bar_shows_the_loss_of_the_logged_steps(tmp_path):
     shown = Shown()
-    data = MadeClips([batch_of(4, seed=seed) for seed in range(5)], validates=False)
+    data = SyntheticClips([batch_of(4, seed=seed) for seed in range(5)], validates=False)
     model = classifier()
     trainer(tmp_path, log_every_n_steps=2, callbacks=[shown], enable_checkpointing=False).fit(model, datamodule=data)
     bar, losses = zip(*shown.losses, strict=True)  # the watch comes after: a step's loss is there in the next

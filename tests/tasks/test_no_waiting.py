@@ -5,7 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms.v2 import RandAugment
 
-from tests.tasks.synthetic_runs import CLASSES, MadeClips, batch_of, small_resnet, trainer
+from tests.tasks.synthetic_runs import CLASSES, SyntheticClips, batch_of, small_resnet, trainer
 from videoctx.data.clips import DecodedBatch, DecodedVideo
 from videoctx.data.mixing import ClipMixing
 from videoctx.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalize, TrainTransform
@@ -49,7 +49,7 @@ def test_a_step_reads_no_number(tmp_path, multi_label):
         label_smoothing=0.1,
         multi_label=multi_label,
     )
-    data = MadeClips([batch_of(4, seed=seed, multi_label=multi_label) for seed in range(4)], validates=False)
+    data = SyntheticClips([batch_of(4, seed=seed, multi_label=multi_label) for seed in range(4)], validates=False)
     trainer(tmp_path, log_every_n_steps=100, gradient_clip_val=1.0, callbacks=[], enable_checkpointing=False).fit(
         model, datamodule=data
     )

@@ -15,6 +15,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from videoctx.evaluation.card import TRAINING_CARD_FILE, make_training_card, write_card
+from videoctx.tasks.task_data import required_task_data
 
 CONFIG_FILE = "config.yaml"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -53,7 +54,7 @@ class RunFolder(SaveConfigCallback):
         folder = Path(trainer.log_dir)  # every rank asks
         if trainer.is_global_zero:
             card = make_training_card(
-                data=trainer.datamodule.card("train"),
+                data=required_task_data(trainer, required_by="a training card").card("train"),
                 num_ranks=trainer.world_size,
                 num_nodes=trainer.num_nodes,
                 checkpoint=trainer.ckpt_path or pl_module.weights,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
@@ -286,6 +286,15 @@ class VideoDataModule(LightningDataModule):
         finally:
             loader.batch_sampler = batch_sampler
             loader.sampler.set_epoch(self.trainer.current_epoch)
+
+    @property
+    def clips_per_device(self) -> int:
+        """Clips in a training batch of one device, without multigrid."""
+        return self.batch_size * self.clips_per_video
+
+    def preprocessing_dict(self) -> dict[str, Any]:
+        """Return how test clips are made, as plain values for a checkpoint."""
+        return self.preprocessing.as_dict()
 
     @property
     def train_clip_size(self) -> tuple[int, int, int]:

@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from videoctx.atomic_write import atomic_write
 from videoctx.batch import ClipBatch, slices
+from videoctx.contract import Stage
 from videoctx.evaluation.accuracy import Accuracy, VideoAccuracy
 from videoctx.evaluation.card import described, make_card, write_card
 from videoctx.evaluation.evaluation_result import EvaluationResult
@@ -35,11 +36,12 @@ from videoctx.tasks.batch_norm_size import check_single_clip, warn_of_few_clips
 from videoctx.tasks.learning_rate import StepSize, scale_learning_rates
 from videoctx.tasks.loss_watch import LossWatch
 from videoctx.tasks.lost_rank import LostRank
-from videoctx.tasks.multigrid import Stage, check_stages, described_stages
+from videoctx.tasks.multigrid import check_stages, described_stages
 from videoctx.tasks.parameter_groups import parameter_groups
 from videoctx.tasks.preemption import Preemption
 from videoctx.tasks.resumed_optimizer import SavedOptimizer, check_optimizer, check_schedule
 from videoctx.tasks.schedules import Schedule
+from videoctx.tasks.task_data import task_data
 from videoctx.tasks.throughput import Throughput
 
 logger = logging.getLogger(__name__)
@@ -233,7 +235,8 @@ class VideoClassifier(LightningModule):
 
     def _stages(self) -> Sequence[Stage]:
         """Of multigrid training, where the data is made so (`videoctx.data.multigrid`)."""
-        return getattr(getattr(self.trainer, "datamodule", None), "stages", ())
+        data = task_data(self.trainer)
+        return data.stages if data else ()
 
     def _step_size(self) -> StepSize | None:
         """Of a run whose data has said how many clips a batch has."""
@@ -244,9 +247,8 @@ class VideoClassifier(LightningModule):
     # Training -----------------------------------------------------------------------------------------------------
 
     def on_fit_start(self) -> None:
-        clip_size = getattr(getattr(self.trainer, "datamodule", None), "train_clip_size", None)
-        if self.clips_per_device == 1 and clip_size:
-            check_single_clip(self.net, clip_size=clip_size)
+        if self.clips_per_device == 1 and (data := task_data(self.trainer)):
+            check_single_clip(self.net, clip_size=data.train_clip_size)
         if self.clips_per_device and self.trainer.is_global_zero:
             warn_of_few_clips(self.net, clips_per_device=self.clips_per_device, num_devices=self.trainer.world_size)
 
@@ -426,8 +428,8 @@ class VideoClassifier(LightningModule):
 
     def _data_card(self) -> dict[str, Any]:
         """What the data module says of its test videos (`videoctx.evaluation.card`)."""
-        card = getattr(getattr(self.trainer, "datamodule", None), "card", None)
-        return card("test") if card else {}
+        data = task_data(self.trainer)
+        return dict(data.card("test")) if data else {}
 
     def _write_card(self, stored: ViewScores, path: Path) -> None:
         card = make_card(

@@ -8,26 +8,15 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Protocol
 
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from videoctx.contract import Stage
 from videoctx.models.inference import has_known_layers
 from videoctx.models.meta_device import meta_copy, run_on_meta
 from videoctx.tasks.schedules import Schedule, check_warmup
-
-
-class Stage(Protocol):
-    """Epochs with clips of one length, at one learning rate."""
-
-    num_epochs: int
-    clip_len: int
-    cycle: Sequence[tuple[int, int]]  # videos of a batch and side of their crops
-    batches: Sequence[tuple[int, int]]  # of an epoch, likewise
-    batch_factor: int  # how many times as many videos the batch has as without multigrid
-    num_drops: int  # of the learning rate, before
 
 
 class MultigridSteps(Schedule):

@@ -15,6 +15,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from videoctx.tasks.task_data import required_task_data
+
 Sum = Callable[[Tensor], Tensor]  # over ranks
 
 
@@ -50,7 +52,7 @@ class PreciseBatchNorm(Callback):
             self._measure(trainer, pl_module)
 
     def _measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        batches = trainer.datamodule.clips_beside_training(self.num_batches)
+        batches = required_task_data(trainer, required_by="PreciseBatchNorm").clips_beside_training(self.num_batches)
         with trainer.precision_plugin.forward_context():
             set_population_statistics(
                 pl_module,

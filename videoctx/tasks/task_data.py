@@ -1,0 +1,41 @@
+"""The one place where a task and its callbacks ask for the data module."""
+
+from lightning.pytorch import Trainer
+
+from videoctx.contract import TaskData
+
+MEMBERS = tuple(sorted(name for name in vars(TaskData) if not name.startswith("_")))
+
+
+def task_data(trainer: Trainer) -> TaskData | None:
+    """Return the data module of the current run if it is a `TaskData`.
+
+    None for a run on plain loaders or on a data module that cannot describe its clips.
+    """
+    # Not `trainer.datamodule`: in a run on plain loaders that is still the data module of the run before.
+    hooks = trainer._data_connector._datahook_selector
+    data = hooks.datamodule if hooks else None
+    return data if isinstance(data, TaskData) else None
+
+
+def required_task_data(trainer: Trainer, *, required_by: str) -> TaskData:
+    """Return the data module of the current run.
+
+    Args:
+        required_by: What cannot work without it, for the message.
+
+    Raises:
+        ValueError: The run has none, or its data module is not a `TaskData`.
+    """
+    if (data := task_data(trainer)) is not None:
+        return data
+    hooks = trainer._data_connector._datahook_selector
+    if hooks is None or hooks.datamodule is None:
+        found = "the run has plain loaders"
+    else:
+        lacking = [name for name in MEMBERS if not hasattr(hooks.datamodule, name)]
+        found = f"{type(hooks.datamodule).__name__} lacks {', '.join(lacking)}"
+    raise ValueError(
+        f"{required_by} needs a data module that describes its clips: {found};"
+        " expected videoctx.VideoDataModule, or another videoctx.contract.TaskData"
+    )
