@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from data_prep.write_shards import main as write_shards
+from data_prep.write_shards.__main__ import main as write_shards
 from tests.http_server import Fault, FileServer
 from tests.tiny_runs import column, scores_of
 from videoctx.data.annotations import read_classes, read_manifest

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.download_kinetics import main
-from data_prep.kinetics_archives import CVDF
+from data_prep.download_kinetics.__main__ import main
+from data_prep.download_kinetics.kinetics_archives import CVDF
 
 BIG = 3_000_000  # bytes of a video that is dropped in the middle
 

@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from data_prep import frame_hashes, inspect_videos, near_duplicates
-from data_prep.duplicates import find_duplicates
-from data_prep.inspect_videos import main
-from data_prep.inspection import INSPECTION_COLUMNS, inspect_file
-from data_prep.make_toy_dataset import make_toy_dataset
+from data_prep.inspect_videos import __main__ as inspect_videos
+from data_prep.inspect_videos import frame_hashes, near_duplicates
+from data_prep.inspect_videos.__main__ import main
+from data_prep.inspect_videos.duplicates import find_duplicates
+from data_prep.inspect_videos.inspection import INSPECTION_COLUMNS, inspect_file
+from data_prep.make_toy_dataset.__main__ import make_toy_dataset
 from tests.corpus import flip_bits
 from tests.http_server import FileServer
 from tests.numbered import write_video

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from scipy.stats import binom
 
-from data_prep import make_relations_dataset as relations
+from data_prep.make_relations_dataset import __main__ as relations
 from videoctx.data.annotations import read_classes, read_manifest
 
 SMALL = {"num_frames": 8, "side": 48}

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from data_prep import make_toy_dataset as toy
+from data_prep.make_toy_dataset import __main__ as toy
 from videoctx.data.annotations import read_classes, read_manifest
 
 SMALL = {"num_frames": 12, "width": 48, "height": 40}

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.layouts.charades import read_charades
-from data_prep.layouts.diving48 import read_diving48
-from data_prep.layouts.hmdb51 import read_hmdb51
-from data_prep.layouts.jester import read_jester
-from data_prep.layouts.kinetics import annotation_files, read_kinetics
-from data_prep.layouts.something_something import read_something_something
-from data_prep.layouts.ucf101 import read_ucf101
-from data_prep.write_annotations import main
+from data_prep.write_annotations.__main__ import main
+from data_prep.write_annotations.layouts.charades import read_charades
+from data_prep.write_annotations.layouts.diving48 import read_diving48
+from data_prep.write_annotations.layouts.hmdb51 import read_hmdb51
+from data_prep.write_annotations.layouts.jester import read_jester
+from data_prep.write_annotations.layouts.kinetics import annotation_files, read_kinetics
+from data_prep.write_annotations.layouts.something_something import read_something_something
+from data_prep.write_annotations.layouts.ucf101 import read_ucf101
 from videoctx.data.annotations import CLASS_FILE, AnnotationError, read_classes, read_manifest
 
 SHARED = Path(__file__).parents[2].parent / "shared"

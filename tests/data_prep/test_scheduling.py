@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from data_prep import scheduling
-from data_prep.scheduling import SchedulerError, run_each
+from data_prep.scheduling import run_each as scheduling
+from data_prep.scheduling.run_each import SchedulerError, run_each
 
 GONE_SECONDS = 10  # for processes to be gone; it takes a fraction of one
 
@@ -123,7 +123,7 @@ def _command(pid: int) -> str:
 def test_an_interrupted_or_killed_run_leaves_no_process(tmp_path, sign, status):
     script = (
         "import sys\nfrom pathlib import Path\nfrom functools import partial\n"
-        "from data_prep.scheduling import run_each\nfrom tests.data_prep.test_scheduling import work\n"
+        "from data_prep.scheduling.run_each import run_each\nfrom tests.data_prep.test_scheduling import work\n"
         "if __name__ == '__main__':\n"
         "    items = ['start a program and wait'] * 5\n"
         "    try:\n"

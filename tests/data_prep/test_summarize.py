@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep import inspect_videos, summarize
-from data_prep.contact_sheets import GAP_PX, Stretch, contact_sheet
+from data_prep.inspect_videos import __main__ as inspect_videos
+from data_prep.summarize import __main__ as summarize
+from data_prep.summarize.contact_sheets import GAP_PX, Stretch, contact_sheet
 from tests.http_server import FileServer
 from tests.numbered import read_number, write_video
 from videoctx.data.containers import VideoDecodeError

@@ -16,9 +16,9 @@ import av
 import numpy as np
 import pytest
 
-from data_prep import transcode
-from data_prep.reencode import GOP_LENGTH, Encoding, check, plan, with_ffmpeg, with_pyav
-from data_prep.transcode import Job, main, make_file, remove_stale
+from data_prep.transcode import __main__ as transcode
+from data_prep.transcode.__main__ import Job, main, make_file, remove_stale
+from data_prep.transcode.reencode import GOP_LENGTH, Encoding, check, plan, with_ffmpeg, with_pyav
 from tests.corpus import expect, make, read_faint_number
 from tests.numbered import CLOSED_GOP, read_number, write_video
 from videoctx.data.annotations import read_classes, read_manifest

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep import write_annotations
-from data_prep.group_split import Row, divide
-from data_prep.own_videos import read_csv, read_folders, read_pattern
-from data_prep.video_files import VIDEO_SUFFIXES
-from data_prep.write_annotations import main
+from data_prep.manifests.video_files import VIDEO_SUFFIXES
+from data_prep.write_annotations import __main__ as write_annotations
+from data_prep.write_annotations.__main__ import main
+from data_prep.write_annotations.group_split import Row, divide
+from data_prep.write_annotations.own_videos import read_csv, read_folders, read_pattern
 from videoctx.data.annotations import CLASS_FILE, read_classes, read_manifest
 
 SHARED = Path(__file__).parents[2].parent / "shared"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.write_shards import main
+from data_prep.write_shards.__main__ import main
 from tests.http_server import FileServer
 from videoctx.data.annotations import read_classes, read_manifest, write_manifest
 from videoctx.data.containers import VideoDecodeError

@@ -1,0 +1,1 @@
+"""Download Kinetics from the archives of CVDF or from a mirror."""

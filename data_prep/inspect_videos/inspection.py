@@ -1,0 +1,109 @@
+"""What is to be known of a video file: decoded once, from the first frame to the last, with a hash of its bytes.
+
+| column               | meaning |
+|----------------------|---------|
+| the manifest's own   | `size_bytes` to `problem`, as in `videoctx.data.annotations` |
+| `container`, `codec` | FFmpeg's names |
+| `width`, `height`    | pixels of the upright picture |
+| `duration_seconds`   | from the first frame shown to the end of the last |
+| `gop`                | packets in the largest group of pictures: what is to be decoded, at most, for one frame |
+| `content_hash`       | SHA-256 of the file's bytes, as `sha256sum` says it |
+| `frame_hashes`       | what eight of its frames look like: `data_prep.inspect_videos.frame_hashes` |
+| `file_stamp`         | size and time of change of the file inspected, or of its tar file; none for URLs |
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+from data_prep.inspect_videos.frame_hashes import hash_frames, to_text
+from videoctx.data.annotations import PROBE_COLUMNS, ProbeResult
+from videoctx.data.containers import Container, VideoDecodeError, file_status, probe
+from videoctx.data.decode import probe_result_of
+from videoctx.data.locations import is_url, split_member
+from videoctx.data.storage import LOCAL, LocalFiles
+
+FOUND_COLUMNS = (
+    *("container", "codec", "width", "height", "duration_seconds", "gop", "content_hash", "frame_hashes"),
+    "file_stamp",
+)
+INSPECTION_COLUMNS = (*PROBE_COLUMNS, *FOUND_COLUMNS)
+
+
+def inspect_file(source: str, *, files: LocalFiles) -> dict[str, str]:
+    """All the columns above; those that cannot be told are empty, and `problem` says why.
+
+    Args:
+        source: a file, a URL, or a member of a tar file.
+
+    Raises:
+        StorageError, OSError: nothing can be fetched from there, or be kept here.
+    """
+    stamp = file_stamp(source)  # before: a file that changes meanwhile is inspected again
+    try:
+        with files.local_copy(source) as local:
+            found = _inspect(local)
+    except VideoDecodeError as error:
+        found = cannot_be_used(error.reason)
+    return found | {"file_stamp": stamp}
+
+
+def cannot_be_used(problem: str) -> dict[str, str]:
+    """The columns of a file of which nothing else is known."""
+    return dict.fromkeys(INSPECTION_COLUMNS, "") | ProbeResult(0, (), 0, 0.0, problem=_one_line(problem)).as_row()
+
+
+def file_stamp(source: str) -> str:
+    """Changes when the file does; empty where it is not on this computer, or not there."""
+    member = split_member(source)
+    path = (member[1] if member else source).removeprefix(LOCAL)
+    if is_url(path):
+        return ""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ""
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def _inspect(path: str) -> dict[str, str]:
+    nothing = dict.fromkeys(FOUND_COLUMNS, "")
+    try:
+        size = file_status(path).st_size
+        found = nothing | {"content_hash": _content_hash(path)}
+    except VideoDecodeError as error:
+        return nothing | ProbeResult(0, (), 0, 0.0, problem=_one_line(error.reason)).as_row()
+    except OSError as error:
+        return nothing | ProbeResult(0, (), 0, 0.0, problem=_one_line(error.strerror or str(error))).as_row()
+    try:
+        container = probe(path)
+        found |= _describe(container)
+        num_frames, hashes = hash_frames(path, expected_frames=container.num_packets - container.num_discarded)
+    except VideoDecodeError as error:
+        return found | ProbeResult(size, (), 0, 0.0, problem=_one_line(error.reason)).as_row()
+    probe_result = probe_result_of(container, num_frames=num_frames, size_bytes=size)
+    return found | {"frame_hashes": to_text(hashes)} | probe_result.as_row()
+
+
+def _describe(container: Container) -> dict[str, str]:
+    width, height = container.width, container.height
+    if container.rotation % 180:
+        width, height = height, width
+    return {
+        "container": container.format,
+        "codec": container.codec,
+        "width": str(width),
+        "height": str(height),
+        "duration_seconds": repr(round(container.duration_seconds, 6)),
+        "gop": str(max(container.gop_lengths, default=container.num_packets)),
+    }
+
+
+def _content_hash(path: str) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _one_line(text: str) -> str:
+    """As a cell of a manifest can hold it."""
+    return " ".join(text.encode(errors="replace").decode().split())

@@ -1,0 +1,1 @@
+"""Running one function on many items, in processes of this machine or on a cluster."""

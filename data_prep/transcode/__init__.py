@@ -1,0 +1,1 @@
+"""Re-encode the videos of a manifest once, so that training reads them quickly and exactly."""

@@ -1,0 +1,1 @@
+"""Turn videos of your own, or those of a public dataset, into a manifest."""

@@ -1,0 +1,58 @@
+"""Something-Something v2 (Goyal et al. 2017, arXiv 1706.04261): the official JSON files.
+
+`something-something-v2-labels.json` is `{"Class name": "0", …}`; the train and validation files are lists of
+`{"id": "74225", "label": …, "template": "Spinning [something] …", "placeholders": […]}`, the test file of
+`{"id": …}`. Later copies name the files `labels.json` and so on. A template without its brackets is the class name;
+files are `74225.webm`. Classes are numbered by the labels file. Source: the official files themselves, and
+`slowfast/datasets/ssv2.py` of github.com/facebookresearch/SlowFast.
+"""
+
+from pathlib import Path
+
+from data_prep.write_annotations.layouts.listing import ListedVideo, Listing, existing, read_json
+from videoctx.data.annotations import AnnotationError
+
+PREFIX = "something-something-v2-"
+SPLITS = {"train": "train", "validation": "val", "test": "test"}
+
+
+def read_something_something(folder: Path) -> Listing:
+    """The rows of those of the three lists that are in the folder.
+
+    Raises:
+        AnnotationError: no labels, labels that are not numbered 0, 1, …, or no usable row.
+    """
+    labels_file = existing(folder, f"{PREFIX}labels.json", "labels.json")
+    listing = Listing(_class_names(labels_file))
+    for list_name, split in SPLITS.items():
+        candidates = [folder / f"{PREFIX}{list_name}.json", folder / f"{list_name}.json"]
+        file = next((file for file in candidates if file.is_file()), None)
+        if file is None:
+            continue
+        entries = read_json(file)
+        if not isinstance(entries, list):
+            raise AnnotationError(f'{file}: not a list; expected [{{"id": …, "template": …}}, …]')
+        for number, entry in enumerate(entries, 1):
+            row = f"entry {number}"
+            entry = entry if isinstance(entry, dict) else {}
+            name, template = entry.get("id"), entry.get("template")
+            if not isinstance(name, str) or not name:
+                listing.refuse(f"{file}, {row}", "no 'id'; expected a text")
+            elif not isinstance(template, str) and (split != "test" or template is not None):
+                listing.refuse(f"{file}, {row}", f"video {name!r} has no 'template'; expected a text")
+            else:
+                labels = () if template is None else (template.replace("[", "").replace("]", ""),)
+                listing.add(ListedVideo(file, row, (name,), labels, split))
+    return listing.check()
+
+
+def _class_names(file: Path) -> list[str]:
+    numbers = read_json(file)
+    try:
+        names = sorted(numbers, key=lambda name: int(numbers[name]))
+        numbered = [int(numbers[name]) for name in names]
+    except (TypeError, ValueError, KeyError) as error:
+        raise AnnotationError(f'{file}: not the labels; expected {{"Class name": "0", …}}') from error
+    if not names or numbered != list(range(len(names))):
+        raise AnnotationError(f"{file}: the classes are not numbered from 0 without gaps")
+    return names

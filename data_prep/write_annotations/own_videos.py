@@ -1,0 +1,197 @@
+"""Readers of one's own videos: what lies below a folder, or what a table says, as rows to be split.
+
+Each gives its rows and a line on each file or row that cannot be used.
+"""
+
+import csv
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from data_prep.manifests.video_files import VIDEO_SUFFIXES, check_folder, videos
+from data_prep.write_annotations.group_split import Row
+from videoctx.data.annotations import AnnotationError
+
+MOST_LISTED = 5  # values, where there may be thousands
+
+
+def read_folders(root: Path, group_pattern: str | None = None) -> tuple[list[Row], list[str]]:
+    """Rows of ROOT/CLASS/…/video in order of path, and a line on each video file that cannot be used.
+
+    Raises:
+        AnnotationError: no root, no video file, none that can be used, or a pattern that cannot be.
+    """
+    pattern = None if group_pattern is None else _compiled("--group_pattern", group_pattern, "group")
+
+    def label_and_group(path: Path) -> tuple[str, str]:
+        if len(path.parts) == 1:
+            raise ValueError("is in no class folder")
+        group = path.stem if pattern is None else _parts(pattern, path.name, "group")["group"]
+        return path.parts[0].strip(), group
+
+    return _read_files(root, label_and_group)
+
+
+def read_pattern(root: Path, regex: str) -> tuple[list[Row], list[str]]:
+    """Rows of the files whose path below ROOT matches, in order of path, and a line on each other video file.
+
+    Raises:
+        AnnotationError: no root, no video file, none that can be used, or a regex that cannot be.
+    """
+    pattern = _compiled("REGEX", regex, "label")
+
+    def label_and_group(path: Path) -> tuple[str, str]:
+        parts = _parts(pattern, path.as_posix(), "label")
+        return parts["label"], parts.get("group", path.with_suffix("").as_posix())
+
+    return _read_files(root, label_and_group)
+
+
+def read_csv(
+    root: Path,
+    csv_file: Path,
+    *,
+    path_column: str = "path",
+    label_column: str = "label",
+    group_columns: Sequence[str] = (),
+    start_column: str | None = None,
+    end_column: str | None = None,
+    split_column: str | None = None,
+    conditions: Mapping[str, Mapping[str, set[str]]] | None = None,
+) -> tuple[list[Row], list[str]]:
+    """Rows of the CSV file in its order, and a line on each one that cannot be used.
+
+    Args:
+        conditions: split -> column -> values: rows with one of the values in each column are of that split.
+
+    Raises:
+        AnnotationError: no root, an unreadable file, a missing column, a condition that no row meets, a row
+            that meets two, or no row that can be used.
+    """
+    check_folder(root)
+    conditions = conditions or {}
+    optional = [column for column in (start_column, end_column, split_column) if column]
+    asked = [column for condition in conditions.values() for column in condition]
+    table = _table(csv_file, [path_column, label_column, *group_columns, *optional, *asked])
+    rows, left_out = [], []
+    for line, cells in table.items():
+        where = f"{csv_file}, line {line}"
+        splits = [split for split, condition in conditions.items() if _meets(cells, condition)]
+        if len(splits) > 1:
+            raise AnnotationError(f"{where}: asked for in {' and in '.join(splits)}; expected one split")
+        try:
+            for column in (path_column, label_column, *([split_column] if split_column else [])):
+                if not cells[column]:
+                    raise ValueError(f"{column} is empty")
+            path = Path(cells[path_column])
+            if not os.path.isfile(root / path):
+                raise ValueError(f"no file {str(root / path)!r}")
+            start, end = _seconds(cells, start_column), _seconds(cells, end_column)
+            if start is not None and end is not None and end <= start:
+                raise ValueError(f"{end_column} {end:g} is not after {start_column} {start:g}")
+        except ValueError as error:
+            left_out.append(f"{where}: {error}")
+            continue
+        if group_columns:
+            group = ", ".join(f"{column}={cells[column]}" for column in group_columns)
+        else:
+            group = Path(os.path.normpath(path)).with_suffix("").as_posix()
+        split = cells[split_column] if split_column else next(iter(splits), None)
+        rows.append(Row(path, cells[label_column], group, split, start, end))
+    if not rows:
+        raise AnnotationError(f"{csv_file}: none of {len(table)} rows can be used; {left_out[0]}")
+    for split, condition in conditions.items():
+        for column, values in condition.items():
+            present = sorted({cells[column] for cells in table.values()})
+            unknown = sorted(values.difference(present))
+            if unknown:
+                shown = ", ".join(present[:MOST_LISTED]) + (", …" if len(present) > MOST_LISTED else "")
+                raise AnnotationError(f"{csv_file}: no row has {column}={unknown[0]}; its values are {shown}")
+        if not any(row.split == split for row in rows):
+            raise AnnotationError(f"{csv_file}: no row that can be used meets --{split}_where")
+    return rows, left_out
+
+
+def _read_files(root: Path, label_and_group: Callable[[Path], tuple[str, str]]) -> tuple[list[Row], list[str]]:
+    check_folder(root)
+    paths = [path.relative_to(root) for path in videos(root)]
+    if not paths:
+        raise AnnotationError(f"{root}: no video file; expected some of {', '.join(VIDEO_SUFFIXES)}")
+    rows, left_out = [], []
+    for path in paths:
+        try:
+            if not os.path.isfile(root / path):
+                raise ValueError("is a link to nowhere")
+            if len(str(path).splitlines()) > 1:
+                raise ValueError("has a line break in its name")
+            str(path).encode()  # a name that is not UTF-8 raises a ValueError too
+            rows.append(Row(path, *label_and_group(path)))
+        except ValueError as error:
+            left_out.append(f"{str(path)!r}: {error}")
+    if not rows:
+        raise AnnotationError(f"{root}: none of {len(paths)} video files can be used; {left_out[0]}")
+    return rows, left_out
+
+
+def _compiled(option: str, regex: str, needed: str) -> re.Pattern[str]:
+    try:
+        pattern = re.compile(regex)
+    except re.error as error:
+        raise AnnotationError(f"{option} {regex!r} is not a regular expression: {error}") from error
+    if needed not in pattern.groupindex:
+        raise AnnotationError(f"{option} {regex!r} has no group {needed!r}; expected (?P<{needed}>...) in it")
+    return pattern
+
+
+def _parts(pattern: re.Pattern[str], text: str, needed: str) -> dict[str, str]:
+    """What the named groups matched, without those that matched nothing; `needed` must be there."""
+    match = pattern.match(text)
+    parts = {name: (part or "").strip() for name, part in match.groupdict().items()} if match else {}
+    if not parts.get(needed):
+        raise ValueError(f"has no {needed} by {pattern.pattern!r}")
+    return {name: part for name, part in parts.items() if part}
+
+
+def _table(csv_file: Path, columns: Iterable[str]) -> dict[int, dict[str, str]]:
+    """Line number -> column -> cell, without outer spaces."""
+    try:
+        with csv_file.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+            missing = [column for column in columns if column not in reader.fieldnames]
+            if missing:
+                raise AnnotationError(
+                    f"{csv_file}: the header lacks {', '.join(missing)}; its columns are {', '.join(reader.fieldnames)}"
+                )
+            table = {}
+            for cells in reader:
+                if None in cells or None in cells.values():
+                    raise AnnotationError(
+                        f"{csv_file}, line {reader.line_num}:"
+                        f" expected {len(reader.fieldnames)} columns as in the header"
+                    )
+                table[reader.line_num] = {name: cell.strip() for name, cell in cells.items()}
+    except OSError as error:
+        raise AnnotationError(f"{csv_file}: cannot read the CSV file ({error.strerror})") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise AnnotationError(f"{csv_file}: not a CSV file in UTF-8 ({error})") from error
+    if not table:
+        raise AnnotationError(f"{csv_file}: no rows below the header")
+    return table
+
+
+def _seconds(cells: Mapping[str, str], column: str | None) -> float | None:
+    if column is None or not cells[column]:
+        return None
+    try:
+        seconds = float(cells[column])
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(f"{column} is {cells[column]!r}; expected seconds, zero or more, or nothing")
+    return seconds
+
+
+def _meets(cells: Mapping[str, str], condition: Mapping[str, set[str]]) -> bool:
+    return all(cells[column] in values for column, values in condition.items())

@@ -1,0 +1,1 @@
+"""Pack the videos of a manifest into tar shards in WebDataset layout."""
