@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from videoctx.data.preprocessing import Preprocessing
-from videoctx.models.architecture import build_net, shortened
+from videoctx.models.architecture import shortened
 from videoctx.models.checkpoints import read_stored
 from videoctx.models.inference import for_inference, has_known_layers
+from videoctx.models.network_config import build_network
 
 PREFIX = "net."  # of the network's weights among those of the task
 
@@ -77,7 +78,7 @@ def load_trained(path: str | Path, *, make_net: Callable[[int], nn.Module] | Non
         preprocessing = Preprocessing.from_dict(stored["preprocessing"])
         if make_net is None and not net_config:
             raise ValueError("does not say which network it is of; give the network with -c")
-        net = make_net(len(class_names)) if make_net else build_net(net_config, len(class_names))
+        net = make_net(len(class_names)) if make_net else build_network(net_config, len(class_names))
         _load(net, stored["state_dict"])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

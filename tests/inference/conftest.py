@@ -9,7 +9,7 @@ import torch
 from tests.tiny_set import CLASSES, make_set
 from videoctx.cli import main
 from videoctx.data.preprocessing import Preprocessing
-from videoctx.models.architecture import build_net
+from videoctx.models.network_config import build_network
 
 PREPROCESSING = Preprocessing(
     clip_len=4,
@@ -33,7 +33,7 @@ def write_checkpoint(path: Path, context: str | None = None, changes: dict | Non
         if context == "GlobalContext":
             net["context"]["init_args"] = {"ratio": 0.5}
     config = {"class_path": "videoctx.models.ResNet3D", "init_args": net}
-    made = build_net(config, len(CLASSES))
+    made = build_network(config, len(CLASSES))
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
     torch.nn.init.normal_(made.head.weight, std=0.05)

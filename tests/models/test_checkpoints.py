@@ -40,8 +40,8 @@ from videoctx.layers import (
 )
 from videoctx.layers.self_calibrated import SelfCalibratedConv3d
 from videoctx.models import ResNet3D
-from videoctx.models.architecture import build_net
 from videoctx.models.checkpoints import convert_checkpoint, load_weights, read_checkpoint
+from videoctx.models.network_config import build_network
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "model"
 IMAGENET_WEIGHTS = Path(__file__).parents[3] / "shared" / "weights"
@@ -82,7 +82,7 @@ def rebuilt(path):
     """The network that is inferred for a checkpoint, with its weights, and the checkpoint."""
     checkpoint = read_checkpoint(path, trust=True)
     assert checkpoint.net is not None, checkpoint.unknown_net
-    net = build_net(checkpoint.net, checkpoint.num_classes)
+    net = build_network(checkpoint.net, checkpoint.num_classes)
     load_weights(net, checkpoint.state_dict)
     return net.eval(), checkpoint
 
@@ -132,7 +132,7 @@ def test_torchvisions_image_networks(tmp_path, name):
     checkpoint = read_checkpoint(path)
     assert checkpoint.net["init_args"].items() >= {"temporal_kernels": "c2d", "pool2_t": [2, 2]}.items()
     assert any("stride_at 1x1" in note for note in checkpoint.notes)
-    net = build_net(checkpoint.net, 6)
+    net = build_network(checkpoint.net, 6)
     load_weights(net, checkpoint.weights_for(net))
     clip = a_clip(num_frames=1).expand(-1, -1, 2, -1, -1)
     torch.testing.assert_close(logits(net, clip), logits(theirs, clip[:, :, 0]), rtol=1e-4, atol=1e-4)

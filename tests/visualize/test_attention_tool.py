@@ -14,7 +14,7 @@ from tests.numbered import write_video
 from tests.tiny_set import CLASSES, break_video, make_set
 from videoctx.cli import main
 from videoctx.data.preprocessing import Preprocessing
-from videoctx.models.architecture import build_net
+from videoctx.models.network_config import build_network
 
 PREPROCESSING = Preprocessing(
     clip_len=4,
@@ -41,7 +41,7 @@ def write_checkpoint(path, context: str | None = "NonLocal", changes: dict | Non
     """A network with weights at random, as `fit` would write it."""
     torch.manual_seed(0)
     config = net_config(context, **arguments)
-    net = build_net(config, len(CLASSES))
+    net = build_network(config, len(CLASSES))
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     checkpoint = {

@@ -1,18 +1,15 @@
 """The network that weights are for, told by their names and shapes."""
 
-import importlib
 import re
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from functools import partial
-from inspect import isfunction
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from videoctx.models.checkpoint_formats import NON_LOCAL_ARGUMENTS, OURS, Format, by_kind
 from videoctx.models.key_map import STAGES
+from videoctx.models.network_config import build_network
 from videoctx.models.resnet3d import BLOCKS_PER_STAGE, TEMPORAL_TABLES
 
 # Newer than some checkpoints, and read by no norm of ours, whose momentum is fixed.
@@ -139,7 +136,7 @@ def _context_block(block: Mapping[str, Tensor], affinity: Mapping, by_affinity: 
 def _difference(net: Mapping[str, Any], weights: Mapping[str, Tensor]) -> list[str]:
     """Names that only one of the two has, or with another shape; weights may be without a classifier."""
     with torch.device("meta"):
-        template = build_net(net, len(weights.get("head.bias", [0]))).state_dict()
+        template = build_network(net, len(weights.get("head.bias", [0]))).state_dict()
     ours, theirs = ({name: tuple(tensor.shape) for name, tensor in tensors.items()} for tensors in (template, weights))
     names = [name for name in theirs | ours if not name.endswith(COUNTERS)]
     if not any(name.startswith("head.") for name in theirs):
@@ -154,41 +151,6 @@ def _notes(known: Format, kind: str, untold: Mapping[str, Any], config: str) -> 
     source = "by the stored config, else as in" if config else "as in"
     notes = [f"strides, pooling and affinity leave no trace in weights; {source} the published networks: {values}"]
     return notes + [differs for differs in [by_kind(known.differs, kind)] if differs]
-
-
-def build_net(net: Mapping[str, Any], num_classes: int) -> nn.Module:
-    """The network of `class_path` and `init_args`; an argument that has them too becomes a factory.
-
-    Raises:
-        ValueError: a class that is no layer and no network of this package, since a file must not choose what runs; or
-            arguments that it does not have.
-    """
-    try:
-        return _argument(net)(num_classes)
-    except TypeError as error:
-        raise ValueError(f"the stored network is not one of this version: {error}; give it with -c") from error
-
-
-def _argument(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith("videoctx."):
-        return _ours(value)
-    if not isinstance(value, Mapping) or "class_path" not in value:
-        return value
-    arguments = {name: _argument(argument) for name, argument in value.get("init_args", {}).items()}
-    return partial(_ours(value["class_path"]), **arguments)
-
-
-def _ours(path: str) -> Callable[..., nn.Module]:
-    """A layer or network of this package, or a function of `layers` that makes one."""
-    module, _, name = path.rpartition(".")
-    made = None
-    if re.match(r"videoctx\.(layers|models)(\.|$)", module):
-        with suppress(ImportError):
-            made = getattr(importlib.import_module(module), name, None)
-    is_layer = isinstance(made, type) and issubclass(made, nn.Module)
-    if not is_layer and not (isfunction(made) and made.__module__.startswith("videoctx.layers.")):
-        raise ValueError(f"{path} is no network or layer of videoctx; give the network with -c")
-    return made
 
 
 def shortened(names: list[str], most: int = 3) -> str:

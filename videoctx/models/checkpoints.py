@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from videoctx.models.architecture import COUNTERS, build_net, infer_net, shortened
+from videoctx.models.architecture import COUNTERS, infer_net, shortened
 from videoctx.models.checkpoint_formats import FORMATS, IMAGES, OURS, Format, Normalization
 from videoctx.models.inflate import inflate
+from videoctx.models.network_config import build_network
 
 # Where a checkpoint keeps its weights, and what wrappers put before all of their names.
 NESTED_IN = ("state_dict", "model_state", "model", "blobs")
@@ -369,7 +370,7 @@ def convert_checkpoint(
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # a new classifier is the same each time
-            network = net(num_classes) if net else build_net(net_config, num_classes)
+            network = net(num_classes) if net else build_network(net_config, num_classes)
         weights = checkpoint.weights_for(network)
         loaded = load_weights(network, weights, allow_new_head=not same_classes, allow_new_blocks=True)
     except ValueError as error:

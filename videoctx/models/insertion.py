@@ -5,6 +5,8 @@ from typing import Literal
 
 from torch import nn
 
+from videoctx.models.network_config import record_insertion
+
 POSITIONS = ("after_add", "after_1x1")
 
 
@@ -59,6 +61,8 @@ def insert_context(
             setattr(stage[index], position, context_block)
         else:
             stage[index] = WithContext(stage[index], context_block)
+    if made:
+        record_insertion(net, context=context, context_at=context_at, context_position=position)
     return net
 
 

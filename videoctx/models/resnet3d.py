@@ -10,7 +10,7 @@ prints, not 55.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from videoctx.layers.conv import Conv3dKind, plain_conv3d
 from videoctx.layers.pointwise import BatchNorm
 from videoctx.models.activation_checkpointing import checkpointed
 from videoctx.models.insertion import insert_context
+from videoctx.models.network_config import record_config
 
 Depth = Literal[18, 34, 50, 101, 152]
 TemporalKernels = Literal["c2d", "i3d", "i3d333", "slow", "r3d", "mc3"]
@@ -190,13 +191,18 @@ class ResNet3D(nn.Module):
             before the sum (GCNet's code).
         dropout: probability, before the classifier.
         zero_init_residual: start every residual branch at zero (the last γ of the branch).
-        activation_checkpointing: stages, e.g. `[res2, res3]`, whose activations are not kept for the way back but computed again:
-            less memory, more time, the same numbers.
+        activation_checkpointing: stages, e.g. `[res2, res3]`, whose activations are computed again in the backward pass
+            instead of being kept: less memory, more time, the same numbers.
+
+    Attributes:
+        config: what builds this network again, as a checkpoint stores it: see `videoctx.models.network_config`.
 
     Raises:
         ValueError: an unknown choice; a number out of range; a stage or block index that is not there; `context`
             without `context_at`, or the reverse.
     """
+
+    config: dict[str, Any] | None
 
     def __init__(
         self,
@@ -222,6 +228,7 @@ class ResNet3D(nn.Module):
         zero_init_residual: bool = True,
         activation_checkpointing: Sequence[str] = (),
     ) -> None:
+        arguments = dict(locals())  # of the call, before anything else is assigned
         for name, value, choices in (
             ("depth", depth, BLOCKS_PER_STAGE),
             ("temporal_kernels", temporal_kernels, TEMPORAL_TABLES),
@@ -280,6 +287,9 @@ class ResNet3D(nn.Module):
         self._initialize(zero_init_residual)
         if context:
             insert_context(self, context_at, context, position=context_position)
+        for name in ("self", "num_classes", "__class__"):
+            del arguments[name]
+        self.config = record_config(type(self), arguments)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
