@@ -30,7 +30,7 @@ else.
 """
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,6 +112,82 @@ def read_classes(path: str | Path) -> list[str]:
     return names
 
 
+@dataclass(frozen=True, slots=True)
+class CsvTable:
+    """All rows of a CSV file with a header, as text without outer spaces, in file order."""
+
+    file: Path
+    columns: tuple[str, ...]
+    rows: list[dict[str, str]]
+    lines: list[int]  # for each row, the line of the file on which it ends
+    bad_rows: dict[int, str]  # line -> why its row cannot be used
+
+    def refuse_bad_rows(self) -> None:
+        """Raise an AnnotationError about the first bad row, if there is one."""
+        for line, reason in sorted(self.bad_rows.items()):
+            raise AnnotationError(f"{self.file}, line {line}: {reason}")
+
+
+def read_table(manifest: str | Path, *, refuse_bad_rows: bool = True) -> CsvTable:
+    """Read all rows of a manifest with all their columns.
+
+    Args:
+        refuse_bad_rows: raise an error for a row without a usable path, or with more or fewer columns than the
+            header; otherwise such rows are in `rows` and in `bad_rows`.
+
+    Raises:
+        AnnotationError: as `read_csv`.
+    """
+    table = read_csv(Path(manifest), REQUIRED_COLUMNS, kind="manifest")
+    for line, row in zip(table.lines, table.rows, strict=True):
+        if not row["path"]:
+            table.bad_rows.setdefault(line, "the path is empty")
+        elif "\0" in row["path"]:
+            table.bad_rows.setdefault(line, "the path has a zero byte, which no file name can contain")
+    if refuse_bad_rows:
+        table.refuse_bad_rows()
+    return table
+
+
+def read_csv(file: Path, required_columns: Sequence[str], *, kind: str) -> CsvTable:
+    """Read a CSV file. A row with more or fewer columns than the header is in `bad_rows`.
+
+    Args:
+        kind: what messages call the file.
+
+    Raises:
+        AnnotationError: the file cannot be read, is not CSV in UTF-8, lacks a column, names one twice, or has no rows.
+    """
+    rows, lines, bad_rows = [], [], {}
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            columns = reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+            doubled = sorted({name for name in columns if columns.count(name) > 1})
+            if doubled:
+                raise AnnotationError(f"{file}: the header names a column twice: {', '.join(map(repr, doubled))}")
+            missing = [name for name in required_columns if name not in columns]
+            if missing:
+                raise AnnotationError(
+                    f"{file}: the header lacks {', '.join(missing)}; expected columns {', '.join(required_columns)};"
+                    f" its columns are {', '.join(columns) or 'none'}"
+                )
+            for cells in reader:
+                rows.append({name: (cells[name] or "").strip() for name in columns})
+                lines.append(reader.line_num)
+                if None in cells or None in cells.values():
+                    bad_rows[reader.line_num] = f"expected {len(columns)} columns as in the header"
+    except OSError as error:
+        raise AnnotationError(f"{file}: cannot read the {kind} ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"{file}: the {kind} is not UTF-8 text ({error})") from error
+    except csv.Error as error:
+        raise AnnotationError(f"{file}, line {reader.line_num}: not a CSV row ({error})") from error
+    if not rows:
+        raise AnnotationError(f"{file}: the {kind} has no rows")
+    return CsvTable(file, tuple(columns), rows, lines, bad_rows)
+
+
 def read_manifest(
     manifest: str | Path,
     class_names: list[str],
@@ -135,7 +211,9 @@ def read_manifest(
     root = manifest.parent if root is None else root
     index_of = {name: index for index, name in enumerate(class_names)}
     records, splits = [], set()
-    for line, row in _rows(manifest):
+    table = read_csv(manifest, REQUIRED_COLUMNS, kind="manifest")
+    table.refuse_bad_rows()
+    for line, row in zip(table.lines, table.rows, strict=True):
         splits.add(row["split"])
         if row["split"] != split:
             continue
@@ -157,8 +235,6 @@ def read_manifest(
         records.append(
             VideoRecord(resolve(root, row["path"]), label, split, start, end, weight, _probe_result(row, where))
         )
-    if not splits:
-        raise AnnotationError(f"{manifest}: the manifest has no rows")
     if not records:
         raise AnnotationError(f"{manifest}: no row has split {split!r}; its splits are {', '.join(sorted(splits))}")
     return records
@@ -205,37 +281,6 @@ def _shown(cell: str, index_of: Mapping[str, int], where: str, *, multi_label: b
                 f" in the class file ({_some(list(index_of))}){hint}"
             )
     return {index_of[name] for name in names}
-
-
-def _rows(manifest: Path) -> list[tuple[int, dict[str, str]]]:
-    try:
-        with manifest.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-            doubled = sorted({name for name in reader.fieldnames if reader.fieldnames.count(name) > 1})
-            if doubled:
-                raise AnnotationError(f"{manifest}: the header names a column twice: {', '.join(map(repr, doubled))}")
-            missing = [name for name in REQUIRED_COLUMNS if name not in reader.fieldnames]
-            if missing:
-                raise AnnotationError(
-                    f"{manifest}: the header lacks {', '.join(missing)};"
-                    f" expected columns {', '.join(COLUMNS)} (the last two may be left out)"
-                )
-            rows = []
-            for row in reader:
-                if None in row or None in row.values():
-                    raise AnnotationError(
-                        f"{manifest}, line {reader.line_num}:"
-                        f" expected {len(reader.fieldnames)} columns as in the header"
-                    )
-                rows.append((reader.line_num, {name: value.strip() for name, value in row.items()}))
-            return rows
-    except OSError as error:
-        raise AnnotationError(f"{manifest}: cannot read the manifest ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise AnnotationError(f"{manifest}: the manifest is not UTF-8 text ({error})") from error
-    except csv.Error as error:
-        raise AnnotationError(f"{manifest}, line {reader.line_num}: not a CSV row ({error})") from error
 
 
 def _check_text(what: str, value: object, where: Path) -> None:
