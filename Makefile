@@ -2,9 +2,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test test-all lint format clean
+.PHONY: demo test test-all test-lowest lint format docs clean
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
@@ -31,6 +31,21 @@ test: $(INSTALLED)
 test-all: $(INSTALLED)
 	$(PYTEST) -m slow
 
+# The oldest versions that pyproject.toml allows, in an environment of their own. Downloads several gigabytes at first.
+LOWEST := .venv-lowest
+
+$(LOWEST)/.installed: pyproject.toml setup.py constraints-lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet --constraint constraints-lowest.txt --editable '.[test]'
+	touch $@
+
+test-lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/pytest -n 2 --dist loadfile -m "not slow"
+
+# The API reference, build/docs/videoctx.html.
+docs: $(INSTALLED)
+	$(BIN)/python -W error::UserWarning -m pdoc --docformat google --output-directory build/docs videoctx
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -41,4 +56,4 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv runs datasets
+	rm -rf .venv .venv-lowest build runs datasets
