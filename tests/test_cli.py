@@ -495,10 +495,10 @@ def test_an_interrupt_is_one_line(run, monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("videoctx.cli.commands.with_parts", interrupted)
+    monkeypatch.setattr("videoctx.cli.training.with_parts", interrupted)
     with pytest.raises(SystemExit) as stop:
         run("fit")
-    assert stop.value.code == 1
+    assert stop.value.code == 130
     assert capsys.readouterr().err == "videoctx: interrupted\n"
 
 
@@ -507,7 +507,7 @@ def test_too_little_memory_for_python_or_the_system_is_one_line(refused, monkeyp
     def out_of_memory(*_):
         raise error
 
-    monkeypatch.setattr("videoctx.cli.commands.with_parts", out_of_memory)
+    monkeypatch.setattr("videoctx.cli.training.with_parts", out_of_memory)
     assert "expected less of data.batch_size" in refused("fit")
 
 

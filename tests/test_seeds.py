@@ -34,7 +34,9 @@ def write_run(
     checkpoint = trained / "checkpoints" / "last.ckpt"
     (trained / "config.yaml").write_text(yaml.safe_dump(config))
     (tested / "config.yaml").write_text(yaml.safe_dump(config | {"ckpt_path": str(checkpoint), "seed_everything": 0}))
-    result = {"checkpoint": str(checkpoint), "num_parameters": 1500, "video_top1": value, "num_videos": 5}
+    result = {"checkpoint": str(checkpoint), "num_parameters": 1500, "video_top1": value, "num_videos": 5} | {
+        "num_views": 5, "num_failed": 0
+    }
     (tested / "results.json").write_text(json.dumps(result))
     return tested
 

@@ -238,8 +238,8 @@ def test_the_headline_is_the_run_s_result(tmp_path, capsys):
     for name in ("clip_top1", "video_top1", "video_mean_class", "video_ece"):
         assert percent(evaluation_result.estimates[name]) in text
     assert text.count("<li><figure>") == 2
-    assert text.count("the card does not say how the clips were made") == 2
-    assert " MB, 2 of 2 mistakes without a picture" in capsys.readouterr().out
+    assert text.count("the card lacks how the clips were made") == 2
+    assert " MB, 2 of 2 mistakes without an image" in capsys.readouterr().out
     assert not list(tmp_path.glob(".part*"))
 
 

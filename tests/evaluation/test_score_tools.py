@@ -58,7 +58,7 @@ def test_score_writes_a_table_and_a_curve_of_all_views(tmp_path, capsys):
     assert (tmp_path / "views.png").read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr().out
     assert "40 videos, 1 failed; mean of probabilities" in printed
-    assert "nearest: those of the tested clips" in printed
+    assert "nearest: the tested clips" in printed
     assert f"table and curve: {tmp_path / 'views.csv'}, {tmp_path / 'views.png'}" in printed
     assert sorted(path.name for path in tmp_path.iterdir()) == [SCORES_FILE, "views.csv", "views.png"]
 
@@ -170,7 +170,7 @@ def test_compare_by_fewer_views(tmp_path, capsys):
     main(["compare", str(first), str(second), "--views", "1x1"])
     printed = capsys.readouterr().out
     assert "first, 1x1" in printed
-    assert "0 videos right only in the first, 0 only in the second; p = 1" in printed  # clip 0 of both
+    assert "0 videos correct only in the first, 0 only in the second; p = 1" in printed  # clip 0 of both
 
 
 def test_what_compare_refuses(tmp_path, refused):
@@ -245,7 +245,7 @@ def test_pooled_folds_are_evaluated_as_one_run(tmp_path, capsys):
     for name, estimate in pooled.estimates.items():
         assert estimate.value == pytest.approx(of_all.estimates[name].value, abs=1e-12)
     main(["compare", str(whole), str(tmp_path / "pooled")])
-    assert "0 videos right only in the first, 0 only in the second" in capsys.readouterr().out
+    assert "0 videos correct only in the first, 0 only in the second" in capsys.readouterr().out
 
 
 def test_what_cannot_be_pooled_is_refused(tmp_path, refused):

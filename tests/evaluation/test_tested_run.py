@@ -51,7 +51,7 @@ def test_a_run_s_result_can_be_made_again_of_its_scores(place, run, tested, caps
         assert float(rows[1][name]) == pytest.approx(result_of(fewer)[name], abs=1e-3)  # float16, in other batches
     capsys.readouterr()
     main(["compare", str(tested), str(fewer), "--views", "2x1"])
-    assert "McNemar: 0 videos right only in the first, 0 only in the second; p = 1" in capsys.readouterr().out
+    assert "McNemar: 0 videos correct only in the first, 0 only in the second; p = 1" in capsys.readouterr().out
 
 
 def test_tables_of_classes(tested):

@@ -42,7 +42,7 @@ def test_a_file_gives_the_probabilities_of_the_test(network, tmp_path, context, 
     checkpoint = write_checkpoint(tmp_path / "some.ckpt", context)
     output, video = tmp_path / f"network{suffix}", network.videos / "test0.mp4"
     main(["export", f"--ckpt_path={checkpoint}", f"--format={format}", f"--output={output}", f"--video={video}"])
-    assert "4 clips, a real one among them" in capsys.readouterr().out
+    assert "4 clips, one of them real" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([output.name, "some.ckpt"])
 
     trained = load_trained(checkpoint)

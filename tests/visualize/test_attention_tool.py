@@ -200,7 +200,7 @@ def test_nothing_half_written_is_left(folder, tmp_path, refused, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("videoctx.cli.attention.write_contact_sheet", full)
+    monkeypatch.setattr("videoctx.inference.explanation.write_contact_sheet", full)
     assert "No space left" in refused(*arguments, "--output", tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 

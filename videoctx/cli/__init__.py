@@ -1,15 +1,32 @@
-"""The command line."""
+"""The command line: `videoctx fit`, `videoctx classify`, …; `videoctx --help` lists all commands."""
 
 import sys
 from collections.abc import Sequence
 
+INTERRUPTED = 130  # the exit status of a program that Ctrl-C ends: 128 + SIGINT
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command.
+
+    Args:
+        arguments: the command and its arguments; by default those of the process.
+
+    Raises:
+        SystemExit: with status 2 after an error that is reported in one line, 130 after Ctrl-C.
+    """
+    if sys.platform == "win32":
+        print(
+            "videoctx: does not run on Windows; expected Linux, macOS or the Windows Subsystem for Linux",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     try:
-        # Takes seconds, in which one may interrupt. And a decoding process begins by importing the program: not this.
+        # Imported here, so that Ctrl-C during the imports is handled too, and because a decoding process starts by
+        # importing the main program.
         from videoctx.cli.commands import run
 
         run(sys.argv[1:] if arguments is None else arguments)
-    except KeyboardInterrupt:  # Lightning's commands, once they run, end with the same status
+    except KeyboardInterrupt:
         print("videoctx: interrupted", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(INTERRUPTED)

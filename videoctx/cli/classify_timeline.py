@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from videoctx.cli.output_folder import made_folder
+from videoctx.cli.output_path import writable_folder
 from videoctx.data.storage import LocalFiles
 from videoctx.inference.timeline_files import write_timeline
 from videoctx.inference.video_paths import video_paths
@@ -22,7 +22,7 @@ def classify_timeline(
         files = write_timeline(
             trained,
             file,
-            made_folder(folder) / f"{shown.stem}-timeline",
+            writable_folder(folder) / f"{shown.stem}-timeline",
             stride_seconds=stride_seconds,
             num_best=num_best,
             title=shown.name,

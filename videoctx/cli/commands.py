@@ -1,68 +1,108 @@
-"""Lightning's fit, validate, test and predict, and a table of our own tools."""
+"""The table of all commands, and how one is run.
 
+A command imports what it needs after it has parsed its arguments, so that `--help` imports neither torch nor Lightning.
+"""
+
+import difflib
 import importlib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from videoctx.cli.memory import is_out_of_memory, what_to_change
-from videoctx.cli.parts import with_parts
-from videoctx.data.containers import VideoDecodeError
-from videoctx.data.datamodule import TooManyFailuresError
-from videoctx.data.remote import StorageError
-from videoctx.tasks.lost_rank import is_lost_connection
+from videoctx.user_error import UserError
 
-# each a module here with `run_NAME(arguments)`
-TOOLS = (
-    "attention",
-    "bench",
-    "classify",
-    "compare",
-    "complexity",
-    "convert",
-    "export",
-    "pool",
-    "report",
-    "results",
-    "score",
-    "seeds",
-)
+# The commands by group, each with the line that `videoctx --help` prints. Lightning runs those of the first group;
+# any other NAME is `run_NAME(arguments)` in `videoctx.cli.NAME`.
+TRAINING = {
+    "fit": "train a network",
+    "validate": "evaluate a trained network on the validation split",
+    "test": "evaluate a trained network on the test split, and write the scores of all views",
+    "predict": "write the predictions for a manifest without labels",
+}
+GROUPS = {
+    "Train and evaluate": TRAINING,
+    "Use a trained network": {
+        "classify": "predict the classes of videos, along a long video, or live",
+        "attention": "show where a network looks, by attention maps or Grad-CAM",
+        "export": "write a network with its preprocessing as an ONNX or torch.export file",
+    },
+    "Results": {
+        "results": "list the results of tested runs",
+        "score": "evaluate a tested run with fewer views",
+        "compare": "compare two tested runs",
+        "seeds": "mean and deviation of runs that differ only in their seed",
+        "pool": "merge tested runs on different videos, such as folds",
+        "report": "write an HTML report on a tested run",
+    },
+    "Networks": {
+        "complexity": "count parameters and multiply-adds",
+        "convert": "convert a checkpoint of another project",
+        "configs": "list the shipped configs",
+    },
+    "Measure": {
+        "bench": "measure the speed of the data path, of networks and of Non-local affinities",
+    },
+}
+COMMANDS = {name: line for group in GROUPS.values() for name, line in group.items()}
 
-# Errors that may speak to the person at the terminal.
-USER_ERRORS = (ValueError, OSError, VideoDecodeError, TooManyFailuresError, StorageError)
-
-# Modules whose ValueError says in words what is wrong with a config.
+# A ValueError that is raised in one of these is about the user's input.
 USER_ERROR_MODULES = ("videoctx", "lightning", "torch.optim")
 
 
-def is_user_error(error: BaseException) -> bool:
-    """Whether an error was raised for a person to read, and so needs no traceback; most out of a library do."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    for_people = f"{frame.f_globals['__name__']}.".startswith(tuple(f"{module}." for module in USER_ERROR_MODULES))
-    return for_people or isinstance(error, OSError)
-
-
 def run(arguments: Sequence[str]) -> None:
-    """Run a command; what goes wrong for a reason that a person can do something about is one line."""
-    try:
-        if arguments and arguments[0] in TOOLS:
-            tool = arguments[0]
-            getattr(importlib.import_module(f"videoctx.cli.{tool}"), f"run_{tool}")(arguments[1:])
-        else:
-            from videoctx.cli.training import run_lightning
+    """Run a command. An error that the user can do something about is reported in one line, with exit status 2.
 
-            run_lightning(
-                with_parts(arguments or ["--help"]),
-                description=f"{__doc__} Tools: {', '.join(TOOLS)}; each has --help.",
-            )
-    except (*USER_ERRORS, RuntimeError, MemoryError) as error:
+    With the environment variable VIDEOCTX_TRACEBACK set, every error has its traceback.
+    """
+    try:
+        _dispatch(arguments)
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
         if os.environ.get("VIDEOCTX_TRACEBACK"):
             raise
         if is_out_of_memory(error):
             print(f"videoctx: {what_to_change(error)}", file=sys.stderr)
-        elif isinstance(error, USER_ERRORS) and is_user_error(error):
+        elif is_user_error(error):
             print(f"videoctx: {' '.join(str(error).split())}", file=sys.stderr)
-        elif not is_lost_connection(error):  # which has been said, with the rank
+        else:
             raise
         sys.exit(2)
+
+
+def _dispatch(arguments: Sequence[str]) -> None:
+    name = arguments[0] if arguments else "--help"
+    if name in ("-h", "--help"):
+        print(overview())
+    elif name == "--version":
+        print(f"videoctx {version('videoctx')}")
+    elif name in TRAINING:
+        from videoctx.cli.training import run_lightning
+
+        run_lightning(arguments)
+    elif name in COMMANDS:
+        getattr(importlib.import_module(f"videoctx.cli.{name}"), f"run_{name}")(arguments[1:])
+    else:
+        near = difflib.get_close_matches(name, COMMANDS)
+        expected = f"perhaps {', '.join(near)}" if near else f"one of {', '.join(COMMANDS)}"
+        raise ValueError(f"{name!r} is not a command; expected {expected}")
+
+
+def overview() -> str:
+    """Return the text of `videoctx --help`: all commands in groups, with one line each."""
+    width = max(map(len, COMMANDS))
+    lines = ["usage: videoctx COMMAND [options]", "", "Video action recognition with spatiotemporal context blocks."]
+    for title, commands in GROUPS.items():
+        lines += ["", f"{title}:", *(f"  {name:<{width}}  {line}" for name, line in commands.items())]
+    lines += ["", "`videoctx COMMAND --help` lists the options of a command; `videoctx --version` prints the version."]
+    return "\n".join(lines)
+
+
+def is_user_error(error: BaseException) -> bool:
+    """Return whether an error is about the user's input, and so needs no traceback."""
+    if isinstance(error, UserError | OSError):
+        return True
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    module = f"{frame.f_globals['__name__']}."
+    return isinstance(error, ValueError) and module.startswith(tuple(f"{name}." for name in USER_ERROR_MODULES))

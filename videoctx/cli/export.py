@@ -3,38 +3,30 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
-import torch
+from videoctx.cli.output_path import writable_file
+from videoctx.cli.tool_parser import ToolParser, net_from_config, tool_parser
 
-from videoctx.cli.output_file import writable_file
-from videoctx.cli.tool_parser import ToolParser, net_from_config
-from videoctx.data.storage import LocalFiles
-from videoctx.inference.export import FILE_TOLERANCE, TEST_TOLERANCE, export
-from videoctx.inference.exported_file import SUFFIX, Format, check_installed
-from videoctx.trained import load_trained
-from videoctx.visualize.seen_clip import see_clip
+FORMATS = ("torch-export", "onnx")  # those of `videoctx.inference.exported_file`, whose import takes seconds
 
 
 def run_export(arguments: Sequence[str]) -> None:
-    """Write a trained network, with its preprocessing, as a file that other programs run.
+    """Write a trained network with its preprocessing as a file that other programs run.
 
-    It takes frames as decoded, (B, T, H, W, 3) uint8 RGB, of any number of clips and of one height and width, the T
-    frames as far apart as the file's metadata say, and gives the probabilities of the classes, (B, K).
+    Input: frames as decoded, (B, T, H, W, 3) uint8 RGB, of a fixed T, H and W. The file's metadata state the distance
+    between frames. Output: the probabilities of the classes, (B, K).
     """
-    parser = ToolParser(prog="videoctx export", description=run_export.__doc__)
-    parser.add_argument("--ckpt_path", type=str, required=True, help="a checkpoint that `videoctx fit` wrote")
-    parser.add_argument("--format", required=True, choices=get_args(Format))
-    parser.add_argument("--output", type=Path, required=True, help="the file to write")
-    parser.add_argument("--video", type=str | None, help="a real video, a file or a URL, to compare on")
-    parser.add_argument(
-        "--frame_size",
-        type=str | None,
-        help="height x width of the frames, such as 240x320; by default the video's, or else 4:3 with the short side"
-        " of the test",
-    )
-    net, options = net_from_config(parser, arguments, required=False)
+    net, options = net_from_config(_parser(), arguments, required=False)
     output = writable_file(options.output)
+
+    import torch
+
+    from videoctx.data.storage import LocalFiles
+    from videoctx.inference.export import FILE_TOLERANCE, TEST_TOLERANCE, export
+    from videoctx.inference.exported_file import SUFFIX, check_installed
+    from videoctx.trained import load_trained
+    from videoctx.visualize.seen_clip import see_clip
+
     if output.suffix != (suffix := SUFFIX[options.format]):
         raise ValueError(f"output is {output}; expected a name that ends in {suffix} with format {options.format}")
     frame_size_px = _frame_size(options.frame_size) if options.frame_size else None
@@ -44,22 +36,36 @@ def run_export(arguments: Sequence[str]) -> None:
     if options.video:
         with LocalFiles().local_copy(options.video) as file:
             real_clip = torch.from_numpy(see_clip(file, trained.preprocessing).frames)
-        video_size_px = tuple(real_clip.shape[1:3])
-        if frame_size_px not in (None, video_size_px):
+        height, width = real_clip.shape[1:3]
+        if frame_size_px not in (None, (height, width)):
             raise ValueError(
-                f"frame_size is {options.frame_size}, but {options.video} has {video_size_px[0]}x{video_size_px[1]};"
-                " expected the same"
+                f"frame_size is {options.frame_size}, but {options.video} has {height}x{width}; expected the same"
             )
-        frame_size_px = video_size_px
+        frame_size_px = height, width
     short_side_px = trained.preprocessing.test_short_side_px
-    frame_size_px = frame_size_px or (short_side_px, round(short_side_px * 4 / 3))
-    found = export(trained, output, format=options.format, frame_size_px=frame_size_px, real_clip=real_clip)
-    height, width = frame_size_px
-    real = "a real one among them" if options.video else "none of them real: no --video"
+    height, width = frame_size_px or (short_side_px, round(short_side_px * 4 / 3))
+    found = export(trained, output, format=options.format, frame_size_px=(height, width), real_clip=real_clip)
+    real = "one of them real" if options.video else "none of them real, as there is no --video"
     print(f"{output}: frames (B, {trained.preprocessing.clip_len}, {height}, {width}, 3) uint8, {options.format}")
-    print(f"compared on {found.num_clips} clips, {real}; the greatest difference of a probability:")
+    print(f"compared on {found.num_clips} clips, {real}; largest difference of a probability:")
     print(f"  from the network: {found.from_network:.1e} (accepted: {FILE_TOLERANCE:g})")
     print(f"  from the preprocessing of the test: {found.from_test:.1e} (accepted: {TEST_TOLERANCE:g})")
+
+
+def _parser() -> ToolParser:
+    parser = tool_parser("videoctx export", run_export.__doc__)
+    parser.add_argument("--ckpt_path", type=str, required=True, help="a checkpoint that `videoctx fit` wrote")
+    parser.add_argument("--format", required=True, choices=FORMATS, help="format of the file")
+    parser.add_argument("--output", type=Path, required=True, help="file to write")
+    parser.add_argument("--video", type=str | None, help="a real video to compare on: a file or a URL")
+    parser.add_argument(
+        "--frame_size",
+        type=str | None,
+        metavar="HxW",
+        help="height x width of the frames, such as 240x320; by default those of the video, or else 4:3 with the"
+        " short side of the test",
+    )
+    return parser
 
 
 def _frame_size(text: str) -> tuple[int, int]:

@@ -1,43 +1,86 @@
-"""What our own tools share: arguments that are refused in one line, and a network from a config."""
+"""What the tools share: a parser that reports an error in one line, and a network that a config describes."""
 
+import argparse
+import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
-from torch import nn
+from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from videoctx.cli.parts import with_parts
 
+if TYPE_CHECKING:
+    from torch import nn
+
+NET_HELP = "--model.net.help"
+NET_OPTIONS = {  # of every tool that takes a network, as --help lists them
+    ("-c", "--config"): ("CONFIG", "a config with model.net: a file, or a name that `videoctx configs` lists"),
+    ("--model.net",): ("CLASS", "the network's class; its arguments follow as --model.net.NAME"),
+    (NET_HELP,): ("[CLASS]", "list the arguments of a network's class, by default videoctx.models.ResNet3D, and exit"),
+}
+
+
+class ToolHelp(DefaultHelpFormatter):
+    """Adds to a help text whether the argument is required, or its default value, and not its Python type."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        if action.required and action.option_strings:
+            return f"{text} (required)"
+        if action.default in (None, False, argparse.SUPPRESS, []) or not action.option_strings:
+            return text
+        return f"{text} (default: %(default)s)"
+
 
 class ToolParser(ArgumentParser):
-    """Says in one line what is wrong with the arguments."""
+    """A parser whose errors are a `ValueError`, which the command line prints in one line."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise ValueError(message) from ex
 
 
+def tool_parser(prog: str, description: str | None) -> ToolParser:
+    """Return the parser of a tool, without arguments.
+
+    Args:
+        prog: the command, such as `videoctx classify`.
+        description: what the tool does, printed by `--help`.
+    """
+    return ToolParser(prog=prog, description=description, formatter_class=ToolHelp, print_config=None)
+
+
 class Network(NamedTuple):
-    """A network as a config describes it: call it with a number of classes."""
+    """A network as a config describes it. A call with a number of classes makes one."""
 
-    make: Callable[[int], nn.Module] | None  # none: the config names no network
-    config: dict | None  # its class_path and init_args
+    make: Callable[[int], "nn.Module"] | None  # None: the config names no network
+    config: dict[str, Any] | None  # its class_path and init_args
 
-    def __call__(self, num_classes: int) -> nn.Module:
+    def __call__(self, num_classes: int) -> "nn.Module":
+        assert self.make is not None
         return self.make(num_classes)
 
 
 def net_from_config(
     parser: ArgumentParser, arguments: Sequence[str], *, required: bool = True
 ) -> tuple[Network, Namespace]:
-    """The network of a config's `model.net`, and the parser's own arguments.
+    """Add the options of a network to a tool's parser, and parse the tool's arguments.
 
-    Every config that `fit` takes will do; what is not the network is passed over.
+    A config may be any that `fit` takes. All of it but `model.net` is ignored. `--help` does not import torch, and
+    leaves the network's own arguments to `--model.net.help`.
+
+    Returns:
+        The network, and the tool's own arguments.
     """
-    kind = Callable[[int], nn.Module]
-    parser.add_argument("-c", "--config", action=ActionConfigFile, help="a config with model.net", required=required)
-    parser.add_argument("--model.net", type=kind if required else kind | None, required=required, help="the network")
-    arguments = with_parts(arguments)
+    if not {"-h", "--help"}.isdisjoint(arguments):
+        _print_help(parser, required=required)
+        sys.exit()
+    from torch import nn
+
+    net_type = Callable[[int], nn.Module]
+    parser.add_argument("-c", "--config", action=ActionConfigFile, required=required)
+    parser.add_argument("--model.net", type=net_type if required else net_type | None, required=required)
+    arguments = _with_net_class(with_parts(arguments))
     for position, argument in enumerate(arguments[1:], start=1):
         if arguments[position - 1] in ("-c", "--config"):
             model = yaml.safe_load(argument).get("model")
@@ -47,3 +90,19 @@ def net_from_config(
     plain = yaml.safe_load(parser.dump(config)).get("model", {}).get("net")
     options = parser.instantiate(config)
     return Network(options.model.net, plain), options
+
+
+def _print_help(parser: ArgumentParser, *, required: bool) -> None:
+    group = parser.add_argument_group("network", None if required else "by default that of the checkpoint")
+    for names, (metavar, text) in NET_OPTIONS.items():
+        group.add_argument(*names, type=str, metavar=metavar, help=text, required=required and "-c" in names)
+    parser.print_help()
+
+
+def _with_net_class(arguments: list[str]) -> list[str]:
+    """Let `--model.net.help` without a class list the arguments of a ResNet3D."""
+    if NET_HELP not in arguments:
+        return arguments
+    end = arguments.index(NET_HELP) + 1
+    has_class = len(arguments) > end and not arguments[end].startswith("-")
+    return arguments if has_class else [*arguments[:end], "videoctx.models.ResNet3D", *arguments[end:]]

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import os
 import pickle
 import re
 import sys
@@ -19,9 +20,11 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from videoctx.cli.parts import with_parts
 from videoctx.cli.run_folder import RunFolder, check_free
 from videoctx.data.datamodule import VideoDataModule
 from videoctx.tasks import VideoClassifier
+from videoctx.tasks.lost_rank import EXIT_STATUS, is_lost_connection
 
 # Warnings that ask for nothing: each line says why.
 SILENCED_WARNINGS = (
@@ -192,10 +195,16 @@ def _is_whole(archive: str) -> bool:
         return False
 
 
-def run_lightning(arguments: Sequence[str], description: str) -> None:
+def run_lightning(arguments: Sequence[str]) -> None:
+    """Run `fit`, `validate`, `test` or `predict`.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C, once Lightning has shut down.
+        SystemExit: another rank is gone, which `LostRank` has reported.
+    """
     for message in SILENCED_WARNINGS:
         warnings.filterwarnings("ignore", message=f".*{message}")
-    sys.argv[1:] = arguments  # the CLI reads it, and a launcher starts the other ranks with it
+    sys.argv[1:] = with_parts(arguments)  # the CLI reads it, and a launcher starts the other ranks with it
     try:
         VideoCLI(
             VideoClassifier,
@@ -204,7 +213,14 @@ def run_lightning(arguments: Sequence[str], description: str) -> None:
             save_config_callback=RunFolder,
             seed_everything_default=0,
             auto_configure_optimizers=False,
-            parser_kwargs={"description": description},
         )
     except MisconfigurationException as error:
         raise ValueError(str(error)) from error
+    except RuntimeError as error:
+        if is_lost_connection(error) and not os.environ.get("VIDEOCTX_TRACEBACK"):
+            sys.exit(EXIT_STATUS)
+        raise
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning exits with status 1 after Ctrl-C
+            raise KeyboardInterrupt from stop
+        raise

@@ -18,6 +18,8 @@ from pathlib import Path
 import av
 import numpy as np
 
+from videoctx.user_error import UserError
+
 # FFmpeg's names of the containers in which packet k can be frame k, given the conditions below.
 MP4, MATROSKA, AVI = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"
 INDEXED_FORMATS = (MP4, MATROSKA, AVI)
@@ -31,7 +33,7 @@ MPEG4_PICTURE = b"\x00\x00\x01\xb6"  # start of a picture in MPEG-4 part 2
 MPEG4_EMPTY_PICTURE_BYTES = 8  # what follows the start of a picture that only says "as before", at most
 
 
-class VideoDecodeError(RuntimeError):
+class VideoDecodeError(UserError):
     """A video that cannot be read; says which and why in one line."""
 
     def __init__(self, path: str, reason: str) -> None:

@@ -27,13 +27,14 @@ from videoctx.data.sharding import EvaluationSampler, Order, OrderName, Shuffled
 from videoctx.data.storage import LocalFiles
 from videoctx.data.training_labels import FlipLabels, check_flip, flipped_classes, warn_of_untrained_classes
 from videoctx.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalize, TrainTransform, ViewTransform
+from videoctx.user_error import UserError
 
 logger = logging.getLogger(__name__)
 
 BESIDE_TRAINING = 2**32  # epochs of clips that are not trained on begin here: their draws are not training's
 
 
-class TooManyFailuresError(RuntimeError):
+class TooManyFailuresError(UserError):
     """More training videos could not be read than the run accepts."""
 
 

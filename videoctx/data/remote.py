@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from videoctx.data.containers import VideoDecodeError
 from videoctx.data.locations import INSIDE
+from videoctx.user_error import UserError
 
 PIECE_BYTES = 16 * 2**20  # asked of a server at once; what a dropped connection can cost
 LONGEST_WAIT_SECONDS = 30
@@ -22,7 +23,7 @@ TRY_AGAIN = (408, 425, 429)  # of the HTTP answers 4xx, which else are final
 Answer = TypeVar("Answer")
 
 
-class StorageError(RuntimeError):
+class StorageError(UserError):
     """No video can be fetched from there, whichever it is; says what to change in one line."""
 
 

@@ -1,0 +1,47 @@
+"""`videoctx bench data`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse.typing import PositiveInt
+
+from videoctx.cli.tool_parser import tool_parser
+
+MEMORY_VIDEOS = 2000
+
+
+def run_bench_data(arguments: Sequence[str]) -> None:
+    """Measure the data path stage by stage, and against other ways of reading the same clips."""
+    parser = tool_parser("videoctx bench data", run_bench_data.__doc__)
+    parser.add_argument(
+        "--manifest", type=Path | None, help="measure its videos, not synthetic ones, against bare decoding"
+    )
+    parser.add_argument("--split", type=str, default="train", help="split of the manifest")
+    parser.add_argument(
+        "--against",
+        choices=["all", "pytorchvideo", "per-view", "none"],
+        default="all",
+        help="what else reads the synthetic videos, besides bare decoding",
+    )
+    parser.add_argument("--clip_len", type=PositiveInt, default=8, help="number of frames of a training clip")
+    parser.add_argument("--frame_interval", type=PositiveInt, default=8, help="distance between the frames of a clip")
+    parser.add_argument("--batch_size", type=PositiveInt, default=8, help="training clips per batch")
+    parser.add_argument(
+        "--num_workers", type=PositiveInt, default=2, help="processes of each way of reading; one per core"
+    )
+    parser.add_argument("--num_clips", type=PositiveInt, default=96, help="training clips per round")
+    parser.add_argument(
+        "--rounds", type=PositiveInt, default=5, help="number of rounds, in each of which every way runs"
+    )
+    parser.add_argument("--memory", action="store_true", help="also watch the loader's memory over 2 000 videos")
+    parser.add_argument(
+        "--videos_dir", type=Path | None, help="keep the synthetic videos here; by default in a temporary folder"
+    )
+    parser.add_argument("--json", type=Path | None, metavar="FILE", help="write the measurements to this file")
+    options = parser.parse_args(list(arguments)).as_dict()
+
+    from videoctx.bench.data_path import DataBench
+    from videoctx.bench.data_report import report
+
+    json_file, memory = options.pop("json"), options.pop("memory")
+    report(DataBench(**options, memory_videos=MEMORY_VIDEOS if memory else 0).run(), json_file)

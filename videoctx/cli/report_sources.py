@@ -1,0 +1,79 @@
+"""What `videoctx report` shows besides a run's scores: the curves of its training, and images of its mistakes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from videoctx.data.containers import VideoDecodeError
+from videoctx.data.locations import resolve
+from videoctx.data.preprocessing import Preprocessing
+from videoctx.data.protocols import PROTOCOLS
+from videoctx.data.remote import StorageError
+from videoctx.data.storage import LocalFiles
+from videoctx.evaluation.most_confident_errors import Mistake
+from videoctx.evaluation.report import Picture, Training
+from videoctx.evaluation.training_curves import METRICS_FILE, read_curves
+from videoctx.visualize.seen_view import view_sheet
+
+
+def training_log(fit: Path | None, card: Mapping[str, Any]) -> Training:
+    """Return the curves of a training.
+
+    Args:
+        fit: its folder; by default that of the checkpoint on the card of the test, if it has curves.
+
+    Raises:
+        ValueError: `fit` has no curves.
+    """
+    if fit is not None:
+        path = fit / METRICS_FILE
+        if not path.is_file():
+            raise ValueError(f"{fit}: no {METRICS_FILE} in there; expected the folder of a run of `videoctx fit`")
+        return Training(path=str(path), log=read_curves(path))
+    checkpoint = card.get("checkpoint")
+    if not checkpoint:
+        return Training(reason="the card names no checkpoint; --fit names the folder of the training")
+    path = Path(card.get("folder", "."), str(checkpoint["path"])).parent.parent / METRICS_FILE
+    if not path.is_file():
+        return Training(reason=f"{path} is not there; --fit names the folder of the training")
+    try:
+        return Training(path=str(path), log=read_curves(path))
+    except ValueError as error:
+        return Training(reason=str(error))
+
+
+def mistake_images(mistakes: Sequence[Mistake], card: Mapping[str, Any]) -> list[Picture]:
+    """Return an image of the frames of each mistake as the network got them, or the reason why there is none."""
+    try:
+        preprocessing = _preprocessing(card.get("data") or {})
+    except (ValueError, TypeError) as error:
+        return [Picture(reason=f"the card lacks how the clips were made: {error}")] * len(mistakes)
+    files = LocalFiles(num_attempts=1)
+    return [_image(mistake, card.get("folder", "."), files, preprocessing) for mistake in mistakes]
+
+
+def _preprocessing(data: Mapping[str, Any]) -> Preprocessing:
+    """Return the preprocessing on the card of a test, where some fields have other names.
+
+    Raises:
+        ValueError: a field is missing, or this version does not have the protocol.
+    """
+    field_names = {"short_side_px": "test_short_side_px", "crop_size_px": "test_crop_size_px", "views": "test_views"}
+    named = {field_names.get(name, name): value for name, value in data.items()}
+    wanted = {field.name for field in fields(Preprocessing)}
+    preprocessing = Preprocessing.from_dict({name: value for name, value in named.items() if name in wanted})
+    if preprocessing.protocol not in PROTOCOLS:
+        raise ValueError(f"protocol is {preprocessing.protocol!r}; expected one of {', '.join(PROTOCOLS)}")
+    return preprocessing
+
+
+def _image(mistake: Mistake, folder: str, files: LocalFiles, preprocessing: Preprocessing) -> Picture:
+    try:
+        with files.local_copy(resolve(folder, mistake.path)) as file:
+            sheet = view_sheet(file, preprocessing, start_frame=mistake.start_frame, crop=mistake.crop)
+    except VideoDecodeError as error:
+        return Picture(reason=error.reason)
+    except (StorageError, OSError, ValueError) as error:
+        return Picture(reason=str(error))
+    return Picture(jpeg=sheet.jpeg, width=sheet.width, height=sheet.height, frames=sheet.frames)

@@ -1,0 +1,83 @@
+"""Finds tested runs that differ only in their seed."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from videoctx.evaluation.result_files import read_result
+from videoctx.evaluation.seeds import SeedGroup
+
+
+class SeedRun(NamedTuple):
+    """A tested run, and what identifies other runs of the same setting."""
+
+    folder: Path
+    seed: int
+    setting: str  # JSON of how it was trained, without seed and output folder, and of the data it was tested on
+    num_parameters: int
+    value: float  # the metric
+
+
+def read_seed_run(file: Path, metric: str) -> SeedRun:
+    """Return the run of a `results.json`. Its seed is in the config beside the checkpoint that was tested.
+
+    Raises:
+        ValueError: there is no checkpoint, no config beside it, or no such metric.
+    """
+    result = read_result(file)
+    numbers = [name for name, value in result.items() if isinstance(value, float)]
+    if metric not in numbers:
+        raise ValueError(f"{file}: no metric {metric!r} in there; expected one of {', '.join(numbers)}")
+    if not result.get("checkpoint"):
+        raise ValueError(f"{file}: tested without a checkpoint of `videoctx fit`; its seed is not known")
+    checkpoint = Path(result["checkpoint"])
+    trained, tested = checkpoint.parents[1] / "config.yaml", file.with_name("config.yaml")
+    for config in (trained, tested):
+        if not config.is_file():
+            raise ValueError(f"{file}: expected the run's config at {config}; paths are as the test was given them")
+    config = yaml.safe_load(trained.read_text(encoding="utf-8"))
+    seed = config.pop("seed_everything")
+    del config["trainer"]["logger"]
+    setting = {
+        "trained": config,
+        "tested": yaml.safe_load(tested.read_text(encoding="utf-8"))["data"],
+        "checkpoint": checkpoint.name,
+    }
+    return SeedRun(file.parent, seed, json.dumps(setting, sort_keys=True), result["num_parameters"], result[metric])
+
+
+def group_by_setting(runs: Sequence[SeedRun], folder: Path) -> list[SeedGroup]:
+    """Group the runs of each setting.
+
+    Args:
+        folder: a folder above all runs. A group is named after the folder below it that holds all of its runs.
+
+    Raises:
+        ValueError: two runs have the same setting and seed, or a folder mixes runs of two settings.
+    """
+    by_setting: dict[str, dict[int, SeedRun]] = {}
+    for run in runs:
+        seeds = by_setting.setdefault(run.setting, {})
+        if run.seed in seeds:
+            raise ValueError(
+                f"{seeds[run.seed].folder} and {run.folder} are of one setting and of seed {run.seed}; expected one"
+            )
+        seeds[run.seed] = run
+    groups: dict[str, SeedGroup] = {}
+    for seeds in by_setting.values():
+        sorted_runs = [run for _, run in sorted(seeds.items())]
+        shared = Path(os.path.commonpath([run.folder for run in sorted_runs]))
+        name = os.path.relpath(shared, folder) if shared != folder else folder.name
+        if name in groups:
+            raise ValueError(f"{shared}: runs of different settings are mixed in there; expected a folder for each")
+        groups[name] = SeedGroup(
+            name,
+            sorted_runs[0].num_parameters,
+            values={run.seed: run.value for run in sorted_runs},
+            folders=tuple(run.folder for run in sorted_runs),
+        )
+    return list(groups.values())

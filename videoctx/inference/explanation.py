@@ -1,0 +1,106 @@
+"""Shows where a trained network looks in a video: an attention map, or Grad-CAM of a layer, laid over the clip."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from videoctx.atomic_write import atomic_write
+from videoctx.trained import TrainedNetwork
+from videoctx.visualize.attention import attending_blocks, find_block, watch
+from videoctx.visualize.contact_sheet import write_contact_sheet
+from videoctx.visualize.gradcam import grad_cam
+from videoctx.visualize.overlay import Overlay
+from videoctx.visualize.seen_clip import Query, SeenClip
+from videoctx.visualize.video_file import write_video
+
+SLIDE_FPS = 2.0  # of the overlay's video, if the video has no frame rate
+
+
+class Explanation(NamedTuple):
+    """An overlay, with the name of the block or layer that it shows and a title."""
+
+    name: str
+    title: str
+    overlay: Overlay
+
+
+def explain_by_attention(
+    trained: TrainedNetwork, clip: SeenClip, *, block: str | None = None, query: Query | None = None
+) -> Explanation:
+    """Show the attention of a context block.
+
+    Args:
+        block: the block's name in the network, such as `res4.5`; by default the last one that has attention.
+        query: the position that attends; by default the one to which the block adds most.
+
+    Raises:
+        ValueError: the network has no such block, or none with attention.
+    """
+    name = find_block(trained.net, block)
+    watched = watch(trained.net, clip.input.to(_device(trained)), [name])[name]
+    attention = watched.attention
+    place = clip.place(query) if query else attention.queries.center(watched.strongest_query())
+    values = attention.seen_from(attention.queries.nearest(place)).double().numpy()
+    unit = "weight"
+    if attention.is_distribution:
+        values, unit = values * attention.num_keys, "weight / mean weight"
+    kind = type(attending_blocks(trained.net)[name]).__name__
+    title, position = f"{kind} at {name}, the same map for every position", None
+    if attention.depends_on_query:
+        position = frame, x, y = clip.on_video(place)
+        chosen = "" if query else ", the position to which it adds most"
+        title = f"{kind} at {name}, seen from x {x:.0f}, y {y:.0f} in frame {clip.indices[frame]}{chosen}"
+    overlay = Overlay(frames=clip.frames, values=clip.upsample(values, attention.keys), unit=unit, query=position)
+    return Explanation(name, title, overlay)
+
+
+def explain_by_grad_cam(
+    trained: TrainedNetwork, clip: SeenClip, *, layer: str, target_class: str | None = None
+) -> Explanation:
+    """Show which places of a layer's output raise the logit of a class (Grad-CAM).
+
+    Args:
+        layer: the name of a layer whose output is (B, C, T, H, W), such as `res5`.
+        target_class: by default the class that is predicted.
+
+    Raises:
+        ValueError: there is no such layer or class.
+    """
+    if target_class is not None and target_class not in trained.class_names:
+        raise ValueError(f"no class {target_class!r}; expected one of {', '.join(trained.class_names)}")
+    index = None if target_class is None else trained.class_names.index(target_class)
+    activation = grad_cam(trained.net, clip.input.to(_device(trained)), layer, class_index=index)
+    probability = float(trained.probabilities(activation.logits)[activation.class_index])
+    title = f"Grad-CAM of {trained.class_names[activation.class_index]!r} ({probability:.1%}) at {layer}"
+    if not activation.map.any():
+        title += ": nothing there raises its logit"
+    map = activation.map.double()
+    values = clip.upsample((map / (map.max() or 1.0)).numpy(), activation.grid)
+    return Explanation(
+        f"gradcam-{layer}", title, Overlay(frames=clip.frames, values=values, unit="Grad-CAM / its maximum")
+    )
+
+
+def write_explanation(explanation: Explanation, clip: SeenClip, path: Path, *, title: str) -> tuple[Path, Path]:
+    """Write the overlay as a video and as a sheet of frames, either both or none.
+
+    Args:
+        path: the files without their suffix.
+
+    Returns:
+        PATH.mp4 and PATH.png.
+    """
+    timed = clip.fps > 0
+    labels = [f"frame {index}" + (f" · {index / clip.fps:.2f} s" if timed else "") for index in clip.indices]
+    steps = [step for step in clip.indices[1:] - clip.indices[:-1] if step > 0]
+    fps = clip.fps / min(steps, default=1) if timed else SLIDE_FPS
+    video, sheet = (path.with_name(f"{path.name}{suffix}") for suffix in (".mp4", ".png"))
+    with atomic_write(video) as video_part, atomic_write(sheet) as sheet_part:
+        write_video(video_part, explanation.overlay.pictures(), fps=fps)
+        write_contact_sheet(sheet_part, explanation.overlay, title=title, labels=labels)
+    return video, sheet
+
+
+def _device(trained: TrainedNetwork) -> torch.device:
+    return next(trained.net.parameters()).device
