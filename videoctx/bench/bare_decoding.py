@@ -9,8 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-import decord
 import numpy as np
+
+try:
+    import decord
+except ImportError as error:
+    raise ImportError("decord is not installed; `videoctx bench data` measures against it") from error
 
 Request = TypeVar("Request")
 

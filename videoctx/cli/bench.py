@@ -8,6 +8,7 @@ BENCHES = {  # each `run_bench_NAME(arguments)` in `videoctx.cli.bench_NAME`
     "model": "the clips per second of a network, with each way of running it",
     "nonlocal": "Non-local affinities with the N × M matrix and without it",
 }
+EXTRA = ("psutil",)  # what `pip install 'videoctx[bench]'` installs
 OVERVIEW = "\n".join(
     [
         "usage: videoctx bench NAME [options]",
@@ -29,9 +30,10 @@ def run_bench(arguments: Sequence[str]) -> None:
         return
     if name not in BENCHES:
         raise ValueError(f"bench {name!r} is not there; expected one of {', '.join(BENCHES)}")
-    module = f"videoctx.cli.bench_{name}"
+    run = getattr(importlib.import_module(f"videoctx.cli.bench_{name}"), f"run_bench_{name}")
     try:
-        run = getattr(importlib.import_module(module), f"run_bench_{name}")
         run(arguments[1:])
     except ModuleNotFoundError as error:
-        raise ValueError(f"{error.name} is not installed; pip install 'videoctx[bench]' installs it") from error
+        if error.name in EXTRA:
+            raise ValueError(f"{error.name} is not installed; expected pip install 'videoctx[bench]'") from error
+        raise

@@ -48,7 +48,7 @@ GROUPS = {
 }
 COMMANDS = {name: line for group in GROUPS.values() for name, line in group.items()}
 
-# A ValueError that is raised in one of these is about the user's input.
+# A ValueError or ImportError that is raised in one of these is about the user's input or installation.
 USER_ERROR_MODULES = ("videoctx", "lightning", "torch.optim")
 
 
@@ -59,7 +59,7 @@ def run(arguments: Sequence[str]) -> None:
     """
     try:
         _dispatch(arguments)
-    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+    except (ValueError, OSError, ImportError, RuntimeError, MemoryError) as error:
         if os.environ.get("VIDEOCTX_TRACEBACK"):
             raise
         if is_out_of_memory(error):
@@ -105,4 +105,5 @@ def is_user_error(error: BaseException) -> bool:
         return True
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     module = f"{frame.f_globals['__name__']}."
-    return isinstance(error, ValueError) and module.startswith(tuple(f"{name}." for name in USER_ERROR_MODULES))
+    in_known_module = module.startswith(tuple(f"{name}." for name in USER_ERROR_MODULES))
+    return in_known_module and isinstance(error, ValueError | ImportError)

@@ -13,7 +13,6 @@ Everything rests on `flock`: who reads a file holds a shared lock on it, who wri
 one. The system lets go of a dead process's locks, so what lies unlocked in `partial` or `leases` is a leftover.
 """
 
-import fcntl
 import os
 import time
 import zlib
@@ -23,6 +22,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
+
+try:
+    import fcntl
+except ImportError as error:
+    raise ImportError(
+        "videoctx.data needs fcntl, which Windows lacks; expected Linux, macOS or the Windows Subsystem for Linux"
+    ) from error
 
 EVICTED_AT_ONCE = 1 / 20  # of the bound: making room takes a look at all entries
 NUM_TURNS = 256  # files of locks; two names that share one wait for each other

@@ -14,6 +14,11 @@ from torch import distributed
 
 from videoctx.tasks.lost_rank import is_started_by_rank
 
+if not hasattr(signal, "SIGUSR1"):
+    raise ImportError(
+        "videoctx.tasks needs SIGUSR1, which Windows lacks; expected Linux, macOS or the Windows Subsystem for Linux"
+    )
+
 EXIT_STATUS = os.EX_TEMPFAIL  # 75: not done, and it helps to try again
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
