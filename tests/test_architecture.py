@@ -43,7 +43,7 @@ ONLY_IN = {
     ("inference", "onnx"): {"exported_file.py"},
     ("inference", "onnxruntime"): {"exported_file.py"},
     ("inference", "onnxscript"): {"exported_file.py"},
-    ("data", "lightning"): {"datamodule.py"},
+    ("data", "lightning"): {"datamodule.py", "trainer_state.py"},
     ("data", "pebble"): {"decoding_processes.py", "loader.py"},
     ("data", "decord"): {"decode_decord.py"},
     ("data", "torchcodec"): {"decode_torchcodec.py"},

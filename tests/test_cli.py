@@ -68,8 +68,8 @@ def test_test(place, run, capsys):
 
 def test_validate_is_a_test_of_the_validation_split(place, run):
     views = "[2,1]"
-    validated = run("validate", "--ckpt_path", place.last, f"--data.val_views={views}", name="-val")
-    tested = run("test", "--ckpt_path", place.last, f"--data.test_views={views}", "--data.test_split=val", name="-test")
+    validated = run("validate", "--ckpt_path", place.last, f"--data.test.val_views={views}", name="-val")
+    tested = run("test", "--ckpt_path", place.last, f"--data.test.views={views}", "--data.test_split=val", name="-test")
     for name in ("clip_top1", "video_top1"):
         assert column(validated, f"val/{name}") == column(tested, f"test/{name}") != []
 
@@ -117,7 +117,7 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(run, num_workers):
     """Order, clips, augmentation, dropout and learning rate are those of the second epoch, to the last digit."""
     schedule = "--model.schedule.init_args"
     arguments = [
-        f"--data.num_workers={num_workers}",
+        f"--data.loading.num_workers={num_workers}",
         "--model.schedule=videoctx.tasks.WarmupCosine",
         f"{schedule}.warmup_epochs=0.5",
         f"{schedule}.end_factor=0.1",
@@ -138,7 +138,7 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(run, num_workers):
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_a_run_stopped_inside_an_epoch_sees_what_is_left_and_reads_nothing_else(run, num_workers):
-    arguments = [f"--data.num_workers={num_workers}", "--data.batch_size=1"]
+    arguments = [f"--data.loading.num_workers={num_workers}", "--data.batch_size=1"]
     every = ["--checkpoint.every_n_train_steps=2", "--checkpoint.monitor=null", "--checkpoint.save_top_k=-1"]
     whole = run("fit", *arguments, *every, "--checkpoint.filename={step}", name="-whole")
     losses = column(whole, "train/loss")
@@ -157,7 +157,8 @@ def test_a_run_stopped_inside_an_epoch_goes_on_only_with_the_same_batches(run, c
 
 
 @pytest.mark.parametrize(
-    ("change", "same"), [("--seed_everything=1", False), ("--data.num_workers=2", True), ("--data.num_workers=1", True)]
+    ("change", "same"),
+    [("--seed_everything=1", False), ("--data.loading.num_workers=2", True), ("--data.loading.num_workers=1", True)],
 )
 def test_losses_follow_from_the_seed_and_not_from_the_workers(run, change, same):
     first, second = (run("fit", "--trainer.max_epochs=1", *more, name=f"-{len(more)}") for more in ([], [change]))
@@ -180,7 +181,7 @@ def test_unreadable_videos_count_as_wrong_and_are_listed(place, run, copy, caplo
     for index, how in enumerate(BROKEN, start=1):
         break_video(copy / f"test{index}.mp4", how)
     capsys.readouterr()
-    folder = run("test", "--ckpt_path", place.last, manifest_of(copy), f"--data.num_workers={num_workers}")
+    folder = run("test", "--ckpt_path", place.last, manifest_of(copy), f"--data.loading.num_workers={num_workers}")
     result, rows = result_of(folder), scores_of(folder)
     right = [row["scores"].index(max(row["scores"])) == row["label"] for row in whole[:6]]
     assert (result["num_videos"], result["num_views"], result["num_failed"]) == (5, 30, 4)
@@ -197,7 +198,7 @@ def test_unreadable_videos_count_as_wrong_and_are_listed(place, run, copy, caplo
 def test_unreadable_training_videos_are_left_out_and_logged(run, copy, caplog):
     for index, how in enumerate(BROKEN):
         break_video(copy / f"train{index}.mp4", how)
-    folder = run("fit", manifest_of(copy), "--data.max_failed_fraction=0.67", "--data.batch_size=1")
+    folder = run("fit", manifest_of(copy), "--data.train.max_failed_fraction=0.67", "--data.batch_size=1")
     for index, reason in enumerate(BROKEN.values()):
         (line,) = [line for line in caplog.messages if str(copy / f"train{index}.mp4") in line]  # once, not every epoch
         assert line.startswith("left out of training: ")
@@ -210,22 +211,29 @@ def test_unreadable_training_videos_are_left_out_and_logged(run, copy, caplog):
 def test_too_many_unreadable_training_videos_end_the_run(copy, refused, num_workers):
     for index in (1, 4):
         break_video(copy / f"train{index}.mp4", "text")
-    line = refused("fit", manifest_of(copy), "--data.max_failed_fraction=0.17", f"--data.num_workers={num_workers}")
+    line = refused(
+        "fit", manifest_of(copy), "--data.train.max_failed_fraction=0.17", f"--data.loading.num_workers={num_workers}"
+    )
     assert "2 of 6 training videos cannot be read, more than max_failed_fraction 0.17 accepts" in line
     assert all(str(copy / f"train{index}.mp4") in line for index in (1, 4))
 
 
 def test_a_clip_longer_than_its_video_is_a_failure_where_that_is_asked(place, run, caplog):
-    longer = ["--data.clip_len=11", "--ckpt_path", place.last]  # spans 21 of 20 frames
+    longer = ["--data.clips.clip_len=11", "--ckpt_path", place.last]  # spans 21 of 20 frames
     assert result_of(run("test", *longer, name="-wrap"))["num_failed"] == 0
-    folder = run("test", *longer, "--data.short_videos=refuse", name="-refuse")
+    folder = run("test", *longer, "--data.clips.short_videos=refuse", name="-refuse")
     assert result_of(folder)["num_failed"] == 5
     assert "20 frames, but a clip of 11, 2 apart, spans 21; expected short_videos 'wrap'" in caplog.text
-    assert result_of(run("test", "--data.clip_len=10", *longer[1:], "--data.short_videos=refuse"))["num_failed"] == 0
+    assert (
+        result_of(run("test", "--data.clips.clip_len=10", *longer[1:], "--data.clips.short_videos=refuse"))[
+            "num_failed"
+        ]
+        == 0
+    )
 
 
 def test_training_on_clips_longer_than_their_videos_ends(place, refused):
-    line = refused("fit", "--data.clip_len=11", "--data.short_videos=refuse")
+    line = refused("fit", "--data.clips.clip_len=11", "--data.clips.short_videos=refuse")
     assert str(place.videos / "train") in line
     assert "expected short_videos 'wrap' or 'repeat_last', or a shorter clip" in line
 
@@ -301,17 +309,17 @@ NL_AT = ["--model.net.init_args.context=videoctx.layers.NonLocal", "--model.net.
         (["--data.seed=3"], ["data.seed", "seed_everything"]),
         # values
         (["--data.batch_size=none"], ["data.batch_size", "int", "none"]),
-        (["--data.short_videos=loop"], ["data.short_videos", "'wrap', 'repeat_last', 'refuse'", "loop"]),
+        (["--data.clips.short_videos=loop"], ["data.clips.short_videos", "'wrap', 'repeat_last', 'refuse'", "loop"]),
         (["--data.batch_size=0"], ["batch_size is 0; expected 1 or more"]),
-        (["--data.eval_batch_size=0"], ["eval_batch_size is 0; expected 1 or more"]),
-        (["--data.clip_len=0"], ["clip_len is 0; expected 1 or more"]),
-        (["--data.val_views=[0,1]"], ["val_views is [0, 1]; expected clips and crops"]),
-        (["--data.max_failed_fraction=1.5"], ["max_failed_fraction is 1.5; expected 0 to 1"]),
+        (["--data.test.batch_size=0"], ["test.batch_size is 0; expected 1 or more"]),
+        (["--data.clips.clip_len=0"], ["clip_len is 0; expected 1 or more"]),
+        (["--data.test.val_views=[0,1]"], ["val_views is [0, 1]; expected clips and crops"]),
+        (["--data.train.max_failed_fraction=1.5"], ["max_failed_fraction is 1.5; expected 0 to 1"]),
         (
-            ["--data.crop_size_px=36"],
+            ["--data.train.crop_size_px=36"],
             ["short_side_px is 32 to 40 with crop_size_px 36; expected crop_size_px <= least"],
         ),
-        (["--data.test_crop_size_px=36"], ["the test's short side is 32 with crops of 36; expected"]),
+        (["--data.test.crop_size_px=36"], ["test.short_side_px is 32 with crop_size_px 36; expected"]),
         (["--model.net.init_args.depth=20"], ["depth", "18, 34, 50, 101, 152", "20"]),
         (["--model.net=videoctx.models.ResNet"], ["model.net", "videoctx.models.ResNet", "no attribute"]),
         (

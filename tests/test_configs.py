@@ -36,13 +36,10 @@ SMALL = {
         "enable_model_summary": False,
     },
     "data": {
-        "crop_size_px": 32,
-        "short_side_px": [32, 40],
-        "test_views": [1, 2],
-        "test_crop_size_px": 32,
-        "test_short_side_px": 32,
         "batch_size": 4,  # the whole set, and not limit_train_batches 1: that may be read as 1.0, which is all
-        "num_workers": 0,
+        "train": {"crop_size_px": 32, "short_side_px": [32, 40]},
+        "test": {"views": [1, 2], "crop_size_px": 32, "short_side_px": 32},
+        "loading": {"num_workers": 0},
     },
     "model": {"weights": None, "net": {"init_args": {"width": 8}}},
 }

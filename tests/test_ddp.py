@@ -96,7 +96,7 @@ def more(folder):
         kept = folder / "weights" / block
         kept.mkdir(parents=True)
         callback = ["--trainer.callbacks=tests.tiny_set.KeepWeights", f"--trainer.callbacks.folder={kept}"]
-        batches = ["--data.batch_size=1", "--data.max_failed_fraction=0.4", "--checkpoint.monitor=null"]
+        batches = ["--data.batch_size=1", "--data.train.max_failed_fraction=0.4", "--checkpoint.monitor=null"]
         commands.append(named("fit", folder / f"{block}.yaml", block, *batches, *callback, *TWO_RANKS))
     (folder / "commands.json").write_text(json.dumps(commands))
     return run(folder / "ranks.py")

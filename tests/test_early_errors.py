@@ -46,7 +46,7 @@ model:
             ["warmup_epochs is 9", "expected less than 2 epochs"],
         ),
         (
-            ["--data.batch_size=1", "--data.clip_len=2"],  # res5 has maps of 1 × 1 × 1
+            ["--data.batch_size=1", "--data.clips.clip_len=2"],  # res5 has maps of 1 × 1 × 1
             ["a single clip, of which BatchNorm res5.0.shortcut.1 measures one value", "data.batch_size"],
         ),
         (
@@ -70,7 +70,7 @@ def test_a_flip_that_changes_the_class_is_refused(refused, decoded, sides):
     assert decoded == []
 
 
-@pytest.mark.parametrize("way", ["--data.flip_labels=swap", "--data.flip_probability=0"])
+@pytest.mark.parametrize("way", ["--data.train.flip_labels=swap", "--data.train.flip_probability=0"])
 def test_the_ways_out_that_it_names(run, decoded, sides, way):
     folder = run("fit", sides, way, "--trainer.max_epochs=1")
     assert (folder / "checkpoints" / "last.ckpt").is_file()
@@ -87,6 +87,6 @@ def test_few_clips_for_batch_norm(run, decoded, batch_size, clips):
 
 
 def test_a_single_clip_is_enough_where_batch_norm_is_frozen(run, decoded):
-    options = ["--data.batch_size=1", "--data.clip_len=2", "--trainer.callbacks+=videoctx.tasks.FrozenBatchNorm"]
+    options = ["--data.batch_size=1", "--data.clips.clip_len=2", "--trainer.callbacks+=videoctx.tasks.FrozenBatchNorm"]
     run("fit", *options, "--trainer.max_epochs=1")
     assert not any(FEW_CLIPS in message for message in decoded[0])

@@ -18,10 +18,10 @@ def test_a_video_that_hangs_its_decoder_is_killed_named_and_not_tried_again(run,
     folder = run(
         "fit",
         manifest_of(copy),
-        "--data.decoder=decord",  # which the container's probe result would keep away from it
-        "--data.deadline_seconds=2",
-        "--data.num_workers=2",
-        "--data.max_failed_fraction=0.2",
+        "--data.loading.decoder=decord",  # which the container's probe result would keep away from it
+        "--data.loading.deadline_seconds=2",
+        "--data.loading.num_workers=2",
+        "--data.train.max_failed_fraction=0.2",
         "--data.batch_size=1",
         "--trainer.max_epochs=3",
     )

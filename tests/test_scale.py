@@ -272,7 +272,7 @@ def test_a_batch_of_two_is_two_ranks_of_one(folder, one_node, monkeypatch):  # n
 def test_a_rank_that_is_killed_is_named_and_nothing_of_the_run_is_left(folder):
     """Rank zero may be killed by Lightning's watch while it ends, so its exit status is one of two."""
     killed = sending(signal.SIGKILL, rank=1, step=STOP)
-    run = start("-m", "videoctx", *fit(folder, "lost", *TWO_RANKS, "--data.num_workers=1", *killed))
+    run = start("-m", "videoctx", *fit(folder, "lost", *TWO_RANKS, "--data.loading.num_workers=1", *killed))
     ((status, error),) = ended(run)  # stderr is closed, so whoever held it is gone
     assert status in (2, -signal.SIGKILL)
     (line,) = [line for line in error.splitlines() if line.startswith("videoctx: ")]
@@ -302,7 +302,7 @@ def test_a_signal_writes_a_checkpoint_that_goes_on_with_what_is_left(folder, num
 
 def test_too_little_memory_is_one_line_that_says_what_to_change(folder, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["videoctx"])
-    huge = ["--data.crop_size_px=300000", "--data.short_side_px=[300000,300000]"]
+    huge = ["--data.train.crop_size_px=300000", "--data.train.short_side_px=[300000,300000]"]
     with pytest.raises(SystemExit) as stop:
         main(fit(folder, "huge", *huge))
     assert stop.value.code == 2

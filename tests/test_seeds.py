@@ -28,7 +28,7 @@ def write_run(
         "seed_everything": seed,
         "trainer": {"max_epochs": epochs, "logger": {"init_args": {"name": str(folder)}}},
         "model": {"net": {"context": context}},
-        "data": {"manifest": "set.csv", "test_views": [views, 1]},
+        "data": {"manifest": "set.csv", "test": {"views": [views, 1]}},
         "ckpt_path": None,
     }
     checkpoint = trained / "checkpoints" / "last.ckpt"

@@ -51,9 +51,9 @@ def test_a_test_gives_the_same_scores_wherever_the_videos_are(
     num_workers,
 ):
     manifest = (shards if "shards" in where else copy) / "manifest.csv"
-    arguments = ["--ckpt_path", place.last, "--data.manifest", manifest, f"--data.num_workers={num_workers}"]
+    arguments = ["--ckpt_path", place.last, "--data.manifest", manifest, f"--data.loading.num_workers={num_workers}"]
     if "server" in where:
-        arguments += ["--data.root", server.url("").rstrip("/"), "--data.cache_dir", tmp_path / "cache"]
+        arguments += ["--data.root", server.url("").rstrip("/"), "--data.storage.cache_dir", tmp_path / "cache"]
     here = scores_of(run("test", "--ckpt_path", place.last, name="-files"))
     there = scores_of(run("test", *arguments))
     assert [{**view, "video": ""} for view in there] == [{**view, "video": ""} for view in here]
@@ -110,7 +110,7 @@ def test_training_on_shards_sees_every_video(run, shards):
 
 def test_what_cannot_be_fetched_counts_as_wrong_and_is_named(place, run, copy, server, tmp_path):
     server.always["test1.mp4"] = Fault.ERROR_403
-    arguments = ["--data.root", server.url("").rstrip("/"), "--data.cache_dir", tmp_path / "cache"]
+    arguments = ["--data.root", server.url("").rstrip("/"), "--data.storage.cache_dir", tmp_path / "cache"]
     folder = run("test", "--ckpt_path", place.last, "--data.manifest", copy / "manifest.csv", *arguments)
     assert json.loads((folder / "results.json").read_text())["num_failed"] == 1
     (failed,) = [view for view in scores_of(folder) if view["failure"]]

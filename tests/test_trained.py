@@ -11,6 +11,7 @@ from tests.tiny_set import CLASSES
 from videoctx.data.clips import DecodedBatch, SampleIndex
 from videoctx.data.datamodule import VideoDataModule
 from videoctx.data.preprocessing import Preprocessing
+from videoctx.data.settings import ClipSettings, TestSettings
 from videoctx.trained import TrainedNetwork, load_trained
 
 
@@ -29,9 +30,14 @@ def test_it_is_the_network_that_was_trained(place):
 def test_it_is_fed_the_clips_of_the_test(place):
     preprocessing = load_trained(place.last).preprocessing
     data = yaml.safe_load(place.config.read_text())["data"]
-    for name in ("clip_len", "frame_interval", "test_short_side_px", "test_crop_size_px"):
-        assert getattr(preprocessing, name) == data[name]
-    module = VideoDataModule(**data)
+    for group, name in (
+        ("clips", "clip_len"),
+        ("clips", "frame_interval"),
+        ("test", "short_side_px"),
+        ("test", "crop_size_px"),
+    ):
+        assert getattr(preprocessing, name) == data[group][name]
+    module = VideoDataModule(data["manifest"], clips=ClipSettings(**data["clips"]), test=TestSettings(**data["test"]))
     expected = module.view_transforms["test"]
     made = preprocessing.transform()
     assert (made.crop_size_px, made.short_side_px, made.num_crops) == (28, 32, 3)
@@ -73,9 +79,9 @@ def test_preprocessing_survives_the_way_through_a_file(tmp_path):
         frame_interval=2,
         short_videos="refuse",
         protocol="torchvision",
-        test_short_side_px=128,
-        test_crop_size_px=112,
-        test_views=(5, 1),
+        short_side_px=128,
+        crop_size_px=112,
+        views=(5, 1),
         mean=(0.1, 0.2, 0.3),
         std=(0.4, 0.5, 0.6),
     )
@@ -114,9 +120,9 @@ def test_a_network_of_another_project_is_given(tmp_path):
         frame_interval=1,
         short_videos="wrap",
         protocol="videoctx",
-        test_short_side_px=8,
-        test_crop_size_px=8,
-        test_views=(1, 1),
+        short_side_px=8,
+        crop_size_px=8,
+        views=(1, 1),
         mean=(0.0,) * 3,
         std=(1.0,) * 3,
     )

@@ -57,16 +57,11 @@ def write_config(path: Path, *, manifest: Path, runs: Path, context: str | None 
     config = {
         "data": {
             "manifest": str(manifest),
-            "clip_len": 4,
-            "frame_interval": 2,
-            "crop_size_px": 32,
-            "short_side_px": [32, 40],
-            "test_views": [2, 3],
-            "test_crop_size_px": 28,
-            "test_short_side_px": 32,
             "batch_size": 3,
-            "eval_batch_size": 2,
-            "num_workers": 0,
+            "clips": {"clip_len": 4, "frame_interval": 2},
+            "train": {"crop_size_px": 32, "short_side_px": [32, 40]},
+            "test": {"views": [2, 3], "crop_size_px": 28, "short_side_px": 32, "batch_size": 2},
+            "loading": {"num_workers": 0},
         },
         "model": {
             "net": {"class_path": "videoctx.models.ResNet3D", "init_args": net},

@@ -19,18 +19,20 @@ def clips(data, stage="train"):
 
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_an_argument_changes_training_alone(video_folder, name):
-    plain, changed = (module(video_folder.manifest, batch_size=5, **of) for of in ({}, {name: ARGUMENTS[name]}))
+    plain, changed = (
+        module(video_folder.manifest, batch_size=5, train=train) for train in ({}, {name: ARGUMENTS[name]})
+    )
     assert not torch.equal(clips(plain), clips(changed))
     assert torch.equal(clips(plain, "val"), clips(changed, "val"))
 
 
 @pytest.fixture(scope="module")
 def whole_epoch(video_folder):
-    return clips(module(video_folder.manifest, batch_size=1, **ARGUMENTS))
+    return clips(module(video_folder.manifest, batch_size=1, train=ARGUMENTS))
 
 
 def test_workers_change_nothing(video_folder, whole_epoch):
-    data = module(video_folder.manifest, batch_size=2, num_workers=1, **ARGUMENTS)
+    data = module(video_folder.manifest, batch_size=2, loading={"num_workers": 1}, train=ARGUMENTS)
     try:
         assert torch.equal(clips(data), whole_epoch[:4])  # the fifth is left out
     finally:
@@ -39,9 +41,9 @@ def test_workers_change_nothing(video_folder, whole_epoch):
 
 def test_what_was_drawn_before_changes_nothing(video_folder, whole_epoch):
     torch.manual_seed(5)
-    data = module(video_folder.manifest, batch_size=1, **ARGUMENTS)
+    data = module(video_folder.manifest, batch_size=1, train=ARGUMENTS)
     clips(data)
-    data.resumed = {
+    state = {
         "epoch": 0,
         "num_batches": 3,
         "batches_per_epoch": 5,
@@ -49,6 +51,8 @@ def test_what_was_drawn_before_changes_nothing(video_folder, whole_epoch):
         "batch_size": 1,
         "num_ranks": 1,
         "seed": 0,
-        "train_sha256": data.train_sha256,
+        "train_sha256": data._train_sha256,
+        "multigrid": None,
     }
+    data.load_state_dict(state)
     assert torch.equal(clips(data), whole_epoch[3:])

@@ -1,6 +1,7 @@
 """From a manifest to batches, with a stand-in for the trainer and under a real one."""
 
 import logging
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,24 +10,27 @@ from lightning.pytorch import LightningModule, Trainer
 
 from videoctx.batch import ClipBatch, View
 from videoctx.data.annotations import AnnotationError, write_manifest
-from videoctx.data.datamodule import TooManyFailuresError, VideoDataModule
+from videoctx.data.datamodule import VideoDataModule
 from videoctx.data.decode import open_video
+from videoctx.data.failures import TooManyFailuresError
+from videoctx.data.settings import ClipSettings, LoadingSettings, TestSettings, TrainSettings
 
-SMALL = {
-    "clip_len": 4,
-    "frame_interval": 2,
-    "crop_size_px": 16,
-    "short_side_px": (16, 20),
-    "val_views": (1, 1),
-    "test_views": (3, 3),
-    "test_crop_size_px": 16,
-    "test_short_side_px": 20,
-    "num_workers": 0,
-}
+CLIPS = ClipSettings(clip_len=4, frame_interval=2)
+TRAIN = TrainSettings(crop_size_px=16, short_side_px=(16, 20))
+TEST = TestSettings(views=(3, 3), crop_size_px=16, short_side_px=20)
+LOADING = LoadingSettings(num_workers=0)
 
 
-def module(manifest, **arguments):
-    return VideoDataModule(str(manifest), **(SMALL | arguments))
+def module(manifest, *, clips=None, train=None, test=None, loading=None, **arguments):
+    """A module of small clips, with other settings where a group's changes are given."""
+    return VideoDataModule(
+        str(manifest),
+        clips=replace(CLIPS, **(clips or {})),
+        train=replace(TRAIN, **(train or {})),
+        test=replace(TEST, **(test or {})),
+        loading=replace(LOADING, **(loading or {})),
+        **arguments,
+    )
 
 
 def batches(data, stage, *, num_ranks=1, rank=0):
@@ -86,14 +90,14 @@ def test_paths_start_from_the_root_that_is_given(video_folder, tmp_path):
     ("arguments", "words"),
     [
         ({"batch_size": 0}, "batch_size is 0"),
-        ({"eval_batch_size": 0}, "eval_batch_size is 0"),
-        ({"val_views": (0, 1)}, r"val_views is \[0, 1\]"),
-        ({"test_views": (10, 0)}, r"test_views is \[10, 0\]"),
-        ({"max_failed_fraction": 1.1}, "max_failed_fraction is 1.1"),
-        ({"clip_len": 0}, "clip_len is 0"),
-        ({"short_videos": "loop"}, "'loop'"),
-        ({"crop_size_px": 32}, "crop_size_px 32"),
-        ({"test_crop_size_px": 32}, "crops of 32"),
+        ({"test": {"batch_size": 0}}, r"test\.batch_size is 0"),
+        ({"test": {"val_views": (0, 1)}}, r"test\.val_views is \[0, 1\]"),
+        ({"test": {"views": (10, 0)}}, r"test\.views is \[10, 0\]"),
+        ({"train": {"max_failed_fraction": 1.1}}, "max_failed_fraction is 1.1"),
+        ({"clips": {"clip_len": 0}}, "clip_len is 0"),
+        ({"clips": {"short_videos": "loop"}}, "'loop'"),
+        ({"train": {"crop_size_px": 32}}, "crop_size_px 32"),
+        ({"test": {"crop_size_px": 32}}, r"test\.short_side_px is 20 with crop_size_px 32"),
     ],
 )
 def test_bad_values_are_refused_at_once(video_folder, arguments, words):
@@ -167,7 +171,7 @@ def test_an_incomplete_training_batch_is_left_out_where_others_remain(video_fold
 @pytest.mark.parametrize("eval_batch_size", [1, 2, 3])
 @pytest.mark.parametrize("stage", ["test", "predict"])
 def test_a_test_video_gives_clips_times_crops_views(video_folder, stage, eval_batch_size):
-    seen = batches(module(video_folder.manifest, eval_batch_size=eval_batch_size), stage)
+    seen = batches(module(video_folder.manifest, test={"batch_size": eval_batch_size}), stage)
     assert [len(batch) for batch in seen] == {1: [1, 1, 1], 2: [2, 1], 3: [3]}[eval_batch_size]
     assert [row for batch in seen for row in batch.rows] == [0, 1, 2]
     # clips span 7 frames of 21, of 15 and of 5
@@ -180,7 +184,7 @@ def test_a_test_video_gives_clips_times_crops_views(video_folder, stage, eval_ba
 
 
 def test_validation_has_views_of_its_own(video_folder):
-    seen = batches(module(video_folder.manifest, val_views=(2, 1)), "val")
+    seen = batches(module(video_folder.manifest, test={"val_views": (2, 1)}), "val")
     assert [batch.views_expected.tolist() for batch in seen] == [[2], [2]]
     assert [batch.views for batch in seen] == [[View(0, 0), View(7, 0)], [View(0, 0), View(11, 0)]]
 
@@ -196,7 +200,7 @@ def test_ranks_share_the_test_videos(video_folder):
 @pytest.mark.parametrize("stage", ["val", "test"])
 def test_evaluation_counts_a_failed_video_and_goes_on(mixed_manifest, stage):
     data = module(
-        mixed_manifest(num_good=3, broken=["empty", "truncated"]), eval_batch_size=5, **{f"{stage}_split": "train"}
+        mixed_manifest(num_good=3, broken=["empty", "truncated"]), test={"batch_size": 5}, **{f"{stage}_split": "train"}
     )
     (batch,) = batches(data, stage)
     views = {"val": 1, "test": 9}[stage]
@@ -204,7 +208,7 @@ def test_evaluation_counts_a_failed_video_and_goes_on(mixed_manifest, stage):
     assert batch.views_expected.tolist() == [views] * 5
     assert batch.video.tolist() == [position for position in range(3) for _ in range(views)]
     assert sorted(batch.failures) == [3, 4]
-    assert data.failed == {}
+    assert data.failures.by_row == {}
 
 
 def test_ranks_share_the_training_videos(video_folder):
@@ -222,28 +226,29 @@ def test_ranks_share_the_training_videos(video_folder):
 @pytest.mark.parametrize(
     ("stage", "changed"),
     [
-        ("train", {"clip_len": 3}),
-        ("train", {"frame_interval": 1}),
-        ("train", {"short_videos": "repeat_last"}),  # the last video is shorter than a clip
-        ("train", {"crop_size_px": 15}),
-        ("train", {"short_side_px": (20, 24)}),
-        ("train", {"flip_probability": 1.0}),
-        ("train", {"flip_probability": 0.0}),
-        ("train", {"mean": (0.5, 0.456, 0.406)}),
-        ("train", {"std": (0.229, 0.224, 0.25)}),
+        ("train", {"clips": {"clip_len": 3}}),
+        ("train", {"clips": {"frame_interval": 1}}),
+        ("train", {"clips": {"short_videos": "repeat_last"}}),  # the last video is shorter than a clip
+        ("train", {"train": {"crop_size_px": 15}}),
+        ("train", {"train": {"short_side_px": (20, 24)}}),
+        ("train", {"train": {"flip_probability": 1.0}}),
+        ("train", {"train": {"flip_probability": 0.0}}),
+        ("train", {"clips": {"mean": (0.5, 0.456, 0.406)}}),
+        ("train", {"clips": {"std": (0.229, 0.224, 0.25)}}),
         ("train", {"seed": 1}),
-        ("test", {"clip_len": 3}),
-        ("test", {"frame_interval": 1}),
-        ("test", {"short_videos": "repeat_last"}),
-        ("test", {"test_crop_size_px": 15}),
-        ("test", {"test_short_side_px": 24}),
-        ("test", {"mean": (0.5, 0.456, 0.406)}),
-        ("test", {"std": (0.229, 0.224, 0.25)}),
+        ("test", {"clips": {"clip_len": 3}}),
+        ("test", {"clips": {"frame_interval": 1}}),
+        ("test", {"clips": {"short_videos": "repeat_last"}}),
+        ("test", {"test": {"crop_size_px": 15}}),
+        ("test", {"test": {"short_side_px": 24}}),
+        ("test", {"clips": {"mean": (0.5, 0.456, 0.406)}}),
+        ("test", {"clips": {"std": (0.229, 0.224, 0.25)}}),
     ],
 )
 def test_an_argument_changes_what_the_network_sees(video_folder, stage, changed):
     def clips_by_row(**arguments):
-        (batch,) = batches(module(video_folder.manifest, batch_size=5, eval_batch_size=3, **arguments), stage)
+        arguments["test"] = {"batch_size": 3} | arguments.get("test", {})
+        (batch,) = batches(module(video_folder.manifest, batch_size=5, **arguments), stage)
         clips, rows = batch.clips[0 : len(batch.clips)], torch.tensor(batch.rows)[batch.video]
         return clips[rows.argsort(stable=True)]
 
@@ -267,7 +272,7 @@ def test_the_decoder_is_the_one_that_is_asked_for(video_folder, monkeypatch, sta
         return open_video(path, decoder, probe_result)
 
     monkeypatch.setattr("videoctx.data.clips.open_video", record)
-    batches(module(video_folder.manifest, decoder=decoder), stage)
+    batches(module(video_folder.manifest, loading={"decoder": decoder}), stage)
     assert asked == {decoder}
 
 
@@ -275,16 +280,16 @@ def test_the_decoder_is_the_one_that_is_asked_for(video_folder, monkeypatch, sta
 
 
 def test_a_failed_training_video_is_counted_and_logged_once(mixed_manifest, broken_files, caplog):
-    data = module(mixed_manifest(num_good=3, broken=["empty"]), batch_size=4, max_failed_fraction=0.25)
-    with caplog.at_level(logging.WARNING, logger="videoctx.data.datamodule"):
+    data = module(mixed_manifest(num_good=3, broken=["empty"]), batch_size=4, train={"max_failed_fraction": 0.25})
+    with caplog.at_level(logging.WARNING, logger="videoctx.data.failures"):
         for _ in range(2):
             (batch,) = batches(data, "train")
             assert len(batch) == 4
             assert len(batch.clips) == 3
     path = str(broken_files["empty"])
-    assert [failure.path for failure in data.failed.values()] == [path]
+    assert [failure.path for failure in data.failures.by_row.values()] == [path]
     assert [record.levelname for record in caplog.records if path in record.getMessage()] == ["WARNING"]
-    assert next(iter(data.failed.values())).reason in caplog.text
+    assert next(iter(data.failures.by_row.values())).reason in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -300,10 +305,14 @@ def test_a_failed_training_video_is_counted_and_logged_once(mixed_manifest, brok
     ],
 )
 def test_too_many_failures_end_the_run(mixed_manifest, broken_files, num_good, broken, fraction, ends):
-    data = module(mixed_manifest(num_good=num_good, broken=broken), batch_size=1, max_failed_fraction=fraction)
+    data = module(
+        mixed_manifest(num_good=num_good, broken=broken), batch_size=1, train={"max_failed_fraction": fraction}
+    )
     if not ends:
         batches(data, "train")
-        assert {failure.path for failure in data.failed.values()} == {str(broken_files[what]) for what in broken}
+        assert {failure.path for failure in data.failures.by_row.values()} == {
+            str(broken_files[what]) for what in broken
+        }
         return
     with pytest.raises(TooManyFailuresError) as caught:
         batches(data, "train")
@@ -359,7 +368,7 @@ def small_trainer(tmp_path, **arguments):
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_lightning_trains_and_validates_on_it(video_folder, tmp_path, num_workers):
     seen = Seen()
-    data = module(video_folder.manifest, batch_size=2, num_workers=num_workers, test_views=(2, 3))
+    data = module(video_folder.manifest, batch_size=2, loading={"num_workers": num_workers}, test={"views": (2, 3)})
     small_trainer(tmp_path).fit(seen, datamodule=data)
     epochs = [[batch for epoch, batch in seen.batches["train"] if epoch == number] for number in (0, 1)]
     assert [[len(batch) for batch in batches] for batches in epochs] == [[2, 2], [2, 2]]
@@ -374,7 +383,7 @@ def test_lightning_trains_and_validates_on_it(video_folder, tmp_path, num_worker
 
 def test_lightning_tests_and_predicts_on_it(video_folder, tmp_path):
     seen, trainer = Seen(), small_trainer(tmp_path)
-    data = module(video_folder.manifest, test_views=(2, 3), eval_batch_size=2)
+    data = module(video_folder.manifest, test={"views": (2, 3), "batch_size": 2})
     trainer.test(seen, datamodule=data, verbose=False)
     trainer.predict(seen, datamodule=data)
     for stage in ("test", "predict"):
@@ -392,7 +401,9 @@ def test_lightning_trains_without_validation(video_folder, tmp_path):
 @pytest.mark.parametrize("fraction", [0.25, 0.2])
 def test_lightning_ends_the_run_when_too_many_videos_fail(mixed_manifest, broken_files, tmp_path, fraction):
     seen = Seen()
-    data = module(mixed_manifest(num_good=3, broken=["truncated"]), batch_size=4, max_failed_fraction=fraction)
+    data = module(
+        mixed_manifest(num_good=3, broken=["truncated"]), batch_size=4, train={"max_failed_fraction": fraction}
+    )
     trainer = small_trainer(tmp_path)
     if fraction == 0.25:
         trainer.fit(seen, datamodule=data)

@@ -66,8 +66,9 @@ def test_from_the_manifest_to_the_batch(video_folder, tmp_path, multi_label):
     ]
     write_manifest(tmp_path / "manifest.csv", rows, CLASSES)
 
-    def batch_with(**arguments):
-        data = module(tmp_path / "manifest.csv", multi_label=multi_label, batch_size=5, clips_per_video=6, **arguments)
+    def batch_with(**train):
+        train["clips_per_video"] = 6
+        data = module(tmp_path / "manifest.csv", multi_label=multi_label, batch_size=5, train=train)
         (batch,) = batches(data, "train")
         return batch
 
@@ -85,4 +86,4 @@ def test_from_the_manifest_to_the_batch(video_folder, tmp_path, multi_label):
 
 def test_an_unknown_choice_is_refused(video_folder):
     with pytest.raises(ValueError, match="flip_labels is 'keep'; expected one of refuse, swap"):
-        module(video_folder.manifest, flip_labels="keep")
+        module(video_folder.manifest, train={"flip_labels": "keep"})

@@ -54,7 +54,7 @@ def test_a_class_name_with_the_separator_is_not_written(tmp_path):
 
 @pytest.mark.parametrize("stage", ["train", "val", "test"])
 def test_batches_hold_a_row_of_labels_a_video(manifest, stage):
-    data = module(manifest, multi_label=True, batch_size=3, eval_batch_size=3)
+    data = module(manifest, multi_label=True, batch_size=3, test={"batch_size": 3})
     (batch,) = batches(data, stage)
     records = data.loaders[stage].dataset.records
     assert batch.labels.dtype == torch.bool
@@ -75,4 +75,4 @@ def test_a_result_s_card_tells_labels_apart(manifest):
 
 def test_classes_cannot_be_balanced(manifest):
     with pytest.raises(ValueError, match="'class_balanced' with multi_label"):
-        module(manifest, multi_label=True, train_order="class_balanced")
+        module(manifest, multi_label=True, train={"order": "class_balanced"})

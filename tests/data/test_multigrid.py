@@ -16,6 +16,7 @@ from videoctx.data.clips import DecodedBatch, SampleIndex
 from videoctx.data.datamodule import VideoDataModule
 from videoctx.data.multigrid import Multigrid, MultigridBatches, Stage
 from videoctx.data.sampling import ClipShape, RandomClips
+from videoctx.data.settings import ClipSettings, LoadingSettings, TrainSettings
 from videoctx.data.sharding import Shuffled, TrainSampler
 
 IN_STEPS = Multigrid(milestone_epochs=(44, 88), num_epochs=118)
@@ -205,13 +206,10 @@ def trained(manifest, folder, *, resumed=None, multigrid=LONG, max_epochs=4, bat
     """What a run sees that writes a checkpoint after every step."""
     data = data or VideoDataModule(
         str(manifest),
-        clip_len=4,
-        frame_interval=1,
-        crop_size_px=8,
-        short_side_px=(10, 12),
         batch_size=batch_size,
-        num_workers=0,
-        multigrid=multigrid,
+        clips=ClipSettings(clip_len=4, frame_interval=1),
+        train=TrainSettings(crop_size_px=8, short_side_px=(10, 12), multigrid=multigrid),
+        loading=LoadingSettings(num_workers=0),
     )
     options = {"reload_dataloaders_every_n_epochs": 1} | options
     saves = ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1, enable_version_counter=False)
@@ -266,7 +264,9 @@ def test_a_run_that_is_not_resumed_has_whole_epochs_again(video_folder, tmp_path
 def test_another_plan_is_not_resumed(video_folder, tmp_path):
     trained(video_folder.manifest, tmp_path)
     for changed in ({"multigrid": ONLY_SHORT}, {"multigrid": None}, {"max_epochs": 5}, {"batch_size": 2}):
-        with pytest.raises(ValueError, match=r"data\.multigrid is .*, and was .* over 4 epochs; expected the same"):
+        with pytest.raises(
+            ValueError, match=r"train\.multigrid is .*, and was .* over 4 epochs; expected the same"
+        ):
             trained(video_folder.manifest, tmp_path, resumed=3, **changed)
 
 
@@ -275,7 +275,7 @@ def test_another_plan_is_not_resumed(video_folder, tmp_path):
     [("accumulate_grad_batches", 2), ("limit_train_batches", 1), ("reload_dataloaders_every_n_epochs", 0)],
 )
 def test_options_that_do_not_go_with_it_are_refused(video_folder, tmp_path, option, value):
-    with pytest.raises(ValueError, match=rf"trainer\.{option} is {value} with data\.multigrid; expected 1"):
+    with pytest.raises(ValueError, match=rf"trainer\.{option} is {value} with data\.train\.multigrid; expected 1"):
         trained(video_folder.manifest, tmp_path, **{option: value})
 
 

@@ -283,7 +283,7 @@ def test_a_run_of_which_every_video_has_failed(tmp_path):
 
 
 def test_a_trained_and_tested_run_from_end_to_end(place, run):
-    tested = run("test", "--ckpt_path", place.last, "--data.test_views=[2,3]")
+    tested = run("test", "--ckpt_path", place.last, "--data.test.views=[2,3]")
     main(["report", str(tested)])
     text = (tested / "report.html").read_text(encoding="utf-8")
     mistakes = round(5 * (1 - json.loads((tested / "results.json").read_text())["video_top1"]))

@@ -20,7 +20,7 @@ def tested(place):
         arguments = [
             "--ckpt_path",
             str(place.last),
-            "--data.test_views=[4,3]",
+            "--data.test.views=[4,3]",
             "--trainer.logger.init_args.name=tested",
         ]
         main(["test", "-c", str(place.config), *arguments])
@@ -46,7 +46,7 @@ def test_a_run_s_result_can_be_made_again_of_its_scores(place, run, tested, caps
         assert float(rows[0][f"{name}_low"]) == pytest.approx(result["intervals_95"][name][0], abs=1e-6)
         assert float(column(tested, f"test/{name}")[0]) == pytest.approx(result[name], rel=1e-6)  # the log
     assert [(row["stored_clips"], row["grid"]) for row in rows] == [("0 1 2 3", "exact"), ("0 3", "exact")]
-    fewer = run("test", "--ckpt_path", place.last, "--data.test_views=[2,1]")
+    fewer = run("test", "--ckpt_path", place.last, "--data.test.views=[2,1]")
     for name in ("video_top1", "video_ece"):
         assert float(rows[1][name]) == pytest.approx(result_of(fewer)[name], abs=1e-3)  # float16, in other batches
     capsys.readouterr()
@@ -106,13 +106,13 @@ def test_predictions_have_a_card(place, run):
     ],
 )
 def test_a_protocol_s_clips_are_those_that_are_scored(place, run, name, views, starts):
-    folder = run("test", "--ckpt_path", place.last, f"--data.protocol={name}", f"--data.test_views={views}")
+    folder = run("test", "--ckpt_path", place.last, f"--data.test.protocol={name}", f"--data.test.views={views}")
     table = pq.read_table(folder / "scores.parquet")
     assert sorted(set(table["start_frame"].to_pylist())) == starts
     assert card_of(folder)["data"]["protocol"] == name
 
 
 def test_a_protocol_that_there_is_not_and_crops_that_it_has_not(place, refused):
-    assert "pyslowfast" in refused("test", "--ckpt_path", place.last, "--data.protocol=slowfast")
-    line = refused("test", "--ckpt_path", place.last, "--data.protocol=torchvision")
+    assert "pyslowfast" in refused("test", "--ckpt_path", place.last, "--data.test.protocol=slowfast")
+    line = refused("test", "--ckpt_path", place.last, "--data.test.protocol=torchvision")
     assert "3 crops a clip; expected 1 with protocol torchvision" in line

@@ -62,7 +62,7 @@ def test_a_file_gives_the_probabilities_of_the_test(network, tmp_path, context, 
 @pytest.mark.parametrize("protocol", ["videoctx", "nonlocal", "pyslowfast", "mmaction2", "torchvision"])
 @pytest.mark.parametrize("size", [(80, 96), (90, 41), (40, 64)])
 def test_resizing_and_cropping_by_matrices(tmp_path, protocol, size):
-    checkpoint = write_checkpoint(tmp_path / "some.ckpt", protocol=protocol, test_views=(1, 1))
+    checkpoint = write_checkpoint(tmp_path / "some.ckpt", protocol=protocol, views=(1, 1))
     trained = load_trained(checkpoint)
     made = []
     trained.net.register_forward_pre_hook(lambda _, inputs: made.append(inputs[0]))  # the copy has it too

@@ -77,7 +77,7 @@ def test_a_video_that_is_shorter_than_a_clip_begins_again(tmp_path):
 
 @pytest.mark.parametrize(("protocol", "expected"), [("videoctx", [0, 2, 4, 6]), ("torchvision", [0, 4, 8, 12])])
 def test_frames_are_as_far_apart_as_in_the_test(protocol, expected, tmp_path):
-    trained = load_trained(write_checkpoint(tmp_path / "some.ckpt", protocol=protocol, test_views=(1, 1)))
+    trained = load_trained(write_checkpoint(tmp_path / "some.ckpt", protocol=protocol, views=(1, 1)))
     assert frame_offsets(trained.preprocessing, 60.0).tolist() == expected
 
 

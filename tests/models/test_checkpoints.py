@@ -499,7 +499,7 @@ def test_converting_and_reading_what_was_written(tmp_path):
         f"{path}: weights of mmaction2",
         "network: ResNet3D (depth 50, width 8, temporal_kernels slow, pool2_t [1, 1], context NonLocal (affinity ",
         "not taken over: 0 missing, 0 unexpected, 0 reshaped",
-        "input: data.mean [0.485, 0.456, 0.406], data.std [0.229, 0.224, 0.225]",
+        "input: data.clips.mean [0.485, 0.456, 0.406], data.clips.std [0.229, 0.224, 0.225]",
         f"written: {output}",
     ):
         assert line in str(report)

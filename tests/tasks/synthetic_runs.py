@@ -21,9 +21,9 @@ PREPROCESSING = {
     "frame_interval": 1,
     "short_videos": "wrap",
     "protocol": "videoctx",
-    "test_short_side_px": 32,
-    "test_crop_size_px": 32,
-    "test_views": [1, 1],
+    "short_side_px": 32,
+    "crop_size_px": 32,
+    "views": [1, 1],
     "mean": [0.45, 0.45, 0.45],
     "std": [0.225, 0.225, 0.225],
 }

@@ -56,7 +56,7 @@ def test_a_run_trains_with_it(lr_batch_size, lr, tmp_path, capsys):
 
 def test_a_command_knows_its_clips(run, capsys):
     """Videos a step times clips a video; a run that is resumed has its learning rate from its checkpoint."""
-    arguments = ["--model.lr_batch_size=48", "--data.clips_per_video=2"]
+    arguments = ["--model.lr_batch_size=48", "--data.train.clips_per_video=2"]
     first = run("fit", *arguments, "--trainer.max_epochs=1", name="-first")
     assert "learning rate 0.02 for 48 clips a step → 0.0025 for 6 (1 device × 6 clips)" in capsys.readouterr().out
     run("fit", *arguments, "--ckpt_path", first / "checkpoints" / "last.ckpt", name="-second")
@@ -66,7 +66,7 @@ def test_a_command_knows_its_clips(run, capsys):
 @pytest.mark.parametrize(("clips_per_video", "said"), [(1, []), (2, ["for 3 clips a step; this run has 6 (1 device"])])
 def test_a_resumed_run_with_other_steps_is_told(clips_per_video, said, run, place, caplog):
     """The optimizer and the schedule of a checkpoint are taken as they are."""
-    run("fit", f"--data.clips_per_video={clips_per_video}", "--ckpt_path", place.last, "--trainer.max_epochs=5")
+    run("fit", f"--data.train.clips_per_video={clips_per_video}", "--ckpt_path", place.last, "--trainer.max_epochs=5")
     messages = [message for message in caplog.messages if "are the checkpoint's" in message]
     assert [part in message for part, message in zip(said, messages, strict=True)] == [True] * len(said)
 
@@ -82,4 +82,4 @@ def test_what_cannot_be_scaled_is_refused(arguments):
 def test_clips_of_a_device_follow_from_the_data(refused, tmp_path):
     (tmp_path / "own.yaml").write_text("model: {clips_per_device: 3}")
     line = refused("fit", "-c", tmp_path / "own.yaml")
-    assert "model.clips_per_device follows from data.batch_size and data.clips_per_video" in line
+    assert "model.clips_per_device follows from data.batch_size and data.train.clips_per_video" in line

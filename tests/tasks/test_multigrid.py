@@ -19,8 +19,9 @@ BASE = {"clip_len": 8, "crop_size_px": 224, "batch_size": 8}
 SMALL = """
 data:
   batch_size: 2
-  short_side_px: [40, 48]
-  multigrid: {milestone_epochs: [2], num_epochs: 3, long_factors: [[0.5, 1], [1, 1]], short_factors: [0.75]}
+  train:
+    short_side_px: [40, 48]
+    multigrid: {milestone_epochs: [2], num_epochs: 3, long_factors: [[0.5, 1], [1, 1]], short_factors: [0.75]}
 model:
   schedule: {class_path: videoctx.tasks.MultigridSteps, init_args: {warmup_epochs: 1, start_factor: 0.1}}
 trainer:
@@ -53,7 +54,7 @@ def test_the_learning_rate_of_pyslowfasts_recipe():
     config = config_of("pyslowfast_multigrid")
     optimizer, schedule = made(config)
     assert config["trainer"]["devices"] * config["data"]["batch_size"] == config["model"]["lr_batch_size"] == 64
-    plan = Multigrid(**config["data"]["multigrid"])
+    plan = Multigrid(**config["data"]["train"]["multigrid"])
     stages = plan.stages(**BASE, num_videos=1000, max_epochs=config["trainer"]["max_epochs"])
     seen = rates(optimizer, schedule, stages)
     assert len(seen) == 358
@@ -147,7 +148,7 @@ def test_a_run_says_its_plan_and_the_rest_of_it_is_the_same(run, small, capsys):
 
 
 def test_the_short_cycle_alone_takes_any_schedule(run, small, capsys):
-    options = ["--data.multigrid.milestone_epochs=[]", "--model.schedule=videoctx.tasks.WarmupCosine"]
+    options = ["--data.train.multigrid.milestone_epochs=[]", "--model.schedule=videoctx.tasks.WarmupCosine"]
     options += ["--model.schedule.warmup_epochs=0"]
     folder = run("fit", "-c", small, *options, "--trainer.max_epochs=1")
     assert "epochs 0 to 0: 4 frames, videos a batch and device 4 at 24 px, 2 at 32 px, 2 steps an epoch\n" in (
@@ -159,14 +160,20 @@ def test_the_short_cycle_alone_takes_any_schedule(run, small, capsys):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["--data.clip_len=5"], "clip_len is 5, of which 0.5 are 2.5 frames; expected a whole number"),
-        (["--trainer.max_epochs=2"], "trainer.max_epochs is 2, too few for 3 shapes of data.multigrid; expected 4"),
+        (["--data.clips.clip_len=5"], "clip_len is 5, of which 0.5 are 2.5 frames; expected a whole number"),
+        (
+            ["--trainer.max_epochs=2"],
+            "trainer.max_epochs is 2, too few for 3 shapes of data.train.multigrid; expected 4",
+        ),
         (
             ["--trainer.accumulate_grad_batches=2"],
-            "trainer.accumulate_grad_batches is 2 with data.multigrid; expected 1",
+            "trainer.accumulate_grad_batches is 2 with data.train.multigrid; expected 1",
         ),
-        (["--data.multigrid=null"], "MultigridSteps without a long cycle; expected data.multigrid.milestone_epochs"),
-        (["--model.schedule=null"], "model.schedule is None with data.multigrid.milestone_epochs"),
+        (
+            ["--data.train.multigrid=null"],
+            "MultigridSteps without a long cycle; expected data.train.multigrid.milestone_epochs",
+        ),
+        (["--model.schedule=null"], "model.schedule is None with data.train.multigrid.milestone_epochs"),
         (["--trainer.callbacks.num_clips=3"], "num_clips of SplitBatchNorm is 3 with 2 clips"),
     ],
 )

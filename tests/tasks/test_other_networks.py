@@ -77,8 +77,8 @@ def test_its_import_path_alone_trains_it(tmp_path, monkeypatch):
     (tmp_path / "set").mkdir()
     manifest = make_set(tmp_path / "set", num_videos={"train": 2, "val": 1, "test": 1})
     options = {
-        "data": "manifest={manifest} clip_len=4 frame_interval=1 crop_size_px=64 short_side_px=[64,64] num_workers=0"
-        " batch_size=2 test_crop_size_px=64 test_short_side_px=64",
+        "data": "manifest={manifest} batch_size=2 clips.clip_len=4 clips.frame_interval=1 train.crop_size_px=64"
+        " train.short_side_px=[64,64] test.crop_size_px=64 test.short_side_px=64 loading.num_workers=0",
         "trainer": "accelerator=cpu max_epochs=1 limit_train_batches=1"
         " enable_progress_bar=false logger.init_args.save_dir={folder}",
         "checkpoint": "dirpath={folder}",

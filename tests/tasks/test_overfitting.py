@@ -8,6 +8,7 @@ from tests.tasks.synthetic_runs import trainer
 from tests.tiny_set import CLASSES, encode
 from videoctx.data.annotations import write_manifest
 from videoctx.data.datamodule import VideoDataModule
+from videoctx.data.settings import ClipSettings, LoadingSettings, TestSettings, TrainSettings
 from videoctx.layers import GlobalContext
 from videoctx.models import ResNet3D
 from videoctx.tasks import VideoClassifier, WarmupCosine
@@ -32,16 +33,11 @@ def test_a_small_network_learns_sixteen_videos_by_heart(tmp_path, manifest):
     seed_everything(0)
     data = VideoDataModule(
         str(manifest),
-        clip_len=4,
-        frame_interval=6,  # the whole video
-        crop_size_px=32,
-        short_side_px=(32, 32),
-        flip_probability=0.0,
-        val_views=(1, 1),
-        test_crop_size_px=32,
-        test_short_side_px=32,
         batch_size=8,
-        num_workers=0,
+        clips=ClipSettings(clip_len=4, frame_interval=6),  # the whole video
+        train=TrainSettings(crop_size_px=32, short_side_px=(32, 32), flip_probability=0.0),
+        test=TestSettings(val_views=(1, 1), crop_size_px=32, short_side_px=32),
+        loading=LoadingSettings(num_workers=0),
     )
     model = VideoClassifier(
         data.class_names,

@@ -21,9 +21,9 @@ PREPROCESSING = Preprocessing(
     frame_interval=2,
     short_videos="wrap",
     protocol="videoctx",
-    test_short_side_px=32,
-    test_crop_size_px=32,
-    test_views=(2, 3),
+    short_side_px=32,
+    crop_size_px=32,
+    views=(2, 3),
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
 )

@@ -24,9 +24,9 @@ def preprocessing(**changes) -> Preprocessing:
         "frame_interval": 5,
         "short_videos": "wrap",
         "protocol": "videoctx",
-        "test_short_side_px": 48,
-        "test_crop_size_px": 40,
-        "test_views": (10, 3),
+        "short_side_px": 48,
+        "crop_size_px": 40,
+        "views": (10, 3),
         **IMAGENET,
     }
     return Preprocessing(**arguments | changes)
@@ -164,12 +164,12 @@ class Intensity(nn.Module):
 @pytest.mark.parametrize(
     ("width", "height", "patch", "changes"),
     [
-        (120, 90, (8, 20, 40), {"test_short_side_px": 64, "test_crop_size_px": 64}),
-        (121, 91, (8, 60, 70), {"test_short_side_px": 64, "test_crop_size_px": 60}),
-        (75, 133, (12, 50, 30), {"test_short_side_px": 75, "test_crop_size_px": 71}),
-        (90, 90, (0, 30, 21), {"test_short_side_px": 120, "test_crop_size_px": 96}),
-        (150, 100, (8, 40, 60), {"test_short_side_px": 66, "test_crop_size_px": 64, "protocol": "torchvision"}),
-        (121, 91, (8, 60, 70), {"test_short_side_px": 64, "test_crop_size_px": 63, "protocol": "pyslowfast"}),
+        (120, 90, (8, 20, 40), {"short_side_px": 64, "crop_size_px": 64}),
+        (121, 91, (8, 60, 70), {"short_side_px": 64, "crop_size_px": 60}),
+        (75, 133, (12, 50, 30), {"short_side_px": 75, "crop_size_px": 71}),
+        (90, 90, (0, 30, 21), {"short_side_px": 120, "crop_size_px": 96}),
+        (150, 100, (8, 40, 60), {"short_side_px": 66, "crop_size_px": 64, "protocol": "torchvision"}),
+        (121, 91, (8, 60, 70), {"short_side_px": 64, "crop_size_px": 63, "protocol": "pyslowfast"}),
     ],
 )
 def test_a_planted_patch_is_lit_on_the_video(tmp_path, width, height, patch, changes, subsample):
@@ -192,7 +192,7 @@ def test_a_planted_patch_is_lit_on_the_video(tmp_path, width, height, patch, cha
 
 def test_the_input_is_what_the_test_would_see(closed_gop_mp4):
     """The whole frame as the crop: normalized, nothing resized."""
-    clip = see_clip(str(closed_gop_mp4.path), preprocessing(test_short_side_px=80, test_crop_size_px=80))
+    clip = see_clip(str(closed_gop_mp4.path), preprocessing(short_side_px=80, crop_size_px=80))
     left, top, right, bottom = clip.box
     assert (left, top, right, bottom) == (16, 0, 96, 80)
     mean, std = (torch.tensor(IMAGENET[name])[:, None, None, None] for name in ("mean", "std"))

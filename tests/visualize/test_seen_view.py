@@ -18,9 +18,9 @@ def preprocessing(**changes) -> Preprocessing:
         "frame_interval": 3,
         "short_videos": "wrap",
         "protocol": "videoctx",
-        "test_short_side_px": 64,
-        "test_crop_size_px": 64,
-        "test_views": (3, 1),
+        "short_side_px": 64,
+        "crop_size_px": 64,
+        "views": (3, 1),
         "mean": (0.5, 0.5, 0.5),
         "std": (0.2, 0.2, 0.2),
     }
@@ -65,7 +65,7 @@ def test_its_frames_are_those_of_the_clip(square, changes, start, frames):
 @pytest.mark.parametrize(("crop", "color"), [(0, (255, 0, 0)), (2, (255, 255, 255))])
 def test_its_picture_is_that_of_the_crop(tmp_path, crop, color):
     video = write_video(tmp_path / "wide.mp4", num_frames=10, width=192, height=96)
-    made = preprocessing(test_crop_size_px=48, test_views=(1, 3), clip_len=4, frame_interval=1)
+    made = preprocessing(crop_size_px=48, views=(1, 3), clip_len=4, frame_interval=1)
     picture, *_ = tiles(view_sheet(str(video.path), made, start_frame=3, crop=crop), size=48)
     corner = picture[-6:, :6] if crop == 0 else picture[-6:, -6:]
     assert np.abs(corner.mean(axis=(0, 1)) - color).max() < 40
@@ -74,9 +74,7 @@ def test_its_picture_is_that_of_the_crop(tmp_path, crop, color):
 
 
 def test_large_crops_are_made_small(square):
-    sheet = view_sheet(
-        str(square.path), preprocessing(test_short_side_px=256, test_crop_size_px=256), start_frame=0, crop=0
-    )
+    sheet = view_sheet(str(square.path), preprocessing(short_side_px=256, crop_size_px=256), start_frame=0, crop=0)
     assert [read_number(tile) for tile in tiles(sheet, size=128)] == sheet.frames
     assert (sheet.width, sheet.height) == (4 * 130 - 2, 2 * 130 - 2)
 

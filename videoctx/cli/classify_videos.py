@@ -23,7 +23,7 @@ def classify_videos(trained: TrainedNetwork, video: str, *, views: str | None, n
         views: clips x crops, such as 10x3; by default those of the test.
     """
     paths = video_paths(video)
-    num_clips, num_crops = Views.parse(views) if views else trained.preprocessing.test_views
+    num_clips, num_crops = Views.parse(views) if views else trained.preprocessing.views
     files = LocalFiles()
     predictions = []
     for path in paths:

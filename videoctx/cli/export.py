@@ -42,7 +42,7 @@ def run_export(arguments: Sequence[str]) -> None:
                 f"frame_size is {options.frame_size}, but {options.video} has {height}x{width}; expected the same"
             )
         frame_size_px = height, width
-    short_side_px = trained.preprocessing.test_short_side_px
+    short_side_px = trained.preprocessing.short_side_px
     height, width = frame_size_px or (short_side_px, round(short_side_px * 4 / 3))
     found = export(trained, output, format=options.format, frame_size_px=(height, width), real_clip=real_clip)
     real = "one of them real" if options.video else "none of them real, as there is no --video"

@@ -7,7 +7,7 @@ SIGNS = ("out of memory", "DefaultCPUAllocator", "_ALLOC_FAILED")
 
 REMEDY = (
     "expected less of data.batch_size (with trainer.accumulate_grad_batches for the same clips per step),"
-    " data.clip_len or data.crop_size_px; or model.net.init_args.activation_checkpointing,"
+    " data.clips.clip_len or data.train.crop_size_px; or model.net.init_args.activation_checkpointing,"
     " trainer.precision bf16-mixed; in validation and test model.views_per_forward"
 )
 

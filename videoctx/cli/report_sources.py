@@ -54,15 +54,13 @@ def mistake_images(mistakes: Sequence[Mistake], card: Mapping[str, Any]) -> list
 
 
 def _preprocessing(data: Mapping[str, Any]) -> Preprocessing:
-    """Return the preprocessing on the card of a test, where some fields have other names.
+    """Return the preprocessing on the card of a test.
 
     Raises:
         ValueError: a field is missing, or this version does not have the protocol.
     """
-    field_names = {"short_side_px": "test_short_side_px", "crop_size_px": "test_crop_size_px", "views": "test_views"}
-    named = {field_names.get(name, name): value for name, value in data.items()}
     wanted = {field.name for field in fields(Preprocessing)}
-    preprocessing = Preprocessing.from_dict({name: value for name, value in named.items() if name in wanted})
+    preprocessing = Preprocessing.from_dict({name: value for name, value in data.items() if name in wanted})
     if preprocessing.protocol not in PROTOCOLS:
         raise ValueError(f"protocol is {preprocessing.protocol!r}; expected one of {', '.join(PROTOCOLS)}")
     return preprocessing

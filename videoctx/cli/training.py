@@ -8,10 +8,11 @@ import re
 import sys
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
 from operator import mul
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_type_hints
 
 import torch
 import yaml
@@ -64,11 +65,36 @@ class UserErrorParser(LightningArgumentParser):
         if not (unknown := re.search(r"(?:--|option ')([\w.]+)", message)):
             return ""
         section, _, name = unknown[1].partition(".")
-        known = list(self.sections)
-        if section in self.sections:
-            known = [key for key in inspect.signature(self.sections[section]).parameters if key != "class_names"]
-        near = difflib.get_close_matches(name if section in self.sections else section, known, n=3)
-        return f"; expected {'perhaps ' if near else 'one of '}{', '.join(near or known)}"
+        if section not in self.sections:
+            return _expected(section, list(self.sections))
+        known = _options(self.sections[section])
+        group, _, member = name.partition(".")
+        if member and any(option.startswith(f"{group}.") for option in known):
+            members = [option for option in known if option.startswith(f"{group}.")]
+            return _expected(name, members)
+        return _expected(name, known)
+
+
+def _options(section: Callable) -> list[str]:
+    """Return the names of a section's options: those of its constructor, and `group.option` for a group of settings."""
+    types = get_type_hints(section.__init__ if inspect.isclass(section) else section)
+    options: list[str] = []
+    for name in inspect.signature(section).parameters:
+        if is_dataclass(group := types.get(name)):
+            options += [f"{name}.{field.name}" for field in fields(group)]
+        elif name != "class_names":
+            options.append(name)
+    return options
+
+
+def _expected(name: str, known: Sequence[str]) -> str:
+    """Name the known options that look like `name`, by their whole name or by its last part, or else all of them."""
+    last = name.rpartition(".")[2]
+    by_last = {option.rpartition(".")[2]: option for option in reversed(known)}
+    near = difflib.get_close_matches(name, known, n=3)
+    near += [by_last[part] for part in difflib.get_close_matches(last, by_last, n=3)]
+    near = list(dict.fromkeys(near))[:3]
+    return f"; expected {'perhaps ' if near else 'one of '}{', '.join(near or known)}"
 
 
 class VideoCLI(LightningCLI):
@@ -77,7 +103,9 @@ class VideoCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("data.class_names", "model.class_names", apply_on="instantiate")
         parser.link_arguments("data.multi_label", "model.multi_label")
-        parser.link_arguments(("data.batch_size", "data.clips_per_video"), "model.clips_per_device", compute_fn=mul)
+        parser.link_arguments(
+            ("data.batch_size", "data.train.clips_per_video"), "model.clips_per_device", compute_fn=mul
+        )
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
@@ -112,7 +140,7 @@ class VideoCLI(LightningCLI):
             )
         if config.weights_only is None:
             config.weights_only = True  # a checkpoint may come from anywhere, and a pickle can run anything
-        if config.data.multigrid:
+        if config.data.train.multigrid:
             config.trainer.reload_dataloaders_every_n_epochs = 1  # for their lengths: those of epochs differ
         if self.config.subcommand == "fit":
             for name in AT_LEAST_ONE:

@@ -1,95 +1,72 @@
-"""The LightningDataModule: a manifest becomes loaders, and decoded videos become network input on the device."""
+"""The LightningDataModule: reads a manifest, loads decoded videos, and makes network input of them on the device."""
 
 import logging
-import math
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
-from torch import nn
 
-from videoctx.batch import ClipBatch, Failure
+from videoctx.batch import ClipBatch
 from videoctx.data.annotations import CLASS_FILE, AnnotationError, VideoRecord, read_classes, read_manifest
+from videoctx.data.card import data_card
 from videoctx.data.clips import DecodedBatch, VideoDataset
-from videoctx.data.decode import Decoder
+from videoctx.data.failures import TrainingFailures
 from videoctx.data.fingerprint import fingerprint
 from videoctx.data.loader import Sampler, VideoLoader
 from videoctx.data.locations import split_member
-from videoctx.data.multigrid import Multigrid, MultigridBatches, Stage
+from videoctx.data.multigrid import MultigridBatches, Stage
 from videoctx.data.preprocessing import Preprocessing
-from videoctx.data.protocols import PROTOCOLS, ProtocolName
-from videoctx.data.sampling import ClipShape, RandomClips, ShortVideos, UniformClips
-from videoctx.data.sharding import EvaluationSampler, Order, OrderName, Shuffled, ShuffledShards, TrainSampler, Weighted
+from videoctx.data.protocols import PROTOCOLS
+from videoctx.data.ready_clips import ReadyClips
+from videoctx.data.resume import TrainingState, check_resumed, skip_trained_batches
+from videoctx.data.sampling import RandomClips, UniformClips
+from videoctx.data.settings import ClipSettings, LoadingSettings, StorageSettings, TestSettings, TrainSettings
+from videoctx.data.sharding import EvaluationSampler, Order, Shuffled, ShuffledShards, TrainSampler, Weighted
 from videoctx.data.storage import LocalFiles
-from videoctx.data.training_labels import FlipLabels, check_flip, flipped_classes, warn_of_untrained_classes
-from videoctx.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalize, TrainTransform, ViewTransform
-from videoctx.user_error import UserError
+from videoctx.data.trainer_state import begin_next_epoch, check_multigrid_options, training_progress
+from videoctx.data.training_labels import check_flip, flipped_classes, warn_of_untrained_classes
+from videoctx.data.transforms import Normalize, TrainTransform, ViewTransform
 
 logger = logging.getLogger(__name__)
 
-BESIDE_TRAINING = 2**32  # epochs of clips that are not trained on begin here: their draws are not training's
-
-
-class TooManyFailuresError(UserError):
-    """More training videos could not be read than the run accepts."""
+BESIDE_TRAINING = 2**32  # epochs from here on are those of `clips_beside_training`: their clips are not training's
 
 
 class VideoDataModule(LightningDataModule):
-    """Clips of the videos in a manifest (columns: `videoctx.data.annotations`).
+    """Clips of the videos in a manifest (columns: see `videoctx.data.annotations`).
 
-    A video that cannot be read is never replaced by another. In validation and test it counts as wrong. In
-    training it is left out of its batch, logged with its path, and counted; the run ends when the share of
-    this rank's training videos that have failed passes `max_failed_fraction`.
+    A video that cannot be read is never replaced by another. In validation and test it counts as an incorrect
+    prediction. In training it is left out of its batch, logged with its path, and counted. The run ends if the
+    fraction of this rank's training videos that failed exceeds `train.max_failed_fraction`.
+
+    Without a Trainer, the loaders yield each `ClipBatch` on the CPU, ready for a network:
+
+        data = VideoDataModule("manifest.csv", clips=ClipSettings(clip_len=16))
+        batch = next(iter(data.train_dataloader()))
 
     Args:
-        manifest: CSV file, one video a row.
-        root: what relative paths in the manifest start from; by default its own folder.
-        class_file: one class name a line; by default `classes.txt` beside the manifest.
-        multi_label: a video may show several classes, or none.
-        train_split: value of the manifest's `split` column to train on.
-        val_split: to validate on; none: no validation.
-        test_split: to test and predict on.
-        clip_len: T, frames of a clip.
-        frame_interval: distance between a clip's frames, in frames of the video.
-        short_videos: what fills a clip longer than its video: the video again (`wrap`), its last frame
-            (`repeat_last`), or an error (`refuse`).
-        crop_size_px: side of the training crop.
-        short_side_px: least and greatest short side before the training crop.
-        crop_area: instead of that, least and greatest share of the picture that the training crop shows, its sides
-            from 3:4 to 4:3 before it is resized.
-        flip_probability: of the horizontal flip in training; 0 where left and right tell classes apart.
-        flip_labels: where a flipped clip shows another class, as "turn left" and "turn right": `refuse` the run, or
-            `swap` the label of the clips that are flipped.
-        augment: further transforms of a training clip, (T, 3, H, W) uint8, in order, such as
-            `torchvision.transforms.v2.RandAugment`; all frames of a clip share a draw.
-        erasing: of the normalized training clip, such as `torchvision.transforms.v2.RandomErasing`.
-        val_views: clips × crops of a validation video.
-        test_views: clips × crops of a test video; 10 × 3 is the field's protocol.
-        protocol: whose clip grid, resizing and crops validation and test take: our own, or those of the project that
-            imported weights come from, to reproduce its table (`videoctx.data.protocols`).
-        test_crop_size_px: side of the crops in validation and test.
-        test_short_side_px: short side before them.
-        mean: of the red, green and blue channels, in [0, 1].
-        std: likewise.
-        batch_size: training videos per step and device.
-        multigrid: train on batches of more, shorter and smaller clips first; `batch_size`, `clip_len` and
-            `crop_size_px` are those of the end (`videoctx.data.multigrid`).
-        clips_per_video: training clips that one decode of a video gives, each with an augmentation of its own.
-        train_order: every video once an epoch (`shuffled`); as many draws with replacement, every class equally often
-            (`class_balanced`) or each video as often as the manifest's `weight` says (`weighted`).
-        shuffle_buffer: where videos lie in shards, which are read one after another: the next is drawn among so many.
-        eval_batch_size: validation and test videos per step and device; all of their views go through the network.
-        num_workers: decoding processes per device; 0: decode between the steps, without a deadline.
-        decoder: library that decodes; `auto` takes the fastest that is exact on the file.
-        deadline_seconds: for decoding a video: then it has failed, its process is replaced, and it is not tried again.
-        cache_dir: where files from a URL are kept, on a local disk; by default in the folder of temporary files.
-        cache_bytes: how much of them is kept, the least recently used going first.
-        max_failed_fraction: of the training videos, beyond which unreadable ones end the run.
-        seed: of the order, the clips and the augmentation.
+        manifest: CSV file with one row per video.
+        root: Folder or URL that relative paths in the manifest start from. By default the manifest's folder.
+        class_file: File with one class name per line. By default `classes.txt` beside the manifest.
+        multi_label: Whether a video may show several classes, or none.
+        train_split: Value of the manifest's `split` column to train on.
+        val_split: Value of the `split` column to validate on. None: no validation.
+        test_split: Value of the `split` column to test and predict on.
+        batch_size: Number of training videos per step and device.
+        clips: What a clip is.
+        train: Crops, augmentation and order of training clips.
+        test: Views of a video in validation and test.
+        loading: Decoding processes.
+        storage: Cache of remote files.
+        seed: Seed of the order, the clips and the augmentation.
+
+    Raises:
+        ValueError: A value is out of its range.
+        AnnotationError: The manifest or the class file is missing.
     """
 
     def __init__(
@@ -102,62 +79,23 @@ class VideoDataModule(LightningDataModule):
         train_split: str = "train",
         val_split: str | None = "val",
         test_split: str = "test",
-        clip_len: int = 8,
-        frame_interval: int = 8,
-        short_videos: ShortVideos = "wrap",
-        crop_size_px: int = 224,
-        short_side_px: tuple[int, int] = (256, 320),
-        crop_area: tuple[float, float] | None = None,
-        flip_probability: float = 0.5,
-        flip_labels: FlipLabels = "refuse",
-        augment: list[nn.Module] | None = None,
-        erasing: nn.Module | None = None,
-        val_views: tuple[int, int] = (1, 1),
-        test_views: tuple[int, int] = (10, 3),
-        protocol: ProtocolName = "videoctx",
-        test_crop_size_px: int = 256,
-        test_short_side_px: int = 256,
-        mean: tuple[float, float, float] = IMAGENET_MEAN,
-        std: tuple[float, float, float] = IMAGENET_STD,
         batch_size: int = 8,
-        multigrid: Multigrid | None = None,
-        clips_per_video: int = 1,
-        train_order: OrderName = "shuffled",
-        shuffle_buffer: int = 1000,
-        eval_batch_size: int = 1,
-        num_workers: int = 4,
-        decoder: Decoder = "auto",
-        deadline_seconds: float = 30.0,
-        cache_dir: str | None = None,
-        cache_bytes: float = 50e9,
-        max_failed_fraction: float = 0.01,
+        clips: ClipSettings = ClipSettings(),
+        train: TrainSettings = TrainSettings(),
+        test: TestSettings = TestSettings(),
+        loading: LoadingSettings = LoadingSettings(),
+        storage: StorageSettings = StorageSettings(),
         seed: int = 0,
     ) -> None:
         super().__init__()
-        for name, value in (
-            ("batch_size", batch_size),
-            ("clips_per_video", clips_per_video),
-            ("shuffle_buffer", shuffle_buffer),
-            ("eval_batch_size", eval_batch_size),
-        ):
-            if value < 1:
-                raise ValueError(f"{name} is {value}; expected 1 or more")
-        for name, value in (("deadline_seconds", deadline_seconds), ("cache_bytes", cache_bytes)):
-            if not value > 0:
-                raise ValueError(f"{name} is {value}; expected more than 0")
-        if num_workers < 0:
-            raise ValueError(f"num_workers is {num_workers}; expected 0 or more")
-        for name, views in (("val_views", val_views), ("test_views", test_views)):
-            if min(views) < 1:
-                raise ValueError(f"{name} is {list(views)}; expected clips and crops, each 1 or more")
-        if not 0 <= max_failed_fraction <= 1:
-            raise ValueError(f"max_failed_fraction is {max_failed_fraction}; expected 0 to 1")
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; expected 1 or more")
         if seed < 0:
             raise ValueError(f"seed is {seed}; expected 0 or more")
-        if multi_label and train_order == "class_balanced":
-            raise ValueError("train_order is 'class_balanced' with multi_label; expected 'shuffled' or 'weighted'")
-        if flip_labels not in get_args(FlipLabels):
-            raise ValueError(f"flip_labels is {flip_labels!r}; expected one of {', '.join(get_args(FlipLabels))}")
+        if multi_label and train.order == "class_balanced":
+            raise ValueError("train.order is 'class_balanced' with multi_label; expected 'shuffled' or 'weighted'")
+        if val_split:
+            PROTOCOLS[test.protocol].check(test.protocol, test.val_views[1])
         self.manifest = Path(manifest)
         if not self.manifest.is_file():
             raise AnnotationError(f"{manifest}: cannot read the manifest (No such file or directory)")
@@ -165,117 +103,92 @@ class VideoDataModule(LightningDataModule):
         self.class_names = read_classes(class_file or self.manifest.parent / CLASS_FILE)
         self.multi_label = multi_label
         self.splits = {"train": train_split, "val": val_split, "test": test_split}
-        self.shape = ClipShape(clip_len=clip_len, frame_interval=frame_interval, short_videos=short_videos)
-        self.views = {"val": val_views, "test": test_views}
-        for stage, (_, num_crops) in self.views.items():
-            if stage == "test" or val_split:
-                PROTOCOLS[protocol].check(protocol, num_crops)
-        self.protocol = protocol
-        self.preprocessing = Preprocessing(
-            clip_len=clip_len,
-            frame_interval=frame_interval,
-            short_videos=short_videos,
-            protocol=protocol,
-            test_short_side_px=test_short_side_px,
-            test_crop_size_px=test_crop_size_px,
-            test_views=tuple(test_views),
-            mean=tuple(mean),
-            std=tuple(std),
-        )
-        normalize = Normalize(mean, std)
+        self.batch_size = batch_size
+        self.clips = clips
+        self.train = train
+        self.test = test
+        self.loading = loading
+        self.seed = seed
+        self.files = LocalFiles(storage.cache_dir, max_cache_bytes=int(storage.cache_bytes))
+        normalize = Normalize(clips.mean, clips.std)
         self.train_transform = TrainTransform(
-            crop_size_px=crop_size_px,
-            short_side_px=short_side_px,
-            flip_probability=flip_probability,
+            crop_size_px=train.crop_size_px,
+            short_side_px=train.short_side_px,
+            flip_probability=train.flip_probability,
             normalize=normalize,
-            crop_area=crop_area,
-            augment=augment or (),
-            erasing=erasing,
-            flipped_classes=flipped_classes(self.class_names) if flip_labels == "swap" else None,
+            crop_area=train.crop_area,
+            augment=train.augment or (),
+            erasing=train.erasing,
+            flipped_classes=flipped_classes(self.class_names) if train.flip_labels == "swap" else None,
         )
+        self.views = {"val": test.val_views, "test": test.views}
         self.view_transforms = {
             stage: ViewTransform(
-                crop_size_px=test_crop_size_px,
-                short_side_px=test_short_side_px,
+                crop_size_px=test.crop_size_px,
+                short_side_px=test.short_side_px,
                 num_crops=num_crops,
                 normalize=normalize,
-                protocol=PROTOCOLS[protocol],
+                protocol=PROTOCOLS[test.protocol],
             )
             for stage, (_, num_crops) in self.views.items()
         }
-        self.batch_size = batch_size
-        self.multigrid = multigrid
-        self.stages: list[Stage] = []  # of multigrid training, once it begins
-        self.clips_per_video = clips_per_video
-        self.train_order = train_order
-        self.shuffle_buffer = shuffle_buffer
-        self.eval_batch_size = eval_batch_size
-        self.num_workers = num_workers
-        self.decoder = decoder
-        self.deadline_seconds = deadline_seconds
-        self.files = LocalFiles(cache_dir, max_cache_bytes=int(cache_bytes))
-        self.flip_labels = flip_labels
-        self.max_failed_fraction = max_failed_fraction
-        self.seed = seed
-        self.train_sha256: str | None = None  # of the training split, once it is read
-        self.resumed: dict[str, int | str] | None = None  # where the run stopped that is resumed
+        self.stages: list[Stage] = []  # of multigrid training, from its start
+        self.failures = TrainingFailures(train.max_failed_fraction)
         self.loaders: dict[str, VideoLoader] = {}
-        self.failed: dict[int, Failure] = {}  # training videos of this rank that could not be read, by row
+        self._train_sha256: str | None = None  # known once the training split is read
+        self._resumed: TrainingState | None = None  # state in the checkpoint that the run resumes
 
-    def setup(self, stage: str) -> None:
-        """What would make a training run worthless is said before anything is decoded."""
-        if stage != "fit":
-            return
-        self.resumed = None  # of a run before this one
-        if self.multigrid:
-            self._begin_multigrid()
-        flips = self.train_transform.flip_probability
-        if self.flip_labels == "refuse":
-            check_flip(self.class_names, flip_probability=flips)
-        if self.trainer.global_rank == 0:
-            flipped_to = flipped_classes(self.class_names) if flips and self.flip_labels == "swap" else ()
-            warn_of_untrained_classes(
-                self._train_dataset.records, self.class_names, split=self.splits["train"], flipped_to=flipped_to
-            )
+    # ------------------------------------------------------------------ what a task may ask for
 
-    def train_dataloader(self) -> VideoLoader:
-        if self.multigrid and (loader := self.trainer.train_dataloader) is not None:
-            return self._for_next_epoch(loader)
-        dataset = self._train_dataset
-        sampler = TrainSampler(
-            self._order(dataset.records),
-            num_ranks=self.trainer.world_size,
-            rank=self.trainer.global_rank,
+    @property
+    def clips_per_device(self) -> int:
+        """Number of training clips per step and device."""
+        return self.batch_size * self.train.clips_per_video
+
+    @property
+    def train_clip_size(self) -> tuple[int, int, int]:
+        """(T, H, W) of a training clip."""
+        return self.clips.clip_len, self.train.crop_size_px, self.train.crop_size_px
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How the test makes its clips."""
+        return Preprocessing(
+            clip_len=self.clips.clip_len,
+            frame_interval=self.clips.frame_interval,
+            short_videos=self.clips.short_videos,
+            protocol=self.test.protocol,
+            short_side_px=self.test.short_side_px,
+            crop_size_px=self.test.crop_size_px,
+            views=tuple(self.test.views),
+            mean=tuple(self.clips.mean),
+            std=tuple(self.clips.std),
+        )
+
+    def preprocessing_dict(self) -> dict[str, Any]:
+        """Return how the test makes its clips, as plain values for a checkpoint."""
+        return self.preprocessing.as_dict()
+
+    def card(self, stage: str) -> dict[str, object]:
+        """Return what a result stores about its data. `stage` is `train`, `val` or `test`, and has a loader already."""
+        records = self.loaders[stage].dataset.records
+        return data_card(
+            manifest=str(self.manifest),
+            manifest_sha256=self._fingerprint(records),
+            split=self.splits[stage],
+            num_videos=len(records),
+            clips=self.clips,
+            decoder=self.loading.decoder,
             seed=self.seed,
+            test=None if stage == "train" else self.test,
+            views=self.views.get(stage),
         )
-        batches = None
-        if self.multigrid:
-            sampler.set_epoch(self.trainer.current_epoch)
-            batches = MultigridBatches(sampler, self.stages)
-        self._check_resumed(dataset.records)
-        if self.resumed:
-            self._resume(sampler, batches)
-        # A last batch of one clip would have no variance for BatchNorm to measure: it is dropped where others remain.
-        drop_last = len(sampler) > self.batch_size
-        return self._loader(
-            "train", dataset, sampler, batch_size=self.batch_size, drop_last=drop_last, batch_sampler=batches
-        )
-
-    def val_dataloader(self) -> VideoLoader | list:
-        if self.multigrid and (loader := self.trainer.val_dataloaders) is not None:
-            return loader
-        return self._evaluation_loader("val") if self.splits["val"] else []
-
-    def test_dataloader(self) -> VideoLoader:
-        return self._evaluation_loader("test")
-
-    def predict_dataloader(self) -> VideoLoader:
-        return self._evaluation_loader("test", labels_required=False)
 
     def clips_beside_training(self, num_batches: int) -> Iterator[ClipBatch]:
-        """Training clips, on the device, for statistics of the network: those of the epoch are not used up by it.
+        """Yield batches of training clips on the device, without using up those of the epoch.
 
-        They are of the shape without multigrid, with which the network is evaluated.
+        They serve to measure statistics of the network. With multigrid training they have the full shape, with which
+        the network is evaluated.
         """
         loader = self.loaders["train"]
         batch_sampler, loader.batch_sampler = loader.batch_sampler, None
@@ -288,82 +201,151 @@ class VideoDataModule(LightningDataModule):
             loader.batch_sampler = batch_sampler
             loader.sampler.set_epoch(self.trainer.current_epoch)
 
-    @property
-    def clips_per_device(self) -> int:
-        """Clips in a training batch of one device, without multigrid."""
-        return self.batch_size * self.clips_per_video
+    # ------------------------------------------------------------------ loaders
 
-    def preprocessing_dict(self) -> dict[str, Any]:
-        """Return how test clips are made, as plain values for a checkpoint."""
-        return self.preprocessing.as_dict()
+    def setup(self, stage: str) -> None:
+        """Check what would make a training run worthless, before anything is decoded."""
+        if stage != "fit":
+            return
+        self._resumed = None  # of a run before this one
+        if self.train.multigrid:
+            check_multigrid_options(self.trainer)
+            self.stages = self.train.multigrid.stages(
+                clip_len=self.clips.clip_len,
+                crop_size_px=self.train.crop_size_px,
+                batch_size=self.batch_size,
+                num_videos=-(-len(self._train_dataset) // self._num_ranks),
+                max_epochs=self.trainer.max_epochs,
+            )
+        self._check_classes()
 
-    @property
-    def train_clip_size(self) -> tuple[int, int, int]:
-        """(T, H, W) of a training clip."""
-        size = self.train_transform.crop_size_px
-        return self.shape.clip_len, size, size
+    def train_dataloader(self) -> VideoLoader | ReadyClips:
+        """Return the loader of training clips. A last batch that is not full is left out, except if it is the only one.
 
-    def card(self, stage: str) -> dict[str, object]:
-        """What a result should say of its data, once there is a loader; `videoctx.evaluation.card` says what for."""
-        records = self.loaders[stage].dataset.records
-        card = {
-            "manifest": str(self.manifest),
-            "manifest_sha256": self._fingerprint(records),
-            "split": self.splits[stage],
-            "num_videos": len(records),
-            "clip_len": self.shape.clip_len,
-            "frame_interval": self.shape.frame_interval,
-            "short_videos": self.shape.short_videos,
-            "decoder": self.decoder,
-            "seed": self.seed,
-        }
-        if stage == "train":
-            return card
-        return card | {
-            "protocol": self.protocol,
-            "clip_placement": PROTOCOLS[self.protocol].clip_placement,
-            "views": list(self.views[stage]),
-            "short_side_px": self.view_transforms[stage].short_side_px,
-            "crop_size_px": self.view_transforms[stage].crop_size_px,
-            "mean": list(self.view_transforms[stage].normalize.mean),
-            "std": list(self.view_transforms[stage].normalize.std),
-        }
+        A batch of one clip would have no variance for BatchNorm to measure.
+        """
+        if self.trainer is None:
+            if self.train.multigrid:
+                raise ValueError("train.multigrid needs a Trainer, which sets the number of epochs; expected None")
+            self._check_classes()
+        elif self.train.multigrid and (loader := self.trainer.train_dataloader) is not None:
+            begin_next_epoch(self.trainer, loader)  # Lightning asks before every epoch
+            return loader
+        dataset = self._train_dataset
+        sampler = TrainSampler(self._order(dataset.records), num_ranks=self._num_ranks, rank=self._rank, seed=self.seed)
+        batches = None
+        if self.train.multigrid:
+            sampler.set_epoch(self.trainer.current_epoch)
+            batches = MultigridBatches(sampler, self.stages)
+        self._train_sha256 = self._fingerprint(dataset.records)
+        if self._resumed:
+            check_resumed(
+                self._resumed,
+                train_sha256=self._train_sha256,
+                multigrid=self._multigrid_plan,
+                split=f"{self.manifest}, split {self.splits['train']!r}",
+            )
+            skip_trained_batches(self._resumed, self._topology, sampler, batches)
+        drop_last = len(sampler) > self.batch_size
+        return self._loader(
+            "train", dataset, sampler, batch_size=self.batch_size, drop_last=drop_last, batch_sampler=batches
+        )
 
-    def state_dict(self) -> dict[str, int | str]:
-        """Where training is: the epoch, the steps of it that are done, and the videos that it draws from."""
-        progress = self.trainer.fit_loop
-        return {
-            "epoch": progress.epoch_progress.current.ready - 1,
-            "num_batches": progress.epoch_loop.batch_progress.current.processed,
-            "batches_per_epoch": int(progress.max_batches) if math.isfinite(progress.max_batches) else 0,
-            "accumulate_grad_batches": self.trainer.accumulate_grad_batches,
-            "train_sha256": self.train_sha256,
-            "multigrid": self._multigrid_plan,
-            **self._topology(),
-        }
+    def val_dataloader(self) -> VideoLoader | ReadyClips | list:
+        """Return the loader of validation views, or an empty list without a validation split."""
+        if self.trainer and self.train.multigrid and (loader := self.trainer.val_dataloaders) is not None:
+            return loader
+        return self._evaluation_loader("val") if self.splits["val"] else []
 
-    def load_state_dict(self, state_dict: dict[str, int | str]) -> None:
-        self.resumed = state_dict
+    def test_dataloader(self) -> VideoLoader | ReadyClips:
+        """Return the loader of test views."""
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> VideoLoader | ReadyClips:
+        """Return the loader of test views, for videos that need no label."""
+        return self._evaluation_loader("test", labels_required=False)
+
+    def on_after_batch_transfer(self, batch: DecodedBatch, dataloader_idx: int) -> ClipBatch:  # noqa: ARG002
+        """Make network input of a decoded batch, on its device."""
+        if self.trainer.training:
+            return self._training_clips(batch)
+        return self._views("val" if self.trainer.validating or self.trainer.sanity_checking else "test", batch)
 
     def teardown(self, stage: str) -> None:  # noqa: ARG002
+        """End the decoding processes."""
         for loader in self.loaders.values():
             loader.close()
 
     def on_exception(self, exception: BaseException) -> None:  # noqa: ARG002
+        """End the decoding processes."""
         self.teardown("")
 
-    def on_after_batch_transfer(self, batch: DecodedBatch, dataloader_idx: int) -> ClipBatch:  # noqa: ARG002
-        """Network input, on the device; a failed training video ends here."""
-        if self.trainer.training:
-            clips = self.train_transform(batch)
-            self._count(clips)
-            return clips
-        stage = "val" if self.trainer.validating or self.trainer.sanity_checking else "test"
-        return self.view_transforms[stage](batch, num_clips=self.views[stage][0])
+    # ------------------------------------------------------------------ resume
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return how far training is (`videoctx.data.resume.TrainingState`)."""
+        state = TrainingState(
+            **training_progress(self.trainer),
+            train_sha256=self._train_sha256,
+            multigrid=self._multigrid_plan,
+            **self._topology,
+        )
+        return state.as_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Resume a run at the state of its checkpoint. It takes effect when the training loader is made."""
+        self._resumed = TrainingState.from_dict(state_dict)
+
+    @property
+    def _topology(self) -> dict[str, int]:
+        """What a resumed run must have in common with the one that stopped, to know which videos are left."""
+        return {"batch_size": self.batch_size, "num_ranks": self._num_ranks, "seed": self.seed}
+
+    @property
+    def _multigrid_plan(self) -> str | None:
+        """What a resumed run must have in common with the one that stopped, so that its epochs have the same steps."""
+        multigrid = self.train.multigrid
+        if not multigrid:
+            return None
+        if not multigrid.milestone_epochs:
+            return f"{multigrid}"
+        ranks = f"{self.batch_size} videos on each of {self._num_ranks} ranks"
+        return f"{multigrid} with {ranks} over {self.trainer.max_epochs} epochs"
+
+    # ------------------------------------------------------------------ parts
+
+    @property
+    def _num_ranks(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0
 
     @cached_property
     def _train_dataset(self) -> VideoDataset:
-        return self._dataset("train", RandomClips(shape=self.shape, num_clips=self.clips_per_video))
+        return self._dataset("train", RandomClips(shape=self.clips.shape, num_clips=self.train.clips_per_video))
+
+    def _check_classes(self) -> None:
+        """Check the class names against flips, and warn of classes without training videos."""
+        if self.train.flip_labels == "refuse":
+            check_flip(self.class_names, flip_probability=self.train.flip_probability)
+        if self._rank == 0:
+            swaps = self.train.flip_probability and self.train.flip_labels == "swap"
+            warn_of_untrained_classes(
+                self._train_dataset.records,
+                self.class_names,
+                split=self.splits["train"],
+                flipped_to=flipped_classes(self.class_names) if swaps else (),
+            )
+
+    def _training_clips(self, batch: DecodedBatch) -> ClipBatch:
+        clips = self.train_transform(batch)
+        self.failures.count(clips, num_videos=len(self.loaders["train"].sampler))
+        return clips
+
+    def _views(self, stage: str, batch: DecodedBatch) -> ClipBatch:
+        return self.view_transforms[stage](batch, num_clips=self.views[stage][0])
 
     def _dataset(
         self, stage: str, sampler: RandomClips | UniformClips, *, labels_required: bool = True
@@ -376,105 +358,28 @@ class VideoDataModule(LightningDataModule):
             labels_required=labels_required,
             multi_label=self.multi_label,
         )
-        return VideoDataset(records, sampler=sampler, seed=self.seed, decoder=self.decoder)
+        return VideoDataset(records, sampler=sampler, seed=self.seed, decoder=self.loading.decoder)
 
     def _fingerprint(self, records: list[VideoRecord]) -> str:
         return fingerprint(records, self.class_names, root=str(self.root or self.manifest.parent))
 
-    def _check_resumed(self, records: list[VideoRecord]) -> None:
-        """That the run goes on with the videos that it was trained on."""
-        self.train_sha256 = self._fingerprint(records)
-        if self.resumed and self.resumed.get("train_sha256") != self.train_sha256:
-            raise ValueError(
-                f"{self.manifest}, split {self.splits['train']!r}: not the videos that the checkpoint was trained on;"
-                " expected the same rows in the same order to resume, or --model.weights in place of --ckpt_path to"
-                " start from its weights"
-            )
-        if self.resumed and self.resumed.get("multigrid") != self._multigrid_plan:
-            raise ValueError(
-                f"data.multigrid is {self._multigrid_plan}, and was {self.resumed.get('multigrid')}; expected the same"
-                " to resume"
-            )
-
-    def _begin_multigrid(self) -> None:
-        expected = {"accumulate_grad_batches": 1, "limit_train_batches": 1.0, "reload_dataloaders_every_n_epochs": 1}
-        for name, value in expected.items():
-            given = getattr(self.trainer, name)
-            if (type(given), given) != (type(value), value):  # one batch is no 1.0
-                raise ValueError(f"trainer.{name} is {given} with data.multigrid; expected {value}")
-        if (self.trainer.max_epochs or 0) < 1:
-            raise ValueError(f"trainer.max_epochs is {self.trainer.max_epochs} with data.multigrid; expected 1 or more")
-        self.stages = self.multigrid.stages(
-            clip_len=self.shape.clip_len,
-            crop_size_px=self.train_transform.crop_size_px,
-            batch_size=self.batch_size,
-            num_videos=-(-len(self._train_dataset) // self.trainer.world_size),
-            max_epochs=self.trainer.max_epochs,
-        )
-
-    def _for_next_epoch(self, loader: VideoLoader) -> VideoLoader:
-        """The loader that is there already: Lightning asks before every epoch, as they differ in length."""
-        loader.sampler.set_epoch(self.trainer.current_epoch)
-        epoch_loop = self.trainer.fit_loop.epoch_loop
-        progress = epoch_loop.batch_progress
-        if epoch_loop.restarted_on_train_batch_end and progress.is_last_batch:
-            # A checkpoint of an epoch's last step: Lightning, which compares its number of batches with the length of
-            # the next epoch, would take it for one of the middle where that is longer.
-            progress.current.completed = max(progress.current.completed, len(loader))
-        return loader
-
-    @property
-    def _multigrid_plan(self) -> str | None:
-        """What a resumed run must have in common with the one that stopped, for its steps to be of the same epochs."""
-        if not self.multigrid:
-            return None
-        if not self.multigrid.milestone_epochs:
-            return f"{self.multigrid}"
-        ranks = f"{self.batch_size} videos on each of {self.trainer.world_size} ranks"
-        return f"{self.multigrid} with {ranks} over {self.trainer.max_epochs} epochs"
-
     def _order(self, records: list[VideoRecord]) -> Order:
-        if self.train_order == "class_balanced":
+        if self.train.order == "class_balanced":
             return Weighted.by_class([record.class_index for record in records])
-        if self.train_order == "weighted":
+        if self.train.order == "weighted":
             return Weighted(np.array([record.weight for record in records]))
         members = [split_member(record.path) for record in records]
         if all(members):
             _, shards = np.unique([tar for _, tar in members], return_inverse=True)
-            return ShuffledShards(shards, self.shuffle_buffer)
+            return ShuffledShards(shards, self.train.shuffle_buffer)
         return Shuffled(len(records))
 
-    def _topology(self) -> dict[str, int]:
-        """What a resumed run must have in common with the one that stopped, to know which videos are left."""
-        return {"batch_size": self.batch_size, "num_ranks": self.trainer.world_size, "seed": self.seed}
-
-    def _resume(self, sampler: TrainSampler, batches: MultigridBatches | None) -> None:
-        """Leave out what the run that stopped in the middle of an epoch has trained on."""
-        num_batches = self.resumed["num_batches"]
-        if not 0 < num_batches < self.resumed["batches_per_epoch"]:
-            return
-        saved = {name: self.resumed[name] for name in self._topology()}
-        if saved != self._topology():
-            raise ValueError(
-                f"the checkpoint was written in the middle of an epoch, with {_listed(saved)}; this run has"
-                f" {_listed(self._topology())}; expected the same, or a checkpoint of an epoch's end"
-            )
-        if left_over := num_batches % self.resumed["accumulate_grad_batches"]:
-            logger.warning(
-                "the checkpoint was written between two optimizer steps: the gradients of %d batches are lost",
-                left_over,
-            )
-        if batches is not None:
-            batches.resume(epoch=self.resumed["epoch"], num_batches=num_batches)
-        else:
-            sampler.resume(epoch=self.resumed["epoch"], num_taken=num_batches * self.batch_size)
-
-    def _evaluation_loader(self, stage: str, *, labels_required: bool = True) -> VideoLoader:
-        grid = PROTOCOLS[self.protocol].clips
-        clips = UniformClips(shape=self.shape, num_clips=self.views[stage][0], grid=grid)
+    def _evaluation_loader(self, stage: str, *, labels_required: bool = True) -> VideoLoader | ReadyClips:
+        grid = PROTOCOLS[self.test.protocol].clips
+        clips = UniformClips(shape=self.clips.shape, num_clips=self.views[stage][0], grid=grid)
         dataset = self._dataset(stage, clips, labels_required=labels_required)
-        sampler = EvaluationSampler(len(dataset), num_ranks=self.trainer.world_size, rank=self.trainer.global_rank)
-        return self._loader(stage, dataset, sampler, batch_size=self.eval_batch_size, drop_last=False)
+        sampler = EvaluationSampler(len(dataset), num_ranks=self._num_ranks, rank=self._rank)
+        return self._loader(stage, dataset, sampler, batch_size=self.test.batch_size, drop_last=False)
 
     def _loader(
         self,
@@ -485,33 +390,18 @@ class VideoDataModule(LightningDataModule):
         batch_size: int,
         drop_last: bool,
         batch_sampler: MultigridBatches | None = None,
-    ) -> VideoLoader:
-        self.loaders[stage] = VideoLoader(
+    ) -> VideoLoader | ReadyClips:
+        loader = VideoLoader(
             dataset,
             sampler,
             batch_size=batch_size,
             drop_last=drop_last,
             batch_sampler=batch_sampler,
-            num_workers=self.num_workers,
-            deadline_seconds=self.deadline_seconds,
+            num_workers=self.loading.num_workers,
+            deadline_seconds=self.loading.deadline_seconds,
             files=self.files,
         )
-        return self.loaders[stage]
-
-    def _count(self, batch: ClipBatch) -> None:
-        for position, failure in batch.failures.items():
-            row = batch.rows[position]
-            if row not in self.failed:
-                self.failed[row] = failure
-                logger.warning("left out of training: %s: %s", failure.path, failure.reason)
-        share = len(self.trainer.train_dataloader.sampler)
-        if len(self.failed) > self.max_failed_fraction * share:
-            listed = "; ".join(f"{failure.path}: {failure.reason}" for failure in list(self.failed.values())[:5])
-            raise TooManyFailuresError(
-                f"{len(self.failed)} of {share} training videos cannot be read, more than max_failed_fraction"
-                f" {self.max_failed_fraction:g} accepts: {listed}"
-            )
-
-
-def _listed(values: dict[str, int]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())
+        self.loaders[stage] = loader
+        if self.trainer:
+            return loader
+        return ReadyClips(loader, self._training_clips if stage == "train" else partial(self._views, stage))

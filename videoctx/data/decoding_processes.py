@@ -13,7 +13,7 @@ from pebble import ProcessPool
 from videoctx.data.clips import SampleIndex, VideoDataset
 from videoctx.data.shared_frames import Sent, Slot, Slots, pack
 
-REMEDY = "expected enough memory and processes for data.num_workers of them on each device, or fewer"
+REMEDY = "expected enough memory and processes for data.loading.num_workers of them on each device, or fewer"
 
 
 class Task(NamedTuple):

@@ -120,8 +120,8 @@ class Multigrid:
         numbers = [stop - start for start, stop in pairwise([0, *ends])]
         if min(numbers) < 1:
             raise ValueError(
-                f"trainer.max_epochs is {max_epochs}, too few for {len(numbers)} shapes of data.multigrid; expected"
-                f" {math.ceil(sum(lengths) / min(lengths))} or more, or fewer milestone_epochs or long_factors"
+                f"trainer.max_epochs is {max_epochs}, too few for {len(numbers)} shapes of data.train.multigrid;"
+                f" expected {math.ceil(sum(lengths) / min(lengths))} or more, or fewer milestone_epochs or long_factors"
             )
         return [
             Stage(
@@ -143,7 +143,7 @@ class Multigrid:
         if not math.isclose(length, clip_len * length_factor):
             raise ValueError(
                 f"clip_len is {clip_len}, of which {length_factor:g} are {clip_len * length_factor:g} frames;"
-                " expected a whole number, or other data.multigrid.long_factors"
+                " expected a whole number, or other data.train.multigrid.long_factors"
             )
         largest = max(round(crop_size_px * crop_factor), 1)
         crops = [min(max(round(crop_size_px * factor), 1), largest) for factor in self.short_factors] + [largest]

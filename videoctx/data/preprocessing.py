@@ -14,16 +14,16 @@ from videoctx.data.transforms import Normalize, ViewTransform
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing:
-    """`VideoDataModule`'s arguments for the test, under its names.
+    """How a test makes its clips: the settings that a checkpoint stores.
 
     Args:
         clip_len: T, frames of a clip.
         frame_interval: distance between a clip's frames, in frames of the video.
         short_videos: what fills a clip longer than its video.
         protocol: whose clip grid, resizing and crops.
-        test_short_side_px: short side before the crops.
-        test_crop_size_px: side of the crops: the network's input is (3, T, side, side).
-        test_views: clips × crops of a video.
+        short_side_px: short side before the crops.
+        crop_size_px: side of the crops: the network's input is (3, T, side, side).
+        views: clips × crops of a video.
         mean, std: of the red, green and blue channels, in [0, 1].
     """
 
@@ -31,9 +31,9 @@ class Preprocessing:
     frame_interval: int
     short_videos: ShortVideos
     protocol: ProtocolName
-    test_short_side_px: int
-    test_crop_size_px: int
-    test_views: tuple[int, int]
+    short_side_px: int
+    crop_size_px: int
+    views: tuple[int, int]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
@@ -59,7 +59,7 @@ class Preprocessing:
 
     def sampler(self, *, num_clips: int | None = None) -> UniformClips:
         """Which frames are a video's clips; by default as many clips as in the test."""
-        num_clips = self.test_views[0] if num_clips is None else num_clips
+        num_clips = self.views[0] if num_clips is None else num_clips
         return UniformClips(shape=self.shape, num_clips=num_clips, grid=PROTOCOLS[self.protocol].clips)
 
     def transform(self, *, num_crops: int | None = None) -> ViewTransform:
@@ -68,11 +68,11 @@ class Preprocessing:
         Raises:
             ValueError: the protocol has no rule for so many crops.
         """
-        num_crops = self.test_views[1] if num_crops is None else num_crops
+        num_crops = self.views[1] if num_crops is None else num_crops
         PROTOCOLS[self.protocol].check(self.protocol, num_crops)
         return ViewTransform(
-            crop_size_px=self.test_crop_size_px,
-            short_side_px=self.test_short_side_px,
+            crop_size_px=self.crop_size_px,
+            short_side_px=self.short_side_px,
             num_crops=num_crops,
             normalize=Normalize(self.mean, self.std),
             protocol=PROTOCOLS[self.protocol],

@@ -22,6 +22,39 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
+def check_std(std: Sequence[float]) -> None:
+    """Raise a ValueError if a channel's standard deviation is not positive."""
+    if not min(std) > 0:
+        raise ValueError(f"std is {list(std)}; expected each above 0")
+
+
+def check_train_crop(
+    crop_size_px: int, short_side_px: tuple[int, int], crop_area: tuple[float, float] | None = None
+) -> None:
+    """Raise a ValueError if training crops of this size cannot be taken."""
+    least, greatest = short_side_px
+    if crop_area:
+        if not (crop_size_px >= 1 and 0 < crop_area[0] <= crop_area[1] <= 1):
+            raise ValueError(
+                f"train.crop_area is {list(crop_area)} with crop_size_px {crop_size_px};"
+                " expected 0 < least <= greatest <= 1, and a side of 1 or more"
+            )
+    elif not 1 <= crop_size_px <= least <= greatest:
+        raise ValueError(
+            f"train.short_side_px is {least} to {greatest} with crop_size_px {crop_size_px};"
+            " expected crop_size_px <= least <= greatest"
+        )
+
+
+def check_view_crop(crop_size_px: int, short_side_px: int) -> None:
+    """Raise a ValueError if the crops of validation and test are larger than the short side."""
+    if not 1 <= crop_size_px <= short_side_px:
+        raise ValueError(
+            f"test.short_side_px is {short_side_px} with crop_size_px {crop_size_px};"
+            " expected 1 <= crop_size_px <= short_side_px"
+        )
+
+
 class Normalize(nn.Module):
     """(T, 3, H, W) uint8 → (3, T, H, W) float: (x / 255 - mean) / std for each channel.
 
@@ -31,8 +64,7 @@ class Normalize(nn.Module):
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        if not min(std) > 0:
-            raise ValueError(f"std is {list(std)}; expected each above 0")
+        check_std(std)
         self.mean = tuple(mean)
         self.std = tuple(std)
         self._constants: dict[torch.device, tuple[Tensor, Tensor]] = {}  # (3, 1, 1) each
@@ -75,18 +107,7 @@ class TrainTransform(nn.Module):
         flipped_classes: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        least, greatest = short_side_px
-        if crop_area:
-            if not (crop_size_px >= 1 and 0 < crop_area[0] <= crop_area[1] <= 1):
-                raise ValueError(
-                    f"crop_area is {list(crop_area)} with crop_size_px {crop_size_px};"
-                    " expected 0 < least <= greatest <= 1, and a side of 1 or more"
-                )
-        elif not 1 <= crop_size_px <= least <= greatest:
-            raise ValueError(
-                f"short_side_px is {least} to {greatest} with crop_size_px {crop_size_px};"
-                " expected crop_size_px <= least <= greatest"
-            )
+        check_train_crop(crop_size_px, short_side_px, crop_area)
         if not 0 <= flip_probability <= 1:
             raise ValueError(f"flip_probability is {flip_probability}; expected 0 to 1")
         self.crop_size_px = crop_size_px
@@ -175,10 +196,7 @@ class ViewTransform(nn.Module):
         protocol: Protocol = PROTOCOLS["videoctx"],
     ) -> None:
         super().__init__()
-        if not 1 <= crop_size_px <= short_side_px:
-            raise ValueError(
-                f"the test's short side is {short_side_px} with crops of {crop_size_px}; expected crop <= short side"
-            )
+        check_view_crop(crop_size_px, short_side_px)
         if num_crops < 1:
             raise ValueError(f"num_crops is {num_crops}; expected 1 or more")
         self.crop_size_px = crop_size_px

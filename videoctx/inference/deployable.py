@@ -50,7 +50,7 @@ class DeployableNetwork(nn.Module):
 def _filters(preprocessing: Preprocessing, frame_size_px: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """What makes the S rows of the crop of the H rows of a frame, (S, H), and its columns, (S, W)."""
     protocol = PROTOCOLS[preprocessing.protocol]
-    short_side_px, crop_px = preprocessing.test_short_side_px, preprocessing.test_crop_size_px
+    short_side_px, crop_px = preprocessing.short_side_px, preprocessing.crop_size_px
     height, width = frame_size_px
     if protocol.size:
         resized = protocol.size(height, width, short_side_px)

@@ -54,7 +54,7 @@ def predict(
         ValueError: the protocol of the test has no rule for so many crops.
     """
     preprocessing = trained.preprocessing
-    num_clips = num_clips or preprocessing.test_views[0]
+    num_clips = num_clips or preprocessing.views[0]
     transform = preprocessing.transform(num_crops=num_crops)
     record = VideoRecord(path, None, "")
     dataset = VideoDataset([record], sampler=preprocessing.sampler(num_clips=num_clips), seed=0)

@@ -319,7 +319,7 @@ class ConversionReport:
         ]
         if self.checkpoint.input:
             mean, std = map(list, self.checkpoint.input)
-            lines.append(f"input: data.mean {mean}, data.std {std}")
+            lines.append(f"input: data.clips.mean {mean}, data.clips.std {std}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.checkpoint.notes), f"written: {self.output}"])
 
 

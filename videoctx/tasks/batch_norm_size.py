@@ -50,7 +50,8 @@ def _refuse_one_value(name: str, layer: nn.Module, inputs: tuple[Tensor]) -> Non
     if inputs[0].numel() == inputs[0].shape[1]:
         raise ValueError(
             f"a device's batch is a single clip, of which BatchNorm {name} measures one value of each channel; expected"
-            f" {FEW_CLIPS} clips or more (data.batch_size, data.clips_per_video), or videoctx.tasks.FrozenBatchNorm"
+            f" {FEW_CLIPS} clips or more (data.batch_size, data.train.clips_per_video), or"
+            " videoctx.tasks.FrozenBatchNorm"
         )
 
 
@@ -64,5 +65,5 @@ def _warn_of_layers(num_layers: int, num_clips: int, where: str) -> None:
         clips = "a single clip" if num_clips == 1 else f"only {num_clips} clips"
         logger.warning(
             f"{num_layers} BatchNorm layers measure {clips} {where}; expected {FEW_CLIPS} or more"
-            " (data.batch_size, data.clips_per_video), trainer.sync_batchnorm, or videoctx.tasks.FrozenBatchNorm"
+            " (data.batch_size, data.train.clips_per_video), trainer.sync_batchnorm, or videoctx.tasks.FrozenBatchNorm"
         )

@@ -289,7 +289,7 @@ class VideoClassifier(LightningModule):
             raise ValueError(
                 f"trainer.precision is {self.trainer.precision}, in which torch on a CPU gets the gradients of"
                 f" {len(wrong)} convolutions wrong with clips of {clips.shape[2]} frames ({wrong[0]}, …); expected"
-                " 32-true, or longer clips (data.clip_len)"
+                " 32-true, or longer clips (data.clips.clip_len)"
             )
         self._watches_bf16_gradients = False
         return logits

@@ -22,7 +22,7 @@ from videoctx.tasks.schedules import Schedule, check_warmup
 class MultigridSteps(Schedule):
     """Linear warm-up; the learning rate times `gamma` at each milestone, and in proportion to the long cycle's batch.
 
-    The stages of `data.multigrid` say when. The short cycle's batches do not change the learning rate.
+    The stages of `data.train.multigrid` say when. The short cycle's batches do not change the learning rate.
 
     Args:
         gamma: factor at each milestone.
@@ -38,7 +38,8 @@ class MultigridSteps(Schedule):
 
     def scheduler(self, optimizer: Optimizer, *, steps_per_epoch: float, total_steps: int) -> LRScheduler:  # noqa: ARG002
         raise ValueError(
-            "model.schedule is MultigridSteps without a long cycle; expected data.multigrid.milestone_epochs as well"
+            "model.schedule is MultigridSteps without a long cycle; expected data.train.multigrid.milestone_epochs as"
+            " well"
         )
 
     def over(self, optimizer: Optimizer, stages: Sequence[Stage]) -> LRScheduler:
@@ -88,7 +89,7 @@ def check_stages(net: nn.Module, stages: Sequence[Stage], schedule: Schedule | N
     """
     if len(stages) > 1 and not isinstance(schedule, MultigridSteps):
         raise ValueError(
-            f"model.schedule is {schedule and type(schedule).__name__} with data.multigrid.milestone_epochs;"
+            f"model.schedule is {schedule and type(schedule).__name__} with data.train.multigrid.milestone_epochs;"
             " expected videoctx.tasks.MultigridSteps"
         )
     if not has_known_layers(net):
@@ -100,7 +101,8 @@ def check_stages(net: nn.Module, stages: Sequence[Stage], schedule: Schedule | N
     except RuntimeError as error:
         raise ValueError(
             f"the network takes no clips of {clip_len} frames at {side} × {side} ({str(error).splitlines()[0]});"
-            " expected a longer data.clip_len, a larger data.crop_size_px or other factors in data.multigrid"
+            " expected a longer data.clips.clip_len, a larger data.train.crop_size_px or other factors in"
+            " data.train.multigrid"
         ) from error
 
 

@@ -47,7 +47,7 @@ def view_sheet(path: str, preprocessing: Preprocessing, *, start_frame: int, cro
         VideoDecodeError: the video cannot be read, or has no such clip.
         ValueError: the test had no such crop.
     """
-    num_crops = preprocessing.test_views[1]
+    num_crops = preprocessing.views[1]
     if not 0 <= crop < num_crops:
         raise ValueError(f"crop is {crop}; expected less than {num_crops}, the test's crops")
     with open_video(path) as reader:

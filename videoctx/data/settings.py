@@ -1,0 +1,225 @@
+"""The settings of `VideoDataModule`, in groups: clips, training, test, loading and storage.
+
+Each group is a frozen dataclass that checks its own values. In YAML and on the command line a group is a key of
+`data`: `--data.train.crop_size_px 64`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from torch import nn
+
+from videoctx.data.decode import Decoder
+from videoctx.data.multigrid import Multigrid
+from videoctx.data.protocols import PROTOCOLS, ProtocolName
+from videoctx.data.sampling import ClipShape, ShortVideos
+from videoctx.data.sharding import OrderName
+from videoctx.data.training_labels import FlipLabels
+from videoctx.data.transforms import IMAGENET_MEAN, IMAGENET_STD, check_std, check_train_crop, check_view_crop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipSettings:
+    """What a clip is, in training and evaluation.
+
+    Args:
+        clip_len: Number of frames T of a clip.
+        frame_interval: Distance between consecutive frames of a clip, in frames of the video.
+        short_videos: What fills a clip that is longer than its video: the video again (`wrap`), its last frame
+            (`repeat_last`), or an error (`refuse`).
+        mean: Mean of the red, green and blue channels, in [0, 1].
+        std: Standard deviation of the red, green and blue channels, in [0, 1].
+
+    Raises:
+        ValueError: A value is out of its range.
+
+    >>> ClipSettings(clip_len=16, frame_interval=4).shape.span
+    61
+    """
+
+    clip_len: int = 8
+    frame_interval: int = 8
+    short_videos: ShortVideos = "wrap"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        _ = self.shape
+        check_std(self.std)
+
+    @property
+    def shape(self) -> ClipShape:
+        """The shape of a clip in time."""
+        return ClipShape(clip_len=self.clip_len, frame_interval=self.frame_interval, short_videos=self.short_videos)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSettings:
+    """How training clips are cropped and augmented, and in which order their videos come.
+
+    Args:
+        crop_size_px: Side of the square training crop.
+        short_side_px: Smallest and largest short side that frames are resized to before the crop.
+        crop_area: Used instead of `short_side_px` if given: smallest and largest fraction of a frame's area that the
+            crop covers. The aspect ratio of the crop is between 3:4 and 4:3 before it is resized to a square.
+        flip_probability: Probability of the horizontal flip. Set it to 0 if left and right distinguish classes.
+        flip_labels: What happens if a flip turns one class into another, such as "turn left" into "turn right":
+            `refuse` raises an error, `swap` trains flipped clips with the other class.
+        augment: Further transforms of a training clip, (T, 3, H, W) uint8, in order, such as
+            `torchvision.transforms.v2.RandAugment`. All frames of a clip get the same random parameters.
+        erasing: Transform of the normalized training clip, such as `torchvision.transforms.v2.RandomErasing`.
+        clips_per_video: Number of training clips per decoded video, each augmented independently.
+        order: Order of the videos in an epoch: every video once (`shuffled`), or as many samples with replacement,
+            with equal probability per class (`class_balanced`) or in proportion to the manifest's `weight`
+            (`weighted`).
+        shuffle_buffer: Number of videos among which the next one is sampled if the videos lie in shards, which are
+            read one after another.
+        multigrid: Train on batches of more, shorter and smaller clips first. The full shape is that of `batch_size`,
+            `clip_len` and `crop_size_px` (see `videoctx.data.multigrid`).
+        max_failed_fraction: Fraction of the training videos that may be unreadable before the run ends.
+
+    Raises:
+        ValueError: A value is out of its range.
+
+    >>> TrainSettings(crop_size_px=300)
+    Traceback (most recent call last):
+    ...
+    ValueError: train.short_side_px is 256 to 320 with crop_size_px 300; expected crop_size_px <= least <= greatest
+    """
+
+    crop_size_px: int = 224
+    short_side_px: tuple[int, int] = (256, 320)
+    crop_area: tuple[float, float] | None = None
+    flip_probability: float = 0.5
+    flip_labels: FlipLabels = "refuse"
+    augment: list[nn.Module] | None = None
+    erasing: nn.Module | None = None
+    clips_per_video: int = 1
+    order: OrderName = "shuffled"
+    shuffle_buffer: int = 1000
+    multigrid: Multigrid | None = None
+    max_failed_fraction: float = 0.01
+
+    def __post_init__(self) -> None:
+        check_train_crop(self.crop_size_px, self.short_side_px, self.crop_area)
+        _check_fraction("train.flip_probability", self.flip_probability)
+        _check_choice("train.flip_labels", self.flip_labels, get_args(FlipLabels))
+        _check_at_least_one("train.clips_per_video", self.clips_per_video)
+        _check_choice("train.order", self.order, get_args(OrderName))
+        _check_at_least_one("train.shuffle_buffer", self.shuffle_buffer)
+        _check_fraction("train.max_failed_fraction", self.max_failed_fraction)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestSettings:
+    """Which views of a video are evaluated in validation and test.
+
+    Args:
+        views: Number of clips and number of crops per test video. 10 × 3 is the usual protocol.
+        val_views: Number of clips and number of crops per validation video.
+        protocol: Project whose clip placement, resizing and crops validation and test follow: this package's own, or
+            that of the project which imported weights come from, to reproduce its results
+            (see `videoctx.data.protocols`).
+        crop_size_px: Side of the square crops.
+        short_side_px: Short side that frames are resized to before the crops.
+        batch_size: Number of videos per step and device. All of their views go through the network.
+
+    Raises:
+        ValueError: A value is out of its range.
+
+    >>> TestSettings(views=(5, 3), crop_size_px=112, short_side_px=128).views
+    (5, 3)
+    """
+
+    __test__ = False  # pytest takes a class of this name for tests
+
+    views: tuple[int, int] = (10, 3)
+    val_views: tuple[int, int] = (1, 1)
+    protocol: ProtocolName = "videoctx"
+    crop_size_px: int = 256
+    short_side_px: int = 256
+    batch_size: int = 1
+
+    def __post_init__(self) -> None:
+        for name, views in (("test.views", self.views), ("test.val_views", self.val_views)):
+            if min(views) < 1:
+                raise ValueError(f"{name} is {list(views)}; expected clips and crops, each 1 or more")
+        _check_choice("test.protocol", self.protocol, get_args(ProtocolName))
+        PROTOCOLS[self.protocol].check(self.protocol, self.views[1])
+        check_view_crop(self.crop_size_px, self.short_side_px)
+        _check_at_least_one("test.batch_size", self.batch_size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadingSettings:
+    """Which processes decode videos, and how.
+
+    Args:
+        num_workers: Number of decoding processes per device. With 0, videos are decoded between the steps and without
+            a deadline.
+        decoder: Decoding library. `auto` takes the fastest one that decodes the file exactly.
+        deadline_seconds: Time limit for decoding one video. A video that exceeds it counts as failed, its process is
+            replaced, and the video is not tried again.
+
+    Raises:
+        ValueError: A value is out of its range.
+
+    >>> LoadingSettings(num_workers=-1)
+    Traceback (most recent call last):
+    ...
+    ValueError: loading.num_workers is -1; expected 0 or more
+    """
+
+    num_workers: int = 4
+    decoder: Decoder = "auto"
+    deadline_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.num_workers < 0:
+            raise ValueError(f"loading.num_workers is {self.num_workers}; expected 0 or more")
+        _check_choice("loading.decoder", self.decoder, get_args(Decoder))
+        _check_above_zero("loading.deadline_seconds", self.deadline_seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageSettings:
+    """Where remote files are cached.
+
+    Args:
+        cache_dir: Folder on a local disk for files fetched from a URL. By default it is a folder in the system's
+            folder for temporary files.
+        cache_bytes: Maximum size of the cache. The least recently used files are removed first.
+
+    Raises:
+        ValueError: A value is out of its range.
+
+    >>> StorageSettings(cache_bytes=10e9).cache_bytes
+    10000000000.0
+    """
+
+    cache_dir: str | None = None
+    cache_bytes: float = 50e9
+
+    def __post_init__(self) -> None:
+        _check_above_zero("storage.cache_bytes", self.cache_bytes)
+
+
+def _check_at_least_one(name: str, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"{name} is {value}; expected 1 or more")
+
+
+def _check_above_zero(name: str, value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"{name} is {value}; expected more than 0")
+
+
+def _check_fraction(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} is {value}; expected 0 to 1")
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(choices)}")

@@ -1,0 +1,49 @@
+"""What the data module reads from Lightning's Trainer, and the one thing that it changes there."""
+
+import math
+
+from lightning.pytorch import Trainer
+
+from videoctx.data.loader import VideoLoader
+
+# Trainer options that multigrid training needs: its batches are its own, and epochs differ in length.
+MULTIGRID_OPTIONS = {"accumulate_grad_batches": 1, "limit_train_batches": 1.0, "reload_dataloaders_every_n_epochs": 1}
+
+
+def training_progress(trainer: Trainer) -> dict[str, int]:
+    """Return the progress fields of `videoctx.data.resume.TrainingState`."""
+    loop = trainer.fit_loop
+    return {
+        "epoch": loop.epoch_progress.current.ready - 1,
+        "num_batches": loop.epoch_loop.batch_progress.current.processed,
+        "batches_per_epoch": int(loop.max_batches) if math.isfinite(loop.max_batches) else 0,
+        "accumulate_grad_batches": trainer.accumulate_grad_batches,
+    }
+
+
+def check_multigrid_options(trainer: Trainer) -> None:
+    """Check the Trainer's options for multigrid training.
+
+    Raises:
+        ValueError: An option differs from what multigrid training needs.
+    """
+    for name, value in MULTIGRID_OPTIONS.items():
+        given = getattr(trainer, name)
+        if (type(given), given) != (type(value), value):  # limit_train_batches 1 is one batch, 1.0 is all of them
+            raise ValueError(f"trainer.{name} is {given} with data.train.multigrid; expected {value}")
+    if (trainer.max_epochs or 0) < 1:
+        raise ValueError(f"trainer.max_epochs is {trainer.max_epochs} with data.train.multigrid; expected 1 or more")
+
+
+def begin_next_epoch(trainer: Trainer, loader: VideoLoader) -> None:
+    """Set a loader to the Trainer's current epoch, for epochs that differ in length.
+
+    Lightning compares the number of batches in a checkpoint of an epoch's last step with the length of the next epoch.
+    If the next epoch is longer, Lightning would take the checkpoint for one from the middle of an epoch, so the
+    progress is raised to the new length.
+    """
+    loader.sampler.set_epoch(trainer.current_epoch)
+    epoch_loop = trainer.fit_loop.epoch_loop
+    progress = epoch_loop.batch_progress
+    if epoch_loop.restarted_on_train_batch_end and progress.is_last_batch:
+        progress.current.completed = max(progress.current.completed, len(loader))
