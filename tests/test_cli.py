@@ -302,6 +302,8 @@ NL_AT = ["--model.net.init_args.context=videoctx.layers.NonLocal", "--model.net.
     [
         # options
         (["--data.batchsize=2"], ["data.batchsize", "batch_size"]),
+        (["--data.train.crop_siz_px=2"], ["data.train.crop_siz_px", "train.crop_size_px"]),
+        (["--data.clip_length=2"], ["data.clip_length", "clips.clip_len"]),
         (["--datta.batch_size=2"], ["datta.batch_size", "data"]),
         (["--model.label_smothing=0.1"], ["model.label_smothing", "label_smoothing"]),
         (["--model.net.init_args.widht=2"], ["model.net", "'widht'", "--model.net.help"]),

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from tests.tasks.test_atomic_checkpoint_io import files_of_at_most
 
+from tests.tasks.test_atomic_checkpoint_io import files_of_at_most
 from tests.tasks.test_no_waiting import Reads
 from tests.tiny_runs import column
 from tests.tiny_set import make_set, write_config

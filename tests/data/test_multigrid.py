@@ -264,9 +264,7 @@ def test_a_run_that_is_not_resumed_has_whole_epochs_again(video_folder, tmp_path
 def test_another_plan_is_not_resumed(video_folder, tmp_path):
     trained(video_folder.manifest, tmp_path)
     for changed in ({"multigrid": ONLY_SHORT}, {"multigrid": None}, {"max_epochs": 5}, {"batch_size": 2}):
-        with pytest.raises(
-            ValueError, match=r"train\.multigrid is .*, and was .* over 4 epochs; expected the same"
-        ):
+        with pytest.raises(ValueError, match=r"train\.multigrid is .*, and was .* over 4 epochs; expected the same"):
             trained(video_folder.manifest, tmp_path, resumed=3, **changed)
 
 

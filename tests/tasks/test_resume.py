@@ -7,11 +7,12 @@ import torch
 EVERYTHING = """
 data:
   batch_size: 1
-  clips_per_video: 2
-  crop_area: [0.3, 1.0]
-  augment:
-  - {class_path: torchvision.transforms.v2.RandAugment, init_args: {magnitude: 12}}
-  erasing: {class_path: torchvision.transforms.v2.RandomErasing}
+  train:
+    clips_per_video: 2
+    crop_area: [0.3, 1.0]
+    augment:
+    - {class_path: torchvision.transforms.v2.RandAugment, init_args: {magnitude: 12}}
+    erasing: {class_path: torchvision.transforms.v2.RandomErasing}
 model:
   net: {init_args: {activation_checkpointing: [res2, res3]}}
   mixing: {class_path: videoctx.data.mixing.ClipMixing, init_args: {mixup_alpha: 0.4}}

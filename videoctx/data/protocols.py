@@ -26,8 +26,8 @@ any video pass its end, where it begins again.
 | `pytorchvideo` | rounded down                             | 1, 3, middle ⌈r / 2⌉| 256, 256; 10 × 3                 |
 | `torchvision`  | 4/3 of the short one, aspect not kept    | 1                   | 128, 112; 5 × 1                  |
 
-r is what is left of the longer side beside a crop. The last column is `short_side_px`, `crop_size_px` and
-`views`. All average the probabilities of the views, as the tasks here do. `mean` and `std` belong to the weights.
+r is what is left of the longer side beside a crop. The last column is `test.short_side_px`, `test.crop_size_px` and
+`test.views`. All average the probabilities of the views, as the tasks here do. `mean` and `std` belong to the weights.
 
 Differs from the projects: pictures are resized as bytes (PySlowFast and PyTorchVideo resize floats: up to half a gray
 level), with PyTorch's bilinear filter (mmaction2 and video-nonlocal-net use OpenCV's; PySlowFast's default decoder

@@ -1,7 +1,7 @@
 """The settings of `VideoDataModule`, in groups: clips, training, test, loading and storage.
 
 Each group is a frozen dataclass that checks its own values. In YAML and on the command line a group is a key of
-`data`: `--data.train.crop_size_px 64`.
+`data`: `--data.train.crop_size_px 64`. They have no slots, because jsonargparse reads defaults with `vars`.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from videoctx.data.training_labels import FlipLabels
 from videoctx.data.transforms import IMAGENET_MEAN, IMAGENET_STD, check_std, check_train_crop, check_view_crop
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ClipSettings:
     """What a clip is, in training and evaluation.
 
@@ -54,7 +54,7 @@ class ClipSettings:
         return ClipShape(clip_len=self.clip_len, frame_interval=self.frame_interval, short_videos=self.short_videos)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainSettings:
     """How training clips are cropped and augmented, and in which order their videos come.
 
@@ -111,7 +111,7 @@ class TrainSettings:
         _check_fraction("train.max_failed_fraction", self.max_failed_fraction)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class TestSettings:
     """Which views of a video are evaluated in validation and test.
 
@@ -151,7 +151,7 @@ class TestSettings:
         _check_at_least_one("test.batch_size", self.batch_size)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class LoadingSettings:
     """Which processes decode videos, and how.
 
@@ -182,7 +182,7 @@ class LoadingSettings:
         _check_above_zero("loading.deadline_seconds", self.deadline_seconds)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class StorageSettings:
     """Where remote files are cached.
 
