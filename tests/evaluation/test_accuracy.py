@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from videoctx.evaluation.accuracy import Accuracy, VideoAccuracy, video_scores
+from videoctx.evaluation.accuracy import Accuracy, VideoAccuracy
+from videoctx.evaluation.view_scores import average_views
 
 
 @dataclass(frozen=True)
@@ -136,9 +137,9 @@ def test_reset_forgets():
     assert accuracy.compute() == reference(videos)
 
 
-def test_video_scores():
+def test_average_views():
     scores = torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0], [0.25, 0.75]])
-    averages, num_views = video_scores(scores, torch.tensor([2, 0, 2, 2]), 4)
+    averages, num_views = average_views(scores, torch.tensor([2, 0, 2, 2]), 4)
     assert num_views.tolist() == [1, 0, 3, 0]
     assert averages.dtype == torch.float64
     torch.testing.assert_close(
@@ -149,5 +150,5 @@ def test_video_scores():
 def test_video_scores_are_summed_in_double_precision():
     """2048 + 0.5 is 2048 in half precision."""
     scores = torch.tensor([[2048.0], [0.5], [0.5], [0.5]], dtype=torch.float16)
-    averages, _ = video_scores(scores, torch.zeros(4, dtype=torch.int64), 1)
+    averages, _ = average_views(scores, torch.zeros(4, dtype=torch.int64), 1)
     assert averages.item() == 2049.5 / 4

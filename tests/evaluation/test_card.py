@@ -10,7 +10,7 @@ import torch
 
 from videoctx.data.annotations import VideoRecord
 from videoctx.data.fingerprint import fingerprint
-from videoctx.evaluation.card import described, file_hash, git_state, make_card, make_training_card, write_card
+from videoctx.evaluation.card import describe_card, file_hash, git_state, make_card, make_training_card, write_card
 
 DATA = {"manifest_sha256": "ab" * 32, "protocol": "pyslowfast", "views": [10, 3], "num_videos": 5, "seed": 7}
 
@@ -54,12 +54,14 @@ def test_a_card_of_a_training(tmp_path, monkeypatch):
 
 def test_the_line_for_people(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    line = described(card(checkpoint="nowhere.ckpt"))
+    line = describe_card(card(checkpoint="nowhere.ckpt"))
     assert line.startswith("manifest abababababab, pyslowfast 10x3, checkpoint -, torch ")
     changed = {"commit": "c" * 40, "dirty": True}
-    assert "checkpoint -, commit cccccccccccc (changed), torch" in described(card(checkpoint="a") | {"git": changed})
-    assert "3 of 5 videos" in described(card(num_videos=3))
-    assert described(card(data={})).endswith(f"torch {torch.__version__.split('+')[0]}, cpu")
+    assert "checkpoint -, commit cccccccccccc (changed), torch" in describe_card(
+        card(checkpoint="a") | {"git": changed}
+    )
+    assert "3 of 5 videos" in describe_card(card(num_videos=3))
+    assert describe_card(card(data={})).endswith(f"torch {torch.__version__.split('+')[0]}, cpu")
 
 
 def test_a_checkpoint_that_is_no_file():

@@ -10,6 +10,7 @@ import torch
 from tests.evaluation.synthetic_scores import random_run, synthetic_scores
 from videoctx.evaluation.accuracy import VideoAccuracy
 from videoctx.evaluation.evaluation_result import EvaluationResult
+from videoctx.evaluation.result_files import write_classes, write_confusion
 
 
 def rows_of(path):
@@ -113,8 +114,8 @@ def test_several_labels(tmp_path):
     summary = evaluation_result.summary()
     assert 0.6 < summary["video_map"] < 1
     assert "video_top1" not in summary
-    assert "mAP" in evaluation_result.described()
-    evaluation_result.write_classes(tmp_path / "classes.csv")
+    assert "mAP" in evaluation_result.describe()
+    write_classes(evaluation_result, tmp_path / "classes.csv")
     rows = rows_of(tmp_path / "classes.csv")
     assert [int(row["videos"]) for row in rows] == labels.sum(axis=0).tolist()
     mean = np.mean([float(row["average_precision"]) for row in rows])
@@ -126,10 +127,8 @@ def test_the_line_for_people(tmp_path):
     logits[..., 0] = 1
     logits[1, ..., 1] = np.nan
     evaluation_result = EvaluationResult(synthetic_scores(tmp_path, logits, np.array([0, 0, 0, 1]), failed=(0,)))
-    line = evaluation_result.described()
-    assert line.startswith(
-        "4 videos, 4 views, 1 failed, 1 without numbers from the network: clip top-1 25.00% (0.00 – "
-    )
+    line = evaluation_result.describe()
+    assert line.startswith("4 videos, 4 views, 1 failed, 1 with NaN from the network: clip top-1 25.00% (0.00 – ")
 
 
 # Tables ---------------------------------------------------------------------------------------------------------------
@@ -141,8 +140,8 @@ def test_tables_of_classes(tmp_path):
         logits[video, ..., answer] = 1
     stored = synthetic_scores(tmp_path, logits, np.array([0, 0, 1, 1, 1]), class_names=["a, b", "c", "d"], failed=(4,))
     evaluation_result = EvaluationResult(stored)
-    evaluation_result.write_classes(tmp_path / "classes.csv")
-    evaluation_result.write_confusion(tmp_path / "confusion.csv")
+    write_classes(evaluation_result, tmp_path / "classes.csv")
+    write_confusion(evaluation_result, tmp_path / "confusion.csv")
     assert [tuple(row.values()) for row in rows_of(tmp_path / "classes.csv")] == [
         ("a, b", "2", "1", "0.500000"),
         ("c", "3", "1", "0.333333"),
@@ -161,5 +160,5 @@ def test_a_table_that_cannot_be_written_leaves_nothing(tmp_path):
     evaluation_result = EvaluationResult(synthetic_scores(tmp_path / "run", *random_run(0, num_videos=2)))
     (tmp_path / "classes.csv").mkdir()
     with pytest.raises(OSError, match=r"classes\.csv"):
-        evaluation_result.write_classes(tmp_path / "classes.csv")
+        write_classes(evaluation_result, tmp_path / "classes.csv")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.csv", "run"]

@@ -14,19 +14,22 @@ from torchmetrics.functional.classification import (
 
 from videoctx.evaluation.bootstrap import NUM_RESAMPLES, estimates, resampled
 from videoctx.evaluation.metrics import (
-    UNRANKED,
     average_precisions,
     calibration_error,
     confusion,
-    label_ranks,
     mean_average_precision,
     mean_class_accuracy,
     share,
 )
+from videoctx.evaluation.ranking import UNRANKED, label_ranks
 
 
 def once(num_videos):
     return np.ones((1, num_videos))
+
+
+def ranks(scores, labels):
+    return label_ranks(torch.from_numpy(scores), torch.from_numpy(labels)).numpy()
 
 
 def random_scores(seed, num_videos=60, num_classes=6):
@@ -40,7 +43,7 @@ def random_scores(seed, num_videos=60, num_classes=6):
 
 def test_ranks_by_hand():
     scores = np.array([[0.5, 0.3, 0.2], [0.2, 0.4, 0.4], [0.4, 0.4, 0.2], [np.nan, 0.5, 0.5], [0.9, 0.1, 0.0]])
-    assert label_ranks(scores, np.array([1, 2, 0, 1, -1])).tolist() == [1, 1, 0, UNRANKED, UNRANKED]
+    assert ranks(scores, np.array([1, 2, 0, 1, -1])).tolist() == [1, 1, 0, UNRANKED, UNRANKED]
 
 
 @given(st.integers(0, 2**32), st.integers(1, 5), st.integers(1, 6))
@@ -49,14 +52,14 @@ def test_ranks_equal_a_stable_sort(seed, distinct, num_classes):
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, distinct, (20, num_classes)) / 8
     labels = rng.integers(0, num_classes, 20)
-    for row, label, rank in zip(scores.tolist(), labels.tolist(), label_ranks(scores, labels).tolist(), strict=True):
+    for row, label, rank in zip(scores.tolist(), labels.tolist(), ranks(scores, labels).tolist(), strict=True):
         assert sorted(range(num_classes), key=lambda index: -row[index]).index(label) == rank
 
 
 @pytest.mark.parametrize("most", [1, 5])
 def test_top_k_is_torchmetrics_one(most):
     scores, labels = random_scores(0)
-    ours = share(label_ranks(scores, labels) < most, np.ones(60), once(60))
+    ours = share(ranks(scores, labels) < most, np.ones(60), once(60))
     theirs = multiclass_accuracy(torch.tensor(scores), torch.tensor(labels), 6, average="micro", top_k=most)
     assert ours[0] == pytest.approx(theirs.item())
 

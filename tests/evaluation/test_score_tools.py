@@ -241,7 +241,7 @@ def test_pooled_folds_are_evaluated_as_one_run(tmp_path, capsys):
     main(["pool", *map(str, parts), "--output", str(tmp_path / "pooled")])
     assert "40 videos, 480 views, 2 failed" in capsys.readouterr().out
     of_all, pooled = (EvaluationResult(read_run(folder)) for folder in (whole, tmp_path / "pooled"))
-    assert sorted(pooled.stored.paths) == sorted(of_all.stored.paths)
+    assert sorted(pooled.view_scores.paths) == sorted(of_all.view_scores.paths)
     for name, estimate in pooled.estimates.items():
         assert estimate.value == pytest.approx(of_all.estimates[name].value, abs=1e-12)
     main(["compare", str(whole), str(tmp_path / "pooled")])

@@ -14,7 +14,7 @@ import torch
 
 from tests.evaluation.synthetic_scores import random_run, synthetic_scores, write_run
 from videoctx.batch import ClipBatch, Failure, View
-from videoctx.evaluation.predictions import write_predictions
+from videoctx.evaluation.result_files import write_predictions
 from videoctx.evaluation.scores import (
     SCORES_FILE,
     ScoreError,

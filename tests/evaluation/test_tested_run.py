@@ -57,11 +57,11 @@ def test_a_run_s_result_can_be_made_again_of_its_scores(place, run, tested, caps
 def test_tables_of_classes(tested):
     classes = rows_of(tested / "classes.csv")
     assert [(row["class"], row["videos"]) for row in classes] == list(zip(CLASSES, "221", strict=True))
-    right = sum(int(row["right"]) for row in classes)
-    assert right == 5 * result_of(tested)["video_top1"]
+    correct = sum(int(row["correct"]) for row in classes)
+    assert correct == 5 * result_of(tested)["video_top1"]
     confusion = rows_of(tested / "confusion.csv")
     assert sum(int(row["videos"]) for row in confusion) == 5
-    assert sum(int(row["videos"]) for row in confusion if row["label"] == row["answer"]) == right
+    assert sum(int(row["videos"]) for row in confusion if row["label"] == row["prediction"]) == correct
 
 
 def test_the_card(place, run, tested, copy, capsys):

@@ -21,5 +21,5 @@ def run_pool(arguments: Sequence[str]) -> None:
 
     output = Path(options.output)
     pool_scores([Path(run) / SCORES_FILE for run in options.runs], output / SCORES_FILE)
-    print(EvaluationResult(read_run(output)).described())
+    print(EvaluationResult(read_run(output)).describe())
     print(f"scores of every view: {output / SCORES_FILE}")

@@ -23,9 +23,11 @@ def run_report(arguments: Sequence[str]) -> None:
 
     from videoctx.atomic_write import atomic_write
     from videoctx.cli.report_sources import mistake_images, training_log
+    from videoctx.evaluation.card import CARD_FILE
     from videoctx.evaluation.evaluation_result import EvaluationResult
     from videoctx.evaluation.most_confident_errors import most_confident_errors
-    from videoctx.evaluation.report import CARD_FILE, RESULT_FILE, read_object, read_tested, render_report
+    from videoctx.evaluation.report import read_object, read_tested, render_report
+    from videoctx.evaluation.result_files import RESULT_FILE
 
     run = Path(options.run)
     output = options.output or run / "report.html"

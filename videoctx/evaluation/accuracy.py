@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from videoctx.evaluation.metrics import UNRANKED
+from videoctx.evaluation.ranking import UNRANKED, label_ranks
+from videoctx.evaluation.view_scores import average_views
 
 
 class Accuracy(NamedTuple):
@@ -55,7 +56,7 @@ class VideoAccuracy(Metric):
             labels: (V,) class index of each video.
             views_expected: (V,) how many views each video should have; one without any has failed.
         """
-        averages, num_views = video_scores(scores, video, len(labels))
+        averages, num_views = average_views(scores, video, len(labels))
         ranks = label_ranks(averages, labels).where(num_views > 0, UNRANKED)
         self.clip_correct += (label_ranks(scores, labels[video]) == 0).sum()
         self.video_correct1 += (ranks == 0).sum()
@@ -74,21 +75,3 @@ class VideoAccuracy(Metric):
             num_views=int(self.num_views),
             num_failed=int(self.num_failed),
         )
-
-
-def video_scores(scores: Tensor, video: Tensor, num_videos: int) -> tuple[Tensor, Tensor]:
-    """Mean of each video's views, (V, K) float64, zero where there are none; and how many there are, (V,)."""
-    sums = scores.new_zeros(num_videos, scores.shape[1], dtype=torch.float64).index_add_(0, video, scores.double())
-    num_views = torch.bincount(video, minlength=num_videos)  # (V,)
-    return sums / num_views.clamp(min=1)[:, None], num_views
-
-
-def label_ranks(scores: Tensor, labels: Tensor) -> Tensor:
-    """How many classes are ahead of the right one, (N,); of equal scores the lower class index is ahead.
-
-    UNRANKED where the label is not given or a score is no finite number: who says NaN has not said anything.
-    """
-    of_label = scores.gather(1, labels.clamp(min=0)[:, None])  # (N, 1)
-    indices = torch.arange(scores.shape[1], device=scores.device)
-    ahead = ((scores > of_label) | ((scores == of_label) & (indices < labels[:, None]))).sum(dim=1)
-    return ahead.where(scores.isfinite().all(dim=1) & (labels >= 0), UNRANKED)

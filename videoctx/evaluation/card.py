@@ -32,6 +32,7 @@ import torch
 from videoctx.atomic_write import atomic_write
 
 PACKAGES = ("videoctx", "torch", "torchvision", "lightning", "decord", "torchcodec", "av", "numpy")
+CARD_FILE = "card.json"
 TRAINING_CARD_FILE = "training_card.json"
 GIT_SECONDS = 20.0
 
@@ -99,7 +100,7 @@ def write_card(card: Mapping[str, object], path: Path) -> None:
         part.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
-def described(card: Mapping) -> str:
+def describe_card(card: Mapping) -> str:
     """In a line."""
     data, videos, git = card["data"], card["videos"], card["git"]
     parts = []

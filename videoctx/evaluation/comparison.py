@@ -10,8 +10,9 @@ from scipy.stats import binomtest
 
 from videoctx.evaluation.bootstrap import Estimate, estimates
 from videoctx.evaluation.evaluation_result import EvaluationResult
-from videoctx.evaluation.metrics import Weights, average_precisions
+from videoctx.evaluation.metrics import Weights
 from videoctx.evaluation.view_scores import ViewScores
+from videoctx.first_few import first_few
 
 
 class Discordance(NamedTuple):
@@ -52,11 +53,11 @@ class Comparison:
     second: EvaluationResult
 
     def __post_init__(self) -> None:
-        check_same_videos(self.first.stored, self.second.stored)
+        check_same_videos(self.first.view_scores, self.second.view_scores)
 
     @cached_property
     def order(self) -> np.ndarray:
-        return order_of_videos(self.first.stored, self.second.stored)
+        return order_of_videos(self.first.view_scores, self.second.view_scores)
 
     @cached_property
     def gains(self) -> dict[str, Estimate]:
@@ -75,23 +76,13 @@ class Comparison:
 
     def moved_classes(self, most: int = 10) -> list[ClassMove]:
         """The classes whose accuracy or average precision differs most, the greatest difference first."""
-        names = self.first.stored.class_names
-        videos, first = _class_values(self.first)
-        _, second = _class_values(self.second)
-        moves = [ClassMove(*values) for values in zip(names, videos.tolist(), first, second, strict=True)]
-        moves = [move for move in moves if move.videos and move.gain]
+        pairs = zip(self.first.per_class, self.second.per_class, strict=True)
+        moves = [
+            ClassMove(first.name, first.num_videos, first.value, second.value)
+            for first, second in pairs
+            if first.value is not None and second.value is not None and first.value != second.value
+        ]
         return sorted(moves, key=lambda move: (-abs(move.gain), move.name))[:most]
-
-
-def _class_values(evaluation_result: EvaluationResult) -> tuple[np.ndarray, np.ndarray]:
-    """How many videos each class has, and its accuracy or average precision; (K,) both."""
-    labels, num_classes = evaluation_result.stored.labels, len(evaluation_result.stored.class_names)
-    if evaluation_result.stored.multi_label:
-        values = average_precisions(evaluation_result.video_scores, labels, np.ones((1, len(labels))))[0]
-        return labels.sum(axis=0), np.nan_to_num(values)
-    videos = np.bincount(labels, minlength=num_classes)
-    right = np.bincount(labels[evaluation_result.ranks == 0], minlength=num_classes)
-    return videos, right / np.maximum(videos, 1)
 
 
 def order_of_videos(first: ViewScores, second: ViewScores) -> np.ndarray:
@@ -116,7 +107,7 @@ def check_same_videos(first: ViewScores, second: ViewScores) -> None:
         labels = dict(zip(keys[1], second.labels, strict=True))
         other = [key[0] for key, label in zip(keys[0], first.labels, strict=True) if np.any(labels[key] != label)]
         if other:
-            differences.append(f"other labels: of {len(other)} videos ({_some(other)})")
+            differences.append(f"other labels: of {len(other)} videos ({first_few(other)})")
     if differences:
         raise ValueError(f"the runs are over different manifests: {'; '.join(differences)}")
 
@@ -135,9 +126,5 @@ def _only(first: list[str], second: list[str]) -> str:
     parts = []
     for name, ours, theirs in (("first", first, set(second)), ("second", second, set(first))):
         if missing := [item for item in ours if item not in theirs]:
-            parts.append(f"{len(missing)} only in the {name} ({_some(missing)})")
+            parts.append(f"{len(missing)} only in the {name} ({first_few(missing)})")
     return ", ".join(parts)
-
-
-def _some(names: list[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (", …" if len(names) > most else "")

@@ -1,147 +1,196 @@
-"""What a run is worth: every number of a test, made of the scores that it has written."""
+"""EvaluationResult: every number of a test, computed from the stored scores of its views."""
 
-import csv
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
+import torch
 
-from videoctx.atomic_write import atomic_write
+from videoctx.batch import slices
 from videoctx.evaluation.bootstrap import Estimate, estimates
 from videoctx.evaluation.metrics import (
     Weights,
     average_precisions,
     calibration_error,
     confusion,
-    label_ranks,
     mean_average_precision,
     mean_class_accuracy,
     share,
 )
+from videoctx.evaluation.ranking import label_ranks
 from videoctx.evaluation.view_scores import Average, ViewScores
 
 Level = Literal["clip", "video"]
 VIEWS_AT_ONCE = 10_000  # in single precision, in which comparing is faster than in half
 
 
-@dataclass(frozen=True)
-class EvaluationResult:
-    """The scores of a run's views, and what follows from them.
+class ClassResult(NamedTuple):
+    """The result of one class.
 
-    `clip_top1` and `clip_top5` evaluate every view for itself; a video that could not be read is wrong with all the views
-    it should have given.
+    Args:
+        name: of the class.
+        num_videos: how many videos show it.
+        num_correct: how many of them were predicted correctly. None where a video may have several labels.
+        value: the share of correct videos, or the average precision where a video may have several labels. None where
+            no video shows the class.
     """
 
-    stored: ViewScores
+    name: str
+    num_videos: int
+    num_correct: int | None
+    value: float | None
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """The metrics of a test, computed from the scores of its views.
+
+    `clip_top1` and `clip_top5` evaluate every view by itself. A video that could not be read, or for which the network
+    returned NaN, counts as incorrect with all the views that it should have.
+
+    Args:
+        view_scores: the scores of all views, as `videoctx.evaluation.scores.read_scores` returns them.
+        average: what is averaged over the views of a video.
+
+    Example:
+        >>> scores = np.log([[0.7, 0.3], [0.4, 0.6], [0.1, 0.9]]).astype(np.float16)
+        >>> result = EvaluationResult(
+        ...     ViewScores(
+        ...         class_names=["run", "jump"],
+        ...         clip_placement=None,
+        ...         paths=["a.mp4", "b.mp4"],
+        ...         failures=[None, None],
+        ...         views_expected=np.array([2, 1]),
+        ...         labels=np.array([0, 0]),
+        ...         video=np.array([0, 0, 1]),
+        ...         clip=np.array([0, 1, 0]),
+        ...         crop=np.array([0, 0, 0]),
+        ...         scores=scores,
+        ...     )
+        ... )
+        >>> result.video_scores.round(2)
+        array([[0.55, 0.45],
+               [0.1 , 0.9 ]])
+        >>> {name: round(estimate.value, 3) for name, estimate in result.estimates.items() if "top1" in name}
+        {'clip_top1': 0.333, 'video_top1': 0.5}
+        >>> result.per_class[0]
+        ClassResult(name='run', num_videos=2, num_correct=1, value=0.5)
+    """
+
+    view_scores: ViewScores
     average: Average = "probabilities"
 
     @cached_property
     def video_scores(self) -> np.ndarray:
-        """(V, K) probabilities; NaN where there are none."""
-        return self.stored.averages(self.average)
+        """(V, K) float64 probabilities of each video. NaN where a video has no scores."""
+        return self.view_scores.averages(self.average)
 
     @cached_property
     def ranks(self) -> np.ndarray:
-        """(V,) how many classes are ahead of the right one."""
-        return label_ranks(self.video_scores, self.stored.labels)
+        """(V,) int64: how many classes have a better score than the label of the video."""
+        return label_ranks(torch.from_numpy(self.video_scores), torch.from_numpy(self.view_scores.labels)).numpy()
+
+    @cached_property
+    def confusion(self) -> np.ndarray:
+        """(K, K + 1) int64: how many videos of class i were predicted as class j; column K: no prediction."""
+        return confusion(self.video_scores, self.view_scores.labels)
+
+    @cached_property
+    def per_class(self) -> list[ClassResult]:
+        """The K results of the classes, in the order of `class_names`."""
+        names, labels = self.view_scores.class_names, self.view_scores.labels
+        if self.view_scores.multi_label:
+            precisions = average_precisions(self.video_scores, labels, np.ones((1, len(labels))))[0].tolist()
+            counts = labels.sum(axis=0).tolist()
+            return [
+                ClassResult(name, count, None, precision if count else None)
+                for name, count, precision in zip(names, counts, precisions, strict=True)
+            ]
+        counts, correct = self.confusion.sum(axis=1).tolist(), self.confusion.diagonal().tolist()
+        return [
+            ClassResult(name, count, hits, hits / count if count else None)
+            for name, count, hits in zip(names, counts, correct, strict=True)
+        ]
 
     def metrics(self, weights: Weights) -> dict[str, np.ndarray]:
-        """(R,) values of each metric, for R times how often every video counts."""
-        stored, scores = self.stored, self.video_scores
-        if stored.multi_label:
-            return {"video_map": mean_average_precision(scores, stored.labels, weights)}
-        ones = np.ones(len(stored.paths))
+        """Return the values (R,) of each metric.
+
+        Args:
+            weights: (R, V), R times how often every video counts.
+        """
+        view_scores, scores = self.view_scores, self.video_scores
+        if view_scores.multi_label:
+            return {"video_map": mean_average_precision(scores, view_scores.labels, weights)}
+        ones = np.ones(len(view_scores.paths))
         correct = self.ranks == 0
-        clips = {f"clip_top{most}": share(self._right_views(most), stored.views_expected, weights) for most in (1, 5)}
+        clips = {
+            f"clip_top{most}": share(self._num_correct_views(most), view_scores.views_expected, weights)
+            for most in (1, 5)
+        }
         return clips | {
             "video_top1": share(correct, ones, weights),
             "video_top5": share(self.ranks < 5, ones, weights),
-            "video_mean_class": mean_class_accuracy(correct, stored.labels, weights),
+            "video_mean_class": mean_class_accuracy(correct, view_scores.labels, weights),
             "video_ece": calibration_error(scores.max(axis=1), correct, weights),
         }
 
     @cached_property
     def estimates(self) -> dict[str, Estimate]:
-        """Every metric with its 95 % interval over videos."""
-        return estimates(self.metrics, len(self.stored.paths), bounds=(0, 1))
+        """Every metric with its 95 % interval, by a bootstrap over videos."""
+        return estimates(self.metrics, len(self.view_scores.paths), bounds=(0, 1))
+
+    @property
+    def num_undecided(self) -> int:
+        """The number of videos for which the network returned NaN. They count as incorrect."""
+        return int((np.isnan(self.video_scores.max(axis=1)) & ~self.view_scores.failed).sum())
 
     def summary(self) -> dict[str, object]:
-        """For `results.json`: counts, metrics, and their intervals."""
+        """Return the metrics, their intervals and the counts, as `results.json` holds them."""
         found = self.estimates
-        stored = self.stored
-        num_clips, num_crops = stored.shape
+        view_scores = self.view_scores
+        num_clips, num_crops = view_scores.shape
         return {
             **{name: estimate.value for name, estimate in found.items()},
             "intervals_95": {name: list(estimate.interval) for name, estimate in found.items()},
-            "num_videos": len(stored.paths),
-            "num_views": int(stored.views_expected.sum()),
-            "num_failed": int(stored.failed.sum()),
+            "num_videos": len(view_scores.paths),
+            "num_views": int(view_scores.views_expected.sum()),
+            "num_failed": int(view_scores.failed.sum()),
             "num_undecided": self.num_undecided,
             "views": [num_clips, num_crops],
             "average": self.average,
         }
 
-    def described(self) -> str:
-        """In a line, for people."""
-        stored = self.stored
-        counts = f"{len(stored.paths)} videos, {stored.views_expected.sum()} views, {stored.failed.sum()} failed"
+    def describe(self) -> str:
+        """Return the counts and the most important metrics in one line."""
+        view_scores = self.view_scores
+        line = (
+            f"{len(view_scores.paths)} videos, {view_scores.views_expected.sum()} views,"
+            f" {view_scores.failed.sum()} failed"
+        )
         if self.num_undecided:
-            counts += f", {self.num_undecided} without numbers from the network"
-        said = {"clip_top1": "clip top-1", "video_top1": "video top-1", "video_top5": "top-5"}
-        said = {"video_map": "mAP"} if stored.multi_label else said
-        return f"{counts}: " + ", ".join(f"{word} {percent(self.estimates[name])}" for name, word in said.items())
+            line += f", {self.num_undecided} with NaN from the network"
+        shown = {"clip_top1": "clip top-1", "video_top1": "video top-1", "video_top5": "top-5"}
+        if view_scores.multi_label:
+            shown = {"video_map": "mAP"}
+        return f"{line}: " + ", ".join(f"{title} {percent(self.estimates[name])}" for name, title in shown.items())
 
-    @property
-    def num_undecided(self) -> int:
-        """Videos for which the network gave no numbers; they are wrong."""
-        return int((np.isnan(self.video_scores.max(axis=1)) & ~self.stored.failed).sum())
-
-    def write_classes(self, path: Path) -> None:
-        """A CSV row a class: its videos, how many are right, and the share of them; or its average precision."""
-        stored = self.stored
-        if stored.multi_label:
-            header, counts = ("class", "videos", "average_precision"), stored.labels.sum(axis=0)
-            precisions = average_precisions(self.video_scores, stored.labels, np.ones((1, len(stored.paths))))[0]
-            rows = [(int(n), f"{value:.6f}" if n else "") for n, value in zip(counts, precisions, strict=True)]
-        else:
-            header, counts = ("class", "videos", "right", "accuracy"), confusion(self.video_scores, stored.labels)
-            rows = [
-                (int(row.sum()), int(row[index]), f"{row[index] / row.sum():.6f}" if row.sum() else "")
-                for index, row in enumerate(counts)
-            ]
-        _write_rows(path, header, [(name, *row) for name, row in zip(stored.class_names, rows, strict=True)])
-
-    def write_confusion(self, path: Path) -> None:
-        """A CSV row for each pair of classes that occurs: what it is, what it was taken for, and how often."""
-        counts = confusion(self.video_scores, self.stored.labels)
-        names = [*self.stored.class_names, ""]  # no answer
-        rows = [(names[i], names[j], int(counts[i, j])) for i, j in np.argwhere(counts)]
-        _write_rows(path, ("label", "answer", "videos"), sorted(rows, key=lambda row: (-row[2], row[0], row[1])))
-
-    def _right_views(self, most: int) -> np.ndarray:
-        """(V,) how many of each video's views have the right class among their `most` best."""
-        right = self._view_ranks < most
-        return np.bincount(self.stored.video[right], minlength=len(self.stored.paths))
+    def _num_correct_views(self, most: int) -> np.ndarray:
+        """(V,) how many views of each video have the label among their `most` best classes."""
+        correct = self._view_ranks < most
+        return np.bincount(self.view_scores.video[correct], minlength=len(self.view_scores.paths))
 
     @cached_property
     def _view_ranks(self) -> np.ndarray:
         """(S,) like `ranks`, of single views."""
-        stored = self.stored
-        labels = np.where(stored.finite, stored.labels[stored.video], -1)
-        parts = [slice(start, start + VIEWS_AT_ONCE) for start in range(0, len(labels), VIEWS_AT_ONCE)]
-        ranks = [label_ranks(stored.scores[part].astype(np.float32), labels[part]) for part in parts]
-        return np.concatenate([np.zeros(0, dtype=np.int64), *ranks])
+        view_scores = self.view_scores
+        labels = torch.from_numpy(view_scores.labels[view_scores.video])  # (S,)
+        ranks = torch.zeros(len(labels), dtype=torch.int64)
+        for part in slices(len(labels), VIEWS_AT_ONCE):
+            ranks[part] = label_ranks(torch.from_numpy(view_scores.scores[part].astype(np.float32)), labels[part])
+        return ranks.numpy()
 
 
 def percent(estimate: Estimate) -> str:
-    """`74.21% (73.60 – 74.80)`."""
+    """Return the value with its interval, such as `74.21% (73.60 – 74.80)`."""
     return f"{estimate.value:.2%} ({100 * estimate.interval.low:.2f} – {100 * estimate.interval.high:.2f})"
-
-
-def _write_rows(path: Path, header: tuple[str, ...], rows: list[tuple]) -> None:
-    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)

@@ -9,23 +9,6 @@ A video that could not be read, or for which the network gave no numbers, has Na
 import numpy as np
 
 Weights = np.ndarray  # (R, V) float64
-UNRANKED = np.iinfo(np.int64).max  # the rank of a label that nothing was said of
-
-
-def label_ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How many classes are ahead of the right one; of equal scores the lower class index is ahead.
-
-    Args:
-        scores: (N, K); a row with NaN is UNRANKED.
-        labels: (N,) class index; -1 is not given, and UNRANKED.
-
-    Returns:
-        (N,) int64.
-    """
-    of_label = np.take_along_axis(scores, np.maximum(labels, 0)[:, None], axis=1)  # (N, 1)
-    ahead = (scores > of_label) | ((scores == of_label) & (np.arange(scores.shape[1]) < labels[:, None]))
-    undecided = np.isnan(scores.max(axis=1)) | (labels < 0)
-    return np.where(undecided, UNRANKED, ahead.sum(axis=1))
 
 
 def share(part: np.ndarray, whole: np.ndarray, weights: Weights) -> np.ndarray:

@@ -34,7 +34,7 @@ class Mistake:
 
 def most_confident_errors(evaluation_result: EvaluationResult, run: Path, *, most: int) -> list[Mistake]:
     """The surest first; of a video that may show several classes, the likeliest that it does not."""
-    stored, scores = evaluation_result.stored, evaluation_result.video_scores
+    stored, scores = evaluation_result.view_scores, evaluation_result.video_scores
     names = stored.class_names
     shown = stored.labels if stored.multi_label else stored.labels[:, None] == np.arange(len(names))  # (V, K) bool
     named = shown if stored.multi_label else np.zeros_like(shown)

@@ -26,6 +26,7 @@ from videoctx.evaluation.metrics import (
     share,
 )
 from videoctx.evaluation.most_confident_errors import Mistake
+from videoctx.evaluation.result_files import RESULT_FILE
 from videoctx.evaluation.scores import SCORES_FILE, ScoreError, read_scores
 from videoctx.evaluation.svg_charts import Series, line_chart, reliability_chart
 from videoctx.evaluation.training_curves import TrainingLog
@@ -35,8 +36,6 @@ from videoctx.evaluation.view_subset import choose_views
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 SCRIPT = Path(__file__).with_name("report.js")
-CARD_FILE = "card.json"
-RESULT_FILE = "results.json"
 MOST_CONFUSIONS = 30
 MOST_FAILURES = 200
 NUM_BINS = 15
@@ -125,7 +124,7 @@ def render_report(
         result: what the run wrote; where it is not what the scores give, the page says so.
         mistakes: the surest first.
     """
-    stored = evaluation_result.stored
+    stored = evaluation_result.view_scores
     script = SCRIPT.read_text(encoding="utf-8")
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE.parent),
@@ -165,7 +164,7 @@ def printable(text: str) -> str:
 
 
 def _warnings(evaluation_result: EvaluationResult, result: Mapping) -> list[str]:
-    stored = evaluation_result.stored
+    stored = evaluation_result.view_scores
     warnings = []
     if num_failed := int(stored.failed.sum()):
         warnings.append(f"{num_failed} of {len(stored.paths)} videos could not be read; they count as wrong.")
@@ -223,7 +222,7 @@ def _training_charts(curves: Mapping[str, training_curves.Curve]) -> list[tuple[
 
 def _classes(evaluation_result: EvaluationResult) -> list[tuple[str, int, int | None, float | None]]:
     """Name, videos, right ones, and the share of them or the average precision; none where no video shows the class."""
-    stored = evaluation_result.stored
+    stored = evaluation_result.view_scores
     if stored.multi_label:
         counts = stored.labels.sum(axis=0).tolist()
         values = average_precisions(evaluation_result.video_scores, stored.labels, np.ones((1, len(stored.paths))))[
@@ -242,8 +241,8 @@ def _classes(evaluation_result: EvaluationResult) -> list[tuple[str, int, int | 
 
 def _confusions(evaluation_result: EvaluationResult) -> dict[str, object]:
     """The matrix as paths of equal shade, its cells as data for the script, and the most frequent confusions."""
-    names = [printable(name) for name in evaluation_result.stored.class_names]
-    table = confusion(evaluation_result.video_scores, evaluation_result.stored.labels)
+    names = [printable(name) for name in evaluation_result.view_scores.class_names]
+    table = confusion(evaluation_result.video_scores, evaluation_result.view_scores.labels)
     if not table[:, -1].any():
         table = table[:, :-1]
     totals = table.sum(axis=1)
@@ -267,7 +266,7 @@ def _confusions(evaluation_result: EvaluationResult) -> dict[str, object]:
 
 def _views(evaluation_result: EvaluationResult) -> dict[str, object] | None:
     """The metric of videos against the number of views; none where all videos have failed."""
-    stored = evaluation_result.stored
+    stored = evaluation_result.view_scores
     found = []
     for views in all_views(stored):
         subset = choose_views(stored, views) if _can_choose(stored, views) else None
@@ -306,7 +305,7 @@ def _can_choose(stored: ViewScores, views: tuple[int, int]) -> bool:
 
 
 def _video_metric(evaluation_result: EvaluationResult) -> Estimate:
-    stored = evaluation_result.stored
+    stored = evaluation_result.view_scores
 
     def metrics(weights: Weights) -> dict[str, np.ndarray]:
         if stored.multi_label:

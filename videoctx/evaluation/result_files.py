@@ -1,12 +1,102 @@
-"""Finds and reads the `results.json` of tested runs."""
+"""Writes, finds and reads the result files of tested runs, and writes predictions.
 
+| file | written by | content |
+|---|---|---|
+| `results.json` | `videoctx test` | every metric with its interval, and the counts |
+| `classes.csv` | `videoctx test` | one row per class: its videos and its accuracy or average precision |
+| `confusion.csv` | `videoctx test` | one row per pair of label and prediction; only where a video has one label |
+| `predictions.csv` | `videoctx predict` | one row per video: its best classes and their probabilities |
+
+The scores themselves are `scores.parquet` (`videoctx.evaluation.scores`), the circumstances `card.json`
+(`videoctx.evaluation.card`).
+"""
+
+import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from videoctx.atomic_write import atomic_write
+from videoctx.evaluation.evaluation_result import EvaluationResult
+from videoctx.evaluation.ranking import best_classes
+from videoctx.evaluation.view_scores import ViewScores
+
 RESULT_FILE = "results.json"
+CLASSES_FILE = "classes.csv"
+CONFUSION_FILE = "confusion.csv"
+PREDICTIONS_FILE = "predictions.csv"
 COUNTS = ("num_videos", "num_views", "num_failed")
+
+
+def write_result_files(
+    result: EvaluationResult, folder: Path, *, checkpoint: str | None, num_parameters: int
+) -> dict[str, object]:
+    """Write `results.json`, `classes.csv` and, where a video has one label, `confusion.csv`.
+
+    Args:
+        folder: an existing folder.
+        checkpoint: the path of the checkpoint that was tested.
+        num_parameters: of the network.
+
+    Returns:
+        What `results.json` holds.
+    """
+    summary = {"checkpoint": checkpoint, "num_parameters": num_parameters, **result.summary()}
+    with atomic_write(folder / RESULT_FILE) as part:
+        part.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    write_classes(result, folder / CLASSES_FILE)
+    if not result.view_scores.multi_label:
+        write_confusion(result, folder / CONFUSION_FILE)
+    return summary
+
+
+def write_classes(result: EvaluationResult, path: Path) -> None:
+    """Write a CSV file with one row per class: its videos and its accuracy, or its average precision."""
+    header = ["class", "videos", "correct", "accuracy"]
+    rows = [[*found[:3], "" if found.value is None else f"{found.value:.6f}"] for found in result.per_class]
+    if result.view_scores.multi_label:
+        header = ["class", "videos", "average_precision"]
+        rows = [[name, num_videos, value] for name, num_videos, _, value in rows]
+    write_csv(path, header, rows)
+
+
+def write_confusion(result: EvaluationResult, path: Path) -> None:
+    """Write a CSV file with one row per pair of label and prediction that occurs, the most frequent pair first.
+
+    The prediction of a video without scores is empty.
+    """
+    names = [*result.view_scores.class_names, ""]
+    counts = [(-int(result.confusion[i, j]), names[i], names[j]) for i, j in np.argwhere(result.confusion)]
+    write_csv(path, ("label", "prediction", "videos"), [(i, j, -count) for count, i, j in sorted(counts)])
+
+
+def write_predictions(view_scores: ViewScores, path: Path, *, num_best: int = 5) -> None:
+    """Write a CSV file with one row per video: its best classes with their probabilities, or why it failed.
+
+    Args:
+        num_best: the most classes of a row.
+    """
+    num_best = min(num_best, len(view_scores.class_names))
+    header = [f"{name}_{rank}" for rank in range(1, num_best + 1) for name in ("class", "probability")]
+    rows = []
+    for video, average, failure in zip(view_scores.paths, view_scores.averages(), view_scores.failures, strict=True):
+        cells = [""] * len(header)
+        if failure is None:
+            best = best_classes(average, num_best)
+            cells = [cell for index in best for cell in (view_scores.class_names[index], f"{average[index]:.4f}")]
+        rows.append([video, *cells, failure or ""])
+    write_csv(path, ["video", *header, "failure"], rows)
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV file in UTF-8 with one header line."""
+    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
 
 
 def result_files(folders: Sequence[Path]) -> list[Path]:

@@ -8,8 +8,8 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from videoctx.evaluation.accuracy import video_scores
 from videoctx.evaluation.metrics import mean_average_precision
+from videoctx.evaluation.view_scores import average_views
 
 
 class MeanAveragePrecision(NamedTuple):
@@ -40,7 +40,7 @@ class VideoMeanAveragePrecision(Metric):
             labels: (V, K) bool, which classes a video shows.
             views_expected: as `VideoAccuracy` takes it; (V,).
         """
-        averages, num_views = video_scores(scores, video, len(labels))
+        averages, num_views = average_views(scores, video, len(labels))
         self.scores.append(averages.where(num_views[:, None] > 0, torch.nan))
         self.labels.append(labels.reshape(len(labels), scores.shape[1]))  # of no video it is (0,)
 

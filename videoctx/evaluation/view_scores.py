@@ -5,6 +5,10 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+import torch
+from torch import Tensor
+
+from videoctx.batch import slices
 
 Average = Literal["probabilities", "logits"]
 VIDEOS_AT_ONCE = 100  # in double precision: 30 views of 400 classes are 0.1 MB a video
@@ -64,15 +68,40 @@ class ViewScores:
         means = np.full((len(self.paths), self.scores.shape[1]), np.nan)
         # where each video's views begin, and where the last one's end
         firsts = np.flatnonzero(np.diff(self.video, prepend=-1, append=-1))
-        for block in range(0, len(firsts) - 1, VIDEOS_AT_ONCE):
-            bounds = firsts[block : block + VIDEOS_AT_ONCE + 1]
-            views = self.scores[bounds[0] : bounds[-1]].astype(np.float64)
-            views[~self.finite[bounds[0] : bounds[-1]]] = np.nan
+        for block in slices(len(firsts) - 1, VIDEOS_AT_ONCE):
+            bounds = firsts[block.start : block.stop + 1]
+            views = slice(bounds[0], bounds[-1])
+            scores = self.scores[views].astype(np.float64)
+            scores[~self.finite[views]] = np.nan
             if average == "probabilities":
-                views = probable(views)
-            counts = np.diff(bounds)
-            means[self.video[bounds[:-1]]] = np.add.reduceat(views, bounds[:-1] - bounds[0]) / counts[:, None]
+                scores = probable(scores)
+            sums = np.add.reduceat(scores, bounds[:-1] - bounds[0])
+            means[self.video[bounds[:-1]]] = sums / np.diff(bounds)[:, None]
         return means if average == "probabilities" else probable(means)
+
+
+def average_views(scores: Tensor, video: Tensor, num_videos: int) -> tuple[Tensor, Tensor]:
+    """Return the mean of each video's views (Non-local, section 5.1), and how many views each video has.
+
+    This is what validation uses: it runs on the device of the scores and waits for nothing. `ViewScores.averages`
+    gives the same but for the order of its sums, which results that are already published depend on.
+
+    Args:
+        scores: (S, K) of each view.
+        video: (S,) int64, the position of each view's video, 0 … V-1.
+        num_videos: V.
+
+    Returns:
+        (V, K) float64, zero for a video without views; (V,) int64.
+
+    Example:
+        >>> average_views(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([1, 1]), 2)
+        (tensor([[0.0000, 0.0000],
+                [0.5000, 0.5000]], dtype=torch.float64), tensor([0, 2]))
+    """
+    sums = scores.new_zeros(num_videos, scores.shape[1], dtype=torch.float64).index_add_(0, video, scores.double())
+    num_views = torch.bincount(video, minlength=num_videos)  # (V,)
+    return sums / num_views.clamp(min=1)[:, None], num_views
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from videoctx.batch import slices
 from videoctx.data.annotations import VideoRecord
 from videoctx.data.clips import DecodedBatch, SampleIndex, VideoDataset
 from videoctx.data.storage import LocalFiles
+from videoctx.evaluation.ranking import best_classes
 from videoctx.evaluation.view_scores import sigmoid, softmax
 from videoctx.trained import TrainedNetwork
 
@@ -34,12 +35,10 @@ class Prediction:
         """Its most probable classes, the first one first; none of a video that could not be read."""
         if self.probabilities is None:
             return []
-        return [(class_names[index], float(self.probabilities[index])) for index in best(self.probabilities, num_best)]
-
-
-def best(probabilities: np.ndarray, num_best: int) -> np.ndarray:
-    """Indices of the greatest, the first one first; of equals the class that comes first."""
-    return np.argsort(-probabilities, kind="stable")[:num_best]
+        return [
+            (class_names[index], float(self.probabilities[index]))
+            for index in best_classes(self.probabilities, num_best)
+        ]
 
 
 @torch.inference_mode()

@@ -14,8 +14,8 @@ from matplotlib.ticker import PercentFormatter
 from videoctx.atomic_write import atomic_write
 from videoctx.data.containers import VideoDecodeError
 from videoctx.data.sampling import NoClipError
+from videoctx.evaluation.ranking import best_classes
 from videoctx.inference.captioned_video import CaptionedVideo, shrunk
-from videoctx.inference.prediction import best
 from videoctx.inference.timed_frames import average_fps, timed_frames
 from videoctx.inference.timeline import Moment, Timeline
 from videoctx.trained import TrainedNetwork
@@ -65,7 +65,7 @@ def write_timeline(
 
             def note(moment: Moment) -> str:
                 curves.add(moment)
-                order = best(moment.probabilities, num_best)
+                order = best_classes(moment.probabilities, num_best)
                 cells = [cell for index in order for cell in (names[index], f"{moment.probabilities[index]:.4f}")]
                 table.writerow([f"{moment.start_seconds:.3f}", f"{moment.end_seconds:.3f}", *cells])
                 return f"{names[order[0]]} {moment.probabilities[order[0]]:.0%}"
@@ -110,7 +110,7 @@ class _Curves:
         """The classes that are ever the most probable, by their peaks."""
         values = np.array(self._values, dtype=np.float32).reshape(-1, self._num_classes)  # (moments, K)
         leading = np.unique(values.argmax(axis=1))
-        shown = leading[best(values[:, leading].max(axis=0), NUM_LINES)]
+        shown = leading[best_classes(values[:, leading].max(axis=0), NUM_LINES)]
         figure = Figure(figsize=(10, 4), layout="constrained")
         axes = figure.add_subplot()
         marker = "." if len(values) < 100 else ""

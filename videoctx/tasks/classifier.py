@@ -1,6 +1,5 @@
 """VideoClassifier: the LightningModule that trains a network and evaluates it per clip and per video."""
 
-import json
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -18,13 +17,12 @@ from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from videoctx.atomic_write import atomic_write
 from videoctx.batch import ClipBatch, slices
 from videoctx.contract import Stage
 from videoctx.evaluation.accuracy import Accuracy, VideoAccuracy
-from videoctx.evaluation.card import described, make_card, write_card
+from videoctx.evaluation.card import CARD_FILE, describe_card, make_card, write_card
 from videoctx.evaluation.evaluation_result import EvaluationResult
-from videoctx.evaluation.predictions import write_predictions
+from videoctx.evaluation.result_files import PREDICTIONS_FILE, write_predictions, write_result_files
 from videoctx.evaluation.scores import SCORES_FILE, ScoreWriter, merge_scores, read_scores
 from videoctx.evaluation.video_map import MeanAveragePrecision, VideoMeanAveragePrecision
 from videoctx.evaluation.view_scores import ViewScores
@@ -380,18 +378,14 @@ class VideoClassifier(LightningModule):
 
     def _report(self, scores: Path) -> dict[str, Any]:
         evaluation_result = EvaluationResult(read_scores(scores))
-        result = {
-            "checkpoint": self.trainer.ckpt_path and str(self.trainer.ckpt_path),
-            "num_parameters": sum(parameter.numel() for parameter in self.net.parameters()),
-            **evaluation_result.summary(),
-        }
-        with atomic_write(scores.with_name("results.json")) as part:
-            part.write_text(json.dumps(result, indent=2) + "\n")
-        evaluation_result.write_classes(scores.with_name("classes.csv"))
-        if not evaluation_result.stored.multi_label:
-            evaluation_result.write_confusion(scores.with_name("confusion.csv"))
-        print(evaluation_result.described())
-        self._write_card(evaluation_result.stored, scores.with_name("card.json"))
+        result = write_result_files(
+            evaluation_result,
+            scores.parent,
+            checkpoint=str(self.trainer.ckpt_path) if self.trainer.ckpt_path else None,
+            num_parameters=sum(parameter.numel() for parameter in self.net.parameters()),
+        )
+        print(evaluation_result.describe())
+        self._write_card(evaluation_result.view_scores, scores.with_name(CARD_FILE))
         print(f"scores of every view: {scores}")
         return result
 
@@ -404,9 +398,9 @@ class VideoClassifier(LightningModule):
     def on_predict_epoch_end(self) -> None:
         scores = self._close_scores()
         if self.trainer.is_global_zero:
-            predictions, stored = scores.with_name("predictions.csv"), read_scores(scores)
+            predictions, stored = scores.with_name(PREDICTIONS_FILE), read_scores(scores)
             write_predictions(stored, predictions)
-            self._write_card(stored, scores.with_name("card.json"))
+            self._write_card(stored, scores.with_name(CARD_FILE))
             print(f"the five best classes of every video: {predictions}")
 
     def _open_scores(self) -> None:
@@ -441,7 +435,7 @@ class VideoClassifier(LightningModule):
             device=self.device,
         )
         write_card(card, path)
-        print(f"made of: {described(card)}")
+        print(f"made of: {describe_card(card)}")
 
     # Checkpoints --------------------------------------------------------------------------------------------------
 
