@@ -14,7 +14,7 @@ from videoctx.inference.deployable import DeployableNetwork
 from videoctx.inference.export import Agreement, ExportError, export
 from videoctx.inference.exported_file import read
 from videoctx.trained import load_trained
-from videoctx.visualize.seen_clip import see_clip
+from videoctx.visualize.clip_on_video import read_clip
 
 
 def torch_export(path, frames):
@@ -46,7 +46,7 @@ def test_a_file_gives_the_probabilities_of_the_test(network, tmp_path, context, 
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([output.name, "some.ckpt"])
 
     trained = load_trained(checkpoint)
-    clips = [see_clip(str(network.videos / f"test{index}.mp4"), trained.preprocessing) for index in range(3)]
+    clips = [read_clip(str(network.videos / f"test{index}.mp4"), trained.preprocessing) for index in range(3)]
     frames = torch.stack([torch.from_numpy(clip.frames) for clip in clips])
     with torch.no_grad():
         expected = trained.probabilities(trained.net(torch.cat([clip.input for clip in clips])))

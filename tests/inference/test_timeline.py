@@ -17,7 +17,7 @@ from videoctx.inference.frame_clips import frame_offsets
 from videoctx.inference.timed_frames import timed_frames
 from videoctx.inference.timeline import Timeline
 from videoctx.trained import TrainedNetwork, load_trained
-from videoctx.visualize.seen_clip import Query, see_clip
+from videoctx.visualize.clip_on_video import Query, read_clip
 
 
 class Remembering(torch.nn.Module):
@@ -55,7 +55,7 @@ def test_each_clip_is_that_of_a_test_which_starts_there(closed_gop_mp4):
     assert most_open == 1
     for clip, start in zip(clips, starts, strict=True):
         middle = Query(x=56, y=40, frame=start + 2 * 2)  # of 4 frames, 2 apart
-        expected = see_clip(str(closed_gop_mp4.path), PREPROCESSING, query=middle)
+        expected = read_clip(str(closed_gop_mp4.path), PREPROCESSING, query=middle)
         assert expected.indices.tolist() == [start, start + 2, start + 4, start + 6]
         assert torch.equal(clip, expected.input)
 
@@ -70,7 +70,7 @@ def test_a_video_that_is_shorter_than_a_clip_begins_again(tmp_path):
     video = write_video(tmp_path / "short.mp4", num_frames=3)
     clips, (moment,), _ = timeline_of(video.path, fps=30.0, stride_seconds=1.0)
     assert (moment.start_seconds, moment.end_seconds) == pytest.approx((0, 2 / 30))
-    expected = see_clip(str(video.path), PREPROCESSING)
+    expected = read_clip(str(video.path), PREPROCESSING)
     assert expected.indices.tolist() == [0, 2, 1, 0]
     assert torch.equal(clips[0], expected.input)
 

@@ -106,13 +106,13 @@ def _explain(trained: "TrainedNetwork", options: Namespace) -> None:
     from videoctx.data.storage import LocalFiles
     from videoctx.inference.explanation import explain_by_attention, explain_by_grad_cam, write_explanation
     from videoctx.visualize.attention import find_block
-    from videoctx.visualize.seen_clip import Query, see_clip
+    from videoctx.visualize.clip_on_video import Query, read_clip
 
     query = Query.parse(options.query) if options.query else None
     if options.method == "map":
         find_block(trained.net, options.block)  # before the video is read
     with LocalFiles().local_copy(options.video) as file:
-        clip = see_clip(file, trained.preprocessing, query=query)
+        clip = read_clip(file, trained.preprocessing, query=query)
     if options.method == "map":
         explanation = explain_by_attention(trained, clip, block=options.block, query=query)
     else:

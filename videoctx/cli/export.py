@@ -25,7 +25,7 @@ def run_export(arguments: Sequence[str]) -> None:
     from videoctx.inference.export import FILE_TOLERANCE, TEST_TOLERANCE, export
     from videoctx.inference.exported_file import SUFFIX, check_installed
     from videoctx.trained import load_trained
-    from videoctx.visualize.seen_clip import see_clip
+    from videoctx.visualize.clip_on_video import read_clip
 
     if output.suffix != (suffix := SUFFIX[options.format]):
         raise ValueError(f"output is {output}; expected a name that ends in {suffix} with format {options.format}")
@@ -35,7 +35,7 @@ def run_export(arguments: Sequence[str]) -> None:
     real_clip = None
     if options.video:
         with LocalFiles().local_copy(options.video) as file:
-            real_clip = torch.from_numpy(see_clip(file, trained.preprocessing).frames)
+            real_clip = torch.from_numpy(read_clip(file, trained.preprocessing).frames)
         height, width = real_clip.shape[1:3]
         if frame_size_px not in (None, (height, width)):
             raise ValueError(

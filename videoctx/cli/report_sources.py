@@ -14,7 +14,7 @@ from videoctx.data.storage import LocalFiles
 from videoctx.evaluation.most_confident_errors import Mistake
 from videoctx.evaluation.report import Picture, Training
 from videoctx.evaluation.training_curves import METRICS_FILE, read_curves
-from videoctx.visualize.seen_view import view_sheet
+from videoctx.visualize.view_sheet import view_sheet
 
 
 def training_log(fit: Path | None, card: Mapping[str, Any]) -> Training:

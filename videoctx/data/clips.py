@@ -67,6 +67,19 @@ class DecodedBatch:
         return DecodedBatch([replace(video, frames=function(video.frames)) for video in self.videos])
 
 
+def decode_clips(reader: VideoReader, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Decode each distinct frame of some clips once.
+
+    Args:
+        indices: (num_clips, clip_len) frame numbers.
+
+    Returns:
+        Frames (U, H, W, 3) uint8, and the position of each clip's frames in them, (num_clips, clip_len) int64.
+    """
+    distinct, positions = np.unique(indices, return_inverse=True)
+    return torch.from_numpy(reader.read(distinct)), torch.from_numpy(positions.reshape(indices.shape))
+
+
 class VideoDataset(Dataset):
     """`dataset[SampleIndex(video, epoch)]` decodes one video, once, for all of its clips.
 
@@ -117,10 +130,8 @@ class VideoDataset(Dataset):
                 wanted = sampler.clips(stop - first, reader.fps, rng)  # (num_clips, clip_len)
             except NoClipError as error:
                 raise VideoDecodeError(record.path, str(error)) from error
-            distinct, positions = np.unique(first + wanted, return_inverse=True)
-            frames = reader.read(distinct)  # (U, H, W, 3)
-        clips = torch.from_numpy(positions.reshape(wanted.shape))  # (num_clips, clip_len)
-        return torch.from_numpy(frames), clips, (first + wanted[:, 0]).tolist()
+            frames, clips = decode_clips(reader, first + wanted)
+        return frames, clips, (first + wanted[:, 0]).tolist()
 
     def _frame_range(self, record: VideoRecord, location: str, reader: VideoReader) -> tuple[int, int]:
         """The record's frames: all, or those of its seconds.

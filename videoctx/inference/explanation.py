@@ -8,10 +8,10 @@ import torch
 from videoctx.atomic_write import atomic_write
 from videoctx.trained import TrainedNetwork
 from videoctx.visualize.attention import attending_blocks, find_block, watch
+from videoctx.visualize.clip_on_video import ClipOnVideo, Query
 from videoctx.visualize.contact_sheet import write_contact_sheet
 from videoctx.visualize.gradcam import grad_cam
 from videoctx.visualize.overlay import Overlay
-from videoctx.visualize.seen_clip import Query, SeenClip
 from videoctx.visualize.video_file import write_video
 
 SLIDE_FPS = 2.0  # of the overlay's video, if the video has no frame rate
@@ -26,7 +26,7 @@ class Explanation(NamedTuple):
 
 
 def explain_by_attention(
-    trained: TrainedNetwork, clip: SeenClip, *, block: str | None = None, query: Query | None = None
+    trained: TrainedNetwork, clip: ClipOnVideo, *, block: str | None = None, query: Query | None = None
 ) -> Explanation:
     """Show the attention of a context block.
 
@@ -40,7 +40,7 @@ def explain_by_attention(
     name = find_block(trained.net, block)
     watched = watch(trained.net, clip.input.to(_device(trained)), [name])[name]
     attention = watched.attention
-    place = clip.place(query) if query else attention.queries.center(watched.strongest_query())
+    place = clip.input_position(query) if query else attention.queries.center(watched.strongest_query())
     values = attention.seen_from(attention.queries.nearest(place)).double().numpy()
     unit = "weight"
     if attention.is_distribution:
@@ -48,7 +48,7 @@ def explain_by_attention(
     kind = type(attending_blocks(trained.net)[name]).__name__
     title, position = f"{kind} at {name}, the same map for every position", None
     if attention.depends_on_query:
-        position = frame, x, y = clip.on_video(place)
+        position = frame, x, y = clip.video_position(place)
         chosen = "" if query else ", the position to which it adds most"
         title = f"{kind} at {name}, seen from x {x:.0f}, y {y:.0f} in frame {clip.indices[frame]}{chosen}"
     overlay = Overlay(frames=clip.frames, values=clip.upsample(values, attention.keys), unit=unit, query=position)
@@ -56,7 +56,7 @@ def explain_by_attention(
 
 
 def explain_by_grad_cam(
-    trained: TrainedNetwork, clip: SeenClip, *, layer: str, target_class: str | None = None
+    trained: TrainedNetwork, clip: ClipOnVideo, *, layer: str, target_class: str | None = None
 ) -> Explanation:
     """Show which places of a layer's output raise the logit of a class (Grad-CAM).
 
@@ -82,7 +82,7 @@ def explain_by_grad_cam(
     )
 
 
-def write_explanation(explanation: Explanation, clip: SeenClip, path: Path, *, title: str) -> tuple[Path, Path]:
+def write_explanation(explanation: Explanation, clip: ClipOnVideo, path: Path, *, title: str) -> tuple[Path, Path]:
     """Write the overlay as a video and as a sheet of frames, either both or none.
 
     Args:
@@ -97,7 +97,7 @@ def write_explanation(explanation: Explanation, clip: SeenClip, path: Path, *, t
     fps = clip.fps / min(steps, default=1) if timed else SLIDE_FPS
     video, sheet = (path.with_name(f"{path.name}{suffix}") for suffix in (".mp4", ".png"))
     with atomic_write(video) as video_part, atomic_write(sheet) as sheet_part:
-        write_video(video_part, explanation.overlay.pictures(), fps=fps)
+        write_video(video_part, explanation.overlay.images(), fps=fps)
         write_contact_sheet(sheet_part, explanation.overlay, title=title, labels=labels)
     return video, sheet
 

@@ -44,7 +44,7 @@ def write_contact_sheet(path: Path, overlay: Overlay, *, title: str, labels: Seq
         wspace=0.04,
         hspace=0.04,
     )
-    pictures = overlay.pictures()
+    pictures = overlay.images()
     for column, frame in enumerate(chosen):
         of_query = overlay.query is not None and frame == overlay.query[0]
         for row, picture in enumerate((overlay.frames[frame], pictures[frame])):

@@ -40,7 +40,7 @@ class Overlay:
     def colors(self) -> matplotlib.colors.Colormap:
         return matplotlib.colormaps["inferno" if self.limits[0] == 0 else "coolwarm"]
 
-    def pictures(self) -> np.ndarray:
+    def images(self) -> np.ndarray:
         """(T, H, W, 3) uint8: every frame under its map, the query's with a cross."""
         pictures = np.stack([self._picture(*pair) for pair in zip(self.frames, self.values, strict=True)])
         if self.query:

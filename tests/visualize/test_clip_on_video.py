@@ -11,8 +11,8 @@ from videoctx.data.containers import VideoDecodeError
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.layers import NonLocal
 from videoctx.visualize.attention import watch
+from videoctx.visualize.clip_on_video import Query, read_clip
 from videoctx.visualize.grids import Grid
-from videoctx.visualize.seen_clip import Query, see_clip
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 RAW = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
@@ -40,7 +40,7 @@ def numbers(clip) -> list[int]:
 
 
 def test_the_middle_of_the_video_without_a_query(closed_gop_mp4):
-    clip = see_clip(str(closed_gop_mp4.path), preprocessing())
+    clip = read_clip(str(closed_gop_mp4.path), preprocessing())
     assert numbers(clip) == clip.indices.tolist() == [22, 27, 32, 37]
     assert clip.fps == 30
     assert clip.input.shape == (1, 3, 4, 40, 40)
@@ -59,19 +59,19 @@ def test_the_middle_of_the_video_without_a_query(closed_gop_mp4):
     ],
 )
 def test_the_querys_frame_is_in_the_clip(closed_gop_mp4, query, frames, nearest):
-    clip = see_clip(str(closed_gop_mp4.path), preprocessing(), query=query)
+    clip = read_clip(str(closed_gop_mp4.path), preprocessing(), query=query)
     assert numbers(clip) == frames
-    assert clip.place(query)[0] == nearest
+    assert clip.input_position(query)[0] == nearest
 
 
 def test_a_short_video_begins_again_or_is_refused(tmp_path):
     video = write_video(tmp_path / "short.mp4", num_frames=7)
     query = Query(x=50, y=40, frame=5)
-    clip = see_clip(str(video.path), preprocessing(), query=query)
+    clip = read_clip(str(video.path), preprocessing(), query=query)
     assert numbers(clip) == [0, 5, 3, 1]
-    assert clip.place(query)[0] == 1
+    assert clip.input_position(query)[0] == 1
     with pytest.raises(VideoDecodeError, match=r"short.mp4: 7 frames, but a clip of 4, 5 apart, spans 16"):
-        see_clip(str(video.path), preprocessing(short_videos="refuse"))
+        read_clip(str(video.path), preprocessing(short_videos="refuse"))
 
 
 # Where ------------------------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def test_a_short_video_begins_again_or_is_refused(tmp_path):
 )
 def test_the_box_is_the_crop_on_the_video(tmp_path, width, height, box):
     video = write_video(tmp_path / "video.mp4", num_frames=16, width=width, height=height)
-    clip = see_clip(str(video.path), preprocessing())
+    clip = read_clip(str(video.path), preprocessing())
     assert clip.box == pytest.approx(box)
     seen = ~np.isnan(clip.upsample(np.zeros((1, 1, 1)), Grid.stretched((1, 1, 1), (4, 40, 40))))
     left, top, right, bottom = box
@@ -100,24 +100,24 @@ def test_the_box_is_the_crop_on_the_video(tmp_path, width, height, box):
 
 @pytest.mark.parametrize(("x", "y"), [(30, 20), (80.5, 60.25), (22, 7)])
 def test_place_and_on_video_are_inverse(closed_gop_mp4, x, y):
-    clip = see_clip(str(closed_gop_mp4.path), preprocessing(), query=Query(x=x, y=y, frame=30))
-    assert clip.on_video(clip.place(Query(x=x, y=y, frame=30))) == pytest.approx((2, x, y))
+    clip = read_clip(str(closed_gop_mp4.path), preprocessing(), query=Query(x=x, y=y, frame=30))
+    assert clip.video_position(clip.input_position(Query(x=x, y=y, frame=30))) == pytest.approx((2, x, y))
 
 
 @pytest.mark.parametrize(
-    ("query", "says"),
+    ("query", "message"),
     [
         (Query(x=112, y=40, frame=3), r"x 112, y 40; expected x from 0 to less than 112 and y from 0 to less than 80"),
         (Query(x=-1, y=40, frame=3), r"x -1, y 40; expected x from 0"),
-        (Query(x=5, y=40, frame=3), r"which the network does not see: it is given x from 22 to 89 and y from 7 to 73"),
+        (Query(x=5, y=40, frame=3), r"outside the network's crop: x from 22 to 89 and y from 7 to 73"),
         (Query(x=50, y=40, frame=60), r"at frame 60; expected frame 0 to 59, or 0 to less than 2.00 s"),
         (Query(x=50, y=40, seconds=2.0), r"at 2 s; expected frame 0 to 59"),
         (Query(x=50, y=40, seconds=-0.1), r"at -0.1 s; expected frame 0 to 59"),
     ],
 )
-def test_a_query_outside_is_refused(closed_gop_mp4, query, says):
-    with pytest.raises(ValueError, match=says):
-        see_clip(str(closed_gop_mp4.path), preprocessing(), query=query)
+def test_a_query_outside_is_refused(closed_gop_mp4, query, message):
+    with pytest.raises(ValueError, match=message):
+        read_clip(str(closed_gop_mp4.path), preprocessing(), query=query)
 
 
 def test_a_query_as_text():
@@ -176,9 +176,9 @@ def test_a_planted_patch_is_lit_on_the_video(tmp_path, width, height, patch, cha
     path = plant(tmp_path / "planted.mkv", width=width, height=height, patch=patch)
     first, top, left = patch
     query = Query(x=left + 3.5, y=top + 3.5, frame=first + 2)
-    clip = see_clip(path, preprocessing(clip_len=8, frame_interval=2, **RAW | changes), query=query)
+    clip = read_clip(path, preprocessing(clip_len=8, frame_interval=2, **RAW | changes), query=query)
     attention = watch(Intensity(subsample).eval(), clip.input)["block"].attention
-    values = attention.seen_from(attention.queries.nearest(clip.place(query))).double().numpy()
+    values = attention.seen_from(attention.queries.nearest(clip.input_position(query))).double().numpy()
     upsampled = clip.upsample(values, attention.keys)
     upsampled = np.nan_to_num(upsampled - np.nanmedian(upsampled)).clip(min=0)
     lit = upsampled.sum(axis=(1, 2))
@@ -192,7 +192,7 @@ def test_a_planted_patch_is_lit_on_the_video(tmp_path, width, height, patch, cha
 
 def test_the_input_is_what_the_test_would_see(closed_gop_mp4):
     """The whole frame as the crop: normalized, nothing resized."""
-    clip = see_clip(str(closed_gop_mp4.path), preprocessing(short_side_px=80, crop_size_px=80))
+    clip = read_clip(str(closed_gop_mp4.path), preprocessing(short_side_px=80, crop_size_px=80))
     left, top, right, bottom = clip.box
     assert (left, top, right, bottom) == (16, 0, 96, 80)
     mean, std = (torch.tensor(IMAGENET[name])[:, None, None, None] for name in ("mean", "std"))

@@ -9,7 +9,7 @@ from matplotlib.image import imread
 from tests.numbered import read_number, write_video
 from videoctx.data.containers import VideoDecodeError
 from videoctx.data.preprocessing import Preprocessing
-from videoctx.visualize.seen_view import GAP_PX, ViewSheet, view_sheet
+from videoctx.visualize.view_sheet import GAP_PX, ViewSheet, view_sheet
 
 
 def preprocessing(**changes) -> Preprocessing:

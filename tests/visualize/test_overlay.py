@@ -22,7 +22,7 @@ def overlay(values, *, shade: int = 100, query=None) -> Overlay:
 def test_zero_lets_the_frame_through_and_the_greatest_value_has_the_last_color():
     shown = overlay([[[0.0, 2.0, 4.0]]])
     assert shown.limits == (0.0, 4.0)
-    black, middle, brightest = shown.pictures()[0, 0].astype(float)
+    black, middle, brightest = shown.images()[0, 0].astype(float)
     assert black.tolist() == [100, 100, 100]
     last = 255 * np.array(shown.colors(1.0)[:3])
     np.testing.assert_allclose(brightest, (1 - OPACITY) * 100 + OPACITY * last, atol=0.6)
@@ -31,14 +31,14 @@ def test_zero_lets_the_frame_through_and_the_greatest_value_has_the_last_color()
 
 
 def test_one_scale_for_the_whole_clip():
-    first, second = overlay([[[1.0]], [[4.0]]]).pictures()[:, 0, 0].astype(int)
+    first, second = overlay([[[1.0]], [[4.0]]]).images()[:, 0, 0].astype(int)
     assert np.abs(first - 100).max() < np.abs(second - 100).max()
 
 
 def test_negative_values_have_colors_of_their_own():
     shown = overlay([[[-2.0, 0.0, 4.0]]])
     assert shown.limits == (-4.0, 4.0)
-    negative, zero, positive = shown.pictures()[0, 0].astype(int)
+    negative, zero, positive = shown.images()[0, 0].astype(int)
     assert zero.tolist() == [100, 100, 100]
     assert negative[2] > negative[0]  # blue
     assert positive[0] > positive[2]  # red
@@ -46,18 +46,18 @@ def test_negative_values_have_colors_of_their_own():
 
 def test_a_map_of_zeros_is_no_error():
     shown = overlay(np.zeros((1, 2, 2)))
-    assert (shown.pictures() == 100).all()
+    assert (shown.images() == 100).all()
 
 
 def test_what_the_network_does_not_see_is_darkened():
-    picture = overlay([[[np.nan, 1.0]]]).pictures()[0]
+    picture = overlay([[[np.nan, 1.0]]]).images()[0]
     assert picture[0, 0].tolist() == [round(DARKENED * 100)] * 3
 
 
 @pytest.mark.parametrize(("x", "y"), [(30, 20), (0, 0), (47, 39)])
 def test_the_query_has_a_cross_in_its_frame_alone(x, y):
     values = np.zeros((3, 40, 48))
-    marked = (overlay(values, query=(1, x, y)).pictures() != 100).any(axis=3)
+    marked = (overlay(values, query=(1, x, y)).images() != 100).any(axis=3)
     assert not marked[0].any()
     assert not marked[2].any()
     rows, columns = np.nonzero(marked[1])
@@ -128,7 +128,7 @@ def test_a_sheet_holds_the_frames_and_the_overlays_in_order(tmp_path):
         return rows.mean(), columns.mean()
 
     (row_a, column_a), (row_b, column_b) = extent([60] * 3), extent([130] * 3)
-    row_hot, column_hot = extent(shown.pictures()[1, 0, 0])
+    row_hot, column_hot = extent(shown.images()[1, 0, 0])
     assert column_a < column_b == pytest.approx(column_hot, abs=1)
     assert row_a > row_b  # frame 0 stands above its overlay, which is the same; frame 1's overlay is another
     assert row_hot > row_b

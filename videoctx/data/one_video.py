@@ -1,0 +1,46 @@
+"""Decodes chosen clips of one video, outside of any data set: for a prediction, an explanation or a report."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from videoctx.data.clips import DecodedBatch, DecodedVideo, decode_clips
+from videoctx.data.containers import VideoDecodeError
+from videoctx.data.decode import open_video
+from videoctx.data.sampling import NoClipError
+
+
+class OneVideo(NamedTuple):
+    """The decoded clips of one video.
+
+    Args:
+        batch: a batch that holds this video alone, as `ViewTransform` takes it.
+        indices: (num_clips, clip_len) the number of each frame in the video.
+        fps: frames per second of the video, on average.
+    """
+
+    batch: DecodedBatch
+    indices: np.ndarray
+    fps: float
+
+
+def read_one_video(path: str, choose_clips: Callable[[int, float], np.ndarray]) -> OneVideo:
+    """Decode clips of a video, each distinct frame once.
+
+    Args:
+        path: of a file.
+        choose_clips: number of frames and frames per second of the video → (num_clips, clip_len) frame numbers.
+
+    Raises:
+        VideoDecodeError: the video cannot be read, or `choose_clips` raises `NoClipError`.
+    """
+    with open_video(path) as reader:
+        try:
+            indices = choose_clips(reader.num_frames, reader.fps)
+        except NoClipError as error:
+            raise VideoDecodeError(path, str(error)) from error
+        frames, clips = decode_clips(reader, indices)
+        fps = reader.fps
+    video = DecodedVideo(path=path, row=0, label=-1, seed=0, frames=frames, clips=clips, starts=indices[:, 0].tolist())
+    return OneVideo(DecodedBatch([video]), indices, fps)

@@ -1,0 +1,211 @@
+"""One clip of a video as the network gets it, and the mapping between the network's input and the video's pixels."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from videoctx.data.one_video import read_one_video
+from videoctx.data.preprocessing import Preprocessing
+from videoctx.data.sampling import ClipShape, uniform_starts
+from videoctx.visualize.grids import Grid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """A position in a video: a pixel and a time. Give `seconds` or `frame`.
+
+    Args:
+        x, y: the pixel, from the top left corner, in the video's own size.
+        seconds: the time.
+        frame: the number of the frame, from 0.
+
+    Example:
+        >>> Query.parse("120,64,75f")
+        Query(x=120.0, y=64.0, seconds=None, frame=75)
+    """
+
+    x: float
+    y: float
+    seconds: float | None = None
+    frame: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Query":
+        """Return the query that a text gives: `120,64,2.5` is at 2.5 seconds, `120,64,75f` in frame 75.
+
+        Raises:
+            ValueError: the text has another form.
+        """
+        try:
+            x, y, when = text.split(",")
+            if when.endswith("f"):
+                return cls(x=_finite(x), y=_finite(y), frame=int(when[:-1]))
+            return cls(x=_finite(x), y=_finite(y), seconds=_finite(when))
+        except ValueError as error:
+            raise ValueError(
+                f"query is {text!r}; expected x,y,seconds or x,y,frame with an f, such as 120,64,2.5 or 120,64,75f"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipOnVideo:
+    """T frames of a video, and the network's input that was made from them.
+
+    Args:
+        path: the path of the video.
+        frames: (T, H, W, 3) uint8, in the size of the video.
+        indices: (T,) the number of each frame in the video.
+        fps: frames per second of the video, on average; 0 where it is not known.
+        input: (1, 3, T, S, S), resized, cropped and normalized.
+        resized: height and width to which the frames were resized.
+        corner: top and left of the crop in the resized frames.
+    """
+
+    path: str
+    frames: np.ndarray
+    indices: np.ndarray
+    fps: float
+    input: Tensor
+    resized: tuple[int, int]
+    corner: tuple[int, int]
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """The edges of the network's crop in pixels of the video: left, top, right, bottom."""
+        (top, left), size = self.corner, self.input.shape[-1]
+        x_scale, y_scale = self._scale
+        return left * x_scale, top * y_scale, (left + size) * x_scale, (top + size) * y_scale
+
+    @property
+    def _scale(self) -> tuple[float, float]:
+        """Pixels of the video per pixel of the resized frames, along x and along y."""
+        _, height, width, _ = self.frames.shape
+        return width / self.resized[1], height / self.resized[0]
+
+    def input_position(self, query: Query) -> tuple[float, float, float]:
+        """Return the position of a query in the input: frame, row and column.
+
+        Raises:
+            ValueError: the query is outside the video or outside the crop.
+        """
+        _, height, width, _ = self.frames.shape
+        if not (0 <= query.x < width and 0 <= query.y < height):
+            raise ValueError(
+                f"the query is at x {query.x:g}, y {query.y:g}; expected x from 0 to less than {width} and y from 0 to"
+                f" less than {height}, the size of {self.path}"
+            )
+        left, top, right, bottom = self.box
+        if not (left <= query.x + 0.5 < right and top <= query.y + 0.5 < bottom):
+            raise ValueError(
+                f"the query is at x {query.x:g}, y {query.y:g}, outside the network's crop: x from {left:.0f} to"
+                f" {right:.0f} and y from {top:.0f} to {bottom:.0f}"
+            )
+        x_scale, y_scale = self._scale
+        nearest = int(np.abs(self.indices - frame_of(query, self.fps)).argmin())
+        row, column = (query.y + 0.5) / y_scale - 0.5, (query.x + 0.5) / x_scale - 0.5
+        return nearest, row - self.corner[0], column - self.corner[1]
+
+    def video_position(self, position: tuple[float, float, float]) -> tuple[int, float, float]:
+        """Return the position on the video of a position (frame, row, column) of the input.
+
+        Returns:
+            Which of the T frames, and x and y in pixels of the video.
+        """
+        x_scale, y_scale = self._scale
+        frame, row, column = position
+        x = (column + self.corner[1] + 0.5) * x_scale - 0.5
+        y = (row + self.corner[0] + 0.5) * y_scale - 0.5
+        return int(np.clip(round(frame), 0, len(self.frames) - 1)), x, y
+
+    def upsample(self, values: np.ndarray, grid: Grid) -> np.ndarray:
+        """Upsample a map of the input to the frames of the video.
+
+        Args:
+            values: (T', H', W').
+            grid: where the cells of the map are on the input.
+
+        Returns:
+            (T, H, W), NaN outside the crop.
+        """
+        num_frames, height, width, _ = self.frames.shape
+        x_scale, y_scale = self._scale
+        rows = (np.arange(height) + 0.5) / y_scale - 0.5 - self.corner[0]
+        columns = (np.arange(width) + 0.5) / x_scale - 0.5 - self.corner[1]
+        upsampled = grid.upsample(values, (np.arange(num_frames), rows, columns))
+        size = self.input.shape[-1]
+        upsampled[:, (rows < -0.5) | (rows >= size - 0.5)] = np.nan
+        upsampled[:, :, (columns < -0.5) | (columns >= size - 0.5)] = np.nan
+        return upsampled
+
+
+def read_clip(path: str, preprocessing: Preprocessing, *, query: Query | None = None) -> ClipOnVideo:
+    """Read one clip of a video and its center crop.
+
+    With a query, the frame of the query is in the middle of the clip, as far as the ends of the video allow. Without
+    one, the clip is in the middle of the video. The frames are `frame_interval` apart, whatever the protocol.
+
+    Raises:
+        VideoDecodeError: the video cannot be read, or is too short for a clip.
+        ValueError: the query is outside the video or outside the crop.
+    """
+    shape = preprocessing.shape
+
+    def choose_clips(num_frames: int, fps: float) -> np.ndarray:
+        if query is None:
+            start = int(uniform_starts(num_frames, shape, 1)[0])
+        else:
+            start = _start_around(_query_frame(query, num_frames, fps, path), num_frames, shape)
+        return shape.frames(start, num_frames)[None]
+
+    batch, indices, fps = read_one_video(path, choose_clips)
+    views = preprocessing.transform(num_crops=1)(batch, num_clips=1).clips
+    resized, _, corner = views.views[0]  # (U, 3, h, w)
+    (video,) = batch.videos
+    clip = ClipOnVideo(
+        path=path,
+        frames=video.frames[video.clips[0]].numpy(),
+        indices=indices[0],
+        fps=fps,
+        input=views[:],
+        resized=(resized.shape[2], resized.shape[3]),
+        corner=corner,
+    )
+    if query is not None:
+        clip.input_position(query)  # raises where the query is outside
+    return clip
+
+
+def frame_of(query: Query, fps: float) -> int:
+    """Return the number of the frame that is shown at the query's time. Frame k is shown from k / fps on."""
+    if query.frame is not None:
+        return query.frame
+    if query.seconds is None:
+        raise ValueError(f"{query} has no time; expected seconds or frame")
+    return int(np.floor(round(query.seconds * fps, 3)))
+
+
+def _start_around(frame: int, num_frames: int, shape: ClipShape) -> int:
+    """Return the start of the clip that has `frame` as near to its middle as the ends of the video allow."""
+    last = max(num_frames - shape.span, 0)
+    positions = sorted(range(shape.clip_len), key=lambda position: abs(position - shape.clip_len // 2))
+    starts = [frame - position * shape.frame_interval for position in positions]
+    return next((start for start in starts if 0 <= start <= last), min(frame, last))
+
+
+def _query_frame(query: Query, num_frames: int, fps: float, path: str) -> int:
+    if query.frame is None and not fps > 0:
+        raise ValueError(f"{path}: its frame rate is not known; expected the query's time as a frame, such as 75f")
+    frame = frame_of(query, fps)
+    if not 0 <= frame < num_frames:
+        when = f"frame {frame}" if query.frame is not None else f"{query.seconds:g} s"
+        seconds = f", or 0 to less than {num_frames / fps:.2f} s" if fps > 0 else ""
+        raise ValueError(f"the query is at {when}; expected frame 0 to {num_frames - 1}{seconds}: {path} has no more")
+    return frame
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is not finite")
+    return number
