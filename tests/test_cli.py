@@ -456,7 +456,7 @@ def test_a_checkpoint_with_other_bytes_than_were_written(place, refused, tmp_pat
     content[middle : middle + 8] = bytes(byte ^ 255 for byte in content[middle : middle + 8])
     (tmp_path / "damaged.ckpt").write_bytes(content)
     for command in ("fit", "test"):
-        assert refused(command, "--ckpt_path", tmp_path / "damaged.ckpt").endswith("not as it was written")
+        assert refused(command, "--ckpt_path", tmp_path / "damaged.ckpt").endswith("its checksums differ from those that were written")
 
 
 def test_weights_alone_are_nothing_to_resume_from(run, refused):

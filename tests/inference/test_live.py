@@ -110,7 +110,7 @@ def test_what_never_was_there_is_said_in_one_line(network, tmp_path, refused, br
     assert refused("classify", "--live", 97, *checkpoint).startswith("camera 97: ")
     for how in ("empty", "text", "audio only"):
         assert refused("classify", "--live", broken_files[how], *checkpoint).startswith(f"{broken_files[how]}: ")
-    assert "but 0 is no file" in refused("classify", "--live", 0, *checkpoint, "--speed", 2)
+    assert "but 0 is not a file" in refused("classify", "--live", 0, *checkpoint, "--speed", 2)
     assert "--live has no --top" in refused("classify", "--live", 0, *checkpoint, "--top", 2)
     assert "--live has no VIDEO" in refused("classify", "a.mp4", "--live", 0, *checkpoint)
 

@@ -18,7 +18,7 @@ def run_bench_model(arguments: Sequence[str]) -> None:
     from videoctx.bench.model_speed import ModelBench
 
     bench = ModelBench(
-        net.make,
+        net,
         against_pytorchvideo=options.against == "pytorchvideo",
         batch_size=options.batch_size,
         clip_len=options.clip_len,

@@ -1,6 +1,7 @@
-"""`videoctx classify --live`: what a camera, a stream or a file at its own pace shows now."""
+"""`videoctx classify --live`: the classes of a camera, a stream, or a file that is played at its own speed."""
 
 import sys
+from typing import Any
 
 from videoctx.inference.live import LiveClassifier, LiveCounts
 from videoctx.inference.live_source import LiveSource
@@ -9,12 +10,12 @@ from videoctx.trained import TrainedNetwork
 
 def classify_live(
     trained: TrainedNetwork, address: str, *, speed: float, reconnects: int, patience_seconds: float
-) -> dict:
-    """Says what changes until the source ends or Ctrl-C is pressed; the result for JSON."""
+) -> dict[str, Any]:
+    """Print each change of the best class until the source ends or Ctrl-C, and return the result for JSON."""
     source = LiveSource(address, speed=speed, patience_seconds=patience_seconds)
     if speed != 1.0 and not source.is_file:
-        raise ValueError(f"speed is {speed:g}, but {address} is no file; expected none: it has its own pace")
-    live = LiveClassifier(trained, source, reconnects=reconnects, say=_say)
+        raise ValueError(f"speed is {speed:g}, but {address} is not a file; expected no speed")
+    live = LiveClassifier(trained, source, reconnects=reconnects, say=_print_error)
     ended, shown = "end of the file", None
     try:
         for result in live:
@@ -29,16 +30,16 @@ def classify_live(
         raise ValueError(live.lost)
     if live.lost:
         ended = live.lost
-        _say(live.lost)
+        _print_error(live.lost)
     print(_summary(live.counts))
     return {"source": address, "ended": ended, "lost": live.lost is not None, **_numbers(live.counts)}
 
 
-def _say(text: str) -> None:
+def _print_error(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _numbers(counts: LiveCounts) -> dict:
+def _numbers(counts: LiveCounts) -> dict[str, Any]:
     return {
         "num_frames": counts.frames,
         "num_damaged": counts.damaged,
@@ -53,7 +54,7 @@ def _numbers(counts: LiveCounts) -> dict:
 
 def _summary(counts: LiveCounts) -> str:
     text = f"{counts.frames} frames, {counts.clips} clips: {counts.results} results, {counts.dropped} dropped for newer"
-    if not counts.latencies:
+    p50, p95 = counts.latency_seconds(50), counts.latency_seconds(95)
+    if p50 is None or p95 is None:
         return text
-    p50, p95 = (1000 * counts.latency_seconds(percent) for percent in (50, 95))
-    return f"{text}; from a clip's last frame to its result p50 {p50:.0f} ms, p95 {p95:.0f} ms"
+    return f"{text}; from a clip's last frame to its result p50 {1000 * p50:.0f} ms, p95 {1000 * p95:.0f} ms"

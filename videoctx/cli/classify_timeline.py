@@ -1,7 +1,8 @@
-"""`videoctx classify --timeline`: what is done when in one video."""
+"""`videoctx classify --timeline`: the classes of every moment of a video."""
 
 import os
 from pathlib import Path
+from typing import Any
 
 from videoctx.cli.output_path import writable_folder
 from videoctx.data.storage import LocalFiles
@@ -12,20 +13,20 @@ from videoctx.trained import TrainedNetwork
 
 def classify_timeline(
     trained: TrainedNetwork, video: str, *, folder: Path, stride_seconds: float, num_best: int
-) -> dict:
-    """Writes the files and says where they are; the result for JSON."""
+) -> dict[str, Any]:
+    """Write the table, chart and video, print their paths, and return the result for JSON."""
     if os.path.isdir(video):
         raise ValueError(f"{video}: is a folder; expected one video with --timeline")
     (path,) = video_paths(video)
-    shown = Path(path.partition("::")[0])  # of a shard: its member
+    name = Path(path.partition("::")[0])  # of a file inside a shard: the file's
     with LocalFiles().local_copy(path) as file:
         files = write_timeline(
             trained,
             file,
-            writable_folder(folder) / f"{shown.stem}-timeline",
+            writable_folder(folder) / f"{name.stem}-timeline",
             stride_seconds=stride_seconds,
             num_best=num_best,
-            title=shown.name,
+            title=name.name,
         )
     print(f"{path}: {files.num_moments} clips of {files.num_frames} frames")
     written = [str(file) for file in files[:3]]

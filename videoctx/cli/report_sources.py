@@ -12,7 +12,7 @@ from videoctx.data.protocols import PROTOCOLS
 from videoctx.data.remote import StorageError
 from videoctx.data.storage import LocalFiles
 from videoctx.evaluation.most_confident_errors import Mistake
-from videoctx.evaluation.report import Picture, Training
+from videoctx.evaluation.report import MistakeImage, Training
 from videoctx.evaluation.training_curves import METRICS_FILE, read_curves
 from videoctx.visualize.view_sheet import view_sheet
 
@@ -43,12 +43,12 @@ def training_log(fit: Path | None, card: Mapping[str, Any]) -> Training:
         return Training(reason=str(error))
 
 
-def mistake_images(mistakes: Sequence[Mistake], card: Mapping[str, Any]) -> list[Picture]:
+def mistake_images(mistakes: Sequence[Mistake], card: Mapping[str, Any]) -> list[MistakeImage]:
     """Return an image of the frames of each mistake as the network got them, or the reason why there is none."""
     try:
         preprocessing = _preprocessing(card.get("data") or {})
     except (ValueError, TypeError) as error:
-        return [Picture(reason=f"the card lacks how the clips were made: {error}")] * len(mistakes)
+        return [MistakeImage(reason=f"the card lacks how the clips were made: {error}")] * len(mistakes)
     files = LocalFiles(num_attempts=1)
     return [_image(mistake, card.get("folder", "."), files, preprocessing) for mistake in mistakes]
 
@@ -66,12 +66,12 @@ def _preprocessing(data: Mapping[str, Any]) -> Preprocessing:
     return preprocessing
 
 
-def _image(mistake: Mistake, folder: str, files: LocalFiles, preprocessing: Preprocessing) -> Picture:
+def _image(mistake: Mistake, folder: str, files: LocalFiles, preprocessing: Preprocessing) -> MistakeImage:
     try:
         with files.local_copy(resolve(folder, mistake.path)) as file:
             sheet = view_sheet(file, preprocessing, start_frame=mistake.start_frame, crop=mistake.crop)
     except VideoDecodeError as error:
-        return Picture(reason=error.reason)
+        return MistakeImage(reason=error.reason)
     except (StorageError, OSError, ValueError) as error:
-        return Picture(reason=str(error))
-    return Picture(jpeg=sheet.jpeg, width=sheet.width, height=sheet.height, frames=sheet.frames)
+        return MistakeImage(reason=str(error))
+    return MistakeImage(jpeg=sheet.jpeg, width=sheet.width, height=sheet.height, frames=sheet.frames)

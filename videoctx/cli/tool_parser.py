@@ -3,7 +3,8 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace
@@ -50,7 +51,8 @@ def tool_parser(prog: str, description: str | None) -> ToolParser:
     return ToolParser(prog=prog, description=description, formatter_class=ToolHelp, print_config=None)
 
 
-class Network(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Network:
     """A network as a config describes it. A call with a number of classes makes one."""
 
     make: Callable[[int], "nn.Module"] | None  # None: the config names no network

@@ -53,7 +53,7 @@ HEADINGS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class MistakeImage:
     """What the network saw of a mistake, or why it cannot be shown."""
 
     jpeg: bytes = b""
@@ -116,7 +116,7 @@ def render_report(
     result: Mapping,
     card: Mapping,
     training: Training,
-    mistakes: Sequence[tuple[Mistake, Picture]],
+    mistakes: Sequence[tuple[Mistake, MistakeImage]],
 ) -> str:
     """The page.
 

@@ -1,0 +1,43 @@
+"""An early check of the checkpoint that a command is given."""
+
+import pickle
+import zipfile
+from pathlib import Path
+
+import torch
+
+
+def check_checkpoint(path: str, *, resumes: bool) -> None:
+    """Check that Lightning can load a checkpoint, before anything else is done.
+
+    Args:
+        resumes: training resumes from it. Lightning's names for the checkpoints of a run are accepted too.
+
+    Raises:
+        ValueError: it is missing, truncated, damaged, not written by `torch.save`, or not written by `videoctx fit`.
+    """
+    if resumes and path in ("last", "hpc"):
+        return
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: no such checkpoint")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: not a checkpoint, or a truncated one")
+    if not _has_valid_checksums(path):
+        raise ValueError(f"{path}: a damaged checkpoint: its checksums differ from those that were written")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path}: not a checkpoint of weights: {str(error).splitlines()[0]}") from error
+    if not isinstance(checkpoint, dict) or not {"state_dict", "class_names", "epoch"} <= checkpoint.keys():
+        raise ValueError(f"{path}: not a checkpoint that `videoctx fit` wrote; --model.weights takes others' weights")
+    if resumes and not {"optimizer_states", "loops"} <= checkpoint.keys():
+        raise ValueError(f"{path}: holds weights alone, nothing to resume from; expected it as --model.weights")
+
+
+def _has_valid_checksums(archive: str) -> bool:
+    """Compare the checksums in the archive, which `torch.load` ignores."""
+    try:
+        with zipfile.ZipFile(archive) as file:
+            return file.testzip() is None
+    except zipfile.BadZipFile:
+        return False
