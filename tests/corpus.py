@@ -12,9 +12,9 @@ import numpy as np
 
 from tests.numbered import paint, read_number
 from videoctx.data.annotations import ProbeResult
-from videoctx.data.containers import VideoDecodeError, file_status, probe
-from videoctx.data.decode import probe_result_of
-from videoctx.data.decode_pyav import count_frames
+from videoctx.data.decoding.containers import VideoDecodeError, file_status, probe
+from videoctx.data.decoding.pyav_reader import count_frames
+from videoctx.data.decoding.video_reader import probe_result_of
 
 NUM_FRAMES = 60
 WIDTH, HEIGHT, FPS = 160, 120, 25

@@ -2,7 +2,7 @@
 
 import pytest
 
-from videoctx.data.decode import open_video
+from videoctx.data.decoding.video_reader import open_video
 
 FEW_CLIPS = "BatchNorm layers measure"
 
@@ -16,7 +16,7 @@ def decoded(monkeypatch, caplog):
         said.append(list(caplog.messages))
         return open_video(*arguments)
 
-    monkeypatch.setattr("videoctx.data.clips.open_video", opened)
+    monkeypatch.setattr("videoctx.data.loading.dataset.open_video", opened)
     return said
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from tests.corpus import write_hanging_video
 from tests.tiny_runs import column, manifest_of
-from videoctx.data.decode import open_video
+from videoctx.data.decoding.video_reader import open_video
 
 
 def test_a_video_that_hangs_its_decoder_is_killed_named_and_not_tried_again(run, copy, caplog):

@@ -10,12 +10,12 @@ from data_prep.write_shards.__main__ import main as write_shards
 from tests.http_server import Fault, FileServer
 from tests.tiny_runs import column, scores_of
 from videoctx.data.annotations import read_classes, read_manifest
-from videoctx.data.clips import VideoDataset
-from videoctx.data.loader import VideoLoader
-from videoctx.data.locations import split_member
-from videoctx.data.sampling import ClipShape, RandomClips
-from videoctx.data.sharding import ShuffledShards, TrainSampler
-from videoctx.data.storage import LocalFiles
+from videoctx.data.loading.dataset import VideoDataset
+from videoctx.data.loading.loader import VideoLoader
+from videoctx.data.sampling.clip_samplers import ClipShape, RandomClips
+from videoctx.data.sampling.video_samplers import ShuffledShards, TrainSampler
+from videoctx.data.storage.local_files import LocalFiles
+from videoctx.data.storage.locations import split_member
 
 
 @pytest.fixture

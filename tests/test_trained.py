@@ -8,8 +8,8 @@ import torch
 import yaml
 
 from tests.tiny_set import CLASSES
-from videoctx.data.clips import DecodedBatch, SampleIndex
 from videoctx.data.datamodule import VideoDataModule
+from videoctx.data.loading.dataset import DecodedBatch, SampleIndex
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.settings import ClipSettings, TestSettings
 from videoctx.trained import TrainedNetwork, load_trained

@@ -48,8 +48,8 @@ from data_prep.inspect_videos.inspection import INSPECTION_COLUMNS, cannot_be_us
 from data_prep.manifests.manifest_rows import ManifestRows, read_rows, write_csv
 from data_prep.scheduling.run_each import Failure, SchedulerError, run_each
 from videoctx.data.annotations import CLASS_FILE, AnnotationError
-from videoctx.data.locations import is_url, resolve
-from videoctx.data.storage import LocalFiles, StorageError
+from videoctx.data.storage.local_files import LocalFiles, StorageError
+from videoctx.data.storage.locations import is_url, resolve
 
 NUM_STATS = 16  # files that are looked for at the same time: network folders are slow to answer
 MOST_VALUES = 8  # rows of a table

@@ -10,8 +10,8 @@ Not recognized: a mirrored video, another crop, black borders, more than a few f
 import av
 import numpy as np
 
-from videoctx.data.containers import display_matrix
-from videoctx.data.decode_pyav import decode
+from videoctx.data.decoding.containers import display_matrix
+from videoctx.data.decoding.pyav_reader import decode
 
 NUM_FRAMES = 8
 SIDE_PX = 32
@@ -34,7 +34,7 @@ def hash_frames(path: str, *, expected_frames: int) -> tuple[int, tuple[int, ...
         The number of frames, and the hash of each of `NUM_FRAMES` of them (none where there are no frames).
 
     Raises:
-        VideoDecodeError: as `videoctx.data.decode_pyav.decode`.
+        VideoDecodeError: as `videoctx.data.decoding.pyav_reader.decode`.
     """
     wanted = [int((place + 0.5) * expected_frames / NUM_FRAMES) for place in range(NUM_FRAMES)]
     hashes: list[int] = []

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from videoctx.data.annotations import AnnotationError
-from videoctx.data.locations import VIDEO_SUFFIXES
+from videoctx.data.storage.locations import VIDEO_SUFFIXES
 
 
 def check_folder(root: Path) -> None:

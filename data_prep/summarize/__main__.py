@@ -36,8 +36,8 @@ from data_prep.manifests.manifest_rows import ManifestRows, read_rows
 from data_prep.scheduling.run_each import Failure, SchedulerError, run_each
 from data_prep.summarize.contact_sheets import ContactSheet, Stretch, contact_sheet
 from videoctx.data.annotations import CLASS_FILE, LABEL_SEPARATOR, AnnotationError, read_classes
-from videoctx.data.locations import resolve
-from videoctx.data.storage import LocalFiles, StorageError
+from videoctx.data.storage.local_files import LocalFiles, StorageError
+from videoctx.data.storage.locations import resolve
 
 TEMPLATE = Path(__file__).with_name("summary.html.j2")
 SHEET_HEIGHT_PX = 96

@@ -57,7 +57,7 @@ from videoctx.data.annotations import (
     read_classes,
     write_manifest,
 )
-from videoctx.data.locations import URL
+from videoctx.data.storage.locations import URL
 
 MANIFEST, FAILURES = "manifest.csv", "failures.csv"
 TEMPORARY_PREFIX, TEMPORARY_SUFFIX = ".transcode-", ".partial"

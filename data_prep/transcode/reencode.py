@@ -7,7 +7,7 @@ another opinion of which frame that is.
 **Time.** Frame n of the result stands for the time n / fps after the first frame of the source, and shows the source's
 frame nearest to it; where several are nearest, the last of them; where none is, the one before stays. At the source's
 own rate that is every frame once. A trim to [start, end) takes the frames n of this grid which training would have
-taken from the untrimmed result (`videoctx.data.sampling.frame_range`), so it does not matter which comes first.
+taken from the untrimmed result (`videoctx.data.sampling.clip_samplers.frame_range`), so it does not matter which comes first.
 
 PyAV decodes, scales and encodes by default; `with_ffmpeg` has the ffmpeg program do the same. One thread each: whole
 videos run side by side.
@@ -24,8 +24,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from videoctx.data.containers import VideoDecodeError, display_matrix, open_container, probe
-from videoctx.data.sampling import frame_range
+from videoctx.data.decoding.containers import VideoDecodeError, display_matrix, open_container, probe
+from videoctx.data.sampling.clip_samplers import frame_range
 
 GOP_LENGTH = 16
 MAX_GAP_SECONDS = 60  # between two frames; beyond it the timestamps are wrong, and the gap would fill the disk

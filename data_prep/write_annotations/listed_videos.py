@@ -16,7 +16,7 @@ from data_prep.manifests.video_files import VIDEO_SUFFIXES, walk
 from data_prep.scheduling.run_each import Failure, run_each
 from data_prep.write_annotations.layouts.listing import ListedVideo, Listing
 from videoctx.data.annotations import AnnotationError
-from videoctx.data.containers import VideoDecodeError, probe
+from videoctx.data.decoding.containers import VideoDecodeError, probe
 
 MISSING_FILE = "missing.csv"
 MOST_CLASSES = 30  # in the table, of those that lack videos

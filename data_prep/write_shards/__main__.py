@@ -45,10 +45,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from data_prep.command_line.flag_parser import FlagParser
 from data_prep.manifests import manifest_rows
 from videoctx.data.annotations import CLASS_FILE, AnnotationError, read_classes, read_manifest, write_manifest
-from videoctx.data.containers import VideoDecodeError
-from videoctx.data.locations import INSIDE, TAR, resolve
-from videoctx.data.remote import StorageError
-from videoctx.data.storage import LocalFiles
+from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.storage.local_files import LocalFiles
+from videoctx.data.storage.locations import INSIDE, TAR, resolve
+from videoctx.data.storage.remote import StorageError
 
 SPLIT_NAME = re.compile(r"[A-Za-z0-9_-]+")
 SHARD_NAME = re.compile(r"[A-Za-z0-9_-]+-\d{6}\.tar")

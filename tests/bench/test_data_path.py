@@ -19,11 +19,12 @@ from videoctx.bench.pytorchvideo_peer import PyTorchVideoPeer, Window
 from videoctx.bench.synthetic_videos import HEIGHT, WIDTH, synthetic_videos
 from videoctx.cli import main
 from videoctx.data.annotations import VideoRecord, write_manifest
-from videoctx.data.clips import SampleIndex, VideoDataset
-from videoctx.data.containers import VideoDecodeError, probe
-from videoctx.data.decode import open_video
-from videoctx.data.sampling import ClipShape, RandomClips, UniformClips
-from videoctx.data.transforms import Normalize, TrainTransform
+from videoctx.data.decoding.containers import VideoDecodeError, probe
+from videoctx.data.decoding.video_reader import open_video
+from videoctx.data.loading.dataset import SampleIndex, VideoDataset
+from videoctx.data.sampling.clip_samplers import ClipShape, RandomClips, UniformClips
+from videoctx.data.transforms.normalize import Normalize
+from videoctx.data.transforms.train_transform import TrainTransform
 
 pytest.importorskip("decord")
 

@@ -12,9 +12,9 @@ import torch
 from tests.numbered import paint, read_number
 from videoctx.batch import Failure
 from videoctx.data.annotations import ProbeResult, VideoRecord
-from videoctx.data.clips import DecodedBatch, SampleIndex, VideoDataset
-from videoctx.data.containers import probe
-from videoctx.data.sampling import ClipShape, RandomClips, UniformClips
+from videoctx.data.decoding.containers import probe
+from videoctx.data.loading.dataset import DecodedBatch, SampleIndex, VideoDataset
+from videoctx.data.sampling.clip_samplers import ClipShape, RandomClips, UniformClips
 
 
 def record(path, label=0, start_seconds=None, end_seconds=None):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.numbered import CLOSED_GOP, read_number, write_video
-from videoctx.data.containers import VideoDecodeError, probe
-from videoctx.data.decode import open_video
+from videoctx.data.decoding.containers import VideoDecodeError, probe
+from videoctx.data.decoding.video_reader import open_video
 
 OPEN_GOP = CLOSED_GOP | {"x264-params": "open-gop=1:b-adapt=0:b-pyramid=normal:threads=1:log-level=none"}
 MPEG4 = {"g": "24", "bf": "2"}

@@ -18,8 +18,8 @@ import pytest
 
 from tests import corpus
 from tests.corpus import inspect_video
-from videoctx.data.containers import DECODERS, VideoDecodeError, probe
-from videoctx.data.decode import is_installed, open_video
+from videoctx.data.decoding.containers import DECODERS, VideoDecodeError, probe
+from videoctx.data.decoding.video_reader import is_installed, open_video
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 SECONDS_TO_HANG = 60
@@ -241,7 +241,7 @@ def test_decord_hangs_on_the_hanging_video(tmp_path):
     path = corpus.write_hanging_video(tmp_path / "hanging.mp4")
     assert "edit list" in probe(str(path)).why_not["decord"]
     script = (
-        "import sys; from videoctx.data.decode import open_video; import numpy as np\n"
+        "import sys; from videoctx.data.decoding.video_reader import open_video; import numpy as np\n"
         "with open_video(sys.argv[1], 'decord') as reader:\n"
         "    print(reader.num_frames, flush=True)\n"
         "    reader.read(np.arange(1000, 1064, 2))"

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 from videoctx.batch import ClipBatch, View
 from videoctx.data.annotations import AnnotationError, write_manifest
 from videoctx.data.datamodule import VideoDataModule
-from videoctx.data.decode import open_video
+from videoctx.data.decoding.video_reader import open_video
 from videoctx.data.failures import TooManyFailuresError
 from videoctx.data.settings import ClipSettings, LoadingSettings, TestSettings, TrainSettings
 
@@ -271,7 +271,7 @@ def test_the_decoder_is_the_one_that_is_asked_for(video_folder, monkeypatch, sta
         asked.add(decoder)
         return open_video(path, decoder, probe_result)
 
-    monkeypatch.setattr("videoctx.data.clips.open_video", record)
+    monkeypatch.setattr("videoctx.data.loading.dataset.open_video", record)
     batches(module(video_folder.manifest, loading={"decoder": decoder}), stage)
     assert asked == {decoder}
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from tests.corpus import inspect_video
 from tests.numbered import num_key_frames, picture_types, read_number, write_video
 from videoctx.data.annotations import ProbeResult
-from videoctx.data.containers import VideoDecodeError
-from videoctx.data.decode import is_installed, open_video
-from videoctx.data.decode_pyav import PyAVReader
+from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.decoding.pyav_reader import PyAVReader
+from videoctx.data.decoding.video_reader import is_installed, open_video
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 
@@ -135,7 +135,7 @@ def test_turns_frames_upright(turned_video, decoder):
 
 @needs_decord
 def test_auto_takes_decord_where_it_is_exact(closed_gop_mp4):
-    from videoctx.data.decode_decord import DecordReader
+    from videoctx.data.decoding.decord_reader import DecordReader
 
     with open_video(str(closed_gop_mp4.path)) as reader:
         assert isinstance(reader, DecordReader)
@@ -152,9 +152,9 @@ def hide(monkeypatch, *libraries):
     """As if these were not installed."""
     for library in libraries:
         monkeypatch.setitem(sys.modules, library, None)
-        monkeypatch.delitem(sys.modules, f"videoctx.data.decode_{library}", raising=False)
+        monkeypatch.delitem(sys.modules, f"videoctx.data.decoding.{library}_reader", raising=False)
     is_installed.cache_clear()
-    monkeypatch.setattr("videoctx.data.decode.is_installed", is_installed.__wrapped__)
+    monkeypatch.setattr("videoctx.data.decoding.video_reader.is_installed", is_installed.__wrapped__)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_torchcodec_without_ffmpeg_counts_as_not_installed(monkeypatch):
     import torchcodec
 
     monkeypatch.setattr(torchcodec, "ffmpeg_major_version", None)
-    monkeypatch.delitem(sys.modules, "videoctx.data.decode_torchcodec", raising=False)
+    monkeypatch.delitem(sys.modules, "videoctx.data.decoding.torchcodec_reader", raising=False)
     assert not is_installed.__wrapped__("torchcodec")
 
 
@@ -219,7 +219,9 @@ def test_a_probe_result_is_believed_and_not_looked_for_again(decoder, tmp_path, 
     video = write_video(tmp_path / "video.mp4", num_frames=30)
     probe_result = inspect_video(str(video.path))
     assert probe_result == ProbeResult(video.path.stat().st_size, ("decord", "torchcodec", "pyav"), 30, 30.0)
-    monkeypatch.setattr("videoctx.data.decode.probe", lambda path: pytest.fail(f"{path} was looked into again"))
+    monkeypatch.setattr(
+        "videoctx.data.decoding.video_reader.probe", lambda path: pytest.fail(f"{path} was looked into again")
+    )
     with open_video(str(video.path), decoder, replace(probe_result, num_frames=29, fps=24.5)) as reader:
         assert (reader.num_frames, reader.fps) == (29, 24.5)
         assert_shows(reader.read(np.array([0, 28])), video, [0, 28])

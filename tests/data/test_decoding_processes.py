@@ -5,8 +5,8 @@ from multiprocessing.context import ForkServerProcess
 import pytest
 
 from videoctx.cli.commands import is_user_error
-from videoctx.data.clips import SampleIndex
-from videoctx.data.decoding_processes import DecodingProcesses
+from videoctx.data.loading.dataset import SampleIndex
+from videoctx.data.loading.decoding_processes import DecodingProcesses
 
 
 def test_processes_that_cannot_be_started(monkeypatch):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.data.test_datamodule import batches, module
 from tests.data.test_transforms import coordinates, failed, still, train_transform
 from videoctx.data.annotations import write_manifest
-from videoctx.data.clips import DecodedBatch
+from videoctx.data.loading.dataset import DecodedBatch
 from videoctx.data.training_labels import flipped_classes
 
 CLASSES = ["go left", "clap", "Go Right", "turn right", "left hook"]

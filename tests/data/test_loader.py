@@ -21,11 +21,11 @@ import torch
 from tests.http_server import FileServer
 from tests.numbered import read_number
 from videoctx.data.annotations import VideoRecord
-from videoctx.data.clips import SampleIndex, VideoDataset
-from videoctx.data.loader import VideoLoader
-from videoctx.data.sampling import ClipShape, RandomClips
-from videoctx.data.sharding import EvaluationSampler
-from videoctx.data.storage import LocalFiles
+from videoctx.data.loading.dataset import SampleIndex, VideoDataset
+from videoctx.data.loading.loader import VideoLoader
+from videoctx.data.sampling.clip_samplers import ClipShape, RandomClips
+from videoctx.data.sampling.video_samplers import EvaluationSampler
+from videoctx.data.storage.local_files import LocalFiles
 
 CLIPS = RandomClips(shape=ClipShape(clip_len=3, frame_interval=2), num_clips=2)
 
@@ -83,7 +83,7 @@ def rows_and_failures(loader):
 
 def test_it_knows_how_long_it_was_waited_for(tricky, monkeypatch):
     """Every look at the clock is a second later: each batch takes one, and so does finding that there is no other."""
-    monkeypatch.setattr("videoctx.data.loader.time", SimpleNamespace(perf_counter=count().__next__))
+    monkeypatch.setattr("videoctx.data.loading.loader.time", SimpleNamespace(perf_counter=count().__next__))
     loader = tricky(None, None, None, num_workers=0)
     assert loader.seconds_waited == 0
     batches = iter(loader)
@@ -249,8 +249,8 @@ SCRIPT = """
 import sys
 from tests.data.test_loader import CLIPS
 from videoctx.data.annotations import VideoRecord
-from videoctx.data.clips import SampleIndex, VideoDataset
-from videoctx.data.loader import VideoLoader
+from videoctx.data.loading.dataset import SampleIndex, VideoDataset
+from videoctx.data.loading.loader import VideoLoader
 if __name__ == "__main__":
     data = VideoDataset([VideoRecord(sys.argv[1], 0, "train")], sampler=CLIPS, seed=0)
     for batch in VideoLoader(data, [SampleIndex(0)] * 100_000, batch_size=2, num_workers=2):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from videoctx.data.mixing import ClipMixing
+from videoctx.data.transforms.mixing import ClipMixing
 
 K = 5
 

@@ -12,12 +12,12 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from tests.data.test_transforms import still, train_transform
-from videoctx.data.clips import DecodedBatch, SampleIndex
 from videoctx.data.datamodule import VideoDataModule
-from videoctx.data.multigrid import Multigrid, MultigridBatches, Stage
-from videoctx.data.sampling import ClipShape, RandomClips
+from videoctx.data.loading.dataset import DecodedBatch, SampleIndex
+from videoctx.data.sampling.clip_samplers import ClipShape, RandomClips
+from videoctx.data.sampling.multigrid import Multigrid, MultigridBatches, Stage
+from videoctx.data.sampling.video_samplers import Shuffled, TrainSampler
 from videoctx.data.settings import ClipSettings, LoadingSettings, TrainSettings
-from videoctx.data.sharding import Shuffled, TrainSampler
 
 IN_STEPS = Multigrid(milestone_epochs=(44, 88), num_epochs=118)
 ONLY_SHORT = Multigrid()

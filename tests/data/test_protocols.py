@@ -17,10 +17,11 @@ from torchvision.datasets.samplers import UniformClipSampler
 from torchvision.datasets.video_utils import VideoClips
 from torchvision.transforms._presets import VideoClassification
 
-from videoctx.data.clips import DecodedBatch, DecodedVideo
-from videoctx.data.protocols import PROTOCOLS, UnknownFrameRateError
-from videoctx.data.sampling import ClipShape, NoClipError
-from videoctx.data.transforms import Normalize, ViewTransform
+from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo
+from videoctx.data.sampling.clip_samplers import ClipShape, NoClipError
+from videoctx.data.sampling.protocols import PROTOCOLS, UnknownFrameRateError
+from videoctx.data.transforms.normalize import Normalize
+from videoctx.data.transforms.view_transform import ViewTransform
 
 NTSC = 30000 / 1001  # 29.97
 RATES = [24000 / 1001, 15.0, 25.0, NTSC, 30.0, 50.0, 60.0]

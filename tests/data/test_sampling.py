@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videoctx.data.sampling import (
+from videoctx.data.sampling.clip_samplers import (
     ClipShape,
     ClipTooLongError,
     RandomClips,

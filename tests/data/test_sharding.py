@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videoctx.data.clips import SampleIndex
-from videoctx.data.sharding import EvaluationSampler, Shuffled, ShuffledShards, TrainSampler, Weighted
+from videoctx.data.loading.dataset import SampleIndex
+from videoctx.data.sampling.video_samplers import EvaluationSampler, Shuffled, ShuffledShards, TrainSampler, Weighted
 
 NUM_VIDEOS = st.integers(1, 60)
 NUM_RANKS = st.integers(1, 9)

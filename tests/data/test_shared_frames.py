@@ -8,7 +8,7 @@ from multiprocessing.shared_memory import SharedMemory
 import numpy as np
 import pytest
 
-from videoctx.data.shared_frames import FIRST_BYTES, Slots, send
+from videoctx.data.loading.shared_frames import FIRST_BYTES, Slots, send
 
 
 def frames_of(num_bytes, seed=0):

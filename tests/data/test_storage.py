@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from tests.http_server import Fault, FileServer
-from videoctx.data import remote
-from videoctx.data.containers import VideoDecodeError
-from videoctx.data.locations import resolve, split_member
-from videoctx.data.remote import StorageError
-from videoctx.data.storage import LocalFiles
+from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.storage.local_files import remote
+from videoctx.data.storage.local_files import LocalFiles
+from videoctx.data.storage.locations import resolve, split_member
+from videoctx.data.storage.remote import StorageError
 
 SIZE = 20_000  # bytes of most files here
 
@@ -411,7 +411,7 @@ def test_a_lease_outlives_a_forked_child_that_lets_go_of_it(tmp_path):
                 import gc
 
                 for generator in [thing for thing in gc.get_objects() if type(thing).__name__ == "generator"]:
-                    if generator.gi_code.co_filename.endswith(("storage.py", "file_cache.py")):
+                    if generator.gi_code.co_filename.endswith(("local_files.py", "file_cache.py")):
                         generator.close()
                 os._exit(0)
             os.waitpid(child, 0)

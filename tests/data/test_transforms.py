@@ -13,8 +13,10 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import ColorJitter, RandAugment, RandomErasing
 
 from videoctx.batch import Failure, View, slices
-from videoctx.data.clips import DecodedBatch, DecodedVideo
-from videoctx.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalize, TrainTransform, ViewTransform
+from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo
+from videoctx.data.transforms.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
+from videoctx.data.transforms.train_transform import TrainTransform
+from videoctx.data.transforms.view_transform import ViewTransform
 
 AS_PIXELS = Normalize(mean=(0, 0, 0), std=(1 / 255,) * 3)  # leaves 0 … 255 as they are
 
@@ -412,12 +414,12 @@ class Recorder(Normalize):
 
 
 def test_each_frame_is_resized_once_and_views_are_made_when_asked_for(monkeypatch):
-    from videoctx.data import transforms
+    from videoctx.data.transforms import resize as resizing
 
     resized = []
-    resize = transforms.TF.resize
+    resize = resizing.TF.resize
     monkeypatch.setattr(
-        transforms.TF, "resize", lambda frames, *args, **kw: resized.append(len(frames)) or resize(frames, *args, **kw)
+        resizing.TF, "resize", lambda frames, *args, **kw: resized.append(len(frames)) or resize(frames, *args, **kw)
     )
     recorder = Recorder((0, 0, 0), (1, 1, 1))
     clips = view_transform(16, 16, 3, recorder)(view_batch(), num_clips=3).clips
@@ -438,8 +440,8 @@ def test_the_views_of_a_video_share_its_frames():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"crop_size_px": 17, "short_side_px": 16}, "16 with crops of 17"),
-        ({"crop_size_px": 0}, "crops of 0"),
+        ({"crop_size_px": 17, "short_side_px": 16}, "16 with crop_size_px 17"),
+        ({"crop_size_px": 0}, "crop_size_px 0"),
         ({"num_crops": 0}, "num_crops is 0"),
     ],
 )

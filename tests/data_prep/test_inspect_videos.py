@@ -27,8 +27,8 @@ from tests.corpus import flip_bits
 from tests.http_server import FileServer
 from tests.numbered import write_video
 from videoctx.data.annotations import read_manifest
-from videoctx.data.decode import open_video
-from videoctx.data.storage import LocalFiles
+from videoctx.data.decoding.video_reader import open_video
+from videoctx.data.storage.local_files import LocalFiles
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 NUM_FRAMES = 48

@@ -16,8 +16,8 @@ from data_prep.summarize import __main__ as summarize
 from data_prep.summarize.contact_sheets import GAP_PX, Stretch, contact_sheet
 from tests.http_server import FileServer
 from tests.numbered import read_number, write_video
-from videoctx.data.containers import VideoDecodeError
-from videoctx.data.storage import LocalFiles
+from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.storage.local_files import LocalFiles
 
 HOSTILE = ["<script>alert(1)</script>", "\"quoted\" & 'so' {{ 7 * 7 }}", "naïve 動画", "\u202eback", "never seen"]
 VOID = {"meta", "img", "link", "br", "rect"}

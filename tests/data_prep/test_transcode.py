@@ -22,8 +22,8 @@ from data_prep.transcode.reencode import GOP_LENGTH, Encoding, check, plan, with
 from tests.corpus import expect, make, read_faint_number
 from tests.numbered import CLOSED_GOP, read_number, write_video
 from videoctx.data.annotations import read_classes, read_manifest
-from videoctx.data.containers import VideoDecodeError, probe
-from videoctx.data.decode import open_video
+from videoctx.data.decoding.containers import VideoDecodeError, probe
+from videoctx.data.decoding.video_reader import open_video
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared"

@@ -14,9 +14,9 @@ import pytest
 from data_prep.write_shards.__main__ import main
 from tests.http_server import FileServer
 from videoctx.data.annotations import read_classes, read_manifest, write_manifest
-from videoctx.data.containers import VideoDecodeError
-from videoctx.data.locations import resolve
-from videoctx.data.storage import LocalFiles
+from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.storage.local_files import LocalFiles
+from videoctx.data.storage.locations import resolve
 
 webdataset = pytest.importorskip("webdataset")
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.evaluation.synthetic_scores import random_run, synthetic_scores
-from videoctx.data.protocols import PROTOCOLS
-from videoctx.data.sampling import ClipShape
+from videoctx.data.sampling.clip_samplers import ClipShape
+from videoctx.data.sampling.protocols import PROTOCOLS
 from videoctx.evaluation.view_subset import ONE_OF, Views, choose_views, nearest_clips, places
 
 

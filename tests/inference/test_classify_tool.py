@@ -10,7 +10,7 @@ from tests.http_server import FileServer
 from tests.inference.conftest import write_checkpoint
 from tests.tiny_set import CLASSES, break_video
 from videoctx.cli import main
-from videoctx.data.storage import LocalFiles
+from videoctx.data.storage.local_files import LocalFiles
 from videoctx.inference.prediction import predict
 from videoctx.trained import load_trained
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.tiny_runs import scores_of
-from videoctx.data.storage import LocalFiles
+from videoctx.data.storage.local_files import LocalFiles
 from videoctx.evaluation.scores import read_scores
 from videoctx.evaluation.view_subset import Views, choose_views
 from videoctx.inference.prediction import predict

@@ -11,7 +11,7 @@ from tests.inference.conftest import PREPROCESSING, write_checkpoint
 from tests.numbered import read_number, write_video
 from tests.tiny_set import break_video, encode
 from videoctx.cli import main
-from videoctx.data.containers import VideoDecodeError
+from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.inference.captioned_video import captioned
 from videoctx.inference.frame_clips import frame_offsets
 from videoctx.inference.timed_frames import timed_frames

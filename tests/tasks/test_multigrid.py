@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import SGD
 
 from tests.tasks.test_recipes import config_of, made
-from videoctx.data.multigrid import Multigrid
+from videoctx.data.sampling.multigrid import Multigrid
 from videoctx.models import ResNet3D
 from videoctx.tasks import MultigridSteps, WarmupCosine
 from videoctx.tasks.multigrid import check_stages

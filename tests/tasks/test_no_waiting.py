@@ -6,9 +6,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms.v2 import RandAugment
 
 from tests.tasks.synthetic_runs import CLASSES, SyntheticClips, batch_of, small_resnet, trainer
-from videoctx.data.clips import DecodedBatch, DecodedVideo
-from videoctx.data.mixing import ClipMixing
-from videoctx.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalize, TrainTransform
+from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo
+from videoctx.data.transforms.mixing import ClipMixing
+from videoctx.data.transforms.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
+from videoctx.data.transforms.train_transform import TrainTransform
 from videoctx.tasks import VideoClassifier, WarmupCosine
 
 READS = {"aten::_local_scalar_dense", "aten::item", "aten::nonzero", "aten::is_nonzero", "aten::equal"}

@@ -15,7 +15,7 @@ data:
     erasing: {class_path: torchvision.transforms.v2.RandomErasing}
 model:
   net: {init_args: {activation_checkpointing: [res2, res3]}}
-  mixing: {class_path: videoctx.data.mixing.ClipMixing, init_args: {mixup_alpha: 0.4}}
+  mixing: {class_path: videoctx.data.ClipMixing, init_args: {mixup_alpha: 0.4}}
 trainer:
   gradient_clip_val: 1.0
   accumulate_grad_batches: 2

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from tests.tasks.synthetic_runs import CLASSES, batch_of, classifier, synthetic_clips, trainer
-from videoctx.data.mixing import ClipMixing
+from videoctx.data.transforms.mixing import ClipMixing
 from videoctx.evaluation.metrics import mean_average_precision
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.numbered import read_number, write_video
-from videoctx.data.containers import VideoDecodeError
+from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.layers import NonLocal
 from videoctx.visualize.attention import watch

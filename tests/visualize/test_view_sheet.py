@@ -7,7 +7,7 @@ import pytest
 from matplotlib.image import imread
 
 from tests.numbered import read_number, write_video
-from videoctx.data.containers import VideoDecodeError
+from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.visualize.view_sheet import GAP_PX, ViewSheet, view_sheet
 

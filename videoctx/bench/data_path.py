@@ -29,8 +29,8 @@ from videoctx.bench.synthetic_videos import FPS, synthetic_videos
 from videoctx.bench.training_clips import TrainingClips
 from videoctx.bench.view_decoding import view_rounds
 from videoctx.data.annotations import CLASS_FILE, VideoRecord, read_classes, read_manifest
-from videoctx.data.containers import probe
-from videoctx.data.sampling import ClipShape
+from videoctx.data.decoding.containers import probe
+from videoctx.data.sampling.clip_samplers import ClipShape
 
 Against = Literal["all", "pytorchvideo", "per-view", "none"]
 

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from videoctx.data.clips import DecodedBatch, SampleIndex, VideoDataset
-from videoctx.data.containers import VideoDecodeError
-from videoctx.data.decode import open_video
-from videoctx.data.sampling import frame_range
-from videoctx.data.shared_frames import Slots, pack, unpack
-from videoctx.data.transforms import TrainTransform
+from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.decoding.video_reader import open_video
+from videoctx.data.loading.dataset import DecodedBatch, SampleIndex, VideoDataset
+from videoctx.data.loading.shared_frames import Slots, pack, unpack
+from videoctx.data.sampling.clip_samplers import frame_range
+from videoctx.data.transforms.train_transform import TrainTransform
 
 STAGES = ("open", "seek", "decode", "sample", "collate", "transfer", "device transform")
 IN_A_WORKER = ("open", "seek", "decode", "sample", "transfer")

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from videoctx.bench.bare_decoding import Clip
-from videoctx.data.clips import DecodedBatch, DecodedVideo, SampleIndex
-from videoctx.data.containers import VideoDecodeError
-from videoctx.data.loader import VideoLoader
-from videoctx.data.sampling import ClipShape
+from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo, SampleIndex
+from videoctx.data.loading.loader import VideoLoader
+from videoctx.data.sampling.clip_samplers import ClipShape
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 from videoctx.bench.epochs import InOrder, check
 from videoctx.bench.process_tree import resident_bytes
 from videoctx.data.annotations import VideoRecord
-from videoctx.data.clips import SampleIndex, VideoDataset
-from videoctx.data.loader import VideoLoader
-from videoctx.data.sampling import ClipShape, RandomClips
+from videoctx.data.loading.dataset import SampleIndex, VideoDataset
+from videoctx.data.loading.loader import VideoLoader
+from videoctx.data.sampling.clip_samplers import ClipShape, RandomClips
 
 NUM_WORKERS = 4
 FIRST_LOOK, LOOK_EVERY = 200, 100  # videos

@@ -15,10 +15,11 @@ from videoctx.bench.epochs import InOrder, check, clip_of, epoch_seconds, read_a
 from videoctx.bench.process_tree import cpu_seconds
 from videoctx.bench.pytorchvideo_peer import PeerDecoder, PyTorchVideoPeer, Window
 from videoctx.data.annotations import VideoRecord
-from videoctx.data.clips import SampleIndex, VideoDataset
-from videoctx.data.loader import VideoLoader
-from videoctx.data.sampling import ClipShape, RandomClips
-from videoctx.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalize, TrainTransform
+from videoctx.data.loading.dataset import SampleIndex, VideoDataset
+from videoctx.data.loading.loader import VideoLoader
+from videoctx.data.sampling.clip_samplers import ClipShape, RandomClips
+from videoctx.data.transforms.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
+from videoctx.data.transforms.train_transform import TrainTransform
 
 PEER_FPS = 30  # what its users configure a clip's seconds with
 

@@ -7,9 +7,9 @@ from videoctx.bench.bare_decoding import BareDecoding
 from videoctx.bench.epochs import InOrder, clip_of, epoch_seconds, read_all
 from videoctx.bench.process_tree import cpu_seconds
 from videoctx.data.annotations import VideoRecord
-from videoctx.data.clips import SampleIndex, VideoDataset
-from videoctx.data.loader import VideoLoader
-from videoctx.data.sampling import ClipShape, UniformClips
+from videoctx.data.loading.dataset import SampleIndex, VideoDataset
+from videoctx.data.loading.loader import VideoLoader
+from videoctx.data.sampling.clip_samplers import ClipShape, UniformClips
 
 NUM_CLIPS, NUM_CROPS = 10, 3
 

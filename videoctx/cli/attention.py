@@ -103,7 +103,7 @@ def _flag(name: str) -> str:
 
 
 def _explain(trained: "TrainedNetwork", options: Namespace) -> None:
-    from videoctx.data.storage import LocalFiles
+    from videoctx.data.storage.local_files import LocalFiles
     from videoctx.inference.explanation import explain_by_attention, explain_by_grad_cam, write_explanation
     from videoctx.visualize.attention import find_block
     from videoctx.visualize.clip_on_video import Query, read_clip

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from videoctx.cli.output_path import writable_folder
-from videoctx.data.storage import LocalFiles
+from videoctx.data.storage.local_files import LocalFiles
 from videoctx.inference.timeline_files import write_timeline
 from videoctx.inference.video_paths import video_paths
 from videoctx.trained import TrainedNetwork

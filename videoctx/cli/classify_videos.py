@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from videoctx.data.containers import VideoDecodeError
-from videoctx.data.storage import LocalFiles
+from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.storage.local_files import LocalFiles
 from videoctx.evaluation.view_subset import Views
 from videoctx.inference.prediction import Prediction, predict
 from videoctx.inference.video_paths import video_paths

@@ -21,7 +21,7 @@ def run_export(arguments: Sequence[str]) -> None:
 
     import torch
 
-    from videoctx.data.storage import LocalFiles
+    from videoctx.data.storage.local_files import LocalFiles
     from videoctx.inference.export import FILE_TOLERANCE, TEST_TOLERANCE, export
     from videoctx.inference.exported_file import SUFFIX, check_installed
     from videoctx.trained import load_trained

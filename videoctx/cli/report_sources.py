@@ -5,12 +5,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from videoctx.data.containers import VideoDecodeError
-from videoctx.data.locations import resolve
+from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.preprocessing import Preprocessing
-from videoctx.data.protocols import PROTOCOLS
-from videoctx.data.remote import StorageError
-from videoctx.data.storage import LocalFiles
+from videoctx.data.sampling.protocols import PROTOCOLS
+from videoctx.data.storage.local_files import LocalFiles
+from videoctx.data.storage.locations import resolve
+from videoctx.data.storage.remote import StorageError
 from videoctx.evaluation.most_confident_errors import Mistake
 from videoctx.evaluation.report import MistakeImage, Training
 from videoctx.evaluation.training_curves import METRICS_FILE, read_curves

@@ -35,7 +35,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from videoctx.atomic_write import atomic_write
-from videoctx.data.locations import resolve
+from videoctx.data.storage.locations import resolve
 
 CLASS_FILE = "classes.txt"
 COLUMNS = ("path", "label", "split", "start_seconds", "end_seconds")

@@ -1,6 +1,6 @@
 """The data part of a result's card (`videoctx.evaluation.card`)."""
 
-from videoctx.data.protocols import PROTOCOLS
+from videoctx.data.sampling.protocols import PROTOCOLS
 from videoctx.data.settings import ClipSettings, TestSettings
 
 

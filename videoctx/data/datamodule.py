@@ -13,23 +13,32 @@ from lightning.pytorch import LightningDataModule
 from videoctx.batch import ClipBatch
 from videoctx.data.annotations import CLASS_FILE, AnnotationError, VideoRecord, read_classes, read_manifest
 from videoctx.data.card import data_card
-from videoctx.data.clips import DecodedBatch, VideoDataset
 from videoctx.data.failures import TrainingFailures
 from videoctx.data.fingerprint import fingerprint
-from videoctx.data.loader import Sampler, VideoLoader
-from videoctx.data.locations import split_member
-from videoctx.data.multigrid import MultigridBatches, Stage
+from videoctx.data.loading.dataset import DecodedBatch, VideoDataset
+from videoctx.data.loading.loader import Sampler, VideoLoader
+from videoctx.data.loading.ready_clips import ReadyClips
 from videoctx.data.preprocessing import Preprocessing
-from videoctx.data.protocols import PROTOCOLS
-from videoctx.data.ready_clips import ReadyClips
 from videoctx.data.resume import TrainingState, check_resumed, skip_trained_batches
-from videoctx.data.sampling import RandomClips, UniformClips
+from videoctx.data.sampling.clip_samplers import RandomClips, UniformClips
+from videoctx.data.sampling.multigrid import MultigridBatches, Stage
+from videoctx.data.sampling.protocols import PROTOCOLS
+from videoctx.data.sampling.video_samplers import (
+    EvaluationSampler,
+    Order,
+    Shuffled,
+    ShuffledShards,
+    TrainSampler,
+    Weighted,
+)
 from videoctx.data.settings import ClipSettings, LoadingSettings, StorageSettings, TestSettings, TrainSettings
-from videoctx.data.sharding import EvaluationSampler, Order, Shuffled, ShuffledShards, TrainSampler, Weighted
-from videoctx.data.storage import LocalFiles
+from videoctx.data.storage.local_files import LocalFiles
+from videoctx.data.storage.locations import split_member
 from videoctx.data.trainer_state import begin_next_epoch, check_multigrid_options, training_progress
 from videoctx.data.training_labels import check_flip, flipped_classes, warn_of_untrained_classes
-from videoctx.data.transforms import Normalize, TrainTransform, ViewTransform
+from videoctx.data.transforms.normalize import Normalize
+from videoctx.data.transforms.train_transform import TrainTransform
+from videoctx.data.transforms.view_transform import ViewTransform
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from videoctx.data.protocols import PROTOCOLS, ProtocolName
-from videoctx.data.sampling import ClipShape, ShortVideos, UniformClips
-from videoctx.data.transforms import Normalize, ViewTransform
+from videoctx.data.sampling.clip_samplers import ClipShape, ShortVideos, UniformClips
+from videoctx.data.sampling.protocols import PROTOCOLS, ProtocolName
+from videoctx.data.transforms.normalize import Normalize
+from videoctx.data.transforms.view_transform import ViewTransform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

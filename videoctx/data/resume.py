@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from videoctx.data.multigrid import MultigridBatches
-from videoctx.data.sharding import TrainSampler
+from videoctx.data.sampling.multigrid import MultigridBatches
+from videoctx.data.sampling.video_samplers import TrainSampler
 
 logger = logging.getLogger(__name__)
 

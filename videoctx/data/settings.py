@@ -10,13 +10,15 @@ from typing import get_args
 
 from torch import nn
 
-from videoctx.data.decode import Decoder
-from videoctx.data.multigrid import Multigrid
-from videoctx.data.protocols import PROTOCOLS, ProtocolName
-from videoctx.data.sampling import ClipShape, ShortVideos
-from videoctx.data.sharding import OrderName
+from videoctx.data.decoding.video_reader import Decoder
+from videoctx.data.sampling.clip_samplers import ClipShape, ShortVideos
+from videoctx.data.sampling.multigrid import Multigrid
+from videoctx.data.sampling.protocols import PROTOCOLS, ProtocolName
+from videoctx.data.sampling.video_samplers import OrderName
 from videoctx.data.training_labels import FlipLabels
-from videoctx.data.transforms import IMAGENET_MEAN, IMAGENET_STD, check_std, check_train_crop, check_view_crop
+from videoctx.data.transforms.normalize import IMAGENET_MEAN, IMAGENET_STD, check_std
+from videoctx.data.transforms.train_transform import check_train_crop
+from videoctx.data.transforms.view_transform import check_view_crop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +78,7 @@ class TrainSettings:
         shuffle_buffer: Number of videos among which the next one is sampled if the videos lie in shards, which are
             read one after another.
         multigrid: Train on batches of more, shorter and smaller clips first. The full shape is that of `batch_size`,
-            `clip_len` and `crop_size_px` (see `videoctx.data.multigrid`).
+            `clip_len` and `crop_size_px` (see `videoctx.data.sampling.multigrid`).
         max_failed_fraction: Fraction of the training videos that may be unreadable before the run ends.
 
     Raises:
@@ -120,7 +122,7 @@ class TestSettings:
         val_views: Number of clips and number of crops per validation video.
         protocol: Project whose clip placement, resizing and crops validation and test follow: this package's own, or
             that of the project which imported weights come from, to reproduce its results
-            (see `videoctx.data.protocols`).
+            (see `videoctx.data.sampling.protocols`).
         crop_size_px: Side of the square crops.
         short_side_px: Short side that frames are resized to before the crops.
         batch_size: Number of videos per step and device. All of their views go through the network.

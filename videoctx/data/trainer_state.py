@@ -4,7 +4,7 @@ import math
 
 from lightning.pytorch import Trainer
 
-from videoctx.data.loader import VideoLoader
+from videoctx.data.loading.loader import VideoLoader
 
 # Trainer options that multigrid training needs: its batches are its own, and epochs differ in length.
 MULTIGRID_OPTIONS = {"accumulate_grad_batches": 1, "limit_train_batches": 1.0, "reload_dataloaders_every_n_epochs": 1}

@@ -10,9 +10,9 @@ from pathlib import Path
 from videoctx.atomic_write import atomic_write
 from videoctx.batch import Failure
 from videoctx.data.annotations import VideoRecord, read_manifest
-from videoctx.data.clips import VideoDataset
-from videoctx.data.loader import VideoLoader
-from videoctx.data.sharding import EvaluationSampler
+from videoctx.data.loading.dataset import VideoDataset
+from videoctx.data.loading.loader import VideoLoader
+from videoctx.data.sampling.video_samplers import EvaluationSampler
 from videoctx.trained import TrainedNetwork
 from videoctx.visualize.attention import attending_blocks, find_block, watch
 from videoctx.visualize.query_dependence import QueryDependence, query_dependence, summarize

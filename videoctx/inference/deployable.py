@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videoctx.data.preprocessing import Preprocessing
-from videoctx.data.protocols import PROTOCOLS
+from videoctx.data.sampling.protocols import PROTOCOLS
 from videoctx.layers.non_local import SoftmaxAffinity
 from videoctx.models.resnet3d import MaxPool3d
 from videoctx.trained import TrainedNetwork

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from videoctx.atomic_write import atomic_write
-from videoctx.data.clips import DecodedBatch, DecodedVideo
+from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo
 from videoctx.inference.deployable import DeployableNetwork
 from videoctx.inference.exported_file import INPUT, OUTPUT, ExportError, Format, check_installed, read, write
 from videoctx.trained import TrainedNetwork

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from videoctx.data.clips import DecodedBatch, DecodedVideo
+from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo
 from videoctx.data.preprocessing import Preprocessing
-from videoctx.data.protocols import FPS
+from videoctx.data.sampling.protocols import FPS
 
 
 def frame_offsets(preprocessing: Preprocessing, fps: float) -> np.ndarray:

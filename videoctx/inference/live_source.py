@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import av
 import numpy as np
 
-from videoctx.data.decode_pyav import upright
-from videoctx.data.locations import is_url
+from videoctx.data.decoding.pyav_reader import upright
+from videoctx.data.storage.locations import is_url
 
 CAMERA_FORMATS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}")}
 STREAM_OPTIONS = {"analyzeduration": "1000000"}  # µs that are looked into before the first frame

@@ -8,8 +8,8 @@ import torch
 
 from videoctx.batch import slices
 from videoctx.data.annotations import VideoRecord
-from videoctx.data.clips import DecodedBatch, SampleIndex, VideoDataset
-from videoctx.data.storage import LocalFiles
+from videoctx.data.loading.dataset import DecodedBatch, SampleIndex, VideoDataset
+from videoctx.data.storage.local_files import LocalFiles
 from videoctx.evaluation.ranking import best_classes
 from videoctx.evaluation.view_scores import sigmoid, softmax
 from videoctx.trained import TrainedNetwork

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from videoctx.data.containers import VideoDecodeError, open_container
-from videoctx.data.decode_pyav import decode, upright
+from videoctx.data.decoding.containers import VideoDecodeError, open_container
+from videoctx.data.decoding.pyav_reader import decode, upright
 
 
 def average_fps(path: str) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from videoctx.data.sampling import NoClipError
+from videoctx.data.sampling.clip_samplers import NoClipError
 from videoctx.inference.frame_clips import FrameTransform, frame_offsets
 from videoctx.trained import TrainedNetwork
 

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from videoctx.atomic_write import atomic_write
-from videoctx.data.containers import VideoDecodeError
-from videoctx.data.sampling import NoClipError
+from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.sampling.clip_samplers import NoClipError
 from videoctx.evaluation.ranking import best_classes
 from videoctx.inference.captioned_video import CaptionedVideo, shrunk
 from videoctx.inference.timed_frames import average_fps, timed_frames

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from videoctx.data.locations import VIDEO_SUFFIXES, is_url
+from videoctx.data.storage.locations import VIDEO_SUFFIXES, is_url
 
 
 def video_paths(path: str) -> list[str]:

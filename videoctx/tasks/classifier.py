@@ -70,7 +70,7 @@ class VideoClassifier(LightningModule):
         schedule: learning rate over the run; constant without.
         multi_label: a video may show several classes: a sigmoid and binary cross-entropy for each, no softmax.
         label_smoothing: share of the target that is spread over all classes; with `multi_label`, over yes and no.
-        mixing: mixes a batch's clips and targets, such as `videoctx.data.mixing.ClipMixing`. A mixed clip counts as
+        mixing: mixes a batch's clips and targets, such as `videoctx.data.ClipMixing`. A mixed clip counts as
             right where the network names the class that it shows most of.
         weights: checkpoint to start from, of any project that `videoctx convert` reads. In training a classifier for
             other classes, and blocks that it does not have, start anew, and it is said; elsewhere that is an error.
@@ -232,7 +232,7 @@ class VideoClassifier(LightningModule):
         return self.schedule.scheduler(optimizer, steps_per_epoch=steps_per_epoch, total_steps=int(total_steps))
 
     def _stages(self) -> Sequence[Stage]:
-        """Of multigrid training, where the data is made so (`videoctx.data.multigrid`)."""
+        """Of multigrid training, where the data is made so (`videoctx.data.sampling.multigrid`)."""
         data = task_data(self.trainer)
         return data.stages if data else ()
 

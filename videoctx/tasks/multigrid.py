@@ -1,7 +1,7 @@
 """The learning rate of multigrid training, and what the network must take for it.
 
 Wu et al.: "A Multigrid Method for Efficiently Training Video Models" (arXiv 1912.00998). Which clips are trained
-on when, the data says (`videoctx.data.multigrid`).
+on when, the data says (`videoctx.data.sampling.multigrid`).
 """
 
 from bisect import bisect_right

@@ -6,7 +6,7 @@ goes on decoding in the background).
 
 Three libraries read, of which a file takes the fastest that is installed and exact on it: decord; torchcodec, which
 needs the system's FFmpeg; PyAV, which reads everything and has to decode from the first frame on. Which are exact is
-found by looking into the container (`videoctx.data.containers`), or has been written into the manifest.
+found by looking into the container (`videoctx.data.decoding.containers`), or has been written into the manifest.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 
 from videoctx.data.annotations import ProbeResult
-from videoctx.data.containers import Container, VideoDecodeError, file_status, probe
+from videoctx.data.decoding.containers import Container, VideoDecodeError, file_status, probe
 
 Decoder = Literal["auto", "decord", "torchcodec", "pyav"]
 LIBRARIES = get_args(Decoder)[1:]
@@ -93,7 +93,7 @@ def is_installed(decoder: str) -> bool:
     if decoder not in LIBRARIES:
         return False
     try:
-        import_module(f"videoctx.data.decode_{decoder}")
+        import_module(f"videoctx.data.decoding.{decoder}_reader")
     except (ImportError, OSError, RuntimeError):  # OSError, RuntimeError: it is there, but not what it needs
         return False
     return True
@@ -125,13 +125,13 @@ def _check_unchanged(path: str, probe_result: ProbeResult) -> None:
 
 def _open_reader(path: str, decoder: str, num_frames: int | None, fps: float):
     if decoder == "decord":
-        from videoctx.data.decode_decord import open_decord
+        from videoctx.data.decoding.decord_reader import open_decord
 
         return open_decord(path, num_frames=num_frames, fps=fps)
     if decoder == "torchcodec":
-        from videoctx.data.decode_torchcodec import open_torchcodec
+        from videoctx.data.decoding.torchcodec_reader import open_torchcodec
 
         return open_torchcodec(path, num_frames=num_frames, fps=fps)
-    from videoctx.data.decode_pyav import open_pyav
+    from videoctx.data.decoding.pyav_reader import open_pyav
 
     return open_pyav(path, num_frames=num_frames, fps=fps)

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate, cycle, islice, pairwise
 
-from videoctx.data.clips import SampleIndex
-from videoctx.data.sharding import TrainSampler
+from videoctx.data.loading.dataset import SampleIndex
+from videoctx.data.sampling.video_samplers import TrainSampler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

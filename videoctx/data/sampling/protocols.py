@@ -43,7 +43,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from videoctx.data.sampling import ClipGrid, ClipShape, NoClipError, crop_corner, uniform_clips
+from videoctx.data.sampling.clip_samplers import ClipGrid, ClipShape, NoClipError, crop_corner, uniform_clips
 
 ProtocolName = Literal["videoctx", "nonlocal", "pyslowfast", "mmaction2", "pytorchvideo", "torchvision"]
 # Where clip i of n starts, from 0 to 1: i / n, or i / (n - 1) and a single one in the middle or at the start

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from videoctx.data.clips import SampleIndex
+from videoctx.data.loading.dataset import SampleIndex
 
 OrderName = Literal["shuffled", "class_balanced", "weighted"]
 

@@ -118,7 +118,7 @@ class UniformClips:
     """Clips at fixed, even places: for validation and test.
 
     Args:
-        grid: where; by default as `uniform_starts` says. `videoctx.data.protocols` has those of other projects.
+        grid: where; by default as `uniform_starts` says. `videoctx.data.sampling.protocols` has those of other projects.
     """
 
     shape: ClipShape

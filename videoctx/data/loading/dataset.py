@@ -15,9 +15,9 @@ from torch.utils.data import Dataset
 
 from videoctx.batch import Failure
 from videoctx.data.annotations import VideoRecord
-from videoctx.data.containers import VideoDecodeError, probe
-from videoctx.data.decode import Decoder, VideoReader, open_video
-from videoctx.data.sampling import ClipSampler, NoClipError, frame_range
+from videoctx.data.decoding.containers import VideoDecodeError, probe
+from videoctx.data.decoding.video_reader import Decoder, VideoReader, open_video
+from videoctx.data.sampling.clip_samplers import ClipSampler, NoClipError, frame_range
 
 
 class SampleIndex(NamedTuple):

@@ -11,8 +11,8 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any, BinaryIO, TypeVar
 
-from videoctx.data.containers import VideoDecodeError
-from videoctx.data.locations import INSIDE
+from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.storage.locations import INSIDE
 from videoctx.user_error import UserError
 
 PIECE_BYTES = 16 * 2**20  # asked of a server at once; what a dropped connection can cost

@@ -19,12 +19,12 @@ from typing import Protocol
 import torch
 from pebble import ProcessExpired
 
-from videoctx.data.clips import DecodedBatch, DecodedVideo, SampleIndex, VideoDataset
-from videoctx.data.containers import VideoDecodeError
-from videoctx.data.decoding_processes import REMEDY, DecodingProcesses, Task
-from videoctx.data.locations import is_url
-from videoctx.data.shared_frames import unpack
-from videoctx.data.storage import LocalFiles
+from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo, SampleIndex, VideoDataset
+from videoctx.data.loading.decoding_processes import REMEDY, DecodingProcesses, Task
+from videoctx.data.loading.shared_frames import unpack
+from videoctx.data.storage.local_files import LocalFiles
+from videoctx.data.storage.locations import is_url
 
 FETCHING_THREADS = 16  # they wait for the network, not for a core
 BATCHES_AHEAD = 2  # at least, and enough videos to keep every process busy

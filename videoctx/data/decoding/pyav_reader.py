@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from videoctx.data.containers import VideoDecodeError, display_matrix, open_container
+from videoctx.data.decoding.containers import VideoDecodeError, display_matrix, open_container
 
 
 class PyAVReader:

@@ -12,7 +12,7 @@ import numpy as np
 import torchcodec
 from torchcodec.decoders import VideoDecoder
 
-from videoctx.data.containers import VideoDecodeError
+from videoctx.data.decoding.containers import VideoDecodeError
 
 if torchcodec.ffmpeg_major_version is None:  # it is imported without FFmpeg too, to read images
     raise ImportError("torchcodec finds no FFmpeg")

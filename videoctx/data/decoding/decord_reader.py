@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import decord
 import numpy as np
 
-from videoctx.data.containers import VideoDecodeError
+from videoctx.data.decoding.containers import VideoDecodeError
 
 
 class DecordReader:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from pebble import ProcessPool
 
-from videoctx.data.clips import SampleIndex, VideoDataset
-from videoctx.data.shared_frames import Sent, Slot, Slots, pack
+from videoctx.data.loading.dataset import SampleIndex, VideoDataset
+from videoctx.data.loading.shared_frames import Sent, Slot, Slots, pack
 
 REMEDY = "expected enough memory and processes for data.loading.num_workers of them on each device, or fewer"
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from videoctx.data.clips import DecodedVideo
+from videoctx.data.loading.dataset import DecodedVideo
 
 logger = logging.getLogger(__name__)
 

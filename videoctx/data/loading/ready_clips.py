@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from itertools import count
 
 from videoctx.batch import ClipBatch
-from videoctx.data.clips import DecodedBatch
-from videoctx.data.loader import VideoLoader
-from videoctx.data.sharding import TrainSampler
+from videoctx.data.loading.dataset import DecodedBatch
+from videoctx.data.loading.loader import VideoLoader
+from videoctx.data.sampling.video_samplers import TrainSampler
 
 
 class ReadyClips:

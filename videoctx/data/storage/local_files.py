@@ -1,8 +1,8 @@
 """Videos that are not files of their own on this computer, made such for as long as they are needed.
 
-A path is a file, an fsspec URL or a member of a tar shard (`videoctx.data.locations`). Decoders want a file:
-`LocalFiles.local_copy` gives one. What a URL leads to is downloaded (`videoctx.data.remote`) into a bounded cache
-(`videoctx.data.file_cache`); a member is copied out of its shard, which is itself downloaded first, whole, where
+A path is a file, an fsspec URL or a member of a tar shard (`videoctx.data.storage.locations`). Decoders want a file:
+`LocalFiles.local_copy` gives one. What a URL leads to is downloaded (`videoctx.data.storage.remote`) into a bounded cache
+(`videoctx.data.storage.file_cache`); a member is copied out of its shard, which is itself downloaded first, whole, where
 it is not here. A file that changes behind its URL is not noticed while it is in the cache.
 """
 
@@ -18,10 +18,10 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from videoctx.data.containers import VideoDecodeError
-from videoctx.data.file_cache import FileCache
-from videoctx.data.locations import INSIDE, is_url, split_member
-from videoctx.data.remote import Patience, Remote, StorageError
+from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.storage.file_cache import FileCache
+from videoctx.data.storage.locations import INSIDE, is_url, split_member
+from videoctx.data.storage.remote import Patience, Remote, StorageError
 
 LOCAL = "file://"
 COPY_BYTES = 4 * 2**20

@@ -1,0 +1,1 @@
+"""Decoding: what a file contains, and its frames at given indices."""

@@ -1,0 +1,1 @@
+"""Sampling: which videos a rank reads, and which frames make their clips."""

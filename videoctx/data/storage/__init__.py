@@ -1,0 +1,1 @@
+"""Storage: local copies of remote files and of members of tar files."""

@@ -1,0 +1,1 @@
+"""Transforms: from decoded frames to network input, on the device."""

@@ -1,0 +1,38 @@
+"""Scaling of pixel values, and the statistics of ImageNet."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torchvision.transforms.v2 import functional as TF
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def check_std(std: Sequence[float]) -> None:
+    """Raise a ValueError if a channel's standard deviation is not positive."""
+    if not min(std) > 0:
+        raise ValueError(f"std is {list(std)}; expected each above 0")
+
+
+class Normalize(nn.Module):
+    """(T, 3, H, W) uint8 → (3, T, H, W) float: (x / 255 - mean) / std for each channel.
+
+    torchvision's `normalize` brings mean and std to the device every time, and looks there for a zero: the device would
+    be waited for three times a clip.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        check_std(std)
+        self.mean = tuple(mean)
+        self.std = tuple(std)
+        self._constants: dict[torch.device, tuple[Tensor, Tensor]] = {}  # (3, 1, 1) each
+
+    def forward(self, frames: Tensor) -> Tensor:
+        if frames.device not in self._constants:
+            mean, std = (torch.tensor(values, device=frames.device)[:, None, None] for values in (self.mean, self.std))
+            self._constants[frames.device] = mean, std
+        mean, std = self._constants[frames.device]
+        return TF.to_dtype(frames, torch.float32, scale=True).sub_(mean).div_(std).transpose(0, 1)  # (3, T, H, W)

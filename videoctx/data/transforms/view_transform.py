@@ -1,0 +1,86 @@
+"""The fixed views of validation and test: every clip in a number of square crops."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from videoctx.batch import ClipBatch, View
+from videoctx.data.loading.dataset import DecodedBatch
+from videoctx.data.sampling.protocols import PROTOCOLS, Protocol
+from videoctx.data.transforms.bookkeeping import bookkeeping
+from videoctx.data.transforms.normalize import Normalize
+from videoctx.data.transforms.resize import resize
+
+
+def check_view_crop(crop_size_px: int, short_side_px: int) -> None:
+    """Raise a ValueError if the crops of validation and test are larger than the short side."""
+    if not 1 <= crop_size_px <= short_side_px:
+        raise ValueError(
+            f"test.short_side_px is {short_side_px} with crop_size_px {crop_size_px};"
+            " expected 1 <= crop_size_px <= short_side_px"
+        )
+
+
+class ViewTransform(nn.Module):
+    """Short side to a fixed length, then `num_crops` fixed squares of every clip, cut out only when asked for.
+
+    Args:
+        protocol: how to resize, and where the crops are.
+    """
+
+    def __init__(
+        self,
+        *,
+        crop_size_px: int,
+        short_side_px: int,
+        num_crops: int,
+        normalize: Normalize,
+        protocol: Protocol = PROTOCOLS["videoctx"],
+    ) -> None:
+        super().__init__()
+        check_view_crop(crop_size_px, short_side_px)
+        if num_crops < 1:
+            raise ValueError(f"num_crops is {num_crops}; expected 1 or more")
+        self.crop_size_px = crop_size_px
+        self.short_side_px = short_side_px
+        self.num_crops = num_crops
+        self.normalize = normalize
+        self.protocol = protocol
+
+    def forward(self, batch: DecodedBatch, *, num_clips: int) -> ClipBatch:
+        videos = [video for video in batch.videos if video.failure is None]
+        clips = LazyViews([], self.crop_size_px, self.normalize)
+        views = []
+        for video in videos:
+            frames = resize(video.frames, self.short_side_px, self.protocol)  # (U, 3, H, W), each distinct frame once
+            for start, positions in zip(video.starts, video.clips, strict=True):
+                for crop in range(self.num_crops):
+                    corner = self.protocol.corner(*frames.shape[2:], self.crop_size_px, crop, self.num_crops)
+                    clips.views.append((frames, positions.to(frames.device), corner))
+                    views.append(View(start, crop))
+        return ClipBatch(
+            clips=clips,
+            views=views,
+            **bookkeeping(batch, views_per_video=num_clips * self.num_crops),
+        )
+
+
+@dataclass(slots=True)
+class LazyViews:
+    """Views of videos that share their frames; a slice of them is made only when it is taken."""
+
+    views: list[tuple[Tensor, Tensor, tuple[int, int]]]  # frames (U, 3, H, W) uint8, positions (T,), top and left
+    crop_size_px: int
+    normalize: Normalize
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def __getitem__(self, index: slice) -> Tensor:
+        size = self.crop_size_px
+        clips = [
+            self.normalize(frames[:, :, top : top + size, left : left + size][positions])
+            for frames, positions, (top, left) in self.views[index]
+        ]
+        return torch.stack(clips)  # (b, 3, T, H, W)
