@@ -17,8 +17,7 @@ import pytest
 
 from tests.http_server import Fault, FileServer
 from videoctx.data.decoding.containers import VideoDecodeError
-from videoctx.data.storage.local_files import remote
-from videoctx.data.storage.local_files import LocalFiles
+from videoctx.data.storage.local_files import LocalFiles, remote
 from videoctx.data.storage.locations import resolve, split_member
 from videoctx.data.storage.remote import StorageError
 
