@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from videoctx.data.clips import DecodedBatch, DecodedVideo, decode_clips
-from videoctx.data.containers import VideoDecodeError
-from videoctx.data.decode import open_video
-from videoctx.data.sampling import NoClipError
+from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.decoding.video_reader import open_video
+from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo, decode_clips
+from videoctx.data.sampling.clip_samplers import NoClipError
 
 
 class OneVideo(NamedTuple):

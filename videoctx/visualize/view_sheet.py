@@ -8,7 +8,7 @@ from matplotlib.image import imsave
 from torch import Tensor
 from torch.nn import functional as F
 
-from videoctx.data.containers import VideoDecodeError
+from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.one_video import read_one_video
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.visualize.contact_sheet import chosen_frames
