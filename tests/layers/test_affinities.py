@@ -1,9 +1,9 @@
 """The affinities without the N × M matrix equal their direct evaluation, forward and backward."""
 
-import pytest
 import torch
 from torch import nn
 
+from tests.each_case import each_case
 from videoctx.layers.non_local import ConcatenationAffinity, DotProductAffinity, SoftmaxAffinity
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
@@ -29,11 +29,9 @@ def values_and_gradients(path, parts, affinity):
     return [context, *torch.autograd.grad(context, [*parts, *affinity.parameters()], weights)]
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@pytest.mark.parametrize(
-    ("num_queries", "num_keys"), [(1, 1), (7, 1), (1, 7), (60, 15), (37, 37), (1024, 256)], ids=lambda count: str(count)
-)
-@pytest.mark.parametrize("name", AFFINITIES)
+@each_case("dtype", TOLERANCE)
+@each_case(("num_queries", "num_keys"), [(1, 1), (7, 1), (1, 7), (60, 15), (37, 37), (1024, 256)])
+@each_case("name", AFFINITIES)
 def test_equals_the_direct_evaluation(name, num_queries, num_keys, dtype):
     torch.manual_seed(0)
     affinity = AFFINITIES[name](8).to(dtype)
@@ -47,15 +45,15 @@ def test_equals_the_direct_evaluation(name, num_queries, num_keys, dtype):
         assert (ours - truth).norm().item() <= TOLERANCE[dtype] * scale
 
 
-@pytest.mark.parametrize("width", [3, 8, 13])
-@pytest.mark.parametrize("name", ["softmax, scaled", "softmax", "dot product"])
+@each_case("width", [3, 8, 13])
+@each_case("name", ["softmax, scaled", "softmax", "dot product"])
 def test_g_may_be_narrower_or_wider_than_what_is_compared(name, width):
     affinity = AFFINITIES[name](8)
     parts = inputs(20, 5, 8, width, torch.float64)
     torch.testing.assert_close(affinity(*parts), affinity.direct(*parts), rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("shift", [-50.0, 50.0])
+@each_case("shift", [-50.0, 50.0])
 def test_concatenation_where_no_pair_or_every_pair_counts(shift):
     affinity = ConcatenationAffinity(4).double()
     nn.init.ones_(affinity.query)
@@ -73,7 +71,7 @@ def test_concatenation_with_equal_keys():
     torch.testing.assert_close(affinity(theta, phi, g), affinity.direct(theta, phi, g), rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", AFFINITIES)
+@each_case("name", AFFINITIES)
 def test_nothing_of_the_size_of_the_matrix_is_kept_for_the_way_back(name):
     kept = []
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.each_case import each_case
 from tests.reference import attention_augmented_loops
 from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomized
 from videoctx.layers.attention_augmented import AttentionAugmentedConv3d, halve_until
@@ -57,7 +58,7 @@ def blind(conv, shape):
 # Against loops ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     "arguments",
     [
         {},
@@ -69,22 +70,21 @@ def blind(conv, shape):
         {"value_ratio": 0.2},
         {"max_size": (2, 2, 3)},
     ],
-    ids=str,
 )
 def test_is_its_equation(arguments):
     conv = make(**arguments)
     assert_same_function(conv, reference_of(conv), random_input(*CLIP), without_gradient=blind(conv, CLIP))
 
 
-@pytest.mark.parametrize("sizes", [(3, 1, 5), (1, 3, 3), (2, 5, 1), (1, 1, 3)], ids=str)
-@pytest.mark.parametrize("stride", [(1, 1, 1), (1, 2, 2)], ids=str)
-@pytest.mark.parametrize("max_size", [(8, 16, 16), (2, 2, 2)], ids=str)
+@each_case("sizes", [(3, 1, 5), (1, 3, 3), (2, 5, 1), (1, 1, 3)])
+@each_case("stride", [(1, 1, 1), (1, 2, 2)])
+@each_case("max_size", [(8, 16, 16), (2, 2, 2)])
 def test_odd_sizes_are_in_the_equation(sizes, stride, max_size):
     conv, shape = make(stride=stride, max_size=max_size), (2, IN, *sizes)
     assert_same_function(conv, reference_of(conv), random_input(*shape), without_gradient=blind(conv, shape))
 
 
-@pytest.mark.parametrize("max_size", [(8, 16, 16), (1, 2, 2)], ids=str)
+@each_case("max_size", [(8, 16, 16), (1, 2, 2)])
 def test_is_its_equation_without_positions(max_size):
     conv = make(relative=False, max_size=max_size)
     assert_same_function(conv, reference_of(conv), random_input(*CLIP))
@@ -111,7 +111,7 @@ def test_attention_without_positions_is_torchs():
     torch.testing.assert_close(conv(x)[:, 8:].flatten(2).transpose(1, 2), expected, **TOLERANCE)
 
 
-@pytest.mark.parametrize("arguments", [{}, {"kernel_size": (3, 5, 1)}, {"stride": (2, 2, 2)}, {"groups": 2}], ids=str)
+@each_case("arguments", [{}, {"kernel_size": (3, 5, 1)}, {"stride": (2, 2, 2)}, {"groups": 2}])
 def test_the_first_channels_are_the_plain_convolution(arguments):
     conv, x = make(**arguments), random_input(*CLIP)
     plain = plain_conv3d(IN, 6, **{"kernel_size": (1, 3, 3)} | arguments).double()
@@ -122,9 +122,9 @@ def test_the_first_channels_are_the_plain_convolution(arguments):
 # The signature of a convolution -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("max_size", [(8, 16, 16), (1, 2, 2)], ids=str)
-@pytest.mark.parametrize("stride", [(1, 1, 1), (1, 2, 2), (2, 2, 2), (1, 1, 3)], ids=str)
-@pytest.mark.parametrize("sizes", [(2, 6, 4), (3, 5, 7), (1, 1, 2)], ids=str)
+@each_case("max_size", [(8, 16, 16), (1, 2, 2)])
+@each_case("stride", [(1, 1, 1), (1, 2, 2), (2, 2, 2), (1, 1, 3)])
+@each_case("sizes", [(2, 6, 4), (3, 5, 7), (1, 1, 2)])
 def test_gives_the_sizes_of_the_plain_convolution(sizes, stride, max_size):
     x = random_input(1, IN, *sizes)
     plain = plain_conv3d(IN, OUT, kernel_size=(1, 3, 3), stride=stride).double()
@@ -173,7 +173,7 @@ def test_without_positions_attention_does_not_see_where_anything_is():
     assert not torch.allclose(relative(permuted(x)), permuted(relative(x)))
 
 
-@pytest.mark.parametrize("axis", range(3), ids="thw")
+@each_case("axis", range(3))
 def test_a_mirror_image_sees_the_distances_mirrored(axis):
     mirrored, attention = make().attention, make().attention
     with torch.no_grad():
@@ -234,7 +234,7 @@ def test_channels_last_gives_the_same():
 # A grid that is too large -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("sizes", "max_size", "left"),
     [
         ((8, 56, 56), (8, 16, 16), (8, 14, 14)),
@@ -268,7 +268,7 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=str)
+@each_case("change", CHANGES)
 def test_every_argument_changes_something(change):
     x = random_input(*CLIP)
     before, after = make()(x), make(**change)(x)
@@ -281,7 +281,7 @@ def test_every_argument_is_among_the_changes():
     )
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("out_channels", "key_channels", "value_channels"),
     [(64, 160, 8), (128, 160, 8), (256, 160, 24), (512, 160, 48), (1024, 200, 96)],
 )
@@ -293,10 +293,9 @@ def test_keys_and_values_are_multiples_of_the_heads(out_channels, key_channels, 
     assert conv.attention.qkv.weight.shape[:2] == (2 * key_channels + value_channels, 32)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("blocks", "plain", "printed"),
     [((4, 6, 3), 25_557_032, 25.8), ((4, 23, 3), 44_549_160, 45.4), ((8, 36, 3), 60_192_808, 61.6)],
-    ids=["AA-ResNet-50", "AA-ResNet-101", "AA-ResNet-152"],
 )
 def test_has_the_parameters_that_the_paper_prints(blocks, plain, printed):
     """On ImageNet, in millions: every 3×3 of the last three stages is augmented."""
@@ -307,7 +306,7 @@ def test_has_the_parameters_that_the_paper_prints(blocks, plain, printed):
     assert round(total / 1e6, 1) == printed
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "message"),
     [
         ({"num_heads": 0}, "num_heads is 0; expected at least 1"),

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.each_case import each_case
 from tests.reference.bilinear_attention_loops import bilinear_attention
 from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomized
 from videoctx.layers.bilinear_attention import BilinearAttentionalTransform, ChannelDropout
@@ -63,7 +64,7 @@ def reference_of(**arguments):
     return reference
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("sizes", "arguments"),
     [
         pytest.param((4, 4, 6), {}, id="cells of 2 × 3, spans of 2"),
@@ -83,7 +84,7 @@ def test_is_its_equation(sizes, arguments):
     assert_same_function(block, reference_of(**arguments), x, without_gradient=without_gradient)
 
 
-@pytest.mark.parametrize("sizes", [(4, 6), (3, 5), (2, 2)], ids=str)
+@each_case("sizes", [(4, 6), (3, 5), (2, 2)])
 def test_is_its_equation_on_images(sizes):
     arguments = {"num_temporal_groups": 0}
     x = random_input(2, CHANNELS, *sizes)
@@ -108,7 +109,7 @@ def test_batch_norm_in_training_takes_the_statistics_of_the_batch():
 # At the start -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [VIDEO, IMAGE], ids=["video", "image"])
+@each_case("shape", [VIDEO, IMAGE])
 def test_does_not_start_as_the_identity(shape):
     """γ = 1, as in the authors' code; and it only ever adds, after a ReLU."""
     torch.manual_seed(0)
@@ -178,7 +179,7 @@ def test_the_rows_of_p_and_t_and_the_columns_of_q_sum_to_one():
         assert not torch.allclose(sums[-3 - axis], one)
 
 
-@pytest.mark.parametrize("sizes", [(4, 4, 6), (5, 3, 5)], ids=str)
+@each_case("sizes", [(4, 4, 6), (5, 3, 5)])
 def test_what_is_constant_stays(sizes):
     """Also where the map is resized: every weight sums to one."""
     mixing = mixing_of(randomized(make()))
@@ -206,7 +207,7 @@ def test_equal_weights_average_over_cells():
     )
 
 
-@pytest.mark.parametrize(("which", "axis", "cell"), [("rows", 3, 2), ("columns", 4, 2), ("frames", 2, 1)])
+@each_case(("which", "axis", "cell"), [("rows", 3, 2), ("columns", 4, 2), ("frames", 2, 1)])
 def test_a_shift_moves_the_map(which, axis, cell):
     """P and T take row i from where their row i points; Q, from the right, column j from where its column j points."""
     eye = torch.eye(3)
@@ -245,9 +246,7 @@ def test_samples_do_not_see_each_other():
     torch.testing.assert_close(block(x)[1:], block(x[1:]), **TOLERANCE)
 
 
-@pytest.mark.parametrize(
-    ("shape", "layout"), [(VIDEO, torch.channels_last_3d), (IMAGE, torch.channels_last)], ids=["video", "image"]
-)
+@each_case(("shape", "layout"), [(VIDEO, torch.channels_last_3d), (IMAGE, torch.channels_last)])
 def test_channels_last_gives_the_same(shape, layout):
     block, x = randomized(make()), random_input(*shape)
     last = x.detach().to(memory_format=layout).requires_grad_()
@@ -259,7 +258,7 @@ def test_channels_last_gives_the_same(shape, layout):
 # Dropout ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [(2, 64, 2, 3, 2), (2, 64, 3, 2)], ids=["video", "image"])
+@each_case("shape", [(2, 64, 2, 3, 2), (2, 64, 3, 2)])
 def test_dropout_is_of_whole_channels(shape):
     torch.manual_seed(0)
     dropout, x = ChannelDropout(0.25), torch.ones(shape)
@@ -296,7 +295,7 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=str)
+@each_case("change", CHANGES)
 def test_every_argument_changes_something(change):
     x = random_input(*VIDEO)
     values = []
@@ -312,7 +311,7 @@ def test_every_argument_is_among_the_changes():
     assert {"channels"}.union(*CHANGES) == set(inspect.signature(BilinearAttentionalTransform).parameters)
 
 
-@pytest.mark.parametrize(("channels", "count"), [(512, 378_592), (1024, 1_365_728)])
+@each_case(("channels", "count"), [(512, 378_592), (1024, 1_365_728)])
 def test_the_default_is_the_authors_for_video(channels, count):
     block = BilinearAttentionalTransform(channels)
     assert sum(parameter.numel() for parameter in block.parameters()) == count
@@ -335,7 +334,7 @@ def test_five_blocks_in_the_authors_image_model_are_30_2_million_parameters():
     assert round((25_557_032 + 2 * counts[512] + 3 * counts[1024]) / 1e6, 1) == 30.2
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "text"),
     [
         ({"ratio": 0.0}, "ratio is 0.0; expected more than 0 and at most 1"),
@@ -354,7 +353,7 @@ def test_what_cannot_be_is_named_with_what_is_accepted(arguments, text):
         BilinearAttentionalTransform(16, **arguments)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("sizes", "text"),
     [
         ((4, 6, 9), "grid_size is 7; expected at most height and width, 6 × 9"),

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.each_case import each_case
 from tests.reference import cbam_loops
 from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomized
 from videoctx.layers.cbam import CBAM, AverageAndMaxPooling, ChannelPooling
@@ -15,7 +16,7 @@ from videoctx.layers.global_context import SqueezeExcitation
 CHANNELS = 6
 VIDEO, IMAGE = (2, CHANNELS, 3, 4, 5), (2, CHANNELS, 4, 5)
 SHAPES = (VIDEO, IMAGE, (1, CHANNELS, 1, 3, 3), (2, CHANNELS, 2, 1, 3), (2, CHANNELS, 3, 1))
-each_rank = pytest.mark.parametrize("shape", [VIDEO, IMAGE], ids=["video", "image"])
+each_rank = each_case("shape", [VIDEO, IMAGE])
 
 
 def make(**arguments):
@@ -39,8 +40,8 @@ def reference(x, tensors):
 # Against loops ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("kernel_size", [(1, 3, 3), (3, 3, 5), (3, 7, 7)], ids=str)
+@each_case("shape", SHAPES)
+@each_case("kernel_size", [(1, 3, 3), (3, 3, 5), (3, 7, 7)])
 def test_is_its_equation(kernel_size, shape):
     assert_same_function(make(kernel_size=kernel_size), reference, random_input(*shape))
 
@@ -127,9 +128,7 @@ def test_samples_do_not_see_each_other():
     torch.testing.assert_close(block(x)[1:], block(x[1:]), **TOLERANCE)
 
 
-@pytest.mark.parametrize(
-    ("shape", "layout"), [(VIDEO, torch.channels_last_3d), (IMAGE, torch.channels_last)], ids=["video", "image"]
-)
+@each_case(("shape", "layout"), [(VIDEO, torch.channels_last_3d), (IMAGE, torch.channels_last)])
 def test_channels_last_gives_the_same(shape, layout):
     block, x = make(), random_input(*shape)
     last = x.detach().to(memory_format=layout).requires_grad_()
@@ -143,7 +142,7 @@ def test_channels_last_gives_the_same(shape, layout):
 CHANGES = [{"ratio": 1 / 3}, {"kernel_size": (1, 3, 5)}, {"kernel_size": (3, 5, 5)}, {"kernel_size": (3, 3, 3)}]
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=str)
+@each_case("change", CHANGES)
 def test_every_argument_changes_something(change):
     x = random_input(*VIDEO)
     assert not torch.allclose(make(**change)(x), make()(x))
@@ -153,7 +152,7 @@ def test_every_argument_is_among_the_changes():
     assert {"channels"}.union(*CHANGES) == set(inspect.signature(CBAM).parameters)
 
 
-@pytest.mark.parametrize("channels", [64, 256, 2048])
+@each_case("channels", [64, 256, 2048])
 def test_has_the_parameters_of_the_paper(channels):
     """Two layers with bias, a 7 × 7 convolution of two maps without, γ and β; in 3 frames."""
     width = channels // 16
@@ -170,13 +169,13 @@ def test_the_running_statistics_are_those_of_the_authors():
     assert (norm.momentum, norm.eps) == (0.01, 1e-5)
 
 
-@pytest.mark.parametrize("ratio", [0.0, -0.5, 1.5, 1 / 64])
+@each_case("ratio", [0.0, -0.5, 1.5, 1 / 64])
 def test_a_ratio_out_of_range_is_named(ratio):
     with pytest.raises(ValueError, match=rf"^ratio (is )?{ratio:.3}.*expected"):
         CBAM(32, ratio=ratio)
 
 
-@pytest.mark.parametrize("kernel_size", [(2, 7, 7), (1, 4, 7), (1, 7, 0), (1, 7, -1)])
+@each_case("kernel_size", [(2, 7, 7), (1, 4, 7), (1, 7, 0), (1, 7, -1)])
 def test_a_kernel_without_a_center_is_named(kernel_size):
     with pytest.raises(ValueError, match=rf"^kernel_size is \({', '.join(map(str, kernel_size))}\); expected odd"):
         CBAM(32, kernel_size=kernel_size)

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from tests.each_case import each_case
 from tests.reference.compact_non_local_loops import compact_non_local
 from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomized
 from videoctx.layers.compact_non_local import GAMMA, CompactNonLocal, DotProductKernel, GaussianRbfKernel
@@ -15,8 +16,8 @@ CHANNELS = 8
 VIDEO, IMAGE = (2, CHANNELS, 2, 2, 3), (2, CHANNELS, 3, 2)
 KERNELS, NORMS = ("dot", "gaussian_rbf"), ("group", "batch")
 
-each_kernel = pytest.mark.parametrize("kernel", KERNELS)
-each_norm = pytest.mark.parametrize("norm", NORMS)
+each_kernel = each_case("kernel", KERNELS)
+each_norm = each_case("norm", NORMS)
 
 
 def make(**arguments):
@@ -54,13 +55,13 @@ def reference_of(*, num_groups=2, kernel="dot", order=3, norm="group"):
 
 @each_norm
 @each_kernel
-@pytest.mark.parametrize("shape", [VIDEO, IMAGE, (1, CHANNELS, 3, 1, 1), (2, CHANNELS, 1, 1)], ids=str)
+@each_case("shape", [VIDEO, IMAGE, (1, CHANNELS, 3, 1, 1), (2, CHANNELS, 1, 1)])
 def test_is_its_equation(shape, kernel, norm):
     arguments = {"kernel": kernel, "norm": norm}
     assert_same_function(randomized(make(**arguments)), reference_of(**arguments), input_for(kernel, *shape))
 
 
-@pytest.mark.parametrize("num_groups", [1, 4])
+@each_case("num_groups", [1, 4])
 @each_kernel
 def test_is_its_equation_for_any_groups(kernel, num_groups):
     arguments = {"kernel": kernel, "num_groups": num_groups}
@@ -68,7 +69,7 @@ def test_is_its_equation_for_any_groups(kernel, num_groups):
     assert_same_function(block, reference_of(**arguments), input_for(kernel, 1, CHANNELS, 2, 1, 2))
 
 
-@pytest.mark.parametrize("order", [1, 2, 5])
+@each_case("order", [1, 2, 5])
 def test_is_its_equation_up_to_any_order(order):
     arguments = {"kernel": "gaussian_rbf", "order": order, "norm": "batch"}
     x = input_for("gaussian_rbf", 1, CHANNELS, 3, 2)
@@ -78,7 +79,7 @@ def test_is_its_equation_up_to_any_order(order):
 # At the start -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [VIDEO, IMAGE], ids=["video", "image"])
+@each_case("shape", [VIDEO, IMAGE])
 @each_norm
 @each_kernel
 def test_starts_as_the_identity(kernel, norm, shape):
@@ -104,7 +105,7 @@ def test_starts_with_the_weights_of_the_authors(norm):
 # Algebra ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kernel", [DotProductKernel(), GaussianRbfKernel(3)], ids=KERNELS)
+@each_case("kernel", [DotProductKernel(), GaussianRbfKernel(3)])
 def test_the_kernel_is_its_matrix_times_g(kernel):
     """`direct` makes all the pairs, (B, G, L, L); `forward` none."""
     parts = [(random_input(2, 3, 8, seed=seed).detach() * 20).requires_grad_() for seed in (1, 2, 3)]
@@ -148,7 +149,7 @@ def test_is_the_gaussian_of_the_distance_on_the_circle():
 
 
 @each_kernel
-@pytest.mark.parametrize("norm", NORMS)
+@each_case("norm", NORMS)
 def test_group_norm_leaves_only_the_sign_of_the_attention(kernel, norm):
     """Twice the φ is twice the attention of the dot product, which GroupNorm over the same groups divides out again."""
     block, x = randomized(make(kernel=kernel, norm=norm)), input_for(kernel, *VIDEO)
@@ -192,9 +193,7 @@ def test_an_image_is_a_video_of_one_frame(kernel, norm):
     torch.testing.assert_close(block(image.unsqueeze(2)).squeeze(2), block(image), **TOLERANCE)
 
 
-@pytest.mark.parametrize(
-    ("shape", "layout"), [(VIDEO, torch.channels_last_3d), (IMAGE, torch.channels_last)], ids=["video", "image"]
-)
+@each_case(("shape", "layout"), [(VIDEO, torch.channels_last_3d), (IMAGE, torch.channels_last)])
 @each_kernel
 def test_channels_last_gives_the_same(kernel, shape, layout):
     block, x = randomized(make(kernel=kernel)), input_for(kernel, *shape)
@@ -216,7 +215,7 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize(("given", "change"), CHANGES, ids=str)
+@each_case(("given", "change"), CHANGES)
 def test_every_argument_changes_something(given, change):
     x = input_for("gaussian_rbf", *VIDEO)
     before, after = (randomized(make(**arguments))(x) for arguments in (given, given | change))
@@ -227,7 +226,7 @@ def test_every_argument_is_among_the_changes():
     assert {"channels"}.union(*(change for _, change in CHANGES)) == set(inspect.signature(CompactNonLocal).parameters)
 
 
-@pytest.mark.parametrize(("channels", "count"), [(512, 410_624), (1024, 1_640_448)])
+@each_case(("channels", "count"), [(512, 410_624), (1024, 1_640_448)])
 def test_the_default_is_the_authors(channels, count):
     """θ, φ and g are C × C/2, W_z in 8 groups, γ and β; no bias."""
     block = CompactNonLocal(channels)
@@ -239,7 +238,7 @@ def test_the_default_is_the_authors(channels, count):
     assert CompactNonLocal(16, kernel="gaussian_rbf").context.kernel.order == 3
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("channels", "arguments", "text"),
     [
         (12, {}, "num_groups is 8; expected a divisor of 12 channels and 6 inner ones"),

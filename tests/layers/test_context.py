@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.each_case import each_case
 from tests.reference.comparison import TOLERANCE, random_input, randomized
 from videoctx.layers import ContextBlock, GlobalContext, NonLocal, SimplifiedNonLocal, SqueezeExcitation
 from videoctx.layers.context import (
@@ -20,7 +21,7 @@ from videoctx.layers.context import (
 )
 
 VIDEO, IMAGE = (2, 6, 2, 3, 4), (2, 6, 3, 4)
-RANKS = pytest.mark.parametrize("shape", [VIDEO, IMAGE], ids=["video", "image"])
+RANKS = each_case("shape", [VIDEO, IMAGE])
 
 
 class Recorded(nn.Module):
@@ -47,7 +48,7 @@ def test_a_block_is_fusion_of_x_and_the_transformed_context():
     assert log == ["context", "transform", "fusion"]
 
 
-@pytest.mark.parametrize(
+@each_case(
     "make",
     [
         lambda: SqueezeExcitation(6, ratio=0.5),
@@ -82,7 +83,7 @@ def test_another_context_can_be_put_in():
 
 
 @RANKS
-@pytest.mark.parametrize("make", [AveragePooling, lambda: AttentionPooling(6)], ids=["average", "attention"])
+@each_case("make", [AveragePooling, lambda: AttentionPooling(6)])
 def test_pooling_gives_one_vector_for_each_sample(make, shape):
     context = randomized(make())(random_input(*shape))
     assert context.shape == (*shape[:2], *[1] * (len(shape) - 2))
@@ -117,7 +118,7 @@ def test_a_constant_added_to_the_key_cancels():
 # Transform --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layer_norm", [True, False])
+@each_case("layer_norm", [True, False])
 def test_the_bottleneck_has_its_layers_in_order(layer_norm):
     transform = BottleneckTransform(8, ratio=0.25, layer_norm=layer_norm, zero_init=False)
     names = ["reduce", "norm", "activation", "expand"]
@@ -126,7 +127,7 @@ def test_the_bottleneck_has_its_layers_in_order(layer_norm):
     assert transform.expand.weight.shape == (8, 2)
 
 
-@pytest.mark.parametrize("zero_init", [True, False])
+@each_case("zero_init", [True, False])
 def test_zero_init_is_an_output_of_zero(zero_init):
     transform = BottleneckTransform(8, ratio=0.5, layer_norm=True, zero_init=zero_init).double()
     assert transform(random_input(3, 8, 1, 1, 1)).any() == (not zero_init)
@@ -135,7 +136,7 @@ def test_zero_init_is_an_output_of_zero(zero_init):
 BOTTLENECK = {"ratio": 0.5, "layer_norm": True, "zero_init": False}
 
 
-@pytest.mark.parametrize("change", [{"ratio": 0.25}, {"layer_norm": False}, {"zero_init": True}])
+@each_case("change", [{"ratio": 0.25}, {"layer_norm": False}, {"zero_init": True}])
 def test_every_argument_of_the_bottleneck_changes_something(change):
     def output(arguments):
         torch.manual_seed(0)
@@ -158,15 +159,14 @@ def test_parallel_transforms_are_side_by_side():
 
 
 @RANKS
-@pytest.mark.parametrize("each_position", [False, True], ids=["one vector", "one per position"])
-@pytest.mark.parametrize(
+@each_case("each_position", [False, True])
+@each_case(
     ("fusion", "expected"),
     [
         (Add(), lambda x, y: x + y),
         (Scale(), lambda x, y: x / (1 + torch.exp(-y))),
         (ScaleAndAdd(), lambda x, y: x / (1 + torch.exp(-y[:6])) + y[6:]),
     ],
-    ids=["add", "scale", "scale_and_add"],
 )
 def test_fusion_broadcasts_over_the_positions(fusion, expected, each_position, shape):
     x = random_input(*shape)
@@ -181,7 +181,7 @@ def test_fusion_broadcasts_over_the_positions(fusion, expected, each_position, s
             torch.testing.assert_close(z[sample][there], expected(x[sample][there], y[sample][of_y]), **TOLERANCE)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("channels", "ratio", "width"),
     [(64, 1 / 16, 4), (512, 0.25, 128), (6, 1 / 3, 2), (7, 0.5, 3), (1, 1, 1), (9, 1, 9)],
 )
@@ -189,7 +189,7 @@ def test_the_width_is_rounded_down(channels, ratio, width):
     assert scaled_width(channels, ratio, "ratio") == width
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("channels", "ratio", "message"),
     [
         (8, 0, "reduction is 0; expected more than 0 and at most 1"),

@@ -2,9 +2,9 @@
 
 import inspect
 
-import pytest
 import torch
 
+from tests.each_case import each_case
 from tests.reference.comparison import assert_same_function, random_input, randomized
 from tests.reference.self_calibrated_loops import batch_norm, convolution
 from videoctx.layers import Conv2Plus1d
@@ -26,10 +26,10 @@ def reference_of(*, stride=(1, 1, 1), groups=1, **_):
     return reference
 
 
-@pytest.mark.parametrize("mid_channels", [None, 4], ids=str)
-@pytest.mark.parametrize("groups", [1, 2])
-@pytest.mark.parametrize("stride", [(1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 1, 1)], ids=str)
-@pytest.mark.parametrize("kernel_size", [(3, 3, 3), (1, 3, 3), (3, 1, 1), (5, 3, 5)], ids=str)
+@each_case("mid_channels", [None, 4])
+@each_case("groups", [1, 2])
+@each_case("stride", [(1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 1, 1)])
+@each_case("kernel_size", [(3, 3, 3), (1, 3, 3), (3, 1, 1), (5, 3, 5)])
 def test_is_space_then_time(kernel_size, stride, groups, mid_channels):
     arguments = {"kernel_size": kernel_size, "stride": stride, "groups": groups}
     conv = randomized(Conv2Plus1d(4, 6, **arguments, mid_channels=mid_channels))
@@ -43,10 +43,9 @@ def test_is_space_then_time(kernel_size, stride, groups, mid_channels):
 # Channels between -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("in_channels", "out_channels", "kernel_size", "mid_channels"),
     [(64, 64, (3, 3, 3), 144), (64, 128, (3, 3, 3), 230), (128, 128, (3, 3, 3), 288), (3, 64, (3, 7, 7), 83)],
-    ids=str,
 )
 def test_the_channels_between_are_the_papers(in_channels, out_channels, kernel_size, mid_channels):
     """The first three are those of torchvision's r2plus1d_18."""
@@ -55,9 +54,9 @@ def test_the_channels_between_are_the_papers(in_channels, out_channels, kernel_s
     assert conv.spatial.weight.shape[0] == conv.temporal.weight.shape[1] == conv.norm.num_features == mid_channels
 
 
-@pytest.mark.parametrize("groups", [1, 2, 4])
-@pytest.mark.parametrize("kernel_size", [(3, 3, 3), (1, 3, 3), (5, 7, 7)], ids=str)
-@pytest.mark.parametrize(("in_channels", "out_channels"), [(64, 64), (64, 128), (12, 20)])
+@each_case("groups", [1, 2, 4])
+@each_case("kernel_size", [(3, 3, 3), (1, 3, 3), (5, 7, 7)])
+@each_case(("in_channels", "out_channels"), [(64, 64), (64, 128), (12, 20)])
 def test_has_as_many_parameters_as_the_3d_convolution(in_channels, out_channels, kernel_size, groups):
     """Up to rounding: one channel more in each group would be too many."""
     arguments = {"kernel_size": kernel_size, "groups": groups}
@@ -79,7 +78,7 @@ def test_there_is_always_a_channel_between():
 CHANGES = [{"kernel_size": (1, 3, 3)}, {"stride": (2, 1, 1)}, {"groups": 2}, {"mid_channels": 5}]
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=str)
+@each_case("change", CHANGES)
 def test_every_argument_changes_something(change):
     x = random_input(1, 4, 3, 4, 4)
     changed, default = (randomized(Conv2Plus1d(4, 4, **arguments))(x) for arguments in (change, {}))

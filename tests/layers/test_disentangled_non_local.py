@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.each_case import each_case
 from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomized
 from tests.reference.disentangled_non_local_loops import disentangled_non_local
 from videoctx.layers.disentangled_non_local import DisentangledNonLocal, WhitenedAffinity
@@ -16,7 +17,7 @@ VIDEO, IMAGE = (2, CHANNELS, 2, 3, 4), (2, CHANNELS, 3, 4)
 SUBSAMPLES = ("input", "none")
 KEYS = {"context.theta.weight", "context.phi.weight", "context.unary.key.weight"}
 
-each_subsample = pytest.mark.parametrize("subsample", SUBSAMPLES)
+each_subsample = each_case("subsample", SUBSAMPLES)
 
 
 def make(**arguments):
@@ -47,29 +48,29 @@ def reference_of(*, temperature=0.8, subsample="input", batch_norm=True):
     return reference
 
 
-@pytest.mark.parametrize("batch_norm", [True, False])
+@each_case("batch_norm", [True, False])
 @each_subsample
-@pytest.mark.parametrize("shape", [VIDEO, IMAGE], ids=["video", "image"])
+@each_case("shape", [VIDEO, IMAGE])
 def test_is_its_equation(shape, subsample, batch_norm):
     arguments = {"subsample": subsample, "batch_norm": batch_norm}
     assert_same_function(randomized(make(**arguments)), reference_of(**arguments), random_input(*shape))
 
 
 @each_subsample
-@pytest.mark.parametrize("sizes", [(2, 3, 3), (1, 5, 2), (3, 1, 3), (2, 3, 1), (2, 1, 1), (5, 3)], ids=str)
+@each_case("sizes", [(2, 3, 3), (1, 5, 2), (3, 1, 3), (2, 3, 1), (2, 1, 1), (5, 3)])
 def test_odd_sizes_are_in_the_equation(sizes, subsample):
     """A last row or column that is left over is not attended to; an axis of one is not halved."""
     block = randomized(make(subsample=subsample, inner_ratio=1 / 3))
     assert_same_function(block, reference_of(subsample=subsample), random_input(2, CHANNELS, *sizes))
 
 
-@pytest.mark.parametrize("temperature", [0.05, 3.0])
+@each_case("temperature", [0.05, 3.0])
 def test_is_its_equation_at_any_temperature(temperature):
     block, reference = randomized(make(temperature=temperature)), reference_of(temperature=temperature)
     assert_same_function(block, reference, random_input(*VIDEO))
 
 
-@pytest.mark.parametrize("shape", [(2, CHANNELS, 1, 1, 1), (2, CHANNELS, 1, 1)], ids=str)
+@each_case("shape", [(2, CHANNELS, 1, 1, 1), (2, CHANNELS, 1, 1)])
 def test_one_position_has_nothing_to_choose_from(shape):
     assert_same_function(randomized(make()), reference_of(), random_input(*shape), without_gradient=KEYS)
 
@@ -77,15 +78,15 @@ def test_one_position_has_nothing_to_choose_from(shape):
 # At the start -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [VIDEO, IMAGE], ids=["video", "image"])
-@pytest.mark.parametrize("batch_norm", [True, False])
+@each_case("shape", [VIDEO, IMAGE])
+@each_case("batch_norm", [True, False])
 def test_starts_as_the_identity(batch_norm, shape):
     block, x = make(batch_norm=batch_norm).double(), random_input(*shape)
     for training in (True, False):
         assert torch.equal(block.train(training)(x), x)
 
 
-@pytest.mark.parametrize("batch_norm", [True, False])
+@each_case("batch_norm", [True, False])
 def test_starts_with_the_weights_of_the_authors(batch_norm):
     """Gaussian with standard deviation 0.01, biases 0; what comes last is zero, and has a gradient."""
     torch.manual_seed(0)
@@ -118,7 +119,7 @@ def test_the_context_is_both_maps_times_g():
     torch.testing.assert_close(((pairwise + unary) @ g).transpose(1, 2), context(x).flatten(2), **TOLERANCE)
 
 
-@pytest.mark.parametrize("widths", [(4, 4), (2, 5), (5, 2)], ids=str)
+@each_case("widths", [(4, 4), (2, 5), (5, 2)])
 def test_fused_attention_is_the_matrix_times_g(widths):
     affinity = WhitenedAffinity(temperature=0.3)
     width, g_width = widths
@@ -204,9 +205,7 @@ def test_an_image_is_a_video_of_one_frame(subsample):
     torch.testing.assert_close(block(image.unsqueeze(2)).squeeze(2), block(image), **TOLERANCE)
 
 
-@pytest.mark.parametrize(
-    ("shape", "layout"), [(VIDEO, torch.channels_last_3d), (IMAGE, torch.channels_last)], ids=["video", "image"]
-)
+@each_case(("shape", "layout"), [(VIDEO, torch.channels_last_3d), (IMAGE, torch.channels_last)])
 @each_subsample
 def test_channels_last_gives_the_same(subsample, shape, layout):
     block, x = randomized(make(subsample=subsample)), random_input(*shape)
@@ -221,7 +220,7 @@ def test_channels_last_gives_the_same(subsample, shape, layout):
 CHANGES = [{"inner_ratio": 1 / 3}, {"temperature": 0.5}, {"subsample": "none"}, {"batch_norm": False}]
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=str)
+@each_case("change", CHANGES)
 def test_every_argument_changes_something(change):
     x = random_input(*VIDEO)
     assert not torch.allclose(randomized(make(**change))(x), randomized(make())(x))
@@ -231,7 +230,7 @@ def test_every_argument_is_among_the_changes():
     assert {"channels"}.union(*CHANGES) == set(inspect.signature(DisentangledNonLocal).parameters)
 
 
-@pytest.mark.parametrize(("channels", "count"), [(512, 526_592), (1024, 2_101_760)])
+@each_case(("channels", "count"), [(512, 526_592), (1024, 2_101_760)])
 def test_the_default_has_the_size_of_non_local(channels, count):
     """θ, φ, g and W_z are C × C/2, the unary key C; biases of g and W_z; γ and β."""
     block = DisentangledNonLocal(channels)
@@ -240,7 +239,7 @@ def test_the_default_has_the_size_of_non_local(channels, count):
     assert block.context.pairwise.temperature == 0.05
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "text"),
     [
         ({"subsample": "keys"}, "subsample is 'keys'; expected one of input, none"),

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.each_case import each_case
 from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomized
 from tests.reference.double_attention_loops import double_attention
 from videoctx.layers.double_attention import DoubleAttention
@@ -41,15 +42,15 @@ def reference_of(*, batch_norm=True):
     return reference
 
 
-@pytest.mark.parametrize("inner_ratio", [0.5, 1 / 3, 1])
-@pytest.mark.parametrize("batch_norm", [True, False])
-@pytest.mark.parametrize("shape", [VIDEO, IMAGE, (1, CHANNELS, 3, 1, 5), (2, CHANNELS, 1, 3)], ids=str)
+@each_case("inner_ratio", [0.5, 1 / 3, 1])
+@each_case("batch_norm", [True, False])
+@each_case("shape", [VIDEO, IMAGE, (1, CHANNELS, 3, 1, 5), (2, CHANNELS, 1, 3)])
 def test_is_its_equation(shape, batch_norm, inner_ratio):
     block = randomized(make(inner_ratio=inner_ratio, batch_norm=batch_norm))
     assert_same_function(block, reference_of(batch_norm=batch_norm), random_input(*shape))
 
 
-@pytest.mark.parametrize("shape", [(2, CHANNELS, 1, 1, 1), (2, CHANNELS, 1, 1)], ids=str)
+@each_case("shape", [(2, CHANNELS, 1, 1, 1), (2, CHANNELS, 1, 1)])
 def test_one_position_has_nothing_to_choose_from(shape):
     """Every descriptor is that position's own feature."""
     assert_same_function(randomized(make()), reference_of(), random_input(*shape), without_gradient=ATTENTION)
@@ -58,15 +59,15 @@ def test_one_position_has_nothing_to_choose_from(shape):
 # At the start -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [VIDEO, IMAGE], ids=["video", "image"])
-@pytest.mark.parametrize("batch_norm", [True, False])
+@each_case("shape", [VIDEO, IMAGE])
+@each_case("batch_norm", [True, False])
 def test_starts_as_the_identity(batch_norm, shape):
     block, x = make(batch_norm=batch_norm).double(), random_input(*shape)
     for training in (True, False):
         assert torch.equal(block.train(training)(x), x)
 
 
-@pytest.mark.parametrize("batch_norm", [True, False])
+@each_case("batch_norm", [True, False])
 def test_learns_from_the_start(batch_norm):
     """Zero comes last only, so that it has a gradient."""
     block, x = make(batch_norm=batch_norm).double(), random_input(*VIDEO)
@@ -159,9 +160,7 @@ def test_an_image_is_a_video_of_one_frame():
     torch.testing.assert_close(block(image.unsqueeze(2)).squeeze(2), block(image), **TOLERANCE)
 
 
-@pytest.mark.parametrize(
-    ("shape", "layout"), [(VIDEO, torch.channels_last_3d), (IMAGE, torch.channels_last)], ids=["video", "image"]
-)
+@each_case(("shape", "layout"), [(VIDEO, torch.channels_last_3d), (IMAGE, torch.channels_last)])
 def test_channels_last_gives_the_same(shape, layout):
     block, x = randomized(make()), random_input(*shape)
     last = x.detach().to(memory_format=layout).requires_grad_()
@@ -175,7 +174,7 @@ def test_channels_last_gives_the_same(shape, layout):
 CHANGES = [{"inner_ratio": 1 / 3}, {"batch_norm": False}]
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=str)
+@each_case("change", CHANGES)
 def test_every_argument_changes_something(change):
     x = random_input(*VIDEO)
     assert not torch.allclose(randomized(make(**change))(x), randomized(make())(x))
@@ -190,14 +189,14 @@ def test_the_default_ratio_is_the_papers():
     assert {layer.weight.shape for layer in (context.phi, context.theta, context.rho)} == {(16, 64)}
 
 
-@pytest.mark.parametrize(("channels", "count"), [(512, 263_936), (1024, 1_052_160)])
+@each_case(("channels", "count"), [(512, 263_936), (1024, 1_052_160)])
 def test_has_c_squared_parameters_and_a_few(channels, count):
     """φ, θ, ρ and W are C × C/4; biases of φ, ρ and W; γ and β."""
     assert sum(parameter.numel() for parameter in DoubleAttention(channels).parameters()) == count
     assert count == channels**2 + 2 * channels // 4 + channels + 2 * channels
 
 
-@pytest.mark.parametrize("inner_ratio", [0.0, -1.0, 2.0, 1 / 32])
+@each_case("inner_ratio", [0.0, -1.0, 2.0, 1 / 32])
 def test_an_inner_ratio_out_of_range_is_named(inner_ratio):
     with pytest.raises(ValueError, match=rf"^inner_ratio (is )?{inner_ratio:.3}.*expected"):
         DoubleAttention(16, inner_ratio=inner_ratio)

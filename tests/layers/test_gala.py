@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.each_case import each_case
 from tests.reference import gala_loops
 from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomized
 from videoctx.layers.context import ContextBlock
@@ -15,7 +16,7 @@ from videoctx.layers.global_context import SqueezeExcitation
 CHANNELS = 6
 VIDEO, IMAGE = (2, CHANNELS, 3, 3, 4), (2, CHANNELS, 3, 4)
 SHAPES = (VIDEO, IMAGE, (2, CHANNELS, 1, 3, 3), (2, CHANNELS, 2, 1, 3), (2, CHANNELS, 1, 1))
-each_rank = pytest.mark.parametrize("shape", [VIDEO, IMAGE], ids=["video", "image"])
+each_rank = each_case("shape", [VIDEO, IMAGE])
 
 
 def make(**arguments):
@@ -42,8 +43,8 @@ def reference(x, tensors):
 # Against loops ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("local_kernel_size", [None, (1, 3, 5), (3, 3, 1)], ids=str)
+@each_case("shape", SHAPES)
+@each_case("local_kernel_size", [None, (1, 3, 5), (3, 3, 1)])
 def test_is_its_equation(local_kernel_size, shape):
     assert_same_function(make(local_kernel_size=local_kernel_size), reference, random_input(*shape))
 
@@ -132,7 +133,7 @@ def test_a_permutation_of_the_positions_goes_through():
     assert not torch.allclose(further(permuted(x)), permuted(further(x)))
 
 
-@pytest.mark.parametrize("local_kernel_size", [None, (3, 3, 3)], ids=str)
+@each_case("local_kernel_size", [None, (3, 3, 3)])
 def test_an_image_is_a_video_of_one_frame(local_kernel_size):
     block, image = make(local_kernel_size=local_kernel_size), random_input(*IMAGE)
     torch.testing.assert_close(block(image.unsqueeze(2)).squeeze(2), block(image), **TOLERANCE)
@@ -143,9 +144,7 @@ def test_samples_do_not_see_each_other():
     torch.testing.assert_close(block(x)[1:], block(x[1:]), **TOLERANCE)
 
 
-@pytest.mark.parametrize(
-    ("shape", "layout"), [(VIDEO, torch.channels_last_3d), (IMAGE, torch.channels_last)], ids=["video", "image"]
-)
+@each_case(("shape", "layout"), [(VIDEO, torch.channels_last_3d), (IMAGE, torch.channels_last)])
 def test_channels_last_gives_the_same(shape, layout):
     block, x = make(local_kernel_size=(1, 3, 3)), random_input(*shape)
     last = x.detach().to(memory_format=layout).requires_grad_()
@@ -159,7 +158,7 @@ def test_channels_last_gives_the_same(shape, layout):
 CHANGES = [{"ratio": 1 / 3}, {"local_kernel_size": (1, 5, 5)}]
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=str)
+@each_case("change", CHANGES)
 def test_every_argument_changes_something(change):
     x = random_input(*VIDEO)
     assert not torch.allclose(make(**change)(x), make()(x))
@@ -169,7 +168,7 @@ def test_every_argument_is_among_the_changes():
     assert {"channels"}.union(*CHANGES) == set(inspect.signature(GALA).parameters)
 
 
-@pytest.mark.parametrize("channels", [256, 2048])
+@each_case("channels", [256, 2048])
 def test_has_the_parameters_of_the_equations(channels):
     """Four layers with bias, a and m; and the 5 × 5 convolution of the authors' code, with bias."""
     width = channels // 4
@@ -179,13 +178,13 @@ def test_has_the_parameters_of_the_equations(channels):
     assert sum(parameter.numel() for parameter in further.parameters()) == count + 25 * width**2 + width
 
 
-@pytest.mark.parametrize("ratio", [0.0, -0.5, 1.5, 1 / 64])
+@each_case("ratio", [0.0, -0.5, 1.5, 1 / 64])
 def test_a_ratio_out_of_range_is_named(ratio):
     with pytest.raises(ValueError, match=rf"^ratio (is )?{ratio:.3}.*expected"):
         GALA(32, ratio=ratio)
 
 
-@pytest.mark.parametrize("kernel", [(2, 5, 5), (1, 4, 5), (1, 5, 0)])
+@each_case("kernel", [(2, 5, 5), (1, 4, 5), (1, 5, 0)])
 def test_a_kernel_without_a_center_is_named(kernel):
     with pytest.raises(ValueError, match=rf"^local_kernel_size is \({', '.join(map(str, kernel))}\); expected odd"):
         GALA(32, local_kernel_size=kernel)

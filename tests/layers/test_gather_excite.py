@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tests.each_case import each_case
 from tests.reference import gather_excite_loops
 from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomized
 from videoctx.layers.context import ContextBlock
@@ -18,8 +19,8 @@ CHANNELS = 6
 VIDEO, IMAGE = (2, CHANNELS, 3, 5, 4), (2, CHANNELS, 5, 4)
 SHAPES = (VIDEO, IMAGE, (2, CHANNELS, 1, 3, 3), (2, CHANNELS, 4, 1, 7), (2, CHANNELS, 6, 1))
 VARIANTS = ("theta_minus", "theta", "theta_plus")
-each_rank = pytest.mark.parametrize("shape", [VIDEO, IMAGE], ids=["video", "image"])
-each_variant = pytest.mark.parametrize("variant", VARIANTS)
+each_rank = each_case("shape", [VIDEO, IMAGE])
+each_variant = each_case("variant", VARIANTS)
 
 
 def make(**arguments):
@@ -59,8 +60,8 @@ def reference_of(block, shape):
 # Against loops ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize(
+@each_case("shape", SHAPES)
+@each_case(
     ("extent", "extent_t"),
     [(2, None), (3, None), (8, None), (2, 1), (1, 4), ("global", None), ("global", 2), (2, "global")],
 )
@@ -69,16 +70,16 @@ def test_a_gather_without_weights_is_its_equation(extent, extent_t, shape):
     assert_same_function(block, reference_of(block, shape), random_input(*shape))
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize(("extent", "extent_t"), [(2, None), (4, None), (4, 2), (2, 1), (1, 4)])
+@each_case("shape", SHAPES)
+@each_case(("extent", "extent_t"), [(2, None), (4, None), (4, 2), (2, 1), (1, 4)])
 @each_variant
 def test_a_gather_by_halves_is_its_equation(variant, extent, extent_t, shape):
     block = make(variant=variant, extent=extent, extent_t=extent_t)
     assert_same_function(block, reference_of(block, shape), random_input(*shape))
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("variant", VARIANTS[1:])
+@each_case("shape", SHAPES)
+@each_case("variant", VARIANTS[1:])
 def test_a_global_gather_with_weights_is_its_equation(variant, shape):
     size = shape[2:] if len(shape) == 5 else (1, *shape[2:])
     block = make(variant=variant, extent="global", size=size)
@@ -86,7 +87,7 @@ def test_a_global_gather_with_weights_is_its_equation(variant, shape):
 
 
 @each_rank
-@pytest.mark.parametrize("variant", VARIANTS[1:])
+@each_case("variant", VARIANTS[1:])
 def test_batch_norm_in_training_takes_the_statistics_of_the_batch(variant, shape):
     block, x = make(variant=variant, extent=2).train(), random_input(*shape)
     y = block.context[0](x)
@@ -99,7 +100,7 @@ def test_batch_norm_in_training_takes_the_statistics_of_the_batch(variant, shape
 # Against torch ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("extent", [2, 3, 4])
+@each_case("extent", [2, 3, 4])
 def test_a_gather_without_weights_is_average_pooling(extent):
     """Kernel 2e - 1, stride e, and only what is there counts."""
     gather, image = make(variant="theta_minus", extent=extent).context, random_input(2, CHANNELS, 9, 7)
@@ -113,7 +114,7 @@ def test_a_gather_without_weights_is_average_pooling(extent):
 # At the start -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("arguments", "fan_in"), [({"extent": 4}, 27), ({"extent": "global", "size": (2, 5, 5)}, 50)])
+@each_case(("arguments", "fan_in"), [({"extent": 4}, 27), ({"extent": "global", "size": (2, 5, 5)}, 50)])
 def test_starts_as_he_et_al_do(arguments, fan_in):
     torch.manual_seed(0)
     convolutions = [layer for layer in GatherExcite(512, **arguments).context if isinstance(layer, VideoConv)]
@@ -168,7 +169,7 @@ def test_a_global_gather_of_equal_weights_and_the_bottleneck_is_squeeze_excitati
     torch.testing.assert_close(block(x), se(x), **TOLERANCE)
 
 
-@pytest.mark.parametrize("extent", [2, 4, 8, "global"])
+@each_case("extent", [2, 4, 8, "global"])
 def test_a_constant_gathers_to_itself(extent):
     """Also at the border."""
     gather = make(variant="theta_minus", extent=extent).context
@@ -177,7 +178,7 @@ def test_a_constant_gathers_to_itself(extent):
     torch.testing.assert_close(cells, x[:, :, :1, :1, :1].expand_as(cells), **TOLERANCE)
 
 
-@pytest.mark.parametrize(("extent", "extent_t", "cells"), [(2, 2, (2, 5, 4)), (4, 1, (3, 3, 2)), (8, 4, (1, 2, 1))])
+@each_case(("extent", "extent_t", "cells"), [(2, 2, (2, 5, 4)), (4, 1, (3, 3, 2)), (8, 4, (1, 2, 1))])
 @each_variant
 def test_every_gather_leaves_one_cell_in_e(variant, extent, extent_t, cells):
     gather = make(variant=variant, extent=extent, extent_t=extent_t).context
@@ -192,7 +193,7 @@ def test_an_extent_of_one_over_time_keeps_the_frames_apart(variant):
 
 
 @each_rank
-@pytest.mark.parametrize("variant", VARIANTS[:2])
+@each_case("variant", VARIANTS[:2])
 def test_channels_see_each_other_only_in_the_bottleneck(variant, shape):
     x = random_input(*shape)
     (gradient,) = torch.autograd.grad(make(variant=variant)(x)[:, 0].sum(), x)
@@ -201,10 +202,9 @@ def test_channels_see_each_other_only_in_the_bottleneck(variant, shape):
     assert gradient[:, 1:].any()
 
 
-@pytest.mark.parametrize(
+@each_case(
     "arguments",
     [*({"variant": variant} for variant in VARIANTS), {"extent": "global", "size": (1, 5, 4)}],
-    ids=str,
 )
 def test_an_image_is_a_video_of_one_frame(arguments):
     block, image = make(**arguments), random_input(*IMAGE)
@@ -217,9 +217,7 @@ def test_samples_do_not_see_each_other(variant):
     torch.testing.assert_close(block(x)[1:], block(x[1:]), **TOLERANCE)
 
 
-@pytest.mark.parametrize(
-    ("shape", "layout"), [(VIDEO, torch.channels_last_3d), (IMAGE, torch.channels_last)], ids=["video", "image"]
-)
+@each_case(("shape", "layout"), [(VIDEO, torch.channels_last_3d), (IMAGE, torch.channels_last)])
 @each_variant
 def test_channels_last_gives_the_same(variant, shape, layout):
     block, x = make(variant=variant), random_input(*shape)
@@ -242,7 +240,7 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize(("given", "change"), CHANGES, ids=str)
+@each_case(("given", "change"), CHANGES)
 def test_every_argument_changes_something(given, change):
     x = random_input(*VIDEO)
     assert not torch.allclose(make(**given | change)(x), make(**given)(x))
@@ -256,7 +254,7 @@ def test_every_argument_is_among_the_changes():
 STAGES = ((256, 56, 3), (512, 28, 4), (1024, 14, 6), (2048, 7, 3))
 
 
-@pytest.mark.parametrize(("variant", "count"), [("theta_minus", 0), ("theta", 5_549_568), ("theta_plus", 8_080_560)])
+@each_case(("variant", "count"), [("theta_minus", 0), ("theta", 5_549_568), ("theta_plus", 8_080_560)])
 def test_has_the_parameters_of_the_authors(variant, count):
     """Kernels of 56, 28, 14 and 7 in their prototxts: ResNet-50 of 25.56M then has 31.11M, or 33.64M."""
     total = 0
@@ -267,7 +265,7 @@ def test_has_the_parameters_of_the_authors(variant, count):
     assert total == count
 
 
-@pytest.mark.parametrize(("extent", "number"), [(2, 1), (4, 2), (8, 3)])
+@each_case(("extent", "number"), [(2, 1), (4, 2), (8, 3)])
 def test_each_halving_has_one_convolution(extent, number):
     block = GatherExcite(64, variant="theta", extent=extent)
     assert sum(parameter.numel() for parameter in block.parameters()) == number * (27 + 2) * 64
@@ -275,7 +273,7 @@ def test_each_halving_has_one_convolution(extent, number):
     assert sum(parameter.numel() for parameter in image.parameters()) == number * (9 + 2) * 64
 
 
-@pytest.mark.parametrize("ratio", [0.0, -0.5, 1.5, 1 / 64])
+@each_case("ratio", [0.0, -0.5, 1.5, 1 / 64])
 def test_a_ratio_out_of_range_is_named(ratio):
     with pytest.raises(ValueError, match=rf"^ratio (is )?{ratio:.3}.*expected"):
         GatherExcite(32, ratio=ratio)
@@ -286,7 +284,7 @@ def test_an_unknown_variant_is_named_with_what_is_accepted():
         GatherExcite(32, variant="gamma")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "message"),
     [
         ({"extent": 0}, "extent is 0; expected a number from 1, or 'global'"),
@@ -312,7 +310,7 @@ def test_an_extent_that_a_gather_cannot_have_is_named(arguments, message):
         GatherExcite(32, **arguments)
 
 
-@pytest.mark.parametrize("shape", [(2, CHANNELS, 3, 5, 5), (2, CHANNELS, 2, 5, 4), (2, CHANNELS, 5, 4)], ids=str)
+@each_case("shape", [(2, CHANNELS, 3, 5, 5), (2, CHANNELS, 2, 5, 4), (2, CHANNELS, 5, 4)])
 def test_another_size_than_the_global_kernel_is_named(shape):
     block = make(**GLOBAL)
     given = shape[2:] if len(shape) == 5 else (1, *shape[2:])

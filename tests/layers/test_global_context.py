@@ -8,6 +8,7 @@ from fvcore.nn.squeeze_excitation import SqueezeExcitation as FvcoreSqueezeExcit
 from pytorchvideo.layers.squeeze_excitation import SqueezeAndExcitationLayer2D
 from torchvision.ops import SqueezeExcitation as TorchvisionSqueezeExcitation
 
+from tests.each_case import each_case
 from tests.reference import context_loops
 from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomized
 from videoctx.layers import GlobalContext, SimplifiedNonLocal, SqueezeExcitation
@@ -31,9 +32,7 @@ BLOCKS = {
 }
 
 
-@pytest.fixture(params=BLOCKS)
-def make_block(request):
-    return BLOCKS[request.param]
+each_block = each_case("make_block", [pytest.param(make, id=name) for name, make in BLOCKS.items()])
 
 
 def layer(tensors, name):
@@ -43,7 +42,7 @@ def layer(tensors, name):
 # Against loops ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@each_case("shape", SHAPES)
 def test_squeeze_excitation_is_its_equation(shape):
     def reference(x, tensors):
         reduce, expand = layer(tensors, "transform.reduce"), layer(tensors, "transform.expand")
@@ -52,7 +51,7 @@ def test_squeeze_excitation_is_its_equation(shape):
     assert_same_function(randomized(BLOCKS["se"]()), reference, random_input(*shape))
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@each_case("shape", SHAPES)
 def test_simplified_non_local_is_its_equation(shape):
     def reference(x, tensors):
         key = tensors["context.key.weight"].flatten()
@@ -62,9 +61,9 @@ def test_simplified_non_local_is_its_equation(shape):
     assert_same_function(randomized(BLOCKS["snl"]()), reference, random_input(*shape), without_gradient=alone)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("fusion", FUSIONS)
-@pytest.mark.parametrize("pooling", POOLINGS)
+@each_case("shape", SHAPES)
+@each_case("fusion", FUSIONS)
+@each_case("pooling", POOLINGS)
 def test_global_context_is_its_equation(pooling, fusion, shape):
     def reference(x, tensors):
         def branch(prefix):
@@ -89,7 +88,7 @@ def is_one_position(shape):
 # Against other libraries ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("peer", "shape"),
     [
         pytest.param(lambda: TorchvisionSqueezeExcitation(8, 2), (2, 8, 3, 4), id="torchvision"),
@@ -111,8 +110,8 @@ def test_squeeze_excitation_agrees_with_other_libraries(peer, shape):
 # At the start -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [VIDEO, IMAGE], ids=["video", "image"])
-@pytest.mark.parametrize(
+@each_case("shape", [VIDEO, IMAGE])
+@each_case(
     ("name", "factor"),
     [
         ("snl", 1),
@@ -131,13 +130,14 @@ def test_squeeze_excitation_does_not_start_as_a_multiple_of_the_identity():
     assert factor.std() > 1e-3
 
 
+@each_block
 def test_biases_start_at_zero(make_block):
     biases = {name: parameter for name, parameter in make_block().named_parameters() if name.endswith("bias")}
     assert biases
     assert not any(bias.any() for bias in biases.values())
 
 
-@pytest.mark.parametrize("name", ["snl", "gc-attention-add"])
+@each_case("name", ["snl", "gc-attention-add"])
 def test_the_key_has_no_bias(name):
     """It would cancel in the softmax."""
     assert {name for name, _ in BLOCKS[name]().context.named_parameters()} == {"key.weight"}
@@ -146,6 +146,7 @@ def test_the_key_has_no_bias(name):
 # Algebra ----------------------------------------------------------------------------------------------------------
 
 
+@each_block
 def test_a_permutation_of_the_positions_goes_through(make_block):
     block, x = randomized(make_block()), random_input(*VIDEO)
     order = torch.randperm(x[0, 0].numel(), generator=torch.Generator().manual_seed(3))
@@ -157,16 +158,19 @@ def test_a_permutation_of_the_positions_goes_through(make_block):
     torch.testing.assert_close(block(permuted(x)), permuted(block(x)), **TOLERANCE)
 
 
+@each_block
 def test_samples_do_not_see_each_other(make_block):
     block, x = randomized(make_block()), random_input(*VIDEO)
     torch.testing.assert_close(block(x)[1:], block(x[1:]), **TOLERANCE)
 
 
+@each_block
 def test_an_image_is_a_video_of_one_frame(make_block):
     block, image = randomized(make_block()), random_input(*IMAGE)
     torch.testing.assert_close(block(image.unsqueeze(2)).squeeze(2), block(image), **TOLERANCE)
 
 
+@each_block
 def test_the_frames_share_one_context(make_block):
     """One context over space and time: a video that repeats an image has the image's own context."""
     block, image = randomized(make_block()), random_input(*IMAGE)
@@ -176,7 +180,7 @@ def test_the_frames_share_one_context(make_block):
     assert not torch.allclose(block(one_frame_differs)[:, :, 0], block(image))
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@each_case("fusion", FUSIONS)
 def test_attention_with_a_constant_key_is_the_average(fusion):
     attention = randomized(BLOCKS[f"gc-attention-{fusion}"]())
     average = randomized(BLOCKS[f"gc-average-{fusion}"]())
@@ -205,9 +209,8 @@ def test_squeeze_excitation_is_global_context_without_its_norm():
     torch.testing.assert_close(gc(x), se(x), **TOLERANCE)
 
 
-@pytest.mark.parametrize(
-    ("shape", "layout"), [(VIDEO, torch.channels_last_3d), (IMAGE, torch.channels_last)], ids=["video", "image"]
-)
+@each_case(("shape", "layout"), [(VIDEO, torch.channels_last_3d), (IMAGE, torch.channels_last)])
+@each_block
 def test_channels_last_gives_the_same(make_block, shape, layout):
     block, x = randomized(make_block()), random_input(*shape)
     last = x.detach().to(memory_format=layout).requires_grad_()
@@ -227,7 +230,7 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "change"), CHANGES)
+@each_case(("kind", "change"), CHANGES)
 def test_every_argument_changes_something(kind, change):
     x = random_input(2, 16, 2, 3, 3)
     assert not torch.allclose(randomized(kind(16, **change))(x), randomized(kind(16))(x))
@@ -239,7 +242,7 @@ def test_every_argument_is_among_the_changes():
         assert {"channels", *changed} == set(inspect.signature(kind).parameters)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("kind", "ratio", "width"),
     [
         (SqueezeExcitation, 1 / 16, 2),
@@ -252,27 +255,25 @@ def test_the_ratio_is_rounded_down(kind, ratio, width):
     assert kind(32, ratio=ratio).transform.reduce.weight.shape == (width, 32)
 
 
-@pytest.mark.parametrize("kind", [SqueezeExcitation, GlobalContext])
+@each_case("kind", [SqueezeExcitation, GlobalContext])
 def test_the_default_ratio_is_the_papers(kind):
     assert kind(64).transform.reduce.weight.shape == (4, 64)
 
 
-@pytest.mark.parametrize("kind", [SqueezeExcitation, GlobalContext])
-@pytest.mark.parametrize("ratio", [0.0, -0.5, 1.5, float("nan"), 1 / 64])
+@each_case("kind", [SqueezeExcitation, GlobalContext])
+@each_case("ratio", [0.0, -0.5, 1.5, float("nan"), 1 / 64])
 def test_a_ratio_out_of_range_is_named(kind, ratio):
     with pytest.raises(ValueError, match=rf"ratio (is )?{ratio:.3}.*expected"):
         kind(32, ratio=ratio)
 
 
-@pytest.mark.parametrize(
-    ("argument", "accepted"), [("pooling", "attention, average"), ("fusion", "add, scale, scale_and_add")]
-)
+@each_case(("argument", "accepted"), [("pooling", "attention, average"), ("fusion", "add, scale, scale_and_add")])
 def test_an_unknown_choice_is_named_with_what_is_accepted(argument, accepted):
     with pytest.raises(ValueError, match=f"{argument} is 'max'; expected one of {accepted}"):
         GlobalContext(CHANNELS, **{argument: "max"})
 
 
-@pytest.mark.parametrize(("kind", "arguments"), [(SqueezeExcitation, (0.5,)), (GlobalContext, ("attention",))])
+@each_case(("kind", "arguments"), [(SqueezeExcitation, (0.5,)), (GlobalContext, ("attention",))])
 def test_only_channels_is_positional(kind, arguments):
     with pytest.raises(TypeError):
         kind(CHANNELS, *arguments)

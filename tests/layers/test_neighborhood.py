@@ -1,10 +1,10 @@
 """The layers that act on a neighborhood: the same weights for video and images."""
 
-import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tests.each_case import each_case
 from tests.reference.comparison import TOLERANCE, gradients, random_input, randomized
 from videoctx.layers.neighborhood import VideoConv, neighborhood_average
 
@@ -15,7 +15,7 @@ def test_video_conv_is_torchs_on_video():
     torch.testing.assert_close(layer(x), expected, **TOLERANCE)
 
 
-@pytest.mark.parametrize("batch", [2, 3], ids=["", "as many samples as channels"])
+@each_case("batch", [2, 3])
 def test_video_conv_on_an_image_is_the_convolution_of_the_middle_frame(batch):
     """Where `nn.Conv3d` would take the samples for channels, and the channels for frames."""
     layer, image = randomized(VideoConv(3, 4, (3, 3, 5), padding=(1, 1, 2))), random_input(batch, 3, 4, 5)
@@ -29,7 +29,7 @@ def test_video_conv_is_a_convolution_to_who_looks():
     assert isinstance(VideoConv(3, 4, 1), nn.Conv3d)
 
 
-@pytest.mark.parametrize("extents", [(1, 1, 1), (2, 2, 2), (1, 4, 3), (3, 1, 2), (5, 2, 1)], ids=str)
+@each_case("extents", [(1, 1, 1), (2, 2, 2), (1, 4, 3), (3, 1, 2), (5, 2, 1)])
 def test_neighborhood_average_is_average_pooling(extents):
     x = random_input(2, 3, 9, 7, 8)
     kernel, padding = [2 * e - 1 for e in extents], [e - 1 for e in extents]
@@ -39,7 +39,7 @@ def test_neighborhood_average_is_average_pooling(extents):
     torch.testing.assert_close(gradients(value, [x]), gradients(expected, [x]), **TOLERANCE)
 
 
-@pytest.mark.parametrize("extents", [(2, 2), (4, 1), (1, 3)], ids=str)
+@each_case("extents", [(2, 2), (4, 1), (1, 3)])
 def test_neighborhood_average_of_an_image_is_that_of_a_frame(extents):
     video = random_input(2, 3, 2, 5, 4)
     frames = torch.stack([neighborhood_average(video[:, :, t], extents) for t in range(2)], dim=2)

@@ -8,6 +8,7 @@ import torch
 from pytorchvideo.layers.nonlocal_net import create_nonlocal
 from torch import nn
 
+from tests.each_case import each_case
 from tests.reference import context_loops
 from tests.reference.comparison import TOLERANCE, assert_same_function, gradients, random_input, randomized
 from videoctx.layers import NonLocal
@@ -31,10 +32,10 @@ def label(choices):
     return "-".join(map(str, choices.values()))
 
 
-each_affinity = pytest.mark.parametrize("affinity", AFFINITIES)
-each_weighting = pytest.mark.parametrize("weighting", WEIGHTINGS, ids=label)
-each_view = pytest.mark.parametrize("view", VIEWS, ids=label)
-each_view_and_rank = pytest.mark.parametrize(
+each_affinity = each_case("affinity", AFFINITIES)
+each_weighting = each_case("weighting", WEIGHTINGS)
+each_view = each_case("view", VIEWS)
+each_view_and_rank = each_case(
     ("view", "shape"),
     [
         pytest.param(view, shape, id=f"{label(view)}-{rank}")
@@ -88,7 +89,7 @@ def test_is_its_equation(weighting, view, shape):
     assert_same_function(block, reference, random_input(*shape), without_gradient=blind_to(weighting["affinity"]))
 
 
-@pytest.mark.parametrize("shape", [VIDEO, IMAGE], ids=["video", "image"])
+@each_case("shape", [VIDEO, IMAGE])
 @each_weighting
 def test_is_its_equation_without_batch_norm(weighting, shape):
     block = randomized(NonLocal(CHANNELS, **weighting, batch_norm=False))
@@ -96,10 +97,8 @@ def test_is_its_equation_without_batch_norm(weighting, shape):
     assert_same_function(block, reference, random_input(*shape), without_gradient=blind_to(weighting["affinity"]))
 
 
-@pytest.mark.parametrize(
-    "sizes", [(2, 3, 3), (1, 5, 2), (3, 1, 3), (2, 3, 1), (2, 1, 1), (1, 3), (5, 1), (3, 3)], ids=str
-)
-@pytest.mark.parametrize("subsample", SUBSAMPLES)
+@each_case("sizes", [(2, 3, 3), (1, 5, 2), (3, 1, 3), (2, 3, 1), (2, 1, 1), (1, 3), (5, 1), (3, 3)])
+@each_case("subsample", SUBSAMPLES)
 def test_odd_sizes_are_in_the_equation(subsample, sizes):
     """A last row or column that is left over is not attended to; an axis of one is not halved."""
     arguments = {"affinity": "dot_product", "subsample": subsample, "inner_ratio": 1 / 3}
@@ -120,9 +119,9 @@ def test_batch_norm_in_training_takes_the_statistics_of_the_batch():
 # Against pytorchvideo ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("batch_norm", [True, False])
-@pytest.mark.parametrize(("subsample", "pool_size"), [("input", (1, 2, 2)), ("none", None)])
-@pytest.mark.parametrize(("affinity", "instantiation"), [("embedded_gaussian", "softmax"), ("dot_product",) * 2])
+@each_case("batch_norm", [True, False])
+@each_case(("subsample", "pool_size"), [("input", (1, 2, 2)), ("none", None)])
+@each_case(("affinity", "instantiation"), [("embedded_gaussian", "softmax"), ("dot_product",) * 2])
 def test_agrees_with_pytorchvideo(affinity, instantiation, subsample, pool_size, batch_norm):
     peer = randomized(
         create_nonlocal(
@@ -153,8 +152,8 @@ def test_agrees_with_pytorchvideo(affinity, instantiation, subsample, pool_size,
 # At the start -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [VIDEO, IMAGE], ids=["video", "image"])
-@pytest.mark.parametrize("batch_norm", [True, False])
+@each_case("shape", [VIDEO, IMAGE])
+@each_case("batch_norm", [True, False])
 @each_affinity
 def test_starts_as_the_identity(affinity, batch_norm, shape):
     block = NonLocal(CHANNELS, affinity=affinity, batch_norm=batch_norm).double()
@@ -163,7 +162,7 @@ def test_starts_as_the_identity(affinity, batch_norm, shape):
         assert torch.equal(block.train(training)(x), x)
 
 
-@pytest.mark.parametrize("batch_norm", [True, False])
+@each_case("batch_norm", [True, False])
 @each_affinity
 def test_starts_with_the_weights_of_the_authors(affinity, batch_norm):
     """Gaussian with standard deviation 0.01, biases 0; what comes last is zero."""
@@ -178,7 +177,7 @@ def test_starts_with_the_weights_of_the_authors(affinity, batch_norm):
     assert INIT_STD == 0.01
 
 
-@pytest.mark.parametrize("batch_norm", [True, False])
+@each_case("batch_norm", [True, False])
 def test_learns_from_the_start(batch_norm):
     """Zero comes last only, so that it has a gradient."""
     block, x = NonLocal(CHANNELS, batch_norm=batch_norm).double(), random_input(*VIDEO)
@@ -198,7 +197,7 @@ def permuted(x, axis, order):
     return x.reshape(batch, channels, frames, height, width)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("attend_over", "axis", "count"),
     [
         ("spacetime", "all", 24),
@@ -219,7 +218,7 @@ def test_a_permutation_of_the_positions_goes_through(affinity, attend_over, axis
     torch.testing.assert_close(block(permuted(x, axis, order)), permuted(block(x), axis, order), **TOLERANCE)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("attend_over", "seen"),
     [
         ("spacetime", torch.ones(2, 3, 4)),
@@ -240,7 +239,7 @@ def test_a_position_sees_what_it_should(affinity, attend_over, seen):
 
 
 @each_view
-@pytest.mark.parametrize("affinity", AFFINITIES[1:])
+@each_case("affinity", AFFINITIES[1:])
 def test_a_constant_query_has_one_context_everywhere(affinity, view):
     block, x = randomized(NonLocal(CHANNELS, affinity=affinity, **view)), random_input(*VIDEO)
     apart = {"spacetime": (2, 3, 4), "space": (3, 4), "time": (2,)}[view["attend_over"]]
@@ -249,7 +248,7 @@ def test_a_constant_query_has_one_context_everywhere(affinity, view):
     assert block.context(x).std(apart).max() < 1e-12
 
 
-@pytest.mark.parametrize("affinity", ["embedded_gaussian", "gaussian"])
+@each_case("affinity", ["embedded_gaussian", "gaussian"])
 @each_view
 def test_a_softmax_over_equals_is_the_average(affinity, view):
     """Every frame, or column, of the context is then the mean of g over what it sees."""
@@ -265,8 +264,8 @@ def test_a_softmax_over_equals_is_the_average(affinity, view):
     torch.testing.assert_close(block.context(x), g.mean(seen, keepdim=True).expand_as(block.context(x)), **TOLERANCE)
 
 
-@pytest.mark.parametrize("subsample", SUBSAMPLES)
-@pytest.mark.parametrize("attend_over", ["spacetime", "space"])
+@each_case("subsample", SUBSAMPLES)
+@each_case("attend_over", ["spacetime", "space"])
 @each_affinity
 def test_an_image_is_a_video_of_one_frame(affinity, attend_over, subsample):
     block = randomized(NonLocal(CHANNELS, affinity=affinity, attend_over=attend_over, subsample=subsample))
@@ -288,7 +287,7 @@ def test_samples_do_not_see_each_other(view):
 
 
 @each_view_and_rank
-@pytest.mark.parametrize("affinity", ["embedded_gaussian", "concatenation"])
+@each_case("affinity", ["embedded_gaussian", "concatenation"])
 def test_channels_last_gives_the_same(affinity, view, shape):
     block, x = randomized(NonLocal(CHANNELS, affinity=affinity, **view)), random_input(*shape)
     layout = torch.channels_last_3d if len(shape) == 5 else torch.channels_last
@@ -312,9 +311,9 @@ def test_the_context_is_the_weights_of_the_affinity_times_g(affinity):
     assert torch.allclose(sums, torch.ones_like(sums)) == affinity.endswith("gaussian")
 
 
-@pytest.mark.parametrize("cores", [1, 2, 3, 5, 64])
-@pytest.mark.parametrize("shape", [(1, CHANNELS, 2, 3, 4), (2, CHANNELS, 1, 1, 5), (1, CHANNELS, 7, 1)], ids=str)
-@pytest.mark.parametrize("affinity", ["gaussian", "embedded_gaussian"])
+@each_case("cores", [1, 2, 3, 5, 64])
+@each_case("shape", [(1, CHANNELS, 2, 3, 4), (2, CHANNELS, 1, 1, 5), (1, CHANNELS, 7, 1)])
+@each_case("affinity", ["gaussian", "embedded_gaussian"])
 def test_the_number_of_cores_is_nothing_to_the_softmax(affinity, shape, cores, monkeypatch):
     """The queries are split over the cores of a CPU."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
@@ -330,7 +329,7 @@ def test_the_number_of_cores_is_nothing_to_the_softmax(affinity, shape, cores, m
 # Subsampling ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("sizes", "halved"),
     [
         ((4, 6, 8), (4, 3, 4)),
@@ -366,7 +365,7 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize(("given", "change"), CHANGES, ids=str)
+@each_case(("given", "change"), CHANGES)
 def test_every_argument_changes_something(given, change):
     x = random_input(*VIDEO)
     before, after = (randomized(NonLocal(CHANNELS, **arguments))(x) for arguments in (given, given | change))
@@ -377,7 +376,7 @@ def test_every_argument_is_among_the_changes():
     assert {"channels"}.union(*(change for _, change in CHANGES)) == set(inspect.signature(NonLocal).parameters)
 
 
-@pytest.mark.parametrize(("inner_ratio", "width"), [(0.5, 6), (1, 12), (1 / 4, 3), (0.3, 3)])
+@each_case(("inner_ratio", "width"), [(0.5, 6), (1, 12), (1 / 4, 3), (0.3, 3)])
 def test_the_inner_ratio_is_the_width_of_theta_phi_and_g(inner_ratio, width):
     context = NonLocal(12, inner_ratio=inner_ratio).context
     assert {layer.weight.shape for layer in (context.theta, context.phi, context.g)} == {(width, 12)}
@@ -388,13 +387,13 @@ def test_gaussian_has_no_theta_and_phi():
     assert {name for name, _ in block.context.named_parameters()} == {"g.weight", "g.bias"}
 
 
-@pytest.mark.parametrize("inner_ratio", [0.0, -1.0, 2.0, 1 / 32])
+@each_case("inner_ratio", [0.0, -1.0, 2.0, 1 / 32])
 def test_an_inner_ratio_out_of_range_is_named(inner_ratio):
     with pytest.raises(ValueError, match=rf"^inner_ratio (is )?{inner_ratio:.3}.*expected"):
         NonLocal(16, inner_ratio=inner_ratio)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("argument", "accepted"),
     [
         ("affinity", "gaussian, embedded_gaussian, dot_product, concatenation"),
@@ -407,7 +406,7 @@ def test_an_unknown_choice_is_named_with_what_is_accepted(argument, accepted):
         NonLocal(CHANNELS, **{argument: "all"})
 
 
-@pytest.mark.parametrize("subsample", ["input", "keys"])
+@each_case("subsample", ["input", "keys"])
 def test_time_has_nothing_to_subsample(subsample):
     with pytest.raises(ValueError, match=f"subsample is '{subsample}' with attend_over 'time'; expected 'none'"):
         NonLocal(CHANNELS, attend_over="time", subsample=subsample)

@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
+from tests.each_case import each_case
 from tests.reference.comparison import TOLERANCE, gradients, random_input, randomized
 from videoctx.layers.pointwise import BatchNorm, ChannelLayerNorm, Pointwise
 
 VIDEO, IMAGE = (2, 5, 2, 3, 4), (2, 5, 3, 4)
-RANKS = pytest.mark.parametrize("shape", [VIDEO, IMAGE], ids=["video", "image"])
+RANKS = each_case("shape", [VIDEO, IMAGE])
 
 
 def convolution(shape):
@@ -16,7 +17,7 @@ def convolution(shape):
 
 
 @RANKS
-@pytest.mark.parametrize("bias", [True, False])
+@each_case("bias", [True, False])
 def test_pointwise_is_a_1x1_convolution(shape, bias):
     layer = randomized(Pointwise(5, 7, bias=bias))
     peer = convolution(shape)(5, 7, 1, bias=bias).double()
@@ -38,7 +39,7 @@ def test_pointwise_is_a_linear_layer_at_every_position(shape):
     torch.testing.assert_close(layer(x), expected, **TOLERANCE)
 
 
-@pytest.mark.parametrize("bias", [True, False])
+@each_case("bias", [True, False])
 def test_pointwise_has_the_parameters_it_says(bias):
     shapes = {name: tuple(parameter.shape) for name, parameter in Pointwise(5, 7, bias=bias).named_parameters()}
     assert shapes == ({"weight": (7, 5), "bias": (7,)} if bias else {"weight": (7, 5)})
@@ -55,7 +56,7 @@ def test_pointwise_starts_as_he_et_al_do():
 
 
 @RANKS
-@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+@each_case("training", [True, False])
 def test_batch_norm_is_torchs_of_either_rank(shape, training):
     layer = randomized(BatchNorm(5)).train(training)
     peer = (nn.BatchNorm3d if len(shape) == 5 else nn.BatchNorm2d)(5).double().train(training)
@@ -98,7 +99,7 @@ def test_channel_layer_norm_of_one_position_is_that_of_the_authors(shape):
     torch.testing.assert_close(layer(context), peer(context), **TOLERANCE)
 
 
-@pytest.mark.parametrize("make", [lambda: Pointwise(5, 5), lambda: BatchNorm(5), lambda: ChannelLayerNorm(5)])
+@each_case("make", [lambda: Pointwise(5, 5), lambda: BatchNorm(5), lambda: ChannelLayerNorm(5)])
 def test_an_image_is_a_video_of_one_frame(make):
     layer, image = randomized(make()), random_input(*IMAGE)
     torch.testing.assert_close(layer(image.unsqueeze(2)).squeeze(2), layer(image), **TOLERANCE)

@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 
+from tests.each_case import each_case
 from tests.reference.comparison import TOLERANCE, assert_same_function, random_input, randomized
 from tests.reference.self_calibrated_loops import self_calibrated
 from videoctx.layers import SelfCalibratedConv3d
@@ -44,16 +45,16 @@ def reference_of(*, stride=(1, 1, 1), groups=1, pooling=(1, 2, 2), **_):
     return reference
 
 
-@pytest.mark.parametrize("shape", [EVEN, ODD], ids=["even", "odd"])
-@pytest.mark.parametrize("groups", [1, 2])
-@pytest.mark.parametrize("stride", [(1, 1, 1), (1, 2, 2), (2, 2, 2)], ids=str)
-@pytest.mark.parametrize("kernel_size", [(1, 3, 3), (3, 3, 3)], ids=str)
+@each_case("shape", [EVEN, ODD])
+@each_case("groups", [1, 2])
+@each_case("stride", [(1, 1, 1), (1, 2, 2), (2, 2, 2)])
+@each_case("kernel_size", [(1, 3, 3), (3, 3, 3)])
 def test_is_its_equation(kernel_size, stride, groups, shape):
     arguments = {"kernel_size": kernel_size, "stride": stride, "groups": groups}
     assert_same_function(randomized(make(**arguments)), reference_of(**arguments), random_input(*shape))
 
 
-@pytest.mark.parametrize("pooling", [(1, 1, 1), (2, 2, 2), (1, 3, 2), (3, 5, 7)], ids=str)
+@each_case("pooling", [(1, 1, 1), (2, 2, 2), (1, 3, 2), (3, 5, 7)])
 def test_pools_as_asked(pooling):
     assert_same_function(randomized(make(pooling=pooling)), reference_of(pooling=pooling), random_input(*ODD))
 
@@ -61,7 +62,7 @@ def test_pools_as_asked(pooling):
 # Algebra ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stride", [(1, 1, 1), (1, 2, 2), (2, 2, 2)], ids=str)
+@each_case("stride", [(1, 1, 1), (1, 2, 2), (2, 2, 2)])
 def test_sizes_are_those_of_the_convolution_it_stands_for(stride):
     plain = torch.nn.Conv3d(CHANNELS, CHANNELS, (3, 3, 3), stride, 1).double()
     x = random_input(*ODD)
@@ -77,7 +78,7 @@ def test_halves_do_not_see_each_other():
         assert not torch.allclose(conv(other)[:, changed], conv(x)[:, changed])
 
 
-@pytest.mark.parametrize(("depth", "millions"), [(50, 25.56), (101, 44.57)])
+@each_case(("depth", "millions"), [(50, 25.56), (101, 44.57)])
 def test_a_2d_scnet_has_the_published_parameters(depth, millions):
     with torch.device("meta"):
         net = ResNet3D(1000, depth=depth, temporal_kernels="c2d", conv=SelfCalibratedConv3d)
@@ -89,7 +90,7 @@ def test_a_2d_scnet_has_the_published_parameters(depth, millions):
 CHANGES = [{"kernel_size": (3, 3, 3)}, {"stride": (1, 2, 2)}, {"groups": 2}, {"pooling": (1, 1, 2)}]
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=str)
+@each_case("change", CHANGES)
 def test_every_argument_changes_something(change):
     x = random_input(*EVEN)
     changed, default = randomized(make(**change))(x), randomized(make())(x)
@@ -109,9 +110,7 @@ def test_defaults_are_the_papers():
 # Errors -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("in_channels", "out_channels", "groups"), [(7, 7, 1), (8, 16, 1), (8, 7, 1), (6, 6, 2), (8, 8, 3)], ids=str
-)
+@each_case(("in_channels", "out_channels", "groups"), [(7, 7, 1), (8, 16, 1), (8, 7, 1), (6, 6, 2), (8, 8, 3)])
 def test_channels_that_cannot_be_halved_are_named(in_channels, out_channels, groups):
     with pytest.raises(
         ValueError,
@@ -120,13 +119,13 @@ def test_channels_that_cannot_be_halved_are_named(in_channels, out_channels, gro
         SelfCalibratedConv3d(in_channels, out_channels, groups=groups)
 
 
-@pytest.mark.parametrize("pooling", [(0, 4, 4), (1, 0, 4), (1, 4, -1)], ids=str)
+@each_case("pooling", [(0, 4, 4), (1, 0, 4), (1, 4, -1)])
 def test_pooling_below_1_is_named(pooling):
     with pytest.raises(ValueError, match=rf"^pooling is {re.escape(str(pooling))}; expected 1 or more[^\n]*$"):
         make(pooling=pooling)
 
 
-@pytest.mark.parametrize("shape", [(1, 4, 4), (2, 3, 4), (2, 4, 3)], ids=str)
+@each_case("shape", [(1, 4, 4), (2, 3, 4), (2, 4, 3)])
 def test_a_clip_smaller_than_pooling_is_named(shape):
     conv = randomized(make(pooling=(2, 4, 4)))
     with pytest.raises(ValueError, match=rf"^[^\n]*pools \(2, 4, 4\) of {re.escape(str(shape))}[^\n]*expected[^\n]*$"):
