@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.each_case import each_case
 from videoctx.layers import NonLocal
 from videoctx.models import ResNet3D
 from videoctx.models.resnet3d import STAGES
@@ -40,8 +41,8 @@ def trained_once(activation_checkpointing=(), *, width=4, frozen=False):
     return net, logits, kept_bytes
 
 
-@pytest.mark.parametrize("frozen", [False, True])
-@pytest.mark.parametrize("activation_checkpointing", [("res2",), ("res3", "res5"), STAGES])
+@each_case("frozen", [False, True])
+@each_case("activation_checkpointing", [("res2",), ("res3", "res5"), STAGES])
 def test_gradients_and_statistics_are_the_same_to_the_last_digit(activation_checkpointing, frozen):
     plain, logits, _ = trained_once(frozen=frozen)
     again, same_logits, _ = trained_once(activation_checkpointing, frozen=frozen)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.each_case import each_case
 from videoctx.cli import main
 from videoctx.layers import GlobalContext, NonLocal, SqueezeExcitation
 from videoctx.models import ResNet3D
@@ -45,7 +46,7 @@ def macs_by_hand(net, *size):
     return total
 
 
-@pytest.mark.parametrize(
+@each_case(
     "arguments",
     [
         {"depth": 18},
@@ -53,7 +54,6 @@ def macs_by_hand(net, *size):
         {"depth": 50, "temporal_kernels": "slow"},
         {"depth": 50, "groups": 2, "width_per_group": 32, "stride_at": "1x1"},
     ],
-    ids=str,
 )
 def test_counts_are_those_by_hand(arguments):
     def make_net():
@@ -69,7 +69,7 @@ C, D, N, M = 16, 8, 4 * 4 * 4, 4 * 2 * 2  # channels, their half, positions of r
 PROJECTIONS = N * C * D + 2 * M * C * D + N * D * C  # θ; φ and g; W_z
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("context", "params", "macs"),
     [
         pytest.param(NonLocal, 3 * (C * D + D) + D * C + C + 2 * C, PROJECTIONS + 2 * N * M * D, id="non-local"),
@@ -134,7 +134,7 @@ def test_nothing_is_allocated():
 # Every config -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda config: config.stem)
+@each_case("config", sorted(CONFIGS.glob("*.yaml")))
 def test_every_config_adds_up(config, capsys):
     result = told(capsys, "-c", config)
     assert list(result) == ["params", "macs", "stages", "context_blocks"]
@@ -155,7 +155,7 @@ FIVE = {"res3": [1, 3], "res4": [1, 3, 5]}
 THIRTEEN = {"res3": range(4), "res4": range(6), "res5": range(3)}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("config", "kind", "names"),
     [
         *((f"{net}_r50", None, []) for net in ("c2d", "i3d", "i3d333", "slow")),
@@ -188,7 +188,7 @@ def test_the_totals_are_plain_counts(capsys):
     assert (result["params"], result["macs"]) == (24_327_632, 19_493_191_680)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "params", "macs"),
     [
         (["--clip_len=4"], 0, "fewer"),
@@ -230,7 +230,7 @@ def test_the_table_has_every_part(capsys):
     assert "224 × 224" in table
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("config", "arguments", "message"),
     [
         pytest.param(None, [], "missing.yaml: cannot read the config", id="no such file"),

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from tests.each_case import each_case
 from tests.reference.comparison import random_input
 from videoctx import layers
 from videoctx.models import Res2NetBottleneck3d, ResNet3D
@@ -81,7 +82,7 @@ def clip(*shape):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", NETWORKS)
+@each_case("name", NETWORKS)
 def test_gives_the_same_logits_without_norms(name):
     net = network(**NETWORKS[name]).double()
     x = clip(2, 3, 4, 64, 64).double()
@@ -162,7 +163,7 @@ def test_refuses_training_mode():
 # For inference ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@each_case("name", NETWORKS)
 def test_for_inference_gives_the_same_logits_up_to_rounding(name):
     net, x = network(**NETWORKS[name]), clip(2, 3, 4, 64, 64)
     with torch.no_grad():
@@ -216,9 +217,9 @@ def test_names_the_convolutions_whose_kernel_is_longer_than_the_clip():
     assert net.training is False
 
 
-@pytest.mark.parametrize("extent", [1, 3, 5])
-@pytest.mark.parametrize("clip_len", [1, 2, 3, 4, 5, 8])
-@pytest.mark.parametrize("stride_t", [1, 2])
+@each_case("extent", [1, 3, 5])
+@each_case("clip_len", [1, 2, 3, 4, 5, 8])
+@each_case("stride_t", [1, 2])
 def test_gradients_are_right_where_none_is_named(extent, clip_len, stride_t):
     conv = nn.Conv3d(3, 8, (extent, 3, 3), (stride_t, 1, 1), (extent // 2, 1, 1), bias=False)
     if convolutions_with_wrong_gradients(conv, clip_len=clip_len, size=6):

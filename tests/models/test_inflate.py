@@ -1,6 +1,7 @@
 """A network inflated from 2D weights sees a still video as the 2D network sees the image."""
 
 import importlib.util
+from functools import cache
 from pathlib import Path
 
 import av
@@ -10,6 +11,7 @@ import torchvision
 from torch import nn
 from torchvision.transforms import v2
 
+from tests.each_case import each_case
 from videoctx.models import ResNet3D
 from videoctx.models.inflate import inflate
 
@@ -23,13 +25,12 @@ NETWORKS = {
 }
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
-def network_2d(request):
-    """(torchvision's network with random weights and statistics, our arguments for it)."""
-    return random_network_2d(request.param), NETWORKS[request.param]
+each_network = each_case("name", NETWORKS)
 
 
+@cache
 def random_network_2d(name):
+    """torchvision's network with random weights and statistics."""
     torch.manual_seed(0)
     net = getattr(torchvision.models, name)(num_classes=7).eval()
     for norm in net.modules():
@@ -70,17 +71,19 @@ def maps(net, x):
 # Still videos -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["mean", "center"])
-def test_c2d_gives_the_logits_of_the_image(network_2d, how):
-    net_2d, arguments = network_2d
+@each_network
+@each_case("how", ["mean", "center"])
+def test_c2d_gives_the_logits_of_the_image(name, how):
+    net_2d, arguments = random_network_2d(name), NETWORKS[name]
     net = inflated(net_2d, how, temporal_kernels="c2d", **arguments)
     with torch.no_grad():
         torch.testing.assert_close(net(still(image(), 4)), net_2d(image()), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("kind", ["i3d", "i3d333", "slow"])
-def test_center_gives_the_logits_of_the_image(network_2d, kind):
-    net_2d, arguments = network_2d
+@each_network
+@each_case("kind", ["i3d", "i3d333", "slow"])
+def test_center_gives_the_logits_of_the_image(name, kind):
+    net_2d, arguments = random_network_2d(name), NETWORKS[name]
     net = inflated(net_2d, "center", temporal_kernels=kind, conv1_stride_t=2, pool1_t=(3, 2), **arguments)
     with torch.no_grad():
         torch.testing.assert_close(net(still(image(), 8)), net_2d(image()), rtol=1e-9, atol=1e-9)
@@ -90,9 +93,10 @@ def test_center_gives_the_logits_of_the_image(network_2d, kind):
 REACH = 12
 
 
-@pytest.mark.parametrize("kind", ["i3d", "i3d333", "slow"])
-def test_mean_gives_the_features_of_the_image_where_the_clips_ends_are_out_of_reach(network_2d, kind):
-    net_2d, arguments = network_2d
+@each_network
+@each_case("kind", ["i3d", "i3d333", "slow"])
+def test_mean_gives_the_features_of_the_image_where_the_clips_ends_are_out_of_reach(name, kind):
+    net_2d, arguments = random_network_2d(name), NETWORKS[name]
     net = inflated(net_2d, "mean", temporal_kernels=kind, pool2_t=(1, 1), **arguments)
     features, expected = maps(net, still(image(), 2 * REACH + 1)), maps(net_2d, image())
     torch.testing.assert_close(features[:, :, REACH], expected, rtol=1e-9, atol=1e-9)
@@ -145,7 +149,7 @@ def test_the_classifier_is_passed_on_whatever_its_size():
     assert inflate({"fc.weight": weight}, {"head.weight": torch.empty(400, 2048)})["head.weight"].shape == weight.shape
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("weights", "template", "error"),
     [
         (
@@ -201,8 +205,8 @@ def photo(name):
     return v2.functional.normalize(picture.float() / 255, IMAGENET_MEAN, IMAGENET_STD)[None]
 
 
-@pytest.mark.parametrize(("kind", "how"), [("c2d", "mean"), ("i3d", "center"), ("slow", "center")])
-@pytest.mark.parametrize(("name", "label", "probability"), [("chelsea", 285, 0.78), ("coffee", 967, 0.99)])
+@each_case(("kind", "how"), [("c2d", "mean"), ("i3d", "center"), ("slow", "center")])
+@each_case(("name", "label", "probability"), [("chelsea", 285, 0.78), ("coffee", 967, 0.99)])
 def test_imagenet_weights_know_what_is_in_a_photo(imagenet_weights, kind, how, name, label, probability):
     net = ResNet3D(1000, temporal_kernels=kind, stride_at="1x1").eval()
     net.load_state_dict(inflate(imagenet_weights, net.state_dict(), how=how), strict=False)  # no batch counters there

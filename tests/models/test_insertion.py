@@ -9,6 +9,7 @@ import torchvision.models
 from pytorchvideo.models.resnet import create_resnet
 from torch import nn
 
+from tests.each_case import each_case
 from videoctx.layers import GlobalContext, NonLocal, SimplifiedNonLocal
 from videoctx.models import ResNet3D, insert_context
 
@@ -36,7 +37,7 @@ def unchanged(net):
 # Other projects' networks -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("context", "context_at", "millions"),
     [
         (NonLocal, {"layer3": [4]}, 27.66),
@@ -44,7 +45,6 @@ def unchanged(net):
         (GlobalContext, {"layer3": [4]}, 25.69),
         (GlobalContext, ALL, 28.08),
     ],
-    ids=["1 NL", "1 SNL", "1 GC", "all GC"],
 )
 def test_torchvisions_resnet_gets_gcnets_counts(context, context_at, millions):
     """GCNet, table 4: ratio 1/16."""
@@ -59,7 +59,7 @@ def image_net():
     return torchvision.models.resnet50().eval()
 
 
-@pytest.mark.parametrize("context", [NonLocal, SimplifiedNonLocal, GlobalContext])
+@each_case("context", [NonLocal, SimplifiedNonLocal, GlobalContext])
 def test_an_image_networks_logits_start_unchanged(image_net, context):
     images = normal(2, 3, 64, 64)
     with torch.inference_mode():
@@ -102,9 +102,7 @@ def test_another_networks_block_becomes_a_pair():
     assert all(name.startswith("layer3.4.1.") for name in added)
 
 
-@pytest.mark.parametrize(
-    "name", ["resnet18", "resnext50_32x4d", "wide_resnet50_2", "video.r3d_18", "video.r2plus1d_18"]
-)
+@each_case("name", ["resnet18", "resnext50_32x4d", "wide_resnet50_2", "video.r3d_18", "video.r2plus1d_18"])
 def test_channels_are_told_from_the_block(name):
     make = torchvision.models
     for part in name.split("."):
@@ -125,7 +123,7 @@ def test_channels_are_told_from_the_block(name):
 # Ours -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("position", ["after_add", "after_1x1"])
+@each_case("position", ["after_add", "after_1x1"])
 def test_our_network_keeps_its_names(position):
     torch.manual_seed(0)
     net = ResNet3D(5, width=8).eval()
@@ -157,7 +155,7 @@ def foreign():
         return torchvision.models.resnet50()
 
 
-@pytest.mark.parametrize("stage", ["layer5", "res4", "", "conv1", "layer3.0", "layer2.0.downsample"])
+@each_case("stage", ["layer5", "res4", "", "conv1", "layer3.0", "layer2.0.downsample"])
 def test_an_unknown_stage_lists_the_stages(foreign, stage):
     message = f"context_at names stage {stage!r}; expected one of layer1, layer2, layer3, layer4"
     with unchanged(foreign), pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
@@ -173,7 +171,7 @@ def test_stages_of_other_networks_are_listed():
         insert_context(ours, {"layer3": [0]}, GlobalContext)
 
 
-@pytest.mark.parametrize("index", [6, -1, 100])
+@each_case("index", [6, -1, 100])
 def test_an_index_out_of_range_is_named(foreign, index):
     message = f"context_at asks for block {index} of layer3, which has 6: expected 0 to 5"
     with unchanged(foreign), pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
@@ -192,7 +190,7 @@ def test_a_block_without_slots_has_no_branch_to_be_on(foreign):
         insert_context(foreign, {"layer3": [1]}, GlobalContext, position="after_1x1")
 
 
-@pytest.mark.parametrize("ours", [True, False])
+@each_case("ours", [True, False])
 def test_an_unknown_position_is_named(foreign, ours):
     with torch.device("meta"):
         net, stage = (ResNet3D(5), "res4") if ours else (foreign, "layer3")
@@ -210,7 +208,7 @@ def test_a_block_whose_channels_cannot_be_told_is_named():
         insert_context(net, {"0": [0, 1]}, GlobalContext)
 
 
-@pytest.mark.parametrize("make_net", [lambda: torchvision.models.resnet18(), lambda: ResNet3D(3, depth=18, width=8)])
+@each_case("make_net", [lambda: torchvision.models.resnet18(), lambda: ResNet3D(3, depth=18, width=8)])
 def test_a_place_is_taken_once(make_net):
     net = make_net()
     stage = "layer3" if hasattr(net, "layer3") else "res4"

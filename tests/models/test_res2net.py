@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.each_case import each_case
 from tests.reference.comparison import TOLERANCE, assert_same_function, random_input, randomized
 from tests.reference.res2net_loops import branch
 from videoctx.layers.conv import plain_conv3d
@@ -50,18 +51,18 @@ def reference_of(**arguments):
 # Against its steps ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("groups", [1, 2])
-@pytest.mark.parametrize(("extent", "inflate_3x3"), [(1, False), (3, False), (3, True)], ids=str)
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@each_case("groups", [1, 2])
+@each_case(("extent", "inflate_3x3"), [(1, False), (3, False), (3, True)])
+@each_case("scale", [2, 3, 4])
 def test_a_middle_block_is_its_steps(scale, extent, inflate_3x3, groups):
     block = randomized(Branch(make(scale=scale, extent=extent, inflate_3x3=inflate_3x3, groups=groups)))
     reference = reference_of(scale=scale, first=False, stride=(1, 1, 1), groups=groups)
     assert_same_function(block, reference, random_input(2, 16, 3, 4, 5))
 
 
-@pytest.mark.parametrize("shape", [(2, 8, 3, 5, 6), (8, 8, 3, 1, 1)], ids=str)
-@pytest.mark.parametrize("stride", [(1, 1, 1), (1, 2, 2), (2, 2, 2)], ids=str)
-@pytest.mark.parametrize("inflate_3x3", [True, False])
+@each_case("shape", [(2, 8, 3, 5, 6), (8, 8, 3, 1, 1)])
+@each_case("stride", [(1, 1, 1), (1, 2, 2), (2, 2, 2)])
+@each_case("inflate_3x3", [True, False])
 def test_the_first_block_of_a_stage_is_its_steps(inflate_3x3, stride, shape):
     block = randomized(Branch(make(in_channels=8, stride=stride, extent=3, inflate_3x3=inflate_3x3)))
     reference = reference_of(scale=4, first=True, stride=stride, groups=1)
@@ -74,7 +75,7 @@ def test_a_stride_alone_makes_a_first_block():
     assert_same_function(block, reference, random_input(2, 16, 2, 4, 4))
 
 
-@pytest.mark.parametrize(("in_channels", "stride"), [(16, (1, 1, 1)), (8, (1, 1, 1)), (8, (1, 2, 2))], ids=str)
+@each_case(("in_channels", "stride"), [(16, (1, 1, 1)), (8, (1, 1, 1)), (8, (1, 2, 2))])
 def test_a_block_adds_its_shortcut(in_channels, stride):
     block, x = randomized(make(in_channels=in_channels, stride=stride)), random_input(2, in_channels, 2, 4, 5)
     torch.testing.assert_close(block(x), torch.relu(block.shortcut(x) + block.branch(x)), **TOLERANCE)
@@ -89,7 +90,7 @@ def test_a_2d_res2net_50_has_the_published_parameters():
     assert round(sum(parameter.numel() for parameter in net.parameters()) / 1e6, 2) == 25.70
 
 
-@pytest.mark.parametrize("temporal_kernels", ["i3d", "r3d"])
+@each_case("temporal_kernels", ["i3d", "r3d"])
 def test_a_small_clip_goes_through(temporal_kernels):
     """res5 is one pixel then, padded and pooled like any other."""
     net = ResNet3D(5, width=16, temporal_kernels=temporal_kernels, block=Res2NetBottleneck3d).eval()
@@ -112,7 +113,7 @@ def test_residual_branches_start_at_zero():
 CHANGES = [{"scale": 3}, {"base_width": 16}]
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=str)
+@each_case("change", CHANGES)
 def test_every_argument_changes_something(change):
     x = random_input(2, 16, 2, 4, 5)
     assert not torch.allclose(randomized(make(**change))(x), randomized(make())(x))
@@ -133,7 +134,7 @@ def test_defaults_are_the_papers():
 # Errors -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scale", [1, 0, -1])
+@each_case("scale", [1, 0, -1])
 def test_a_scale_below_2_is_named(scale):
     with pytest.raises(ValueError, match=rf"^scale is {scale}; expected 2 or more$"):
         make(scale=scale)
@@ -146,7 +147,7 @@ def test_a_stride_in_the_first_1x1_is_named():
         ResNet3D(5, width=16, stride_at="1x1", block=Res2NetBottleneck3d)
 
 
-@pytest.mark.parametrize(("base_width", "groups", "part"), [(7, 1, 0), (0, 1, 0), (-8, 1, -1), (24, 2, 3)], ids=str)
+@each_case(("base_width", "groups", "part"), [(7, 1, 0), (0, 1, 0), (-8, 1, -1), (24, 2, 3)])
 def test_parts_without_channels_are_named(base_width, groups, part):
     with pytest.raises(ValueError, match=rf"^base_width {base_width} of 8 channels[^\n]* {part}; expected[^\n]*$"):
         make(base_width=base_width, groups=groups)

@@ -12,6 +12,7 @@ import torchvision.models
 from jsonargparse import ActionConfigFile, ArgumentParser
 from torch import nn
 
+from tests.each_case import each_case
 from tests.reference.comparison import TOLERANCE, random_input, randomized
 from videoctx.cli.parts import with_parts
 from videoctx.layers import ContextBlock, GlobalContext, NonLocal, SimplifiedNonLocal, SqueezeExcitation
@@ -80,7 +81,7 @@ def clip(*shape, seed=1):
 # Published counts -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("config", "published"),
     [
         ("c2d_r50", 24.33),
@@ -98,7 +99,7 @@ def test_parameters_are_the_published_ones(config, published):
     assert millions(counts(config).params) == published
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("config", "plain", "published"),
     [
         ("i3d_r50_nl10", "i3d_r50", 14.72),
@@ -110,7 +111,7 @@ def test_blocks_add_the_published_parameters(config, plain, published):
     assert millions(counts(config).params - counts(plain).params) == published
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("config", "overrides", "clip_len", "at_224", "at_256"),
     [
         pytest.param("c2d_r50", (), 8, 19.49, 25.46, id="C2D 8x8"),
@@ -126,7 +127,7 @@ def test_multiply_adds_are_the_published_ones(config, overrides, clip_len, at_22
     assert giga == pytest.approx([at_224, at_256], rel=0.001)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("plain", "subsample", "size", "published"),
     [
         ("i3d_r50", "input", 224, 8.13),
@@ -143,7 +144,7 @@ def test_five_non_local_blocks_add_the_published_multiply_adds(plain, subsample,
     assert (blocks.macs - counts(plain, size=size).macs) / 1e9 == pytest.approx(published, rel=0.005)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("change", "params_ratio", "macs_ratio"),
     [
         pytest.param(("temporal_kernels=i3d333",), 1.5, 1.8, id="I3D 3x3x3"),
@@ -176,8 +177,8 @@ def shapes(net, *size):
     return seen
 
 
-@pytest.mark.parametrize("depth", [18, 50])
-@pytest.mark.parametrize(
+@each_case("depth", [18, 50])
+@each_case(
     ("arguments", "clip_len", "frames"),
     [
         # after conv1, pool1 and from pool2 on
@@ -205,20 +206,20 @@ def test_sizes_are_those_of_table_1(arguments, clip_len, frames, depth):
     }
 
 
-@pytest.mark.parametrize("size", [(2, 1, 1), (2, 7, 5), (3, 31, 64), (5, 33, 17)], ids=str)
-@pytest.mark.parametrize("arguments", [{}, {"temporal_kernels": "slow", "pool2_t": (3, 2)}], ids=str)
-@pytest.mark.parametrize("depth", [18, 50])
+@each_case("size", [(2, 1, 1), (2, 7, 5), (3, 31, 64), (5, 33, 17)])
+@each_case("arguments", [{}, {"temporal_kernels": "slow", "pool2_t": (3, 2)}])
+@each_case("depth", [18, 50])
 def test_takes_any_size(depth, arguments, size):
     net = small(depth=depth, width=4, **arguments).eval()
     assert net(clip(2, 3, *size)).isfinite().all()
 
 
-@pytest.mark.parametrize("temporal_kernels", ["c2d", "i3d", "i3d333", "slow"])
+@each_case("temporal_kernels", ["c2d", "i3d", "i3d333", "slow"])
 def test_takes_a_single_frame(temporal_kernels):
     assert small(temporal_kernels=temporal_kernels, pool2_t=(1, 1)).eval()(clip(1, 3, 1, 32, 32)).isfinite().all()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("depth", "kind", "blocks"),
     [
         (18, BasicBlock3d, (2, 2, 2, 2)),
@@ -243,7 +244,7 @@ def extents(net, stage, convolution):
     return [block.get_submodule(convolution).kernel_size[0] for block in net.get_submodule(stage)]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("temporal_kernels", "inflated", "conv1", "reach"),
     [
         ("c2d", "conv1", 1, ((1, 1, 1), (1, 1, 1, 1), (1,) * 6, (1, 1, 1))),
@@ -268,7 +269,7 @@ def test_resnet_101_is_inflated_in_every_other_block():
     assert extents(net, "res4", "conv1") == [3, 1] * 11 + [3]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("temporal_kernels", "first", "second"),
     [
         ("c2d", ((1, 1),) * 4, ((1, 1),) * 4),
@@ -323,20 +324,14 @@ TORCHVISION = {
 }
 
 
-@pytest.fixture(scope="module", params=TORCHVISION)
-def image_net(request):
-    """A torchvision network, the arguments of ours, and its weights under our names."""
-    make, arguments = TORCHVISION[request.param]
+@torch.no_grad()
+@each_case("name", TORCHVISION)
+def test_gives_torchvisions_logits_for_a_still_video(name):
+    make, arguments = TORCHVISION[name]
     torch.manual_seed(0)
     peer = ready(make(num_classes=7))
-    return peer, {"temporal_kernels": "c2d", **arguments}, from_torchvision(peer.state_dict())
-
-
-@torch.no_grad()
-def test_gives_torchvisions_logits_for_a_still_video(image_net):
-    peer, arguments, weights = image_net
-    net = ResNet3D(7, **arguments).double().eval()
-    net.load_state_dict(weights)
+    net = ResNet3D(7, temporal_kernels="c2d", **arguments).double().eval()
+    net.load_state_dict(from_torchvision(peer.state_dict()))
     image = clip(2, 3, 45, 64)
     expected = peer(image)
     assert expected.std() > 0.1
@@ -385,9 +380,7 @@ FACTORISED_STEM = {f"stem.{i}.": f"stem.conv.{new}." for i, new in FACTORISED.it
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(
-    ("name", "stem"), [("r3d_18", PLAIN_STEM), ("mc3_18", PLAIN_STEM), ("r2plus1d_18", FACTORISED_STEM)]
-)
+@each_case(("name", "stem"), [("r3d_18", PLAIN_STEM), ("mc3_18", PLAIN_STEM), ("r2plus1d_18", FACTORISED_STEM)])
 def test_gives_the_logits_of_torchvisions_video_networks(name, stem):
     torch.manual_seed(0)
     peer = ready(getattr(torchvision.models.video, name)(num_classes=7))
@@ -422,7 +415,7 @@ def from_pytorchvideo(state, *, pooled):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["slow_r50", "c2d_r50", "i3d_r50"])
+@each_case("name", ["slow_r50", "c2d_r50", "i3d_r50"])
 def test_gives_pytorchvideos_logits(name):
     torch.manual_seed(0)
     # slow_r50 fixes the size of its head's pooling, which a pooling to one vector ignores.
@@ -435,7 +428,7 @@ def test_gives_pytorchvideos_logits(name):
     torch.testing.assert_close(net(frames), peer(frames), rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", ["slow_r50", "c2d_r50", "i3d_r50"])
+@each_case("name", ["slow_r50", "c2d_r50", "i3d_r50"])
 def test_has_as_many_parameters_as_pytorchvideos(name):
     with torch.device("meta"):
         peer = getattr(pytorchvideo.models.hub, name)()
@@ -460,8 +453,8 @@ class Mark(nn.Module):
 AT = {"res2": [0], "res3": [0, 1], "res5": [1]}
 
 
-@pytest.mark.parametrize("depth", [18, 50])
-@pytest.mark.parametrize("position", ["after_add", "after_1x1"])
+@each_case("depth", [18, 50])
+@each_case("position", ["after_add", "after_1x1"])
 def test_context_sits_where_it_is_asked_for(position, depth):
     net = small(depth=depth, context=Mark, context_at=AT, context_position=position).eval()
     for stage in STAGES:
@@ -480,7 +473,7 @@ def test_context_sits_where_it_is_asked_for(position, depth):
     assert sum(isinstance(module, Mark) for module in net.modules()) == 4
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("position", "order"),
     [
         ("after_1x1", ["branch", "context", "sum", "next"]),
@@ -505,13 +498,13 @@ CONTEXTS = {
     "snl": SimplifiedNonLocal,
     "gc": lambda channels: GlobalContext(channels, ratio=0.25),
 }
-each_position = pytest.mark.parametrize("position", ["after_add", "after_1x1"])
+each_position = each_case("position", ["after_add", "after_1x1"])
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+@each_case("training", [True, False])
 @each_position
-@pytest.mark.parametrize("context", CONTEXTS)
+@each_case("context", CONTEXTS)
 def test_blocks_that_start_as_the_identity_leave_the_logits(context, position, training):
     plain = ready(small())
     net = small(context=CONTEXTS[context], context_at={"res3": [1], "res4": [0, 1]}, context_position=position)
@@ -528,7 +521,7 @@ def test_blocks_that_start_as_the_identity_leave_the_logits(context, position, t
 
 
 @each_position
-@pytest.mark.parametrize("context", [*CONTEXTS, "se"])
+@each_case("context", [*CONTEXTS, "se"])
 def test_a_gradient_reaches_every_parameter(context, position):
     make = {**CONTEXTS, "se": lambda channels: SqueezeExcitation(channels, ratio=0.5)}[context]
     net = ready(small(context=make, context_at={"res3": [1], "res4": [0]}, context_position=position))
@@ -556,7 +549,7 @@ def test_a_context_keeps_its_own_start():
     assert not net.res3[0].after_add.weight.any()
 
 
-@pytest.mark.parametrize("position", ["after_add", "after_1x1"])
+@each_case("position", ["after_add", "after_1x1"])
 def test_channels_last_gives_the_same(position):
     context_at = {"res3": [1], "res4": [1]}
     net = ready(small(context=NonLocal, context_at=context_at, context_position=position))
@@ -603,7 +596,7 @@ CHANGES = [
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("given", "change"), CHANGES, ids=lambda arguments: ",".join(arguments))
+@each_case(("given", "change"), CHANGES)
 def test_every_argument_changes_something(given, change):
     """In training, where dropout acts."""
 
@@ -645,8 +638,8 @@ def test_dropout_acts_before_the_head_and_in_training_only():
     assert (seen[0] == 0).float().mean() == pytest.approx(0.9, abs=0.1)
 
 
-@pytest.mark.parametrize("zero", [True, False])
-@pytest.mark.parametrize(("depth", "last"), [(18, "norm2"), (50, "norm3")])
+@each_case("zero", [True, False])
+@each_case(("depth", "last"), [(18, "norm2"), (50, "norm3")])
 def test_zero_init_residual_is_the_last_norm_of_every_branch(depth, last, zero):
     net = small(depth=depth, zero_init_residual=zero)
     for name, module in net.named_modules():
@@ -668,7 +661,7 @@ def test_starts_as_he_et_al_do():
     assert not net.head.bias.any()
 
 
-@pytest.mark.parametrize("depth", [18, 50])
+@each_case("depth", [18, 50])
 def test_the_kind_of_convolution_is_that_of_the_3x3(depth):
     made = []
 
@@ -681,7 +674,7 @@ def test_the_kind_of_convolution_is_that_of_the_3x3(depth):
     assert {kernel[1:] for kernel in made} == {(3, 3)}
 
 
-@pytest.mark.parametrize("groups", [2, 4])
+@each_case("groups", [2, 4])
 def test_groups_are_of_the_3x3_convolutions(groups):
     net = small(depth=50, width=64, groups=groups, width_per_group=8)
     for number, stage in enumerate(STAGES):
@@ -693,7 +686,7 @@ def test_groups_are_of_the_3x3_convolutions(groups):
 # Errors -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "message"),
     [
         ({"depth": 49}, r"depth is 49; expected one of 18, 34, 50, 101, 152"),
