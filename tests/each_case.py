@@ -12,7 +12,7 @@ def each_case(names: str | Sequence[str], values: Iterable[Any]) -> Callable[[Ca
     """Call the test once per case, within one test. It is used as `pytest.mark.parametrize` is, and stacks as it does.
 
     Use it where many cases show one property: collecting thousands of tests takes longer than running them. A failure
-    shows the case by its number and values. Cases after it are not run.
+    shows the case by its number and values. Cases after it are not run. The test is skipped if all of its cases are.
 
     Args:
         names: of the test's arguments that a case gives, as a list or separated by commas.
@@ -27,14 +27,19 @@ def each_case(names: str | Sequence[str], values: Iterable[Any]) -> Callable[[Ca
     def decorate(test: Callable) -> Callable:
         @wraps(test)
         def all_cases(**fixtures: Any) -> None:
+            skipped = []
             for number, (label, values) in enumerate(cases, start=1):
                 case = dict(zip(arguments, values, strict=True))
                 try:
                     test(**fixtures, **case)
+                except pytest.skip.Exception as skip:
+                    skipped.append(skip)
                 except (Exception, pytest.fail.Exception) as error:
                     shown = ", ".join(f"{name}={value!r}" for name, value in case.items())
                     error.add_note(f"in case {number} of {len(cases)}{label}: {shown}")
                     raise
+            if len(skipped) == len(cases):
+                raise skipped[-1]
 
         signature = inspect.signature(test)
         fixtures = [parameter for name, parameter in signature.parameters.items() if name not in arguments]

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from filelock import FileLock
-from pytest import TempPathFactory
 
 
-def once_per_session(tmp_path_factory: TempPathFactory, name: str, fill: Callable[[Path], None]) -> Path:
+def once_per_session(tmp_path_factory: pytest.TempPathFactory, name: str, fill: Callable[[Path], None]) -> Path:
     """Return a folder that `fill` has filled, in the process of the first worker that asks for it.
 
     Use it in session fixtures that encode videos or train. Tests must not change what is in the folder.

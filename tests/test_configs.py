@@ -9,6 +9,7 @@ import yaml
 from jsonargparse import ArgumentParser
 from torch import nn
 
+from tests.each_case import each_case
 from tests.tiny_set import make_set
 from videoctx.cli import main
 from videoctx.cli.parts import with_parts
@@ -83,7 +84,7 @@ def manifest(tmp_path_factory):
 # Networks ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [*MODELS, *EXPERIMENTS], ids=name_of)
+@each_case("path", [*MODELS, *EXPERIMENTS])
 def test_the_network_is_the_one_that_the_file_describes(path):
     described, _ = net_from_config(ArgumentParser(), ["--config", str(path)])
     with torch.device("meta"):
@@ -99,6 +100,19 @@ def test_the_network_is_the_one_that_the_file_describes(path):
         assert len(filled) == int(named[1])
     if counted := re.search(r"([\d.]+)M parameters", path.read_text()):
         assert f"{sum(parameter.numel() for parameter in net.parameters()) / 1e6:.2f}" == counted[1]
+    if path in MODELS:
+        assert_counts_add_up(complexity(lambda: net, clip_len=8, size=224).as_dict())
+
+
+def assert_counts_add_up(counts: dict) -> None:
+    """A network is the sum of its stages, and its context blocks are part of them."""
+    assert [stage["name"] for stage in counts["stages"]] == ["stem", "res2", "res3", "res4", "res5", "head"]
+    blocks = counts["context_blocks"]
+    assert all(set(part) == {"name", "kind", "params", "macs"} for part in counts["stages"] + blocks)
+    for count in ("params", "macs"):
+        assert sum(stage[count] for stage in counts["stages"]) == counts[count] > 0
+        for stage in counts["stages"]:
+            assert sum(block[count] for block in blocks if block["name"].startswith(stage["name"])) < stage[count]
 
 
 def test_all_networks_differ():
@@ -110,8 +124,8 @@ def test_all_networks_differ():
     assert [names for names in kinds.values() if len(names) > 1] == []
 
 
-@pytest.mark.parametrize("recipe", RECIPES_32X2, ids=name_of)
-@pytest.mark.parametrize("name", ["i3d_r50", "i3d_r50_nl5", "c2d_r50_gc5"])
+@each_case("recipe", RECIPES_32X2)
+@each_case("name", ["i3d_r50", "i3d_r50_nl5", "c2d_r50_gc5"])
 def test_32_frames_make_the_published_strides_of_any_network(recipe, name):
     network = CONFIGS / "model" / f"{name}.yaml"
     described, _ = net_from_config(ArgumentParser(), configs(recipe, network, CLIPS_32X2))
@@ -136,6 +150,7 @@ def test_the_tool_counts_what_was_built(capsys):
 # Experiments ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "paths",
     [*((path,) for path in EXPERIMENTS), *((recipe, CLIPS_32X2) for recipe in RECIPES_32X2)],
@@ -164,7 +179,7 @@ def common(some: dict, all_of_them: dict) -> dict:
     }
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("[dt]*/*.yaml")), ids=name_of)
+@each_case("path", sorted(CONFIGS.glob("[dt]*/*.yaml")))
 def test_every_key_of_a_part_is_known(path, capsys):
     """Also of parts that no experiment names, or that need machines that are not there."""
     with pytest.raises(SystemExit) as stop:
@@ -174,7 +189,7 @@ def test_every_key_of_a_part_is_known(path, capsys):
     assert common(written, known) == written
 
 
-@pytest.mark.parametrize("path", [*MODELS, *EXPERIMENTS], ids=name_of)
+@each_case("path", [*MODELS, *EXPERIMENTS])
 def test_parts_are_configs_of_this_folder(path):
     for part in yaml.safe_load(path.read_text()).get("parts", []):
         assert (path.parent / part).resolve().is_relative_to(CONFIGS)
@@ -195,7 +210,7 @@ def write(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("option", [["--config"], ["-c"], None], ids=["--config", "-c", "--config="])
+@each_case("option", [["--config"], ["-c"], None])
 def test_parts_come_first_in_order_and_relative_to_their_config(write, option):
     write("parts/deep.yaml", "{a: 0, b: 0, c: 0, d: 0}")
     write("parts/one.yaml", "{parts: [deep.yaml], b: 1, c: 1, d: 1}")
@@ -220,12 +235,12 @@ def test_a_part_may_come_twice(write):
     assert merged(with_parts(["-c", top])) == {"a": 1, "b": 1}
 
 
-@pytest.mark.parametrize("argument", ["{a: 1}", "config.json", "runs"])
+@each_case("argument", ["{a: 1}", "config.json", "runs"])
 def test_what_is_no_yaml_file_is_passed_on(argument):
     assert with_parts(["fit", "-c", argument, f"--config={argument}"]) == ["fit", "-c", argument, "--config", argument]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "parts"),
     [
         ("{parts: [nowhere.yaml]}", ["nowhere.yaml", "No such file", "named under parts in", "top.yaml"]),

@@ -1,4 +1,4 @@
-"""Two ranks on the CPU against one: the same evaluation_result to the last digit, and training that keeps the ranks equal.
+"""Two ranks on the CPU against one: the same results to the last digit, and training that keeps the ranks equal.
 
 Starting ranks takes most of the time, so several commands share one start: the fixtures run them, the tests look.
 """

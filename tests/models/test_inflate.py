@@ -43,13 +43,14 @@ def random_network_2d(name):
 
 
 def inflated(net_2d, how, **arguments):
-    net = ResNet3D(7, **arguments).double().eval()
-    net.load_state_dict(inflate(net_2d.state_dict(), net.state_dict(), how=how))
+    with torch.device("meta"):
+        net = ResNet3D(7, **arguments).double().eval()
+    net.load_state_dict(inflate(net_2d.state_dict(), net.state_dict(), how=how), assign=True)
     return net
 
 
-def image(size=32):
-    return torch.randn(2, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+def image():
+    return torch.randn(1, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
 def still(image, num_frames):
@@ -180,8 +181,8 @@ def test_what_does_not_fit_is_named(weights, template, error):
 
 
 def test_an_unknown_way_to_inflate_is_an_error():
-    with pytest.raises(ValueError, match="how is 'center'; expected mean, center"):
-        inflate({}, {}, how="center")
+    with pytest.raises(ValueError, match="how is 'middle'; expected mean, center"):
+        inflate({}, {}, how="middle")
 
 
 # Real weights -----------------------------------------------------------------------------------------------------
