@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from videoctx.data.one_video import read_one_video
+from videoctx.data.loading.one_video import read_one_video
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.sampling.clip_samplers import ClipShape, uniform_starts
 from videoctx.visualize.grids import Grid

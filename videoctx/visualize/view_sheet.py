@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from videoctx.data.decoding.containers import VideoDecodeError
-from videoctx.data.one_video import read_one_video
+from videoctx.data.loading.one_video import read_one_video
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.visualize.contact_sheet import chosen_frames
 
