@@ -22,6 +22,8 @@ TWO_RANKS = ["--trainer.devices=2", "--trainer.strategy=ddp"]
 BLOCKS = ["NonLocal", "GlobalContext"]
 TOLERANCE = 5e-4  # the step of float16, in which probabilities are on disk, below one
 
+pytestmark = pytest.mark.slow  # starts ranks
+
 # Each rank runs this file; the first starts the second.
 ALL_COMMANDS = """
 import json

@@ -4,12 +4,14 @@ import csv
 import time
 
 import numpy as np
+import pytest
 
 from tests.corpus import write_hanging_video
 from tests.tiny_runs import column, manifest_of
 from videoctx.data.decoding.video_reader import open_video
 
 
+@pytest.mark.slow  # waits for deadlines
 def test_a_video_that_hangs_its_decoder_is_killed_named_and_not_tried_again(run, copy, caplog):
     hanging = write_hanging_video(copy / "hangs.mp4")
     with (copy / "manifest.csv").open("a", newline="") as file:

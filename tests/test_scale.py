@@ -213,6 +213,7 @@ def torchrun(folder):
     )
 
 
+@pytest.mark.slow
 def test_two_nodes_under_torchrun_train_as_two_ranks_of_one(folder, torchrun, one_node):  # noqa: ARG001
     assert [status for status, _ in torchrun] == [0, 0], torchrun
     losses = column(folder / "runs" / "torchrun", "train/loss")
@@ -222,12 +223,14 @@ def test_two_nodes_under_torchrun_train_as_two_ranks_of_one(folder, torchrun, on
     assert all(torch.equal(second[name], parameter) for name, parameter in first.items())
 
 
+@pytest.mark.slow
 def test_rank_zero_alone_writes(folder, torchrun):  # noqa: ARG001
     files = (path.name for path in (folder / "runs" / "torchrun").rglob("*") if path.is_file())
     written = sorted(name.partition(".tfevents")[0] for name in files)
     assert written == ["best.ckpt", "config.yaml", "events.out", "last.ckpt", "metrics.csv", "training_card.json"]
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_task_of_slurm_ends_all_with_a_checkpoint(folder, slurm):
     assert [status for status, _ in slurm] == [PREEMPTED] * 2, slurm
     checkpoint = folder / "runs" / "stopped" / "checkpoints" / "preempted.ckpt"
@@ -239,12 +242,14 @@ def test_a_signal_to_one_task_of_slurm_ends_all_with_a_checkpoint(folder, slurm)
     assert not any("Handling auto-requeue signal" in error for _, error in slurm)
 
 
+@pytest.mark.slow
 def test_two_ranks_go_on_where_they_stopped(folder, one_node):  # noqa: ARG001
     losses = {name: column(folder / "runs" / name, "train/loss") for name in ("whole", "stopped", "rest")}
     assert len(losses["stopped"]) == STOP
     assert losses["stopped"] + losses["rest"] == losses["whole"]
 
 
+@pytest.mark.slow
 def test_a_step_of_several_ranks_waits_for_no_device(folder, one_node):  # noqa: ARG001
     """The one number is what all ranks say over gloo, from host to host, of signals. Lightning's own is gone."""
     for rank in range(2):
@@ -252,11 +257,13 @@ def test_a_step_of_several_ranks_waits_for_no_device(folder, one_node):  # noqa:
         assert steps == [["aten::_local_scalar_dense"]] * EPOCHS * (NUM_VIDEOS // 2 - 1)
 
 
+@pytest.mark.slow
 def test_the_card_of_a_training_says_how_many_ranks(folder, one_node, torchrun):  # noqa: ARG001
     for name, ranks in {"whole": {"all": 2, "nodes": 1}, "torchrun": {"all": 2, "nodes": 2}}.items():
         assert json.loads((folder / "runs" / name / "training_card.json").read_text())["ranks"] == ranks
 
 
+@pytest.mark.slow
 def test_a_batch_of_two_is_two_ranks_of_one(folder, one_node, monkeypatch):  # noqa: ARG001
     """Statistics of BatchNorm are frozen: SyncBatchNorm, which makes them those of all ranks, needs a GPU."""
     monkeypatch.setattr("sys.argv", ["videoctx"])
@@ -269,6 +276,7 @@ def test_a_batch_of_two_is_two_ranks_of_one(folder, one_node, monkeypatch):  # n
     torch.testing.assert_close((first + second) / 2, one, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_killed_is_named_and_nothing_of_the_run_is_left(folder):
     """Rank zero may be killed by Lightning's watch while it ends, so its exit status is one of two."""
     killed = sending(signal.SIGKILL, rank=1, step=STOP)

@@ -9,6 +9,7 @@ import pytest
 from data_prep.write_shards.__main__ import main as write_shards
 from tests.http_server import Fault, FileServer
 from tests.tiny_runs import column, scores_of
+from videoctx.cli import main
 from videoctx.data.annotations import read_classes, read_manifest
 from videoctx.data.loading.dataset import VideoDataset
 from videoctx.data.loading.loader import VideoLoader
@@ -38,6 +39,15 @@ def server(copy, shards):
         yield server
 
 
+@pytest.fixture(scope="module")
+def scores_of_local_files(place):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["videoctx"])
+        arguments = ["--ckpt_path", str(place.last), "--trainer.logger.init_args.name=test_streaming-files"]
+        main(["test", "-c", str(place.config), *arguments])
+    return scores_of(place.runs / "test_streaming-files")
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("where", ["shards", "files on a server", "shards on a server"])
 def test_a_test_gives_the_same_scores_wherever_the_videos_are(
@@ -46,6 +56,7 @@ def test_a_test_gives_the_same_scores_wherever_the_videos_are(
     copy,
     shards,
     server,
+    scores_of_local_files,
     tmp_path,
     where,
     num_workers,
@@ -54,7 +65,7 @@ def test_a_test_gives_the_same_scores_wherever_the_videos_are(
     arguments = ["--ckpt_path", place.last, "--data.manifest", manifest, f"--data.loading.num_workers={num_workers}"]
     if "server" in where:
         arguments += ["--data.root", server.url("").rstrip("/"), "--data.storage.cache_dir", tmp_path / "cache"]
-    here = scores_of(run("test", "--ckpt_path", place.last, name="-files"))
+    here = scores_of_local_files
     there = scores_of(run("test", *arguments))
     assert [{**view, "video": ""} for view in there] == [{**view, "video": ""} for view in here]
     assert not any(view["failure"] for view in there)
