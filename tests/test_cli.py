@@ -192,7 +192,7 @@ def test_unreadable_videos_count_as_wrong_and_are_listed(place, run, copy, caplo
     for index, (row, reason) in enumerate(zip(rows[6:], BROKEN.values(), strict=True), start=1):
         assert (row["row"], row["scores"], row["start_frame"]) == (index, None, None)
         assert reason in row["failure"]
-        assert caplog.text.count(f"counted as wrong: {copy / f'test{index}.mp4'}: {row['failure']}") == 1
+        assert caplog.text.count(f"counted as incorrect: {copy / f'test{index}.mp4'}: {row['failure']}") == 1
 
 
 def test_unreadable_training_videos_are_left_out_and_logged(run, copy, caplog):

@@ -139,7 +139,7 @@ def test_no_part_of_a_rank_is_left(folder):
 
 def test_the_result_and_the_failure_are_said_once(tested):
     assert tested.stdout.count("7 videos, 42 views, 1 failed") == 1
-    assert tested.stderr.count("counted as wrong: ") == 1
+    assert tested.stderr.count("counted as incorrect: ") == 1
 
 
 @pytest.mark.parametrize("block", BLOCKS)

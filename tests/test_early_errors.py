@@ -4,7 +4,7 @@ import pytest
 
 from videoctx.data.decoding.video_reader import open_video
 
-FEW_CLIPS = "BatchNorm layers measure"
+FEW_CLIPS = "BatchNorm layers get"
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -93,6 +94,12 @@ def synthetic_clips(num_batches: int = 3, **arguments) -> SyntheticClips:
     multi_label = arguments.get("multi_label", False)
     batches = [batch_of(4, seed=seed, multi_label=multi_label) for seed in range(num_batches)]
     return SyntheticClips(batches, **arguments)
+
+
+def trainer_with(data: LightningDataModule | None, **attributes) -> SimpleNamespace:
+    """What stands for a Trainer where only its data module and some attributes are used."""
+    hooks = SimpleNamespace(datamodule=data)
+    return SimpleNamespace(_data_connector=SimpleNamespace(_datahook_selector=hooks), **attributes)
 
 
 def small_resnet(num_classes: int, **arguments) -> nn.Module:

@@ -35,7 +35,7 @@ def test_a_run_saves_so(tmp_path):
     trainer(tmp_path).fit(classifier(), datamodule=synthetic_clips(1))
     good = (tmp_path / "last.ckpt").read_bytes()
     run = trainer(tmp_path)
-    with files_of_at_most(len(good) // 2), pytest.raises(OSError, match="one that stood there still does"):
+    with files_of_at_most(len(good) // 2), pytest.raises(OSError, match="one that was there before still is"):
         run.fit(classifier(), datamodule=synthetic_clips(1))
     assert (tmp_path / "last.ckpt").read_bytes() == good
 

@@ -13,7 +13,7 @@ from videoctx.tasks.batch_norm_size import check_single_clip, warn_of_few_clips
 
 @pytest.mark.parametrize(
     ("clips", "said"),
-    [(1, "20 BatchNorm layers measure a single clip"), (3, "20 BatchNorm layers measure only 3 clips"), (4, None)],
+    [(1, "20 BatchNorm layers get a single clip"), (3, "20 BatchNorm layers get only 3 clips"), (4, None)],
 )
 def test_few_clips(clips, said, caplog):
     warn_of_few_clips(small_resnet(3), clips_per_device=clips, num_devices=8)
@@ -34,7 +34,7 @@ def test_what_does_not_measure_is_fine(change, caplog):
     assert caplog.messages == []
 
 
-@pytest.mark.parametrize(("devices", "said"), [(3, "20 BatchNorm layers measure only 3 clips"), (4, None)])
+@pytest.mark.parametrize(("devices", "said"), [(3, "20 BatchNorm layers get only 3 clips"), (4, None)])
 def test_synchronised_layers_measure_the_clips_of_all_devices(devices, said, caplog):
     net = nn.SyncBatchNorm.convert_sync_batchnorm(small_resnet(3))
     warn_of_few_clips(net, clips_per_device=1, num_devices=devices)
@@ -44,7 +44,7 @@ def test_synchronised_layers_measure_the_clips_of_all_devices(devices, said, cap
 
 def test_layers_without_scale_and_shift_measure_too(caplog):
     warn_of_few_clips(nn.BatchNorm3d(4, affine=False), clips_per_device=1, num_devices=1)
-    assert "1 BatchNorm layers measure a single clip" in caplog.text
+    assert "1 BatchNorm layers get a single clip" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_single_clip_is_refused_where_torch_cannot_measure_it(clip_size, works
 
     net = small_resnet(3)
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    with expectation("a single clip, of which BatchNorm .* measures one value"):
+    with expectation("a single clip, of which BatchNorm .* gets one value"):
         check_single_clip(net, clip_size=clip_size)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     with expectation("more than 1 value per channel"):
@@ -77,5 +77,5 @@ def test_other_projects_layers_are_left_to_torch():
 @pytest.mark.parametrize("callbacks", [[], [FrozenBatchNorm()]], ids=["trained", "frozen"])
 def test_a_run_says_it(callbacks, tmp_path, caplog):
     run = trainer(tmp_path, *callbacks)
-    run.fit(classifier(lr=0.01, clips_per_device=2), datamodule=synthetic_clips(1, validates=False))
+    run.fit(classifier(lr=0.01), datamodule=synthetic_clips(1, validates=False, clips_per_device=2))
     assert any("BatchNorm layers" in message for message in caplog.messages) == (not callbacks)

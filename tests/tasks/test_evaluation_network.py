@@ -135,8 +135,10 @@ def test_compiled(tmp_path):
 
 @pytest.mark.parametrize(("make_net", "fast"), [(with_other_block, {"32-true": torch.float32}), (network, {})])
 def test_compiled_is_refused_where_the_network_evaluates_itself(tmp_path, make_net, fast, monkeypatch):
-    monkeypatch.setattr("videoctx.tasks.classifier.FAST_PRECISIONS", fast)  # 16-mixed, which has none, is for GPUs
-    with pytest.raises(ValueError, match=r"compiled is for .*; got ResNet3D with 32-true"):
+    monkeypatch.setattr(
+        "videoctx.tasks.evaluation_network.FAST_PRECISIONS", fast
+    )  # 16-mixed, which has none, is for GPUs
+    with pytest.raises(ValueError, match=r"compiled requires .*; got ResNet3D with 32-true"):
         run(tmp_path, VideoClassifier(CLASSES, make_net, compiled=True))
 
 
@@ -173,7 +175,9 @@ def test_2d_convolutions_keep_their_layout(tmp_path):
 def test_training_in_bf16_is_refused_where_torch_gets_gradients_wrong(tmp_path):
     model = VideoClassifier(CLASSES, partial(network, temporal_kernels="i3d333"))  # 2 of the 4 frames reach res3
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-    with pytest.raises(ValueError, match=r"is bf16-mixed, .* of \d+ convolutions wrong with clips of 4 frames"):
+    with pytest.raises(
+        ValueError, match=r"is bf16-mixed, .* incorrect gradients of \d+ convolutions with clips of 4 frames"
+    ):
         trainer(tmp_path, precision="bf16-mixed").fit(model, datamodule=synthetic_clips())
     for name, parameter in model.named_parameters():
         assert torch.equal(parameter, before[name]), name

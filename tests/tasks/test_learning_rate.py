@@ -1,13 +1,11 @@
 """The learning rate follows the clips of a step, and it is said."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from torch.optim import SGD
 
-from tests.tasks.synthetic_runs import CLASSES, classifier, small_resnet, synthetic_clips, trainer
-from videoctx.tasks import VideoClassifier, WarmupCosine
+from tests.tasks.synthetic_runs import classifier, synthetic_clips, trainer, trainer_with
+from videoctx.tasks import WarmupCosine
 from videoctx.tasks.learning_rate import StepSize, scale_learning_rates
 
 
@@ -16,7 +14,7 @@ def test_every_group_is_scaled():
     optimizer = SGD(groups, lr=1.0)
     line = scale_learning_rates(optimizer, StepSize(2, 8), lr_batch_size=64)
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.025, 0.1])
-    assert line == "learning rate 0.1 for 64 clips a step → 0.025 for 16 (2 devices × 8 clips)"
+    assert line == "learning rate 0.1 for 64 clips per step → 0.025 for 16 (2 devices × 8 clips)"
 
 
 @pytest.mark.parametrize(
@@ -28,9 +26,9 @@ def test_every_group_is_scaled():
     ],
 )
 def test_devices_clips_and_accumulation_count(num_devices, clips, accumulate, lr, said, capsys):
-    model = classifier(lr=0.1, clips_per_device=clips, lr_batch_size=8, schedule=WarmupCosine(warmup_epochs=1))
-    model._trainer = SimpleNamespace(
-        _data_connector=SimpleNamespace(_datahook_selector=None),
+    model = classifier(lr=0.1, lr_batch_size=8, schedule=WarmupCosine(warmup_epochs=1))
+    model._trainer = trainer_with(
+        synthetic_clips(clips_per_device=clips),
         world_size=num_devices,
         accumulate_grad_batches=accumulate,
         is_global_zero=True,
@@ -39,7 +37,7 @@ def test_devices_clips_and_accumulation_count(num_devices, clips, accumulate, lr
         num_training_batches=10 * accumulate,
     )
     made = model.configure_optimizers()
-    assert capsys.readouterr().out == f"learning rate 0.1 for 8 clips a step → {said}\n"
+    assert capsys.readouterr().out == f"learning rate 0.1 for 8 clips per step → {said}\n"
     for group in made["optimizer"].param_groups:
         assert group["initial_lr"] == pytest.approx(lr)
         assert group["lr"] == pytest.approx(lr * 0.01)  # the schedule starts from there
@@ -47,7 +45,7 @@ def test_devices_clips_and_accumulation_count(num_devices, clips, accumulate, lr
 
 @pytest.mark.parametrize(("lr_batch_size", "lr"), [(None, 0.1), (16, 0.05)])
 def test_a_run_trains_with_it(lr_batch_size, lr, tmp_path, capsys):
-    model = classifier(lr=0.1, clips_per_device=4, lr_batch_size=lr_batch_size)
+    model = classifier(lr=0.1, lr_batch_size=lr_batch_size)
     run = trainer(tmp_path, accumulate_grad_batches=2)
     run.fit(model, datamodule=synthetic_clips(2, validates=False))
     assert [group["lr"] for group in run.optimizers[0].param_groups] == pytest.approx([lr, lr])
@@ -58,12 +56,14 @@ def test_a_command_knows_its_clips(run, capsys):
     """Videos a step times clips a video; a run that is resumed has its learning rate from its checkpoint."""
     arguments = ["--model.lr_batch_size=48", "--data.train.clips_per_video=2"]
     first = run("fit", *arguments, "--trainer.max_epochs=1", name="-first")
-    assert "learning rate 0.02 for 48 clips a step → 0.0025 for 6 (1 device × 6 clips)" in capsys.readouterr().out
+    assert "learning rate 0.02 for 48 clips per step → 0.0025 for 6 (1 device × 6 clips)" in capsys.readouterr().out
     run("fit", *arguments, "--ckpt_path", first / "checkpoints" / "last.ckpt", name="-second")
     assert "learning rate" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("clips_per_video", "said"), [(1, []), (2, ["for 3 clips a step; this run has 6 (1 device"])])
+@pytest.mark.parametrize(
+    ("clips_per_video", "said"), [(1, []), (2, ["for 3 clips per step; this run has 6 (1 device"])]
+)
 def test_a_resumed_run_with_other_steps_is_told(clips_per_video, said, run, place, caplog):
     """The optimizer and the schedule of a checkpoint are taken as they are."""
     run("fit", f"--data.train.clips_per_video={clips_per_video}", "--ckpt_path", place.last, "--trainer.max_epochs=5")
@@ -71,15 +71,9 @@ def test_a_resumed_run_with_other_steps_is_told(clips_per_video, said, run, plac
     assert [part in message for part, message in zip(said, messages, strict=True)] == [True] * len(said)
 
 
-@pytest.mark.parametrize(
-    "arguments", [{"lr_batch_size": 64}, {"lr_batch_size": 0, "clips_per_device": 4}], ids=["unknown", "none"]
-)
-def test_what_cannot_be_scaled_is_refused(arguments):
-    with pytest.raises(ValueError, match=r"lr_batch_size is \w+ with clips_per_device"):
-        VideoClassifier(CLASSES, small_resnet, **arguments)
-
-
-def test_clips_of_a_device_follow_from_the_data(refused, tmp_path):
-    (tmp_path / "own.yaml").write_text("model: {clips_per_device: 3}")
-    line = refused("fit", "-c", tmp_path / "own.yaml")
-    assert "model.clips_per_device follows from data.batch_size and data.train.clips_per_video" in line
+def test_lr_batch_size_needs_data_that_tells_its_clips(tmp_path):
+    loader = synthetic_clips(1).train_dataloader()
+    with pytest.raises(ValueError, match="lr_batch_size 64 needs a data module .*: the run has plain loaders"):
+        trainer(tmp_path).fit(classifier(lr_batch_size=64), loader)
+    with pytest.raises(ValueError, match="lr_batch_size is 0; expected 1 or more"):
+        classifier(lr_batch_size=0)

@@ -109,7 +109,7 @@ def test_a_network_that_cannot_take_the_shortest_clips_is_refused():
         if fits:
             check_stages(net, stages, MultigridSteps())
         else:
-            with pytest.raises(ValueError, match="the network takes no clips of 1 frames at 32 × 32"):
+            with pytest.raises(ValueError, match="the network cannot take clips of 1 frames at 32 × 32"):
                 check_stages(net, stages, MultigridSteps())
 
 

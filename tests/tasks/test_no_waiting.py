@@ -50,7 +50,8 @@ def test_a_step_reads_no_number(tmp_path, multi_label):
         label_smoothing=0.1,
         multi_label=multi_label,
     )
-    data = SyntheticClips([batch_of(4, seed=seed, multi_label=multi_label) for seed in range(4)], validates=False)
+    batches = [batch_of(4, seed=seed, multi_label=multi_label) for seed in range(4)]
+    data = SyntheticClips(batches, validates=False, multi_label=multi_label)
     trainer(tmp_path, log_every_n_steps=100, gradient_clip_val=1.0, callbacks=[], enable_checkpointing=False).fit(
         model, datamodule=data
     )

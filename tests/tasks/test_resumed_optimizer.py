@@ -28,7 +28,7 @@ def saved(*arguments, **settings):
         optimizer.step()
         if scheduler:
             scheduler.step()
-    return SavedOptimizer.of(
+    return SavedOptimizer.from_checkpoint(
         {
             "optimizer_states": [optimizer.state_dict()],
             "lr_schedulers": [scheduler.state_dict()] if scheduler else [],
@@ -58,7 +58,7 @@ def test_the_same_is_taken(schedule):
         ({"momentum": 0.9, "weight_decay": 1e-4}, "weight_decay is 0.0001 here and 0 there"),
         ({"momentum": 0.9, "nesterov": True}, "nesterov is"),
         ({"momentum": 0.9, "groups": 1}, "model.decay_norms"),
-        ({"optimizer": AdamW}, "has dampening, momentum, nesterov, which AdamW has not"),
+        ({"optimizer": AdamW}, "has dampening, momentum, nesterov, which AdamW lacks"),
     ],
 )
 def test_another_optimizer_is_refused(settings, words):
@@ -72,8 +72,8 @@ def test_another_optimizer_is_refused(settings, words):
         (("none", {}), ("none", {"lr": 0.01}), "learning rate is not the checkpoint's: it is 0.01 here and 0.1 there"),
         (("cosine", {}), ("cosine", {"lr": 0.01}), "0.01 here and 0.1 there"),
         (("cosine", {}), ("cosine", {"total_steps": 16}), "last_lr is"),  # over more epochs it would jump
-        (("cosine", {}), ("none", {}), "has a schedule of the learning rate, this run none"),
-        (("none", {}), ("cosine", {}), "has no schedule of the learning rate, this run one"),
+        (("cosine", {}), ("none", {}), "has a schedule of the learning rate, this run has none"),
+        (("none", {}), ("cosine", {}), "has no schedule of the learning rate, this run has one"),
     ],
 )
 def test_another_learning_rate_is_refused(before, now, words):
@@ -108,7 +108,7 @@ def test_more_epochs_after_the_same_milestones_are_taken():
     ("change", "words"),
     [
         (["--model.optimizer.init_args.lr=0.01"], "it is 0.01 here and 0.02 there"),
-        (["--model.optimizer=torch.optim.AdamW"], "which AdamW has not"),
+        (["--model.optimizer=torch.optim.AdamW"], "which AdamW lacks"),
         (["--model.decay_norms=true"], "model.decay_norms"),
         (["--model.schedule=videoctx.tasks.WarmupCosine"], "has no schedule"),
     ],

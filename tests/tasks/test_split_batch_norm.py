@@ -1,14 +1,12 @@
 """BatchNorm over groups of clips against a BatchNorm for each, and its running statistics against the whole batch's."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from tests.tasks.synthetic_runs import classifier, small_resnet, synthetic_clips, trainer
+from tests.tasks.synthetic_runs import classifier, small_resnet, synthetic_clips, trainer, trainer_with
 from videoctx.tasks import SplitBatchNorm
 from videoctx.tasks.precise_batch_norm import set_population_statistics
 from videoctx.tasks.split_batch_norm import SplitNorm
@@ -23,8 +21,9 @@ def batch_norm(num_features: int = 3, **arguments) -> nn.BatchNorm3d:
 
 
 def split_net(num_clips: int | None = None, clips_per_device: int | None = 4) -> nn.Module:
-    model = classifier(clips_per_device=clips_per_device)
-    SplitBatchNorm(num_clips=num_clips).setup(SimpleNamespace(), model, "fit")
+    model = classifier()
+    data = synthetic_clips(clips_per_device=clips_per_device) if clips_per_device else None
+    SplitBatchNorm(num_clips=num_clips).setup(trainer_with(data), model, "fit")
     return model.net
 
 
@@ -93,7 +92,7 @@ def test_precise_statistics_are_those_of_all_values():
 def test_a_run_is_trained_with_it(tmp_path):
     weights = []
     for callbacks in ([], [SplitBatchNorm(num_clips=2)]):
-        model = classifier(clips_per_device=4)
+        model = classifier()
         trainer(tmp_path, *callbacks).fit(model, datamodule=synthetic_clips())
         weights.append(model.net.head.weight.detach().clone())
     assert not torch.allclose(*weights)
@@ -106,7 +105,11 @@ def test_a_group_may_be_given_where_nobody_says_how_many_clips_a_batch_has():
 
 @pytest.mark.parametrize(
     ("num_clips", "of_batch", "text"),
-    [(5, 4, "is 5 with 4 clips a batch"), (None, None, "with None clips a batch"), (0, 4, "is 0; expected 1 or more")],
+    [
+        (5, 4, "is 5 with 4 clips per batch"),
+        (None, None, "SplitBatchNorm without num_clips needs a data module"),
+        (0, 4, "is 0; expected 1 or more"),
+    ],
 )
 def test_more_clips_than_a_batch_are_refused(num_clips, of_batch, text):
     with pytest.raises(ValueError, match=text):
@@ -115,6 +118,5 @@ def test_more_clips_than_a_batch_are_refused(num_clips, of_batch, text):
 
 def test_sync_batch_norm_is_refused(tmp_path):
     model = classifier(lambda num_classes: nn.SyncBatchNorm.convert_sync_batchnorm(small_resnet(num_classes)))
-    model.clips_per_device = 4
     with pytest.raises(ValueError, match="sync_batchnorm"):
         trainer(tmp_path, SplitBatchNorm()).fit(model, datamodule=synthetic_clips())

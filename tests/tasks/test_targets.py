@@ -100,7 +100,7 @@ def test_a_run_mixes_the_same_whatever_ran_before(tmp_path):
 
 def test_validation_logs_the_mean_average_precision(tmp_path):
     """Two batches; one video of them could not be read."""
-    data, model = synthetic_clips(), classifier(multi_label=True)
+    data, model = synthetic_clips(multi_label=True), classifier(multi_label=True)
     first, second = batch_of(5, seed=3, multi_label=True), batch_of(3, seed=4, multi_label=True)
     second.clips, second.video, second.views = second.clips[1:], second.video[1:], second.views[1:]
     first.labels[0] = True  # each class is shown

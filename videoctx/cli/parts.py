@@ -12,7 +12,6 @@ LINKED = {
     ("model", "seed"): "seed_everything",
     ("model", "class_names"): "data.class_file",
     ("model", "multi_label"): "data.multi_label",
-    ("model", "clips_per_device"): "data.batch_size and data.train.clips_per_video",
 }
 
 SECTIONS = {section for section, _ in LINKED} | {"trainer", "checkpoint", "last_checkpoint", "learning_rate"}

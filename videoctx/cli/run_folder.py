@@ -14,10 +14,6 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from videoctx.evaluation.card import TRAINING_CARD_FILE, make_training_card, write_card
-from videoctx.tasks import VideoClassifier
-from videoctx.tasks.task_data import required_task_data
-
 CONFIG_FILE = "config.yaml"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -51,21 +47,6 @@ class RunFolder(SaveConfigCallback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:  # noqa: ARG002
         if isinstance(exception, OSError) and exception.errno in NO_ROOM and not exception.filename:
             exception.filename = self._folder and str(self._folder)
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        folder = trainer.log_dir  # a collective: all ranks ask
-        if trainer.is_global_zero and folder:
-            assert isinstance(pl_module, VideoClassifier)
-            checkpoint = trainer.ckpt_path or pl_module.weights
-            card = make_training_card(
-                data=required_task_data(trainer, required_by="a training card").card("train"),
-                num_ranks=trainer.world_size,
-                num_nodes=trainer.num_nodes,
-                checkpoint=str(checkpoint) if checkpoint else None,
-                seed=pl_module.seed,
-                device=pl_module.device,
-            )
-            write_card(card, Path(folder, TRAINING_CARD_FILE))
 
 
 def check_free(folder: Path) -> None:

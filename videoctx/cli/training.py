@@ -4,10 +4,8 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from operator import mul
 from pathlib import Path
 
-import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -41,9 +39,6 @@ class VideoCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("data.class_names", "model.class_names", apply_on="instantiate")
         parser.link_arguments("data.multi_label", "model.multi_label")
-        parser.link_arguments(
-            ("data.batch_size", "data.train.clips_per_video"), "model.clips_per_device", compute_fn=mul
-        )
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
@@ -76,6 +71,8 @@ class VideoCLI(LightningCLI):
             raise ValueError(
                 f"{self.config.subcommand} needs a trained network: expected --ckpt_path or --model.weights"
             )
+        if self.config.subcommand == "predict":
+            config.return_predictions = False  # they are in files, and would fill the memory
         if config.weights_only is None:
             config.weights_only = True  # a checkpoint may come from anywhere, and a pickle can run anything
         if config.data.train.multigrid:
@@ -101,9 +98,6 @@ class VideoCLI(LightningCLI):
     def after_instantiate_classes(self) -> None:
         if self.trainer.log_dir:
             check_free(Path(self.trainer.log_dir))
-        written = yaml.safe_load(self.parser.dump(self.config))[self.subcommand]
-        self.model.net_config = written["model"]["net"]
-        self.model.preprocessing = self.datamodule.preprocessing.as_dict()
 
 
 def _check_trainer(trainer: Namespace) -> None:

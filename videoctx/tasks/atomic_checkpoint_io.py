@@ -1,25 +1,28 @@
-"""Checkpoints that are there as a whole or not at all."""
+"""AtomicCheckpointIO: a checkpoint appears under its name complete or not at all, and is read without running code."""
 
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.strategies import Strategy
 
 from videoctx.atomic_write import atomic_write
+from videoctx.models.checkpoints import read_stored
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the file that is to be replaced, and replaces it at the end.
+    """Writes a checkpoint beside the one that it replaces.
 
     Lightning's own writes into the folder of temporary files, often on another disk, and copies from there over the
-    checkpoint before: where the disk is full, both are lost.
+    previous checkpoint: on a full disk, both are lost.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """
+        """Save a checkpoint.
+
         Raises:
-            OSError: it cannot be written; what stood at `path` still does.
+            OSError: The file cannot be written. A file that was at `path` before is still there.
         """
         if "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
@@ -30,9 +33,27 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             with atomic_write(path) as part, part.open("wb") as file:
                 torch.save(checkpoint, file)
         except (OSError, RuntimeError) as error:
-            cause = error.__context__ if isinstance(error, RuntimeError) else error  # torch adds one of its own
+            cause = error.__context__ if isinstance(error, RuntimeError) else error  # torch raises another after it
             if not isinstance(cause, OSError):
                 raise
             raise OSError(
-                f"{path}: cannot write the checkpoint ({cause.strerror}); one that stood there still does"
+                f"{path}: cannot write the checkpoint ({cause.strerror}); one that was there before still is"
             ) from error
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Load a checkpoint. Unless `weights_only` is False, nothing stored in the file is run.
+
+        Raises:
+            ValueError: The file is missing, damaged, no checkpoint, or holds more than weights, numbers and text.
+        """
+        if "://" in str(path) or weights_only is False:
+            return super().load_checkpoint(path, map_location, weights_only)
+        return read_stored(path)
+
+
+def write_checkpoints_atomically(strategy: Strategy) -> None:
+    """Give a Trainer's strategy an `AtomicCheckpointIO`, unless the user has chosen another plugin."""
+    if type(strategy.checkpoint_io) is TorchCheckpointIO:
+        strategy.checkpoint_io = AtomicCheckpointIO()

@@ -1,14 +1,16 @@
-"""The learning rate of multigrid training, and what the network must take for it.
+"""The learning rate of multigrid training, and checks that the network accepts its clips.
 
-Wu et al.: "A Multigrid Method for Efficiently Training Video Models" (arXiv 1912.00998). Which clips are trained
-on when, the data says (`videoctx.data.sampling.multigrid`).
+Wu et al.: "A Multigrid Method for Efficiently Training Video Models" (arXiv 1912.00998). The data module
+determines which clips are trained on when (`videoctx.data.sampling.multigrid`).
 """
 
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
@@ -17,17 +19,25 @@ from videoctx.contract import Stage
 from videoctx.models.inference import has_known_layers
 from videoctx.models.meta_device import meta_copy, run_on_meta
 from videoctx.tasks.schedules import Schedule, check_warmup
+from videoctx.tasks.task_data import task_data
+
+if TYPE_CHECKING:
+    from videoctx.tasks.classifier import VideoClassifier
 
 
 class MultigridSteps(Schedule):
-    """Linear warm-up; the learning rate times `gamma` at each milestone, and in proportion to the long cycle's batch.
+    """A schedule with linear warm-up and steps, for multigrid training.
 
-    The stages of `data.train.multigrid` say when. The short cycle's batches do not change the learning rate.
+    The learning rate is multiplied by `gamma` at each milestone, and proportional to the batch size of the long cycle.
+    The stages of `data.train.multigrid` have the milestones. The batches of the short cycle do not change the learning rate.
 
     Args:
-        gamma: factor at each milestone.
-        warmup_epochs: length of the warm-up, in epochs of this run; 0 for none.
-        start_factor: learning rate at its beginning, relative to the optimizer's.
+        gamma: Factor at each milestone.
+        warmup_epochs: Length of the warm-up, in epochs of this run; 0 for no warm-up.
+        start_factor: Learning rate at the beginning of the warm-up, relative to the optimizer's.
+
+    Example:
+        >>> schedule = MultigridSteps(gamma=0.1, warmup_epochs=2)
     """
 
     def __init__(self, *, gamma: float = 0.1, warmup_epochs: float = 0.0, start_factor: float = 0.01) -> None:
@@ -38,12 +48,12 @@ class MultigridSteps(Schedule):
 
     def scheduler(self, optimizer: Optimizer, *, steps_per_epoch: float, total_steps: int) -> LRScheduler:  # noqa: ARG002
         raise ValueError(
-            "model.schedule is MultigridSteps without a long cycle; expected data.train.multigrid.milestone_epochs as"
-            " well"
+            "model.schedule is MultigridSteps without a long cycle; expected"
+            " data.train.multigrid.milestone_epochs as well"
         )
 
     def over(self, optimizer: Optimizer, stages: Sequence[Stage]) -> LRScheduler:
-        """The scheduler of a run of these stages."""
+        """Return the scheduler of a run of these stages."""
         factors, lengths = self.factors(stages), [len(stage.batches) for stage in stages]
         epoch_ends = list(accumulate(stage.num_epochs for stage in stages))
         step_ends = list(accumulate(stage.num_epochs * length for stage, length in zip(stages, lengths, strict=True)))
@@ -54,18 +64,21 @@ class MultigridSteps(Schedule):
         )
 
     def factors(self, stages: Sequence[Stage]) -> list[float]:
-        """Learning rate of each stage, relative to the optimizer's."""
+        """Return the learning rate of each stage, relative to the optimizer's."""
         return [stage.batch_factor * self.gamma**stage.num_drops for stage in stages]
 
 
 @dataclass
 class StagesFactor:
-    """Of the learning rate, by the step. No function: of these a checkpoint holds nothing to compare."""
+    """The factor of the learning rate as a function of the step.
 
-    factors: list[float]  # of each stage, as the next three
-    lengths: list[int]  # steps of an epoch
-    epoch_ends: list[int]
-    step_ends: list[int]
+    It is no plain function, because a checkpoint stores the attributes of an object, which a resumed run compares.
+    """
+
+    factors: list[float]  # of each stage
+    lengths: list[int]  # of each stage, steps per epoch
+    epoch_ends: list[int]  # of each stage
+    step_ends: list[int]  # of each stage
     warmup_epochs: float
     start_factor: float
 
@@ -80,12 +93,35 @@ class StagesFactor:
         return self.start_factor + (reached - self.start_factor) * epoch / self.warmup_epochs
 
 
-def check_stages(net: nn.Module, stages: Sequence[Stage], schedule: Schedule | None) -> None:
-    """That the schedule and the network go with them. Of other projects' layers it is not known that they run on the
-    meta device: the first epochs, whose clips are the smallest, tell.
+class MultigridPlan(Callback):
+    """Checks the network and the schedule against the stages of multigrid training, and prints the stages.
 
     Raises:
-        ValueError: the schedule knows nothing of the long cycle, or the network cannot take the smallest clips.
+        ValueError: They do not fit (`check_stages`).
+    """
+
+    def __init__(self, task: "VideoClassifier") -> None:
+        self.task = task
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
+        data = task_data(trainer)
+        if stage == "fit" and data and data.stages:
+            check_stages(self.task.net, data.stages, self.task.schedule)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        data = task_data(trainer)
+        if trainer.is_global_zero and data and data.stages:
+            print(described_stages(data.stages, self.task.schedule, trainer.optimizers[0]))
+
+
+def check_stages(net: nn.Module, stages: Sequence[Stage], schedule: Schedule | None) -> None:
+    """Check that a schedule and a network fit the stages.
+
+    Networks with layers of other projects may not run on the meta device. They are not checked; the first epochs, which
+    have the smallest clips, fail if they do not fit.
+
+    Raises:
+        ValueError: The schedule does not know the long cycle, or the network cannot take the smallest clips.
     """
     if len(stages) > 1 and not isinstance(schedule, MultigridSteps):
         raise ValueError(
@@ -100,18 +136,20 @@ def check_stages(net: nn.Module, stages: Sequence[Stage], schedule: Schedule | N
         run_on_meta(meta_copy(net).eval(), clip_size=(clip_len, side, side))
     except RuntimeError as error:
         raise ValueError(
-            f"the network takes no clips of {clip_len} frames at {side} × {side} ({str(error).splitlines()[0]});"
+            f"the network cannot take clips of {clip_len} frames at {side} × {side} ({str(error).splitlines()[0]});"
             " expected a longer data.clips.clip_len, a larger data.train.crop_size_px or other factors in"
             " data.train.multigrid"
         ) from error
 
 
 def described_stages(stages: Sequence[Stage], schedule: Schedule | None, optimizer: Optimizer) -> str:
-    """A line for each stage."""
+    """Return one line per stage."""
     group = optimizer.param_groups[0]
-    rate, first, lines = group.get("initial_lr", group["lr"]), 0, []
-    rates = [f", learning rate {factor * rate:g}" for factor in schedule.factors(stages)] if len(stages) > 1 else [""]
-    for stage, its_rate in zip(stages, rates, strict=True):
-        lines.append(f"epochs {first} to {first + stage.num_epochs - 1}: {stage}{its_rate}")
+    lr, first, lines = group.get("initial_lr", group["lr"]), 0, []
+    rates = [""]
+    if isinstance(schedule, MultigridSteps) and len(stages) > 1:
+        rates = [f", learning rate {factor * lr:g}" for factor in schedule.factors(stages)]
+    for stage, rate in zip(stages, rates, strict=True):
+        lines.append(f"epochs {first} to {first + stage.num_epochs - 1}: {stage}{rate}")
         first += stage.num_epochs
     return "\n".join(lines)

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from videoctx.tasks.task_data import required_task_data, task_data
+
 
 class SplitBatchNorm(Callback):
     """In training, groups of clips are normalized each by itself. The running statistics are those of whole batches, so
@@ -26,14 +28,16 @@ class SplitBatchNorm(Callback):
             raise ValueError(f"num_clips is {num_clips}; expected 1 or more")
         self.num_clips = num_clips
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit":
             return
-        of_batch = getattr(pl_module, "clips_per_device", None)
-        num_clips = self.num_clips or of_batch
-        if num_clips is None or num_clips > (of_batch or num_clips):
+        num_clips = self.num_clips
+        if num_clips is None:
+            num_clips = required_task_data(trainer, required_by="SplitBatchNorm without num_clips").clips_per_device
+        elif (data := task_data(trainer)) and num_clips > data.clips_per_device:
             raise ValueError(
-                f"num_clips of SplitBatchNorm is {num_clips} with {of_batch} clips a batch and device; expected no more"
+                f"num_clips of SplitBatchNorm is {num_clips} with {data.clips_per_device} clips per batch and device;"
+                " expected no more"
             )
         split_norms(pl_module, num_clips)
 

@@ -1,8 +1,11 @@
 """The one place where a task and its callbacks ask for the data module."""
 
+from collections.abc import Sequence
+
 from lightning.pytorch import Trainer
 
 from videoctx.contract import TaskData
+from videoctx.first_few import first_few
 
 MEMBERS = tuple(sorted(name for name in vars(TaskData) if not name.startswith("_")))
 
@@ -39,3 +42,20 @@ def required_task_data(trainer: Trainer, *, required_by: str) -> TaskData:
         f"{required_by} needs a data module that describes its clips: {found};"
         " expected videoctx.VideoDataModule, or another videoctx.contract.TaskData"
     )
+
+
+def check_task_data(data: TaskData, *, class_names: Sequence[str], multi_label: bool) -> None:
+    """Check that a task and its data have the same labels.
+
+    Raises:
+        ValueError: The class names differ, or only one of the two is multi-label.
+    """
+    if list(data.class_names) != list(class_names):
+        raise ValueError(
+            f"class_names of the task are {len(class_names)} ({first_few(class_names)}), and the data has"
+            f" {len(data.class_names)} ({first_few(data.class_names)}); expected data.class_names"
+        )
+    if data.multi_label != multi_label:
+        raise ValueError(
+            f"multi_label of the task is {multi_label}, and of the data {data.multi_label}; expected the same"
+        )

@@ -1,0 +1,34 @@
+"""ValidationSummary: one line for people about `Trainer.validate`."""
+
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+
+from videoctx.evaluation.accuracy import Accuracy
+from videoctx.evaluation.video_map import MeanAveragePrecision
+
+if TYPE_CHECKING:
+    from videoctx.tasks.classifier import VideoClassifier
+
+
+class ValidationSummary(Callback):
+    """Prints the result of a validation on its own. In training, loggers and the progress bar show it."""
+
+    def __init__(self, task: "VideoClassifier") -> None:
+        self.task = task
+
+    def on_validation_end(self, trainer: Trainer, *_: Any) -> None:
+        result = self.task.val_result
+        if trainer.state.fn == TrainerFn.VALIDATING and trainer.is_global_zero and result is not None:
+            print(described(result))
+
+
+def described(result: Accuracy | MeanAveragePrecision) -> str:
+    """Return the counts and metrics of a validation in one line."""
+    if isinstance(result, MeanAveragePrecision):
+        return f"{result.num_videos} videos, {result.num_failed} failed: mAP {result.video_map:.2%}"
+    return (
+        f"{result.num_videos} videos, {result.num_views} views, {result.num_failed} failed:"
+        f" clip top-1 {result.clip_top1:.2%}, video top-1 {result.video_top1:.2%}, top-5 {result.video_top5:.2%}"
+    )
