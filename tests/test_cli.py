@@ -286,7 +286,7 @@ def test_one_class_alone_is_nothing_to_learn(copy, refused):
     manifest = copy / "manifest.csv"
     manifest.write_text(manifest.read_text().replace("green_down", "blue_up").replace("red_still", "blue_up"))
     (copy / "classes.txt").write_text("blue_up\n")
-    assert refused("fit", manifest_of(copy)).startswith("there is one class, 'blue_up': every clip would be right")
+    assert refused("fit", manifest_of(copy)).startswith("there is one class, 'blue_up': every clip would be correct")
 
 
 def test_a_manifest_in_a_folder_that_is_not_there(refused, tmp_path):

@@ -47,11 +47,11 @@ model:
         ),
         (
             ["--data.batch_size=1", "--data.clips.clip_len=2"],  # res5 has maps of 1 × 1 × 1
-            ["a single clip, of which BatchNorm res5.0.shortcut.1 measures one value", "data.batch_size"],
+            ["a single clip, of which BatchNorm res5.0.shortcut.1 gets one value", "data.batch_size"],
         ),
         (
             ["--data.batch_size=1", "-c", "gather.yaml"],
-            ["a single clip, of which BatchNorm res5.1.after_add.context.1 measures one value"],
+            ["a single clip, of which BatchNorm res5.1.after_add.context.1 gets one value"],
         ),
     ],
     ids=["warm-up", "small maps", "pooled maps"],

@@ -1,4 +1,4 @@
-"""The moving average of the weights: its formula, who is evaluated, what is saved, and that a resumed run is the same."""
+"""The moving average of the weights: its formula, evaluation, saving, and resumed runs."""
 
 from copy import deepcopy
 from functools import partial

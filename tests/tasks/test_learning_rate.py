@@ -73,7 +73,7 @@ def test_a_resumed_run_with_other_steps_is_told(clips_per_video, said, run, plac
 
 def test_lr_batch_size_needs_data_that_tells_its_clips(tmp_path):
     loader = synthetic_clips(1).train_dataloader()
-    with pytest.raises(ValueError, match="lr_batch_size 64 needs a data module .*: the run has plain loaders"):
+    with pytest.raises(ValueError, match=r"lr_batch_size 64 needs a data module .*: the run has plain loaders"):
         trainer(tmp_path).fit(classifier(lr_batch_size=64), loader)
     with pytest.raises(ValueError, match="lr_batch_size is 0; expected 1 or more"):
         classifier(lr_batch_size=0)

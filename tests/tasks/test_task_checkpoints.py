@@ -1,4 +1,4 @@
-"""Checkpoints of a training from Python: they hold everything, load again, and are refused in one line where they cannot."""
+"""Checkpoints of a training from Python hold everything, load again, and are refused in one line where they cannot."""
 
 import json
 from pathlib import Path
@@ -66,8 +66,10 @@ def test_load_from_checkpoint_returns_the_task(trained, name):
     loaded = VideoClassifier.load_from_checkpoint(folder / name, "cpu", seed=3)
     assert (loaded.class_names, loaded.preprocessing, loaded.seed) == (CLASSES, PREPROCESSING, 3)
     assert loaded.training
+    stored = torch.load(folder / name, weights_only=True)["state_dict"]
+    assert all(torch.equal(tensor, stored[name]) for name, tensor in loaded.state_dict().items())
     with torch.no_grad():
-        assert torch.equal(loaded.eval()(CLIPS), task(CLIPS))
+        assert torch.equal(loaded.eval()(CLIPS), task(CLIPS)) == (name == "last.ckpt")  # the average
 
 
 def test_a_loaded_task_tests_trains_on_and_saves_again(trained, tmp_path):
@@ -180,7 +182,7 @@ def test_a_resumed_run_from_python_is_the_same(tmp_path):
             task = classifier(context_resnet)
             start = tmp_path / "last.ckpt" if max_epochs > epochs[0] else None
             trainer(tmp_path, max_epochs=max_epochs).fit(task, synthetic_clips(2, validates=False), ckpt_path=start)
-        weights.append(torch.nn.utils.parameters_to_vector(task.parameters()))
+        weights.append(torch.cat([parameter.detach().flatten() for parameter in task.parameters()]))
         (tmp_path / "last.ckpt").unlink()
     assert torch.equal(*weights)
 
@@ -206,7 +208,7 @@ def test_plain_loaders_after_a_data_module_are_not_described_by_it(tmp_path):
     assert json.loads((tmp_path / "run" / "card.json").read_text())["data"] == {}
 
 
-def test_multi_label_is_compared_with_the_checkpoint(tmp_path):
+def test_multi_label_is_compared_with_the_checkpoint():
     task = classifier(OwnNet, multi_label=True)
     checkpoint = {"state_dict": task.state_dict()}
     task.on_save_checkpoint(checkpoint)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from videoctx.models.classifier_checkpoint import check_checksums
+
 
 def check_checkpoint(path: str, *, resumes: bool) -> None:
     """Check that Lightning can load a checkpoint, before anything else is done.
@@ -22,8 +24,7 @@ def check_checkpoint(path: str, *, resumes: bool) -> None:
         raise ValueError(f"{path}: no such checkpoint")
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path}: not a checkpoint, or a truncated one")
-    if not _has_valid_checksums(path):
-        raise ValueError(f"{path}: a damaged checkpoint: its checksums differ from those that were written")
+    check_checksums(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, pickle.UnpicklingError) as error:
@@ -32,12 +33,3 @@ def check_checkpoint(path: str, *, resumes: bool) -> None:
         raise ValueError(f"{path}: not a checkpoint that `videoctx fit` wrote; --model.weights takes others' weights")
     if resumes and not {"optimizer_states", "loops"} <= checkpoint.keys():
         raise ValueError(f"{path}: holds weights alone, nothing to resume from; expected it as --model.weights")
-
-
-def _has_valid_checksums(archive: str) -> bool:
-    """Compare the checksums in the archive, which `torch.load` ignores."""
-    try:
-        with zipfile.ZipFile(archive) as file:
-            return file.testzip() is None
-    except zipfile.BadZipFile:
-        return False

@@ -9,6 +9,7 @@ from lightning.pytorch.strategies import Strategy
 
 from videoctx.atomic_write import atomic_write
 from videoctx.models.checkpoints import read_stored
+from videoctx.models.classifier_checkpoint import check_checksums
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -50,6 +51,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """
         if "://" in str(path) or weights_only is False:
             return super().load_checkpoint(path, map_location, weights_only)
+        check_checksums(path)
         return read_stored(path)
 
 

@@ -29,7 +29,7 @@ class MultigridSteps(Schedule):
     """A schedule with linear warm-up and steps, for multigrid training.
 
     The learning rate is multiplied by `gamma` at each milestone, and proportional to the batch size of the long cycle.
-    The stages of `data.train.multigrid` have the milestones. The batches of the short cycle do not change the learning rate.
+    The stages of `data.train.multigrid` have the milestones. The batches of the short cycle do not change it.
 
     Args:
         gamma: Factor at each milestone.
