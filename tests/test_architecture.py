@@ -21,7 +21,7 @@ ALLOWED = {
     "batch": (set(), set()),
     "contract": ({"batch"}, set()),
     "data": ({"batch"}, {"numpy", "torchvision.transforms.v2"}),
-    "evaluation": ({"batch"}, {"jinja2", "matplotlib", "numpy", "pyarrow", "scipy", "torchmetrics"}),
+    "evaluation": ({"batch"}, {"jinja2", "markupsafe", "matplotlib", "numpy", "pyarrow", "scipy", "torchmetrics"}),
     "tasks": ({"models", "evaluation", "batch", "contract"}, {"lightning", "torchmetrics"}),
     "trained": ({"models", "data"}, set()),
     "visualize": ({"layers", "data"}, {"av", "matplotlib", "numpy"}),

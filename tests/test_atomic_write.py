@@ -104,6 +104,12 @@ def test_error_names_the_file(tmp_path):
     assert caught.value.filename == str(tmp_path)
 
 
+def test_longest_file_name(tmp_path):
+    for name in ("x" * 255, "\N{VIDEO CAMERA}" * 63):
+        write(tmp_path / name, "new")
+        assert (tmp_path / name).read_text() == "new"
+
+
 def test_device_is_written_directly():
     write(Path("/dev/null"), "new")
     assert Path("/dev/null").is_char_device()

@@ -10,6 +10,7 @@ from secrets import token_hex
 
 # Errors that only writing can raise. Most of them come without a file name.
 WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+MAX_NAME = 60  # characters, so that a temporary name fits into 255 bytes
 
 
 @contextmanager
@@ -43,7 +44,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         yield Path(path)
         return
     target = Path(os.path.realpath(path))
-    part = target.with_name(f".part-{token_hex(4)}-{target.name}")
+    part = target.with_name(f".part-{token_hex(4)}-{target.name[-MAX_NAME:]}")
     try:
         yield part
         with part.open("rb+") as file:

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binom
 
 from tests.evaluation.synthetic_scores import random_run, synthetic_scores
-from videoctx.evaluation.comparison import Comparison, Discordance
+from videoctx.evaluation.comparison import Comparison, McNemar
 from videoctx.evaluation.evaluation_result import EvaluationResult
 
 
@@ -26,11 +26,11 @@ def answers(labels, right, *, num_classes=3):
     [(0, 0, 1.0), (1, 0, 1.0), (0, 5, 2 / 32), (1, 7, 2 * 9 / 256), (5, 5, 1.0), (10, 2, 2 * (1 + 12 + 66) / 4096)],
 )
 def test_mcnemar_by_hand(only_first, only_second, p_value):
-    assert Discordance(only_first, only_second).p_value == pytest.approx(p_value)
+    assert McNemar(only_first, only_second).p_value == pytest.approx(p_value)
 
 
 def test_mcnemar_of_many():
-    assert Discordance(400, 500).p_value == pytest.approx(2 * binom.cdf(400, 900, 0.5))
+    assert McNemar(400, 500).p_value == pytest.approx(2 * binom.cdf(400, 900, 0.5))
 
 
 @pytest.fixture
@@ -43,24 +43,24 @@ def comparison(tmp_path):
 
 
 def test_a_comparison_by_hand(comparison):
-    assert comparison.discordance == Discordance(only_first=2, only_second=3)
+    assert comparison.mcnemar == McNemar(only_first=2, only_second=3)
     gain = comparison.gains["video_top1"]
     assert gain.value == pytest.approx(1 / 8)
     assert gain.interval.low < 0 < gain.interval.high
-    moves = [(move.name, move.videos, move.first, move.second) for move in comparison.moved_classes()]
+    moves = [(move.name, move.num_videos, move.first, move.second) for move in comparison.class_differences()]
     assert moves == [
         ("class 2", 3, 0, pytest.approx(2 / 3)),
         ("class 1", 3, pytest.approx(2 / 3), pytest.approx(1 / 3)),
     ]
-    assert [move.name for move in comparison.moved_classes(1)] == ["class 2"]
+    assert [move.name for move in comparison.class_differences(1)] == ["class 2"]
 
 
 def test_a_run_does_not_differ_from_itself(tmp_path):
     run = random_run(0)
     comparison = Comparison(evaluated(tmp_path / "a", *run), evaluated(tmp_path / "b", *run))
     assert all((gain.value, *gain.interval) == (0, 0, 0) for gain in comparison.gains.values())
-    assert comparison.discordance.p_value == 1
-    assert comparison.moved_classes() == []
+    assert comparison.mcnemar.p_value == 1
+    assert comparison.class_differences() == []
 
 
 def test_videos_are_paired_whatever_their_order(tmp_path):
@@ -75,12 +75,12 @@ def test_videos_are_paired_whatever_their_order(tmp_path):
     order = np.arange(40).reshape(20, 2)[np.random.default_rng(0).permutation(20)].ravel()
     mixed = evaluated(tmp_path / "c", second[order], labels[order], paths=[paths[index] for index in order])
     shuffled = Comparison(straight.first, mixed)
-    assert shuffled.discordance == straight.discordance
-    assert shuffled.discordance.only_second > 0
+    assert shuffled.mcnemar == straight.mcnemar
+    assert shuffled.mcnemar.only_second > 0
     for name, gain in straight.gains.items():
         assert shuffled.gains[name].value == pytest.approx(gain.value)
         assert shuffled.gains[name].interval == pytest.approx(gain.interval)
-    assert shuffled.moved_classes() == straight.moved_classes()
+    assert shuffled.class_differences() == straight.class_differences()
 
 
 def test_pairing_narrows_the_interval(tmp_path):
@@ -102,7 +102,7 @@ def test_a_video_that_failed_in_one_run_is_wrong_there(tmp_path):
     labels = np.array([0, 1, 2])
     first = evaluated(tmp_path / "a", answers(labels, np.ones(3, dtype=bool)), labels, failed=(1,))
     second = evaluated(tmp_path / "b", answers(labels, np.ones(3, dtype=bool)), labels)
-    assert Comparison(first, second).discordance == Discordance(0, 1)
+    assert Comparison(first, second).mcnemar == McNemar(0, 1)
 
 
 def test_several_labels(tmp_path):
@@ -113,7 +113,7 @@ def test_several_labels(tmp_path):
     better = logits + 2 * labels[:, None, None]
     comparison = Comparison(evaluated(tmp_path / "a", logits, labels), evaluated(tmp_path / "b", better, labels))
     assert comparison.gains["video_map"].interval.low > 0
-    assert {move.name for move in comparison.moved_classes()} == {"class 0", "class 1"}
+    assert {move.name for move in comparison.class_differences()} == {"class 0", "class 1"}
 
 
 # Other manifests ------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""`videoctx report`: the page in a real browser, what it says, and what it refuses."""
+"""`videoctx report`: the page in a real browser, its content, and its errors."""
 
 import json
 import re
@@ -12,10 +12,10 @@ import pytest
 from tests.evaluation.synthetic_scores import random_run, synthetic_scores, write_run
 from tests.numbered import write_video
 from videoctx.cli import main
+from videoctx.evaluation.confident_errors import most_confident_errors
 from videoctx.evaluation.evaluation_result import EvaluationResult, percent
-from videoctx.evaluation.most_confident_errors import most_confident_errors
+from videoctx.evaluation.report.training_curves import grouped, read_curves
 from videoctx.evaluation.scores import SCORES_FILE, read_scores
-from videoctx.evaluation.training_curves import grouped, read_curves
 
 HOSTILE = [
     '</script><script>document.title = "taken"</script>',
@@ -42,7 +42,7 @@ DATA = {
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
-    """A page about 60 videos of 28 classes, some with names that want to break it; half of the videos are there."""
+    """A page about 60 videos of 28 classes, some with names that could break it. Half of the videos exist."""
     folder = tmp_path_factory.mktemp("report")
     logits, labels = random_run(0, num_videos=60, num_classes=28)
     logits[5, 1, 0] = np.nan
@@ -77,42 +77,42 @@ def browser():
 
 @pytest.fixture
 def opened(browser, page):
-    """Opens the page; in the end the browser has complained of nothing and asked nobody for anything."""
-    noticed, contexts = [], []
+    """Open the page; after the test the browser has reported no error and requested nothing."""
+    reports, contexts = [], []
 
     def opened(*, width: int = 1100, **settings):
         contexts.append(browser.new_context(viewport={"width": width, "height": 800}, **settings))
         contexts[-1].set_default_timeout(10_000)
         tab = contexts[-1].new_page()
-        tab.on("console", lambda message: noticed.append(message.text))
-        tab.on("pageerror", lambda error: noticed.append(str(error)))
-        tab.on("request", lambda request: noticed.append(request.url) if request.url.startswith("http") else None)
+        tab.on("console", lambda message: reports.append(message.text))
+        tab.on("pageerror", lambda error: reports.append(str(error)))
+        tab.on("request", lambda request: reports.append(request.url) if request.url.startswith("http") else None)
         tab.goto(page.as_uri())
         return tab
 
     yield opened
     for context in contexts:
         context.close()
-    assert noticed == []
+    assert reports == []
 
 
 # In a browser ---------------------------------------------------------------------------------------------------------
 
 
-def test_every_chart_is_there_and_has_words(opened):
+def test_every_chart_has_a_text_and_names_run_no_script(opened):
     tab = opened()
     charts = tab.locator("svg[role=img]")
     labels = [chart.get_attribute("aria-label") for chart in charts.all()]
-    beginnings = ["Loss over training steps", "Metrics over training steps", "video top-1 against views", "Accuracy in"]
+    beginnings = ["Loss over training steps", "Metrics over training steps", "video top-1 over views", "Accuracy in"]
     assert [label.startswith(start) for label, start in zip(labels, beginnings, strict=True)] == [True] * 4
     assert all(chart.bounding_box()["height"] > 200 for chart in charts.all())
     assert tab.locator("#matrix-cells path").count() >= 4
     assert tab.locator("#class-table tbody tr").count() == 28
-    assert tab.locator(".mistakes li").count() == 12
+    assert tab.locator(".errors li").count() == 12
     tab.evaluate("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
     assert tab.evaluate("Promise.all([...document.images].map(i => i.decode())).then(() => document.images.length)") > 2
     assert all(image.get_attribute("alt").startswith("Frames ") for image in tab.locator("img").all())
-    assert tab.title() == "Test of tested"  # no name has run as a script
+    assert tab.title() == "Test of tested"  # no class name has run as a script
     assert HOSTILE[0] in tab.locator("#class-table").inner_text()
 
 
@@ -138,22 +138,22 @@ def test_classes_are_sorted_and_searched_by_keyboard(opened):
     assert tab.locator("#found").inner_text() == "11 of 28 classes"
 
 
-def test_the_matrix_is_read_and_zoomed_by_keyboard_buttons_and_wheel(opened):
+def test_matrix_is_read_and_zoomed_by_keyboard_buttons_and_wheel(opened):
     tab = opened()
-    matrix, said = tab.locator("#matrix"), tab.locator("#matrix-said")
+    matrix, status = tab.locator("#matrix"), tab.locator("#matrix-status")
 
     def size():
         return float(matrix.get_attribute("data-size"))
 
     whole = size()
-    assert whole == 29  # and no answer
+    assert whole == 29  # one for videos without a prediction
     matrix.focus()
     for key in ("ArrowRight", "ArrowDown", "ArrowDown", "ArrowLeft", "+"):
         tab.keyboard.press(key)
     assert size() == whole / 2
     _, labels = random_run(0, num_videos=60, num_classes=28)
     assert re.fullmatch(
-        rf"{re.escape(HOSTILE[2])}, taken for .*: \d of {(labels == 2).sum()} videos", said.inner_text(), re.DOTALL
+        rf"{re.escape(HOSTILE[2])}, predicted as .*: \d of {(labels == 2).sum()} videos", status.inner_text(), re.DOTALL
     )
     tab.keyboard.press("-")
     assert size() == whole
@@ -169,28 +169,32 @@ def test_the_matrix_is_read_and_zoomed_by_keyboard_buttons_and_wheel(opened):
     tab.mouse.wheel(0, -100)
     tab.wait_for_function(f"Number(document.getElementById('matrix').dataset.size) < {whole}")
     first = tab.locator("#confusion-table tbody tr").first
-    label, answer, count, _ = (cell.inner_text() for cell in first.locator("th,td").all())
+    label, prediction, count, _ = (cell.inner_text() for cell in first.locator("th,td").all())
     first.get_by_role("button").press("Enter")
-    assert said.inner_text().startswith(f"{label}, taken for {answer}: {count} of ")
+    assert status.inner_text().startswith(f"{label}, predicted as {prediction}: {count} of ")
     assert tab.evaluate("document.activeElement.id") == "matrix"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [375, 1100])
-def test_it_fits_and_can_be_read(opened, width, scheme):
-    tab = opened(width=width, color_scheme=scheme)
-    tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    assert tab.evaluate("document.documentElement.scrollWidth") == width
+def test_page_fits_the_screen_in_light_and_dark(opened):
+    for scheme in ("light", "dark"):
+        tab = opened(color_scheme=scheme)
+        tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        for width in (375, 1100):
+            tab.set_viewport_size({"width": width, "height": 800})
+            assert tab.evaluate("document.documentElement.scrollWidth") == width, scheme
+        check_colors(tab, scheme)
+
+
+def check_colors(tab, scheme):
     ink, paper = tab.evaluate(
         "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
     )
     light = [sum(map(int, re.findall(r"\d+", color)[:3])) for color in (ink, paper)]
     assert (light[0] < light[1]) == (scheme == "light")
-    drawn = tab.evaluate("getComputedStyle(document.querySelector('.chart text')).fill")
-    assert drawn == ink
+    assert tab.evaluate("getComputedStyle(document.querySelector('.chart text')).fill") == ink
 
 
-def test_structure_for_who_cannot_see_it(opened):
+def test_structure_for_screen_readers(opened):
     tab = opened()
     for landmark in ("header", "nav[aria-label]", "main", "main > section[aria-labelledby]"):
         assert tab.locator(landmark).count() >= 1
@@ -206,7 +210,7 @@ def test_structure_for_who_cannot_see_it(opened):
     assert tab.evaluate("getComputedStyle(document.activeElement).outlineWidth") == "3px"
 
 
-# What it says ---------------------------------------------------------------------------------------------------------
+# Content --------------------------------------------------------------------------------------------------------------
 
 
 def test_numbers_and_warnings(page):
@@ -216,45 +220,45 @@ def test_numbers_and_warnings(page):
         synthetic_scores(run.parent / "clean", *random_run(0, num_videos=60, num_classes=28))
     )
     assert percent(evaluation_result.estimates["video_top1"]) not in text  # one has failed, one is NaN
-    for said in (
-        "1 of 60 videos could not be read; they count as wrong.",
-        "The network gave no numbers (NaN) for 1 views of 1 videos",
-        "results.json says otherwise: video top-1 98.7000%.",
+    for warning in (
+        "1 of 60 videos could not be read; they count as incorrect.",
+        "The network returned NaN for 1 views of 1 videos",
+        "results.json has other values: video top-1 98.7000%.",
         "60 videos, 1.50 M parameters.",
-        "1 values were no finite numbers",
-        "No such file or directory",  # in place of a picture
+        "1 values are NaN or infinite",
+        "No such file or directory",  # in place of an image
         "line\\x00\\x1bbreak",
         "\\udc80 lone",
     ):
-        assert said in text, said
+        assert warning in text, warning
     assert "http" not in re.sub(r"&#34;&gt;&lt;img.*?&gt;|\\u003cimg.*?\\u003e", "", text).replace("http-equiv", "")
 
 
-def test_the_headline_is_the_run_s_result(tmp_path, capsys):
+def test_headline_is_the_result_of_the_run(tmp_path, capsys):
     run = write_run(tmp_path, *random_run(4))
     evaluation_result = EvaluationResult(synthetic_scores(tmp_path / "again", *random_run(4)))
-    main(["report", str(run), "--output", str(tmp_path / "out.html"), "--mistakes", "2"])
+    main(["report", str(run), "--output", str(tmp_path / "out.html"), "--errors", "2"])
     text = (tmp_path / "out.html").read_text(encoding="utf-8")
     for name in ("clip_top1", "video_top1", "video_mean_class", "video_ece"):
         assert percent(evaluation_result.estimates[name]) in text
     assert text.count("<li><figure>") == 2
     assert text.count("the card lacks how the clips were made") == 2
-    assert " MB, 2 of 2 mistakes without an image" in capsys.readouterr().out
+    assert " MB, 2 of 2 errors without an image" in capsys.readouterr().out
     assert not list(tmp_path.glob(".part*"))
 
 
-def test_the_surest_mistakes(tmp_path):
+def test_most_confident_errors(tmp_path):
     logits = np.zeros((3, 2, 1, 4))
-    logits[0, :, 0, 1] = 2, 5  # is 0
-    logits[1, :, 0, 2] = 9, 9  # is 2
-    logits[2, :, 0, 3] = 6, 5  # is 1
+    logits[0, :, 0, 1] = 2, 5  # label 0
+    logits[1, :, 0, 2] = 9, 9  # label 2
+    logits[2, :, 0, 3] = 6, 5  # label 1
     evaluation_result = EvaluationResult(synthetic_scores(tmp_path, logits, np.array([0, 2, 1])))
     found = most_confident_errors(evaluation_result, tmp_path, most=5)
-    assert [(mistake.path, mistake.labels, mistake.answer) for mistake in found] == [
+    assert [(error.path, error.labels, error.prediction) for error in found] == [
         ("2.mp4", ["class 1"], "class 3"),
         ("0.mp4", ["class 0"], "class 1"),
     ]
-    assert [(mistake.clip, mistake.start_frame) for mistake in found] == [(0, 0), (1, 10)]
+    assert [(error.clip, error.start_frame) for error in found] == [(0, 0), (1, 10)]
     assert found[1].view_confidence == pytest.approx(np.exp(5) / (np.exp(5) + 3), abs=1e-3)
     assert most_confident_errors(evaluation_result, tmp_path, most=1) == found[:1]
 
@@ -266,14 +270,14 @@ def test_videos_with_several_labels(tmp_path):
     text = (run / "report.html").read_text(encoding="utf-8")
     evaluation_result = EvaluationResult(read_scores(run / SCORES_FILE))
     assert percent(evaluation_result.estimates["video_map"]) in text
-    assert "mAP against views a video" in text
+    assert "mAP over views per video" in text
     assert 'id="matrix"' not in text
-    mistakes = most_confident_errors(evaluation_result, run, most=20)
-    assert mistakes
-    assert not any(mistake.answer in mistake.labels for mistake in mistakes)
+    errors = most_confident_errors(evaluation_result, run, most=20)
+    assert errors
+    assert not any(error.prediction in error.labels for error in errors)
 
 
-def test_a_run_of_which_every_video_has_failed(tmp_path):
+def test_run_in_which_all_videos_failed(tmp_path):
     run = write_run(tmp_path, *random_run(0, num_videos=3), failed=(0, 1, 2))
     main(["report", str(run)])
     text = (run / "report.html").read_text(encoding="utf-8")
@@ -282,18 +286,18 @@ def test_a_run_of_which_every_video_has_failed(tmp_path):
     assert "No video has a confidence." in text
 
 
-def test_a_trained_and_tested_run_from_end_to_end(place, run):
+def test_report_of_a_trained_and_tested_run(place, run):
     tested = run("test", "--ckpt_path", place.last, "--data.test.views=[2,3]")
     main(["report", str(tested)])
     text = (tested / "report.html").read_text(encoding="utf-8")
-    mistakes = round(5 * (1 - json.loads((tested / "results.json").read_text())["video_top1"]))
-    assert text.count("<img ") == mistakes
+    num_errors = round(5 * (1 - json.loads((tested / "results.json").read_text())["video_top1"]))
+    assert text.count("<img ") == num_errors
     assert "train/loss from" in text
-    assert "says otherwise" not in text
+    assert "has other values" not in text
     assert str(place.last) in text
 
 
-def test_long_curves_are_means(tmp_path):
+def test_long_curves_are_averaged(tmp_path):
     path = tmp_path / "metrics.csv"
     path.write_text("step,train/loss\n" + "".join(f"{step},{step % 2}\n" for step in range(1200)))
     curve = read_curves(path).curves["train/loss"]
@@ -301,7 +305,7 @@ def test_long_curves_are_means(tmp_path):
     assert curve[1] == (5.5, 0.5)
 
 
-def test_curves_share_axes_with_their_like(tmp_path):
+def test_curves_of_one_kind_share_a_chart(tmp_path):
     names = ("train/loss", "val/video_top1", "lr-SGD/pg1", "train/clips_per_second", "train/data_wait_fraction")
     path = tmp_path / "metrics.csv"
     path.write_text(f"epoch,step,{','.join(names)}\n0,1,0.7,0.5,0.01,90,0.25\n")
@@ -310,7 +314,7 @@ def test_curves_share_axes_with_their_like(tmp_path):
         "Loss": {"train/loss": [(1, 0.7)]},
         "Metrics": {"val/video_top1": [(1, 0.5)]},
         "Learning rate": {"lr-SGD/pg1": [(1, 0.01)]},
-        "Clips a second": {"train/clips_per_second": [(1, 90)]},
+        "Clips per second": {"train/clips_per_second": [(1, 90)]},
         "Time spent waiting for videos": {"train/data_wait_fraction": [(1, 0.25)]},
     }
     run = write_run(tmp_path / "run", *random_run(0, num_videos=4))
@@ -322,7 +326,7 @@ def test_curves_share_axes_with_their_like(tmp_path):
     ]
 
 
-# What it refuses ------------------------------------------------------------------------------------------------------
+# Errors ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -337,13 +341,13 @@ def refused(capsys):
     return refused
 
 
-def test_bad_input_is_one_line(tmp_path, refused):
+def test_bad_input_gives_an_error_of_one_line(tmp_path, refused):
     run = write_run(tmp_path / "run", *random_run(0, num_videos=4))
     assert "no scores.parquet in there; expected the folder of a run" in refused(tmp_path)
     assert "no scores.parquet in there" in refused(tmp_path / "nowhere")
     assert "cannot be written" in refused(run, "--output", tmp_path)
     assert "cannot be written" in refused(run, "--output", tmp_path / "no" / "report.html")
-    assert "cannot be written (File name too long)" in refused(run, "--output", tmp_path / ("x" * 252))
+    assert "File name too long" in refused(run, "--output", tmp_path / ("x" * 256))
     assert "no metrics.csv in there" in refused(run, "--fit", tmp_path)
     (tmp_path / "metrics.csv").write_text("a,b\n1,2\n")
     assert "not a log of `videoctx fit`" in refused(run, "--fit", tmp_path)
@@ -362,10 +366,10 @@ def test_bad_input_is_one_line(tmp_path, refused):
     assert [path.name for path in run.iterdir()] == [SCORES_FILE]
 
 
-def test_a_card_of_another_version_costs_the_pictures_only(tmp_path):
+def test_card_of_another_version_leaves_out_only_the_images(tmp_path):
     run = write_run(tmp_path, *random_run(0))
     (run / "card.json").write_text(json.dumps({"data": DATA | {"protocol": "other"}, "checkpoint": None}))
-    main(["report", str(run), "--mistakes", "1"])
+    main(["report", str(run), "--errors", "1"])
     text = (run / "report.html").read_text(encoding="utf-8")
     assert "protocol is &#39;other&#39;; expected one of videoctx" in text
     assert "the card names no checkpoint" in text

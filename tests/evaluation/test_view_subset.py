@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.evaluation.synthetic_scores import random_run, synthetic_scores
 from videoctx.data.sampling.clip_samplers import ClipShape
 from videoctx.data.sampling.protocols import PROTOCOLS
-from videoctx.evaluation.view_subset import ONE_OF, Views, choose_views, nearest_clips, places
+from videoctx.evaluation.view_subset import SINGLE_CLIP, Views, choose_views, clip_starts, nearest_clips
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_nearest_clips_by_hand(clip_placement, stored, wanted, clips, exact):
     assert nearest_clips(clip_placement, stored=stored, wanted=wanted) == (clips, exact)
 
 
-@given(st.sampled_from(sorted(ONE_OF)), st.integers(1, 30), st.data())
+@given(st.sampled_from(sorted(SINGLE_CLIP)), st.integers(1, 30), st.data())
 def test_nearest_clips_are_distinct_and_in_order(clip_placement, stored, data):
     clips, _ = nearest_clips(clip_placement, stored=stored, wanted=data.draw(st.integers(1, stored)))
     assert clips == sorted(set(clips))
@@ -54,7 +54,7 @@ def test_an_exact_grid_is_that_of_a_test_with_fewer_clips(name, stored, wanted):
 
 def test_places_of_a_single_clip():
     assert [
-        float(places(clip_placement, 1)[0]) for clip_placement in ("from_start", "ends_or_middle", "ends_or_start")
+        float(clip_starts(clip_placement, 1)[0]) for clip_placement in ("from_start", "ends_or_middle", "ends_or_start")
     ] == [0, 0.5, 0]
 
 
@@ -95,7 +95,7 @@ def test_the_middle_of_two_crops(tmp_path):
 def test_clips_that_start_nobody_knows_where(tmp_path):
     stored = synthetic_scores(tmp_path, *random_run(0, num_videos=2, views=(4, 3)), clip_placement=None)
     assert choose_views(stored, Views(4, 1)).exact
-    with pytest.raises(ValueError, match="do not say where the clips start"):
+    with pytest.raises(ValueError, match="it is not known where the clips start"):
         choose_views(stored, Views(2, 3))
 
 

@@ -38,10 +38,10 @@ def run_compare(arguments: Sequence[str]) -> None:
     console = Console()
     console.print(comparison_table(comparison, [str(Views(*run.shape)) for run in runs]))
     if not runs[0].multi_label:
-        only_first, only_second = comparison.discordance
+        found = comparison.mcnemar
         console.print(
-            f"McNemar: {only_first} videos correct only in the first, {only_second} only in the second;"
-            f" p = {comparison.discordance.p_value:.3g}"
+            f"McNemar: {found.only_first} videos correct only in the first, {found.only_second} only in the second;"
+            f" p = {found.p_value:.3g}"
         )
-    if moves := comparison.moved_classes(options.classes):
-        console.print(class_table(moves))
+    if differences := comparison.class_differences(options.classes):
+        console.print(class_table(differences))

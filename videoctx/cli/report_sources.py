@@ -1,4 +1,4 @@
-"""What `videoctx report` shows besides a run's scores: the curves of its training, and images of its mistakes."""
+"""What `videoctx report` shows besides a run's scores: the curves of its training, and images of its errors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -11,9 +11,9 @@ from videoctx.data.sampling.protocols import PROTOCOLS
 from videoctx.data.storage.local_files import LocalFiles
 from videoctx.data.storage.locations import resolve
 from videoctx.data.storage.remote import StorageError
-from videoctx.evaluation.most_confident_errors import Mistake
-from videoctx.evaluation.report import MistakeImage, Training
-from videoctx.evaluation.training_curves import METRICS_FILE, read_curves
+from videoctx.evaluation.confident_errors import ConfidentError
+from videoctx.evaluation.report.page import ErrorImage, Training
+from videoctx.evaluation.report.training_curves import METRICS_FILE, read_curves
 from videoctx.visualize.view_sheet import view_sheet
 
 
@@ -43,14 +43,14 @@ def training_log(fit: Path | None, card: Mapping[str, Any]) -> Training:
         return Training(reason=str(error))
 
 
-def mistake_images(mistakes: Sequence[Mistake], card: Mapping[str, Any]) -> list[MistakeImage]:
-    """Return an image of the frames of each mistake as the network got them, or the reason why there is none."""
+def error_images(errors: Sequence[ConfidentError], card: Mapping[str, Any]) -> list[ErrorImage]:
+    """Return an image of the frames of each error as the network got them, or the reason why there is none."""
     try:
         preprocessing = _preprocessing(card.get("data") or {})
     except (ValueError, TypeError) as error:
-        return [MistakeImage(reason=f"the card lacks how the clips were made: {error}")] * len(mistakes)
+        return [ErrorImage(reason=f"the card lacks how the clips were made: {error}")] * len(errors)
     files = LocalFiles(num_attempts=1)
-    return [_image(mistake, card.get("folder", "."), files, preprocessing) for mistake in mistakes]
+    return [_image(error, card.get("folder", "."), files, preprocessing) for error in errors]
 
 
 def _preprocessing(data: Mapping[str, Any]) -> Preprocessing:
@@ -66,12 +66,12 @@ def _preprocessing(data: Mapping[str, Any]) -> Preprocessing:
     return preprocessing
 
 
-def _image(mistake: Mistake, folder: str, files: LocalFiles, preprocessing: Preprocessing) -> MistakeImage:
+def _image(one: ConfidentError, folder: str, files: LocalFiles, preprocessing: Preprocessing) -> ErrorImage:
     try:
-        with files.local_copy(resolve(folder, mistake.path)) as file:
-            sheet = view_sheet(file, preprocessing, start_frame=mistake.start_frame, crop=mistake.crop)
+        with files.local_copy(resolve(folder, one.path)) as file:
+            sheet = view_sheet(file, preprocessing, start_frame=one.start_frame, crop=one.crop)
     except VideoDecodeError as error:
-        return MistakeImage(reason=error.reason)
+        return ErrorImage(reason=error.reason)
     except (StorageError, OSError, ValueError) as error:
-        return MistakeImage(reason=str(error))
-    return MistakeImage(jpeg=sheet.jpeg, width=sheet.width, height=sheet.height, frames=sheet.frames)
+        return ErrorImage(reason=str(error))
+    return ErrorImage(jpeg=sheet.jpeg, width=sheet.width, height=sheet.height, frames=sheet.frames)

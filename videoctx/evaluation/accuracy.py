@@ -1,7 +1,8 @@
-"""Clip and video accuracy from the scores of views.
+"""Clip and video accuracy during validation, accumulated over batches and ranks.
 
-A video's scores are the mean of its views' probabilities (Non-local, section 5.1). Counts are integers summed
-over ranks, so any number of ranks gives the same accuracy to the last digit.
+The scores of a video are the mean of its views' probabilities (Non-local, section 5.1). The states are integer counts
+that are summed over ranks, so that any number of ranks gives the same accuracy to the last digit. A test computes the
+same accuracies from the stored scores (`videoctx.evaluation.evaluation_result`).
 """
 
 from typing import NamedTuple
@@ -15,7 +16,10 @@ from videoctx.evaluation.view_scores import average_views
 
 
 class Accuracy(NamedTuple):
-    """Shares in [0, 1], and what they are shares of. A video that could not be read is wrong, and so are its clips."""
+    """Accuracies in [0, 1], and the counts that they are shares of.
+
+    A video that could not be read counts as incorrect, with all its clips.
+    """
 
     clip_top1: float
     video_top1: float
@@ -26,7 +30,17 @@ class Accuracy(NamedTuple):
 
 
 class VideoAccuracy(Metric):
-    """Accumulates views; a video's views come in one update."""
+    """Clip and video accuracy of views. All views of a video must come in one update.
+
+    Example:
+        >>> accuracy = VideoAccuracy()
+        >>> scores = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]])
+        >>> accuracy.update(
+        ...     scores, video=torch.tensor([0, 0, 1]), labels=torch.tensor([0, 0]), views_expected=torch.tensor([2, 1])
+        ... )
+        >>> accuracy.compute()
+        Accuracy(clip_top1=0.3333333333333333, video_top1=0.5, video_top5=1.0, num_videos=2, num_views=3, num_failed=0)
+    """
 
     full_state_update = False
     clip_correct: Tensor
@@ -38,23 +52,17 @@ class VideoAccuracy(Metric):
 
     def __init__(self) -> None:
         super().__init__()
-        for name in (
-            "clip_correct",
-            "video_correct1",
-            "video_correct5",
-            "num_videos",
-            "num_views",
-            "num_failed",
-        ):
+        for name in ("clip_correct", "video_correct1", "video_correct5", "num_videos", "num_views", "num_failed"):
             self.add_state(name, torch.tensor(0, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, scores: Tensor, video: Tensor, labels: Tensor, views_expected: Tensor) -> None:
-        """
+        """Add the views of some videos.
+
         Args:
             scores: (S, K) probabilities of each view.
             video: (S,) position of each view's video, 0 … V-1.
             labels: (V,) class index of each video.
-            views_expected: (V,) how many views each video should have; one without any has failed.
+            views_expected: (V,) how many views each video should have. A video without views has failed.
         """
         averages, num_views = average_views(scores, video, len(labels))
         ranks = label_ranks(averages, labels).where(num_views > 0, UNRANKED)
@@ -66,6 +74,7 @@ class VideoAccuracy(Metric):
         self.num_failed += (num_views == 0).sum()
 
     def compute(self) -> Accuracy:
+        """Return the accuracies over all updates and ranks."""
         videos, views = max(int(self.num_videos), 1), max(int(self.num_views), 1)
         return Accuracy(
             clip_top1=int(self.clip_correct) / views,

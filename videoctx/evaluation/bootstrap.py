@@ -1,8 +1,9 @@
-"""Bootstrap over videos (Efron 1979): what a metric might have been on as many other videos of the same kind.
+"""Bootstrap over videos (Efron 1979): the interval in which a metric would lie on other videos of the same kind.
 
-The interval is that of the percentiles. Average precision and calibration error are greater on resamples, in which
-videos repeat, without being so on other videos: with 1863 videos and 157 classes, as in Charades, the percentiles can
-leave the metric out. Theirs are moved by what the resamples' mean is above the metric.
+The interval is from the 2.5th to the 97.5th percentile of the metric over resamples. Average precision and calibration
+error are biased upwards on resamples, because videos repeat there: with 1863 videos and 157 classes, as in Charades,
+the metric can be outside the percentiles. For these two metrics the percentiles are shifted by the difference of the
+resamples' mean from the metric.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,19 +15,19 @@ from videoctx.evaluation.metrics import Weights
 
 NUM_RESAMPLES = 1000
 SEED = 0
-COUNTS_AT_ONCE = 2_000_000  # bounds the memory
-GREATER_ON_RESAMPLES = {"video_map", "video_ece"}
+COUNTS_AT_ONCE = 2_000_000  # limits the memory
+BIASED_UPWARDS = {"video_map", "video_ece"}
 
 
 class Interval(NamedTuple):
-    """Lower and upper end."""
+    """The lower and the upper end of an interval."""
 
     low: float
     high: float
 
 
 class Estimate(NamedTuple):
-    """A metric, and its 95 % interval."""
+    """A metric with its 95 % interval."""
 
     value: float
     interval: Interval
@@ -39,17 +40,22 @@ def estimates(
     bounds: tuple[float, float] = (-np.inf, np.inf),
     seed: int = SEED,
 ) -> dict[str, Estimate]:
-    """Value and interval of each metric.
+    """Return the value and the 95 % interval of each metric.
 
     Args:
-        metrics: weights (R, V) → (R,) values of each; asked several times.
-        bounds: of what the metrics can be.
-        seed: the same one draws the same videos, so differences between runs can be paired.
+        metrics: weights (R, V), how often each video counts → (R,) values of each metric. It is called several times.
+        bounds: the least and the greatest possible value.
+        seed: equal seeds sample the same videos, so that differences between runs are paired.
+
+    Example:
+        >>> correct = np.array([1.0, 0.0, 1.0, 1.0])
+        >>> estimates(lambda weights: {"top1": weights @ correct / weights.sum(axis=1)}, 4, bounds=(0, 1))
+        {'top1': Estimate(value=0.75, interval=Interval(low=0.25, high=1.0))}
     """
     values = metrics(np.ones((1, num_videos)))
-    drawn = [metrics(weights) for weights in resampled(num_videos, seed=seed)]
+    resamples = [metrics(weights) for weights in resampled(num_videos, seed=seed)]
     return {
-        name: estimate(name, float(value[0]), np.concatenate([part[name] for part in drawn]), bounds=bounds)
+        name: estimate(name, float(value[0]), np.concatenate([part[name] for part in resamples]), bounds=bounds)
         for name, value in values.items()
     }
 
@@ -57,17 +63,28 @@ def estimates(
 def estimate(
     name: str, value: float, resamples: np.ndarray, *, bounds: tuple[float, float] = (-np.inf, np.inf)
 ) -> Estimate:
-    """A metric by its name, with the interval of its values on resamples (R,)."""
-    excess = resamples.mean() - value if name in GREATER_ON_RESAMPLES else 0.0
+    """Return one metric with its 95 % interval.
+
+    Args:
+        name: the name of the metric, as in `results.json`.
+        value: the metric.
+        resamples: (R,) values of the metric on resamples.
+        bounds: the least and the greatest possible value.
+    """
+    excess = resamples.mean() - value if name in BIASED_UPWARDS else 0.0
     low, high = (np.percentile(resamples, (2.5, 97.5)) - excess).clip(*bounds)
     return Estimate(value, Interval(float(low), float(high)))
 
 
 def resampled(num_videos: int, *, seed: int = SEED) -> Iterator[Weights]:
-    """How often each of V videos comes in V draws with replacement, `NUM_RESAMPLES` times, in parts (r, V)."""
+    """Sample V of V videos with replacement, `NUM_RESAMPLES` times.
+
+    Yields:
+        (r, V) float64, how often each video was sampled, for r of the resamples.
+    """
     rng = np.random.default_rng(seed)
     at_once = max(1, COUNTS_AT_ONCE // max(num_videos, 1))
     for start in range(0, NUM_RESAMPLES, at_once):
         count = min(at_once, NUM_RESAMPLES - start)
-        draws = rng.integers(0, max(num_videos, 1), (count, num_videos)) + num_videos * np.arange(count)[:, None]
-        yield np.bincount(draws.ravel(), minlength=count * num_videos).reshape(count, num_videos).astype(np.float64)
+        videos = rng.integers(0, max(num_videos, 1), (count, num_videos)) + num_videos * np.arange(count)[:, None]
+        yield np.bincount(videos.ravel(), minlength=count * num_videos).reshape(count, num_videos).astype(np.float64)

@@ -1,19 +1,20 @@
-"""The card of a result, or of a training: enough to make it again, or to see why it cannot be.
+"""The card of a test or of a training: what is needed to run it again.
 
-| field | |
+| field | content |
 |---|---|
-| `data` | what the data module says of itself (`card(stage)`): the manifest and its hash, the protocol, the decoder |
-| `videos` | of a result: how many the manifest lists, how many were evaluated, how many of them could not be read |
-| `ranks` | of a training: how many, on how many nodes |
-| `checkpoint` | its path and the SHA-256 of the file: what was evaluated, or what a training starts from |
+| `data` | the card of the data module (`card(stage)`): the manifest and its hash, the protocol, the decoder |
+| `videos` | of a test: the numbers of videos in the manifest, of those evaluated, and of those that could not be read |
+| `ranks` | of a training: the number of ranks and of nodes |
+| `checkpoint` | the path and the SHA-256 of the file that was evaluated, or that a training starts from |
 | `versions` | of Python, of the libraries that decode, transform and compute, of CUDA and cuDNN |
 | `seed` | of the task |
-| `git` | commit of the folder that the command ran in, and whether files that it tracks were changed |
-| `code` | the same of this package; none where it is installed and not a working copy |
-| `command`, `folder`, `time`, `host`, `device` | where and how it ran |
+| `git` | the commit of the folder that the command ran in, and whether tracked files were changed |
+| `code` | the same of this package; null where it is installed and not a working copy |
+| `command`, `folder`, `time`, `host`, `device` | where and how the command ran |
 
-A data module that has no `card` leaves `data` empty. Its `num_videos` is how many the manifest lists, its `clip_placement`
-says where in a video the clips start (`videoctx.evaluation.view_subset`); the rest is passed on unread.
+A data module without a `card` leaves `data` empty. Of its fields, `num_videos` (the videos in the manifest) and
+`clip_placement` (where in a video the clips start, `videoctx.evaluation.view_subset`) are used; the others are
+stored as they are.
 """
 
 import hashlib
@@ -26,6 +27,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -46,11 +48,15 @@ def make_card(
     seed: int,
     device: torch.device,
 ) -> dict[str, object]:
-    """
+    """Return the card of a test or of predictions.
+
     Args:
-        data: the data module's card, or nothing.
-        num_videos: that have come, readable or not.
-        checkpoint: that the network's weights come from.
+        data: the card of the data module, or an empty mapping.
+        num_videos: the number of evaluated videos, readable or not.
+        num_failed: how many of them could not be read.
+        checkpoint: the file with the network's weights.
+        seed: of the task.
+        device: on which the network ran.
     """
     return {
         "data": dict(data),
@@ -68,10 +74,15 @@ def make_training_card(
     seed: int,
     device: torch.device,
 ) -> dict[str, object]:
-    """
+    """Return the card of a training.
+
     Args:
-        data: the data module's card of its training videos, or nothing.
-        checkpoint: that training goes on from, or whose weights it starts from.
+        data: the data module's card of its training videos, or an empty mapping.
+        num_ranks: the number of ranks on all nodes.
+        num_nodes: the number of nodes.
+        checkpoint: the file from which training resumes, or whose weights it starts from.
+        seed: of the task.
+        device: of this rank.
     """
     return {
         "data": dict(data),
@@ -96,12 +107,13 @@ def _circumstances(checkpoint: str | None, seed: int, device: torch.device) -> d
 
 
 def write_card(card: Mapping[str, object], path: Path) -> None:
+    """Write a card as JSON."""
     with atomic_write(path) as part:
         part.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
-def describe_card(card: Mapping) -> str:
-    """In a line."""
+def describe_card(card: Mapping[str, Any]) -> str:
+    """Return the most important fields of a card in one line."""
     data, videos, git = card["data"], card["videos"], card["git"]
     parts = []
     if data:
@@ -117,7 +129,7 @@ def describe_card(card: Mapping) -> str:
 
 
 def file_hash(path: Path) -> str | None:
-    """SHA-256 of a file; none where there is none, as with an address."""
+    """Return the SHA-256 of a file. None: there is no such file, as with a URL."""
     if not path.is_file():
         return None
     with path.open("rb") as file:
@@ -125,6 +137,7 @@ def file_hash(path: Path) -> str | None:
 
 
 def versions() -> dict[str, str]:
+    """Return the versions of Python, the installed libraries, CUDA and cuDNN."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -137,8 +150,9 @@ def versions() -> dict[str, str]:
 
 
 def git_state(folder: Path, *, tracked: str | None = None) -> dict[str, object] | None:
-    """The commit that `folder` is at, and whether tracked files differ from it; none outside a repository, or in one
-    that does not track the file `tracked`.
+    """Return the commit of the repository that a folder is in, and whether tracked files differ from it.
+
+    None: the folder is not in a repository, or the repository does not track the file `tracked`.
     """
 
     def git(*arguments: str) -> str:

@@ -22,6 +22,7 @@ import numpy as np
 from videoctx.atomic_write import atomic_write
 from videoctx.evaluation.evaluation_result import EvaluationResult
 from videoctx.evaluation.ranking import best_classes
+from videoctx.evaluation.scores import ScoreError
 from videoctx.evaluation.view_scores import ViewScores
 
 RESULT_FILE = "results.json"
@@ -97,6 +98,23 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file that a run has written. Without the file it is empty.
+
+    Raises:
+        ScoreError: it is not a JSON object, or a truncated one.
+    """
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ScoreError(f"{path}: not what `videoctx test` writes, or truncated: {error}") from error
+    if not isinstance(found, dict):
+        raise ScoreError(f"{path}: not what `videoctx test` writes; expected an object, got {type(found).__name__}")
+    return found
 
 
 def result_files(folders: Sequence[Path]) -> list[Path]:

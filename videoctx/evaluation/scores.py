@@ -1,27 +1,28 @@
-"""The scores of every view, one Parquet file a run.
+"""The scores of every view of a run, in one Parquet file (`scores.parquet`).
 
 | column | type | meaning |
 |---|---|---|
 | `row` | int32 | the video's row in its split of the manifest, from 0 |
 | `video` | string | its path |
-| `label` | int32 | class index; -1: not given |
-| `clip` | int16 | which of the video's clips, from 0; null for a failed video |
+| `label` | int32 | class index; -1: not known |
+| `clip` | int16 | number of the clip in its video, from 0; null for a failed video |
 | `start_frame` | int32 | first frame of the clip; null for a failed video |
-| `crop` | int8 | which crop of the clip, from 0; null for a failed video |
+| `crop` | int8 | number of the crop of the clip, from 0; null for a failed video |
 | `scores` | float16 × K | logarithms of the probabilities; null for a failed video |
-| `views_expected` | int32 | how many views the video should have given |
-| `failure` | string | why the video could not be read; null where it could |
+| `views_expected` | int32 | how many views the video should have |
+| `failure` | string | why the video could not be read; null where it was read |
 
-A failed video has one row. Where a video may have several labels, there is `labels`, a list of int32, in place of
+A failed video has one row. Where a video may have several labels, the column `labels`, a list of int32, replaces
 `label`, and the scores are logits for a sigmoid.
 
-Logarithms, because both averages can be made of them: their softmax is the probabilities again, and logits that are
-each shifted by a constant have the same mean but for a constant. The best class is near 0, where float16 is finest: a
-probability of 0.5 is kept to 0.03 %, one of 0.001 to 0.2 %; logits of 10 would be kept to 0.4 %. What is evaluated,
-during the run too, is what has been rounded so: the file gives a run's results again to the last digit.
+The scores are logarithms because both averages can be computed from them: their softmax is the probabilities, and they
+are the logits shifted by a constant per view, which changes the mean of the logits by a constant only. The score of the
+best class is near 0, where float16 is most precise: a probability of 0.5 is stored to 0.03 %, one of 0.001 to 0.2 %;
+logits of 10 would be stored to 0.4 %. Validation during training rounds the scores in the same way, and the file gives
+the results of a run again to the last digit.
 
-The file's metadata holds `format`, the version of this page; `class_names`, as JSON; `clip_placement`, where in a video
-the clips start, if that is known (`videoctx.evaluation.view_subset`).
+The metadata of the file holds `format`, the version of this layout; `class_names`, as JSON; and `clip_placement`, where
+in a video the clips start, if that is known (`videoctx.evaluation.view_subset`).
 """
 
 import json
@@ -45,16 +46,17 @@ SCORES_FILE = "scores.parquet"
 
 
 class ScoreError(ValueError):
-    """A file of scores that cannot be used; the message names the file and the remedy."""
+    """Scores cannot be used. The message names the file and what to do."""
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
 
 
 def read_scores(path: Path) -> ViewScores:
-    """
+    """Read a file of scores.
+
     Raises:
-        ScoreError: the file is missing, truncated or of another version, or a video has not the views of the others.
+        ScoreError: the file is missing, truncated or of another version, or a video lacks views that the others have.
     """
     if not path.is_file():
         raise ScoreError(f"{path}: no such file; `videoctx test` writes it")
@@ -70,12 +72,12 @@ def read_scores(path: Path) -> ViewScores:
     multi_label = "labels" in table.column_names
     expected = score_schema(class_names, multi_label=multi_label)
     if not table.schema.equals(expected):
-        raise ScoreError(f"{path}: the columns are {_described(table.schema)}; expected {_described(expected)}")
+        raise ScoreError(f"{path}: the columns are {_columns(table.schema)}; expected {_columns(expected)}")
     failed = table["scores"].is_null().to_numpy()
     rows = table["row"].to_numpy()
-    _, firsts, positions = np.unique(rows, return_index=True, return_inverse=True)  # one a video, (V,); (T,)
+    _, firsts, positions = np.unique(rows, return_index=True, return_inverse=True)  # one per video, (V,); (T,)
     views = table.filter(~failed)
-    stored = ViewScores(
+    view_scores = ViewScores(
         class_names=class_names,
         clip_placement=metadata.get("clip_placement"),
         paths=table["video"].take(firsts).to_pylist(),
@@ -87,30 +89,34 @@ def read_scores(path: Path) -> ViewScores:
         crop=views["crop"].to_numpy().astype(np.int64),
         scores=views["scores"].combine_chunks().flatten().to_numpy().reshape(-1, len(class_names)),
     )
-    _check_views(path, stored, num_rows=len(rows))
-    return stored
+    _check_views(path, view_scores, num_rows=len(rows))
+    return view_scores
 
 
-def read_run(folder: Path) -> ViewScores:
-    """The scores of a run of `videoctx test`, to be evaluated anew.
+def read_run(folder: Path, *, allow_nan: bool = False) -> ViewScores:
+    """Read the scores of a run of `videoctx test`, to evaluate them again.
+
+    Args:
+        folder: of the run.
+        allow_nan: accept views for which the network returned NaN.
 
     Raises:
-        ScoreError: there are none, or `read_scores` refuses them, or they say nothing: no labels, or NaN.
+        ScoreError: there are no scores, they cannot be read, or they lack labels or have NaN.
     """
     if not (folder / SCORES_FILE).is_file():
         raise ScoreError(f"{folder}: no {SCORES_FILE} in there; expected the folder of a run of `videoctx test`")
-    stored = read_scores(folder / SCORES_FILE)
-    if not stored.multi_label and (stored.labels < 0).any():
+    view_scores = read_scores(folder / SCORES_FILE)
+    if not view_scores.multi_label and (view_scores.labels < 0).any():
         raise ScoreError(
-            f"{folder}: {(stored.labels < 0).sum()} videos have no label; expected a run of `videoctx test`"
+            f"{folder}: {(view_scores.labels < 0).sum()} videos have no label; expected a run of `videoctx test`"
         )
-    if not stored.finite.all():
-        videos = np.unique(stored.video[~stored.finite])
+    if not (allow_nan or view_scores.finite.all()):
+        videos = np.unique(view_scores.video[~view_scores.finite])
         raise ScoreError(
-            f"{folder}: {(~stored.finite).sum()} views of {len(videos)} videos got NaN from the network, the first of"
-            f" {stored.paths[videos[0]]}; expected numbers"
+            f"{folder}: {(~view_scores.finite).sum()} views of {len(videos)} videos got NaN from the network, the first"
+            f" of {view_scores.paths[videos[0]]}; expected numbers"
         )
-    return stored
+    return view_scores
 
 
 def _labels(videos: pa.Table, num_classes: int) -> np.ndarray:
@@ -122,20 +128,20 @@ def _labels(videos: pa.Table, num_classes: int) -> np.ndarray:
     return labels
 
 
-def _check_views(path: Path, stored: ViewScores, *, num_rows: int) -> None:
-    counts = np.bincount(stored.video, minlength=len(stored.paths))
-    wrong = (counts != stored.views_expected) & ~stored.failed
-    if wrong.any():
-        video = int(wrong.argmax())
-        found = f"{counts[video]} of {stored.views_expected[video]} views"
-        raise ScoreError(f"{path}: {stored.paths[video]} has {found}; test again")
-    num_clips, num_crops = stored.shape
-    uneven = (stored.views_expected[~stored.failed] != num_clips * num_crops).any()
-    if uneven or num_rows != len(stored.video) + stored.failed.sum():
+def _check_views(path: Path, view_scores: ViewScores, *, num_rows: int) -> None:
+    counts = np.bincount(view_scores.video, minlength=len(view_scores.paths))
+    incomplete = (counts != view_scores.views_expected) & ~view_scores.failed
+    if incomplete.any():
+        video = int(incomplete.argmax())
+        found = f"{counts[video]} of {view_scores.views_expected[video]} views"
+        raise ScoreError(f"{path}: {view_scores.paths[video]} has {found}; test again")
+    num_clips, num_crops = view_scores.shape
+    uneven = (view_scores.views_expected[~view_scores.failed] != num_clips * num_crops).any()
+    if uneven or num_rows != len(view_scores.video) + view_scores.failed.sum():
         raise ScoreError(f"{path}: not every video has {num_clips} clips × {num_crops} crops; test again")
 
 
-def _described(schema: pa.Schema) -> str:
+def _columns(schema: pa.Schema) -> str:
     return ", ".join(f"{field.name} {field.type}" for field in schema)
 
 
@@ -145,6 +151,7 @@ def _described(schema: pa.Schema) -> str:
 def score_schema(
     class_names: Sequence[str], *, clip_placement: str | None = None, multi_label: bool = False
 ) -> pa.Schema:
+    """Return the columns and the metadata of a file of scores; the arguments are those of `ScoreWriter`."""
     label = pa.field("labels", pa.list_(pa.int32())) if multi_label else pa.field("label", pa.int32(), nullable=False)
     metadata = {"format": FORMAT, "class_names": json.dumps(list(class_names))}
     return pa.schema(
@@ -164,11 +171,13 @@ def score_schema(
 
 
 class ScoreWriter:
-    """Appends batches; nothing stands at `path` before `close`, so a file there is whole.
+    """Writes the scores of batches to a file, which appears at `path` when the writer is closed.
 
     Args:
-        clip_placement: where in a video the clips start; none: not known.
-        multi_label: a batch's labels are (V, K) bool.
+        path: the file. Its folder is made.
+        class_names: K names.
+        clip_placement: where in a video the clips start (`videoctx.evaluation.view_subset`). None: not known.
+        multi_label: a video may have several labels; the labels of a batch are (V, K) bool.
     """
 
     def __init__(
@@ -182,9 +191,11 @@ class ScoreWriter:
         self._writer = self._file.enter_context(pq.ParquetWriter(part, self.schema, compression="zstd"))
 
     def write(self, batch: ClipBatch, scores: Tensor) -> None:
-        """
+        """Append the scores of a batch.
+
         Args:
-            scores: (S, K) logarithms of the probabilities of the batch's S clips, or logits for a sigmoid.
+            batch: S clips of V videos.
+            scores: (S, K) logarithms of the probabilities; or logits for a sigmoid, with `multi_label`.
         """
         video = batch.video.tolist()
         failed = list(batch.failures)
@@ -205,6 +216,7 @@ class ScoreWriter:
         self._writer.write_table(pa.table(columns, schema=self.schema))
 
     def close(self) -> None:
+        """Finish the file and move it to `path`."""
         self._file.close()
 
     def __enter__(self) -> "ScoreWriter":
@@ -217,7 +229,7 @@ class ScoreWriter:
 
 
 def _clips(batch: ClipBatch) -> list[int]:
-    """Which of its video's clips each view shows: a crop's k-th view shows the k-th."""
+    """Return the number of each view's clip in its video. The k-th view of a crop shows the k-th clip."""
     seen: dict[tuple[int, int], int] = {}
     clips = []
     for video, view in zip(batch.video.tolist(), batch.views, strict=True):
@@ -228,7 +240,7 @@ def _clips(batch: ClipBatch) -> list[int]:
 
 
 def merge_scores(parts: Sequence[Path], path: Path) -> None:
-    """One file of several ranks' parts, ordered by row, clip and crop; the parts are deleted."""
+    """Merge the files of several ranks into one, ordered by row, clip and crop, and delete them."""
     table = pa.concat_tables([pq.read_table(part) for part in parts])
     table = table.sort_by([("row", "ascending"), ("clip", "ascending"), ("crop", "ascending")])
     with atomic_write(path) as part:
@@ -238,11 +250,15 @@ def merge_scores(parts: Sequence[Path], path: Path) -> None:
 
 
 def pool_scores(files: Sequence[Path], path: Path) -> None:
-    """One file, in a new folder, of runs over different videos, such as the folds of a cross-validation.
+    """Merge the scores of runs over different videos, such as the folds of a cross-validation.
+
+    Args:
+        files: the scores of each run.
+        path: the file to write, in a folder that does not exist yet.
 
     Raises:
-        ScoreError: a file cannot be read, has other classes, labels or views than the first, or a video of another.
-        FileExistsError: the folder is there.
+        ScoreError: a file cannot be read, differs from the first in classes, labels or views, or shares a video.
+        FileExistsError: the folder exists.
     """
     runs = [read_scores(file) for file in files]
     tables = [pq.read_table(file) for file in files]

@@ -1,8 +1,8 @@
-"""One network trained from several seeds: how good it is, how far luck moves it, and whether another is better.
+"""Results of networks that were trained from several seeds, with intervals over seeds and videos.
 
-Other seeds and other videos would both have given other numbers. The intervals hold both: as many videos and, apart
-from them, as many runs are drawn with replacement (Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics
-1). Three seeds say little of others: the interval is then too narrow in what comes of them.
+Other seeds and other videos would both give other numbers. The intervals cover both: videos and, independently of them,
+runs are sampled with replacement (Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1). With few
+seeds, such as three, the part of the interval that comes from them is too narrow.
 """
 
 from collections.abc import Sequence
@@ -27,42 +27,55 @@ ROW_INCHES = 0.32
 
 @dataclass(frozen=True, slots=True)
 class SeedGroup:
-    """Runs that differ only in their seed."""
+    """Runs that differ only in their seed.
+
+    Args:
+        name: of the network.
+        num_parameters: of the network.
+        values: seed → the metric, in [0, 1].
+        folders: of the tested runs.
+    """
 
     name: str
     num_parameters: int
-    values: dict[int, float]  # the metric, in [0, 1], by seed
-    folders: tuple[Path, ...]  # of the tested runs
+    values: dict[int, float]
+    folders: tuple[Path, ...]
 
     @property
     def mean(self) -> float:
+        """The mean over seeds."""
         return mean(self.values.values())
 
     @property
     def deviation(self) -> float | None:
-        """Standard deviation over seeds, with n - 1; none for a single run, of which nothing is known."""
+        """The standard deviation over seeds, with n - 1. None for a single run."""
         return stdev(self.values.values()) if len(self.values) > 1 else None
 
 
 class SeedIntervals(NamedTuple):
-    """Of a group, and of what it is better by than the baseline."""
+    """The mean of a group, and its difference from the baseline."""
 
     mean: Estimate
     gain: Estimate
 
 
 def seed_intervals(groups: Sequence[SeedGroup], baseline: SeedGroup, metric: str) -> dict[str, SeedIntervals]:
-    """Mean over seeds, and its difference from the baseline's, both with 95 % intervals, by the groups' names.
+    """Return for each group, by its name, the mean over seeds and its difference from the baseline's mean.
+
+    Args:
+        groups: of tested runs over the same videos.
+        baseline: one of the groups.
+        metric: a metric of `EvaluationResult.metrics`.
 
     Raises:
         ScoreError: a run has no scores that can be read.
-        ValueError: the runs are not of the same videos, or the metric does not follow from scores.
+        ValueError: the runs have different videos, or the metric is not computed from scores.
     """
     first = read_run(baseline.folders[0])
     rng = np.random.default_rng(SEED)
 
     def resamples(group: SeedGroup) -> np.ndarray:
-        """(R,) means over runs that are drawn, on the videos that are drawn."""
+        """Return (R,) means over sampled runs on the sampled videos."""
         runs = np.stack([_on_resamples(folder, metric, first) for folder in group.folders])
         return np.take_along_axis(runs, rng.integers(len(runs), size=runs.shape), axis=0).mean(axis=0)
 
@@ -78,35 +91,37 @@ def seed_intervals(groups: Sequence[SeedGroup], baseline: SeedGroup, metric: str
 
 
 def _on_resamples(folder: Path, metric: str, first: ViewScores) -> np.ndarray:
-    """(R,) a run's metric; the videos that are drawn are the same for every run."""
-    stored = read_run(folder)
-    check_same_videos(first, stored)
-    order = order_of_videos(first, stored)
-    evaluation_result = EvaluationResult(stored)
-    parts = [evaluation_result.metrics(weights[:, order]) for weights in resampled(len(order))]
+    """Return (R,) values of a run's metric on resampled videos, which are the same for every run."""
+    view_scores = read_run(folder)
+    check_same_videos(first, view_scores)
+    order = order_of_videos(first, view_scores)
+    result = EvaluationResult(view_scores)
+    parts = [result.metrics(weights[:, order]) for weights in resampled(len(order))]
     if metric not in parts[0]:
-        raise ValueError(f"{metric} does not follow from scores; expected one of {', '.join(parts[0])}")
+        raise ValueError(f"{metric} is not computed from scores; expected one of {', '.join(parts[0])}")
     return np.concatenate([part[metric] for part in parts])
 
 
 def draw_seeds(groups: Sequence[SeedGroup], path: Path, *, metric: str, marks: Sequence[float] = ()) -> None:
-    """A PNG: a row a group, a dot a run, a bar at their mean.
+    """Draw a PNG with one row per group, one dot per run and a bar at their mean.
 
     Args:
-        metric: what the values are, on the axis.
-        marks: values with a dashed line through all rows, such as chance.
+        groups: from top to bottom.
+        path: the file to write.
+        metric: the title of the axis.
+        marks: values to mark with a dashed line through all rows, such as chance.
     """
     figure = Figure(figsize=(6, 0.9 + ROW_INCHES * len(groups)), layout="constrained")
     axes = figure.subplots()
     for row, group in enumerate(groups):
         values = sorted(group.values.values())
-        # Equal runs would hide one another, so the dots of a row lie a little apart.
+        # Spread the dots of a row a little, so that equal runs do not hide each other.
         heights = [row + 0.4 * ((place + 0.5) / len(values) - 0.5) for place in range(len(values))]
         axes.plot(values, heights, "o", color="C0", markersize=4, alpha=0.7, clip_on=False)
         axes.plot([group.mean] * 2, [row - 0.35, row + 0.35], color="C1", linewidth=2, clip_on=False)
     for mark in marks:
         axes.axvline(mark, color="gray", linestyle="--", linewidth=0.8, zorder=0)
-    axes.set(xlim=(0, 1), ylim=(len(groups) - 0.5, -0.5), xlabel=f"{metric}: a dot a seed, a bar at their mean")
+    axes.set(xlim=(0, 1), ylim=(len(groups) - 0.5, -0.5), xlabel=f"{metric}: one dot per seed, a bar at their mean")
     axes.set_yticks(range(len(groups)), [group.name for group in groups])
     axes.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
     axes.grid(axis="x", alpha=0.3)

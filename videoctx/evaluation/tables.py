@@ -11,7 +11,7 @@ from videoctx.evaluation.result_files import COUNTS
 
 if TYPE_CHECKING:  # their modules import scipy and matplotlib, which a table does not need
     from videoctx.evaluation.bootstrap import Estimate
-    from videoctx.evaluation.comparison import ClassMove, Comparison
+    from videoctx.evaluation.comparison import ClassDifference, Comparison
     from videoctx.evaluation.seeds import SeedGroup, SeedIntervals
     from videoctx.evaluation.view_curve import Point
 
@@ -57,13 +57,13 @@ def _signed(gain: "Estimate") -> str:
     return f"{gain.value:+.2%} ({low:+.2f} – {high:+.2f})"
 
 
-def class_table(moves: "Sequence[ClassMove]") -> Table:
+def class_table(differences: "Sequence[ClassDifference]") -> Table:
     """Return a table of the classes whose accuracy differs between two runs."""
     table = Table(caption="classes that differ most")
     for heading in ("class", "videos", "first", "second", "difference"):
         table.add_column(heading, justify="left" if heading == "class" else "right", overflow="fold")
-    for move in moves:
-        table.add_row(move.name, str(move.videos), f"{move.first:.1%}", f"{move.second:.1%}", f"{move.gain:+.1%}")
+    for one in differences:
+        table.add_row(one.name, str(one.num_videos), f"{one.first:.1%}", f"{one.second:.1%}", f"{one.gain:+.1%}")
     return table
 
 

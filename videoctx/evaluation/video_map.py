@@ -1,4 +1,4 @@
-"""Mean average precision over videos that may show several classes, while a run goes on."""
+"""Mean average precision during validation, over videos that may have several labels."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,10 @@ from videoctx.evaluation.view_scores import average_views
 
 
 class MeanAveragePrecision(NamedTuple):
-    """In [0, 1], and what of. A video that could not be read comes last in every class."""
+    """The mean average precision in [0, 1], and how many videos it is of.
+
+    A video that could not be read comes last in the order of every class.
+    """
 
     video_map: float
     num_videos: int
@@ -21,7 +24,10 @@ class MeanAveragePrecision(NamedTuple):
 
 
 class VideoMeanAveragePrecision(Metric):
-    """Accumulates views; a video's views come in one update. What it is: `evaluation.metrics.average_precisions`."""
+    """Mean average precision of videos. All views of a video must come in one update.
+
+    It is computed by `videoctx.evaluation.metrics.mean_average_precision`, as in a test.
+    """
 
     full_state_update = False
     scores: list[Tensor]
@@ -33,18 +39,20 @@ class VideoMeanAveragePrecision(Metric):
             self.add_state(name, [], dist_reduce_fx="cat")
 
     def update(self, scores: Tensor, video: Tensor, labels: Tensor, views_expected: Tensor) -> None:  # noqa: ARG002
-        """
+        """Add the views of some videos.
+
         Args:
             scores: (S, K) probabilities of each view.
             video: (S,) position of each view's video, 0 … V-1.
-            labels: (V, K) bool, which classes a video shows.
-            views_expected: as `VideoAccuracy` takes it; (V,).
+            labels: (V, K) bool, which classes each video shows.
+            views_expected: (V,), not used; `VideoAccuracy` has the same arguments.
         """
         averages, num_views = average_views(scores, video, len(labels))
         self.scores.append(averages.where(num_views[:, None] > 0, torch.nan))
-        self.labels.append(labels.reshape(len(labels), scores.shape[1]))  # of no video it is (0,)
+        self.labels.append(labels.reshape(len(labels), scores.shape[1]))  # without videos it is (0,)
 
     def compute(self) -> MeanAveragePrecision:
+        """Return the mean average precision over all updates and ranks."""
         scores, labels = (dim_zero_cat(parts).cpu().numpy() for parts in (self.scores, self.labels))
         (value,) = mean_average_precision(scores, labels.astype(bool), np.ones((1, len(labels))))
         return MeanAveragePrecision(float(value), len(labels), int(np.isnan(scores).any(axis=1).sum()))

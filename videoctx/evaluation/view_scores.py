@@ -1,4 +1,4 @@
-"""The scores of a run's views, in arrays, and the scores of its videos: averages over views."""
+"""The scores of the views of a run as arrays, and their averages per video."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,45 +11,65 @@ from torch import Tensor
 from videoctx.batch import slices
 
 Average = Literal["probabilities", "logits"]
-VIDEOS_AT_ONCE = 100  # in double precision: 30 views of 400 classes are 0.1 MB a video
+VIDEOS_AT_ONCE = 100  # in double precision: 30 views of 400 classes are 0.1 MB per video
 
 
 @dataclass(frozen=True)
 class ViewScores:
-    """S views of V videos, ordered by video, clip and crop. A failed video has none."""
+    """The scores of S views of V videos, ordered by video, clip and crop. A failed video has no views.
+
+    Args:
+        class_names: K names.
+        clip_placement: where in a video the clips start (`videoctx.evaluation.view_subset`). None: not known.
+        paths: V paths.
+        failures: for each video why it could not be read. None: it was read.
+        views_expected: (V,) int64, how many views each video should have.
+        labels: (V,) int64 class index, -1 where it is not known; or (V, K) bool, where a video may have several labels.
+        video: (S,) int64, the position of each view's video, 0 … V-1.
+        clip: (S,) int64, the number of each view's clip in its video.
+        crop: (S,) int64, the number of each view's crop.
+        scores: (S, K) float16, logarithms of the probabilities; or logits for a sigmoid, where a video may have several
+            labels.
+    """
 
     class_names: list[str]
-    clip_placement: str | None  # where in a video the clips start; none: not known
-    paths: list[str]  # V
-    failures: list[str | None]  # V: why a video could not be read
-    views_expected: np.ndarray  # (V,) int64
-    labels: np.ndarray  # (V,) int64 class index, -1: not given; or (V, K) bool, where a video may have several
-    video: np.ndarray  # (S,) int64: the position, 0 … V-1, of each view's video
-    clip: np.ndarray  # (S,) int64
-    crop: np.ndarray  # (S,) int64
-    scores: np.ndarray  # (S, K) float16: logarithms of probabilities, or logits for a sigmoid
+    clip_placement: str | None
+    paths: list[str]
+    failures: list[str | None]
+    views_expected: np.ndarray
+    labels: np.ndarray
+    video: np.ndarray
+    clip: np.ndarray
+    crop: np.ndarray
+    scores: np.ndarray
 
     @property
     def multi_label(self) -> bool:
+        """Whether a video may have several labels."""
         return self.labels.ndim == 2
 
     @cached_property
     def shape(self) -> tuple[int, int]:
-        """Clips and crops of every video; (0, 0) where all have failed."""
+        """The number of clips and of crops of every video; (0, 0) where all videos have failed."""
         return len(np.unique(self.clip)), len(np.unique(self.crop))
 
     @property
     def failed(self) -> np.ndarray:
-        """(V,) bool: could not be read."""
+        """(V,) bool: whether the video could not be read."""
         return np.array([failure is not None for failure in self.failures], dtype=bool)
 
     @cached_property
     def finite(self) -> np.ndarray:
-        """(S,) bool: the network gave numbers; minus infinity is the logarithm of 0."""
+        """(S,) bool: whether the network returned numbers. Minus infinity is the logarithm of 0, and counts as one."""
         return np.isfinite(self.scores.max(axis=1))
 
     def keep(self, views: np.ndarray, *, views_expected: int) -> "ViewScores":
-        """The same videos with some of their views, (S,) bool."""
+        """Return the same videos with some of their views.
+
+        Args:
+            views: (S,) bool, which views to keep.
+            views_expected: how many views each video should then have.
+        """
         return replace(
             self,
             views_expected=np.full(len(self.paths), views_expected),
@@ -60,11 +80,15 @@ class ViewScores:
         )
 
     def averages(self, average: Average = "probabilities") -> np.ndarray:
-        """(V, K) float64 probabilities of each video: the mean of its views', or made of the mean of their logits.
+        """Return the probabilities of each video.
 
-        NaN for a video without views, or one of whose views got no numbers from the network.
+        Args:
+            average: the mean of the views' probabilities, or the probabilities of the mean of their logits.
+
+        Returns:
+            (V, K) float64. NaN for a video without views, or with a view for which the network returned NaN.
         """
-        probable = sigmoid if self.multi_label else softmax
+        to_probabilities = sigmoid if self.multi_label else softmax
         means = np.full((len(self.paths), self.scores.shape[1]), np.nan)
         # where each video's views begin, and where the last one's end
         firsts = np.flatnonzero(np.diff(self.video, prepend=-1, append=-1))
@@ -74,17 +98,17 @@ class ViewScores:
             scores = self.scores[views].astype(np.float64)
             scores[~self.finite[views]] = np.nan
             if average == "probabilities":
-                scores = probable(scores)
+                scores = to_probabilities(scores)
             sums = np.add.reduceat(scores, bounds[:-1] - bounds[0])
             means[self.video[bounds[:-1]]] = sums / np.diff(bounds)[:, None]
-        return means if average == "probabilities" else probable(means)
+        return means if average == "probabilities" else to_probabilities(means)
 
 
 def average_views(scores: Tensor, video: Tensor, num_videos: int) -> tuple[Tensor, Tensor]:
     """Return the mean of each video's views (Non-local, section 5.1), and how many views each video has.
 
     This is what validation uses: it runs on the device of the scores and waits for nothing. `ViewScores.averages`
-    gives the same but for the order of its sums, which results that are already published depend on.
+    gives the same except for rounding: it adds in another order.
 
     Args:
         scores: (S, K) of each view.
@@ -105,9 +129,11 @@ def average_views(scores: Tensor, video: Tensor, num_videos: int) -> tuple[Tenso
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
+    """Return the softmax over the classes of (N, K) scores."""
     exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def sigmoid(scores: np.ndarray) -> np.ndarray:
+    """Return the sigmoid of scores, without overflow."""
     return np.exp(-np.logaddexp(0, -scores))

@@ -1,19 +1,19 @@
-"""Fewer views than were tested: which of the stored ones stand for a test with fewer clips or crops.
+"""Chooses from the stored views those of a test with fewer clips or crops.
 
-A test with n clips puts clip i at a share of the video that its protocol fixes (`clip_placement` in the file of scores):
+The protocol of a test with n clips fixes where clip i starts, as a share of the video (`clip_placement` in the scores):
 
-| clip_placement           | clip i of n                | a single clip |
+| clip_placement   | clip i of n                | a single clip |
 |------------------|----------------------------|---------------|
 | `from_start`     | i / n                      | 0             |
 | `ends_or_middle` | i / (n - 1)                | 1/2           |
 | `ends_or_start`  | i / (n - 1)                | 0             |
 
-A grid of m clips takes the stored clip nearest to each of its m places, the earlier of two that are as near. Where all
-of them are met exactly, the result is that of a test with m clips: of 10 `from_start`, 1, 2, 5 and 10 clips; of 10
-`ends_or_middle`, 2, 4 and 10. Elsewhere it is `nearest`, and says so. (A protocol that computes in floating point may
-round a start to the neighboring frame.)
+A test with m clips is replaced by the stored clip nearest to each of its m starts; of two equally near clips, by the
+earlier one. Where all starts are the same, the result is that of a test with m clips, and called `exact`: of 10 clips
+`from_start`, 1, 2, 5 and 10; of 10 `ends_or_middle`, 2, 4 and 10. Otherwise it is called `nearest`. (A protocol that
+computes in floating point may round a start to the neighboring frame.)
 
-A grid of one crop takes the middle one of an odd number. More clips or crops than were tested cannot be had.
+One crop is the middle one of an odd number of crops. There are never more clips or crops than were tested.
 """
 
 import re
@@ -24,11 +24,18 @@ import numpy as np
 
 from videoctx.evaluation.view_scores import ViewScores
 
-ONE_OF = {"from_start": Fraction(0), "ends_or_middle": Fraction(1, 2), "ends_or_start": Fraction(0)}
+SINGLE_CLIP = {"from_start": Fraction(0), "ends_or_middle": Fraction(1, 2), "ends_or_start": Fraction(0)}
 
 
 class Views(NamedTuple):
-    """Clips × crops of every video."""
+    """The number of clips and of crops of every video.
+
+    Example:
+        >>> Views.parse("10x3")
+        Views(num_clips=10, num_crops=3)
+        >>> str(Views(10, 3))
+        '10x3'
+    """
 
     num_clips: int
     num_crops: int
@@ -38,40 +45,57 @@ class Views(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Views":
-        """`10x3`. Raises ValueError."""
+        """Return the views that a text such as `10x3` gives.
+
+        Raises:
+            ValueError: the text has another form.
+        """
         if not (match := re.fullmatch(r"([1-9]\d*)[x×]([1-9]\d*)", text)):
             raise ValueError(f"views are {text!r}; expected clips x crops, such as 10x3")
         return cls(int(match[1]), int(match[2]))
 
 
 class Subset(NamedTuple):
-    """Some of the views of every video."""
+    """Some of the views of every video.
+
+    Args:
+        views: how many they are.
+        clips: the numbers of the stored clips.
+        exact: whether a test with as many clips has the same ones.
+        scores: of these views.
+    """
 
     views: Views
-    clips: list[int]  # of the stored ones
-    exact: bool  # the clips of a test with as many
+    clips: list[int]
+    exact: bool
     scores: ViewScores
 
 
-def places(clip_placement: str, num_clips: int) -> list[Fraction]:
-    """Where the clips of a grid start, from 0 to 1."""
+def clip_starts(clip_placement: str, num_clips: int) -> list[Fraction]:
+    """Return where the clips of a test start, as shares of the video from 0 to 1.
+
+    Example:
+        >>> [str(start) for start in clip_starts("from_start", 4)]
+        ['0', '1/4', '1/2', '3/4']
+    """
     if num_clips == 1:
-        return [ONE_OF[clip_placement]]
+        return [SINGLE_CLIP[clip_placement]]
     parts = num_clips if clip_placement == "from_start" else num_clips - 1
     return [Fraction(clip, parts) for clip in range(num_clips)]
 
 
 def nearest_clips(clip_placement: str, *, stored: int, wanted: int) -> tuple[list[int], bool]:
-    """The stored clips nearest to a grid of `wanted`, and whether they are that grid."""
-    have, want = places(clip_placement, stored), places(clip_placement, wanted)
-    clips = [min(range(stored), key=lambda clip: abs(have[clip] - place)) for place in want]
+    """Return the stored clips nearest to those of a test with `wanted` clips, and whether their starts are equal."""
+    have, want = clip_starts(clip_placement, stored), clip_starts(clip_placement, wanted)
+    clips = [min(range(stored), key=lambda clip: abs(have[clip] - start)) for start in want]
     return clips, [have[clip] for clip in clips] == want
 
 
 def choose_views(stored: ViewScores, views: Views) -> Subset:
-    """
+    """Return those of the stored views that a test with `views` has.
+
     Raises:
-        ValueError: the stored views do not hold such ones.
+        ValueError: the stored views do not include them.
     """
     have = Views(*stored.shape)
     if views == have:
@@ -82,8 +106,8 @@ def choose_views(stored: ViewScores, views: Views) -> Subset:
         raise ValueError(f"views {views}: of {have.num_crops} crops none is in the middle; expected {_accepted(have)}")
     clips, exact = list(range(have.num_clips)), True
     if views.num_clips != have.num_clips:
-        if stored.clip_placement not in ONE_OF:
-            raise ValueError(f"views {views}: the scores do not say where the clips start; expected {_accepted(have)}")
+        if stored.clip_placement not in SINGLE_CLIP:
+            raise ValueError(f"views {views}: it is not known where the clips start; expected {_accepted(have)}")
         clips, exact = nearest_clips(stored.clip_placement, stored=have.num_clips, wanted=views.num_clips)
     crops = range(have.num_crops) if views.num_crops == have.num_crops else [have.num_crops // 2]
     kept = np.isin(stored.clip, clips) & np.isin(stored.crop, crops)

@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from videoctx.batch import ClipBatch
-from videoctx.evaluation.training_curves import CLIPS_PER_SECOND, DATA_WAIT_FRACTION
+from videoctx.evaluation.report.training_curves import CLIPS_PER_SECOND, DATA_WAIT_FRACTION
 
 
 class Throughput(Callback):

@@ -41,16 +41,16 @@ search?.addEventListener("input", () => {
 
 const matrix = document.getElementById("matrix");
 if (matrix) {
-  const { names, answers, cells } = JSON.parse(document.getElementById("matrix-data").textContent);
-  const counts = new Map(cells.map(([row, column, count]) => [row * answers.length + column, count]));
+  const { names, predictions, cells } = JSON.parse(document.getElementById("matrix-data").textContent);
+  const counts = new Map(cells.map(([row, column, count]) => [row * predictions.length + column, count]));
   const totals = names.map(() => 0);
   cells.forEach(([row, , count]) => (totals[row] += count));
-  const field = document.getElementById("matrix-cells"); // an inner picture: one unit is a cell
+  const field = document.getElementById("matrix-cells"); // an inner image: one unit is a cell
   const cursor = document.getElementById("matrix-cursor");
   const labels = document.getElementById("matrix-labels");
-  const said = document.getElementById("matrix-said");
+  const status = document.getElementById("matrix-status");
   const [left, side] = [field.x.baseVal.value, field.width.baseVal.value];
-  const whole = Math.max(names.length, answers.length);
+  const whole = Math.max(names.length, predictions.length);
   const least = Math.min(whole, 4);
   const view = { x: 0, y: 0, size: whole };
   const at = { row: 0, column: 0 };
@@ -74,10 +74,10 @@ if (matrix) {
     field.setAttribute("viewBox", `${view.x} ${view.y} ${view.size} ${view.size}`);
     cursor.setAttribute("x", at.column);
     cursor.setAttribute("y", at.row);
-    const unit = 1000 / Math.max(matrix.clientWidth, 200); // of the picture, in a pixel of the screen
+    const unit = 1000 / Math.max(matrix.clientWidth, 200); // units of the image per pixel of the screen
     labels.style.fontSize = `${11 * unit}px`;
-    const most = Math.floor((left - 8) / (6.5 * unit)); // letters that fit beside the matrix
-    const step = Math.ceil((13 * unit * view.size) / side); // every so many fit
+    const most = Math.floor((left - 8) / (6.5 * unit)); // number of letters that fit beside the matrix
+    const step = Math.ceil((13 * unit * view.size) / side); // every step-th label fits
     const texts = [];
     for (let index = Math.ceil(view.y - 0.5); index + 0.5 <= view.y + view.size; index += 1) {
       const y = ((index + 0.5 - view.y) / view.size) * side;
@@ -85,25 +85,25 @@ if (matrix) {
     }
     for (let index = Math.ceil(view.x - 0.5); index + 0.5 <= view.x + view.size; index += 1) {
       const x = left + ((index + 0.5 - view.x) / view.size) * side;
-      if (index % step === 0 && answers[index] !== undefined) texts.push(label(answers[index], x, side + 8, most, true));
+      if (index % step === 0 && predictions[index] !== undefined) texts.push(label(predictions[index], x, side + 8, most, true));
     }
     labels.replaceChildren(...texts);
     matrix.dataset.size = view.size;
   };
 
-  const say = () => {
-    const count = counts.get(at.row * answers.length + at.column) ?? 0;
-    const verb = at.row === at.column ? "recognized as" : "taken for";
-    said.textContent = `${names[at.row]}, ${verb} ${answers[at.column]}: ${count} of ${totals[at.row]} videos`;
+  const showCell = () => {
+    const count = counts.get(at.row * predictions.length + at.column) ?? 0;
+    const verb = at.row === at.column ? "correctly predicted as" : "predicted as";
+    status.textContent = `${names[at.row]}, ${verb} ${predictions[at.column]}: ${count} of ${totals[at.row]} videos`;
   };
 
   const select = (row, column) => {
     at.row = clamp(row, 0, names.length - 1);
-    at.column = clamp(column, 0, answers.length - 1);
+    at.column = clamp(column, 0, predictions.length - 1);
     if (at.column < view.x || at.column + 1 > view.x + view.size) view.x = at.column + 0.5 - view.size / 2;
     if (at.row < view.y || at.row + 1 > view.y + view.size) view.y = at.row + 0.5 - view.size / 2;
     draw();
-    say();
+    showCell();
   };
 
   // The point (x, y) of the matrix stays where it is.
@@ -163,7 +163,7 @@ if (matrix) {
   );
   matrix.addEventListener("click", (event) => {
     const [x, y] = place(event);
-    if (x >= 0 && y >= 0 && x < answers.length && y < names.length) select(Math.floor(y), Math.floor(x));
+    if (x >= 0 && y >= 0 && x < predictions.length && y < names.length) select(Math.floor(y), Math.floor(x));
   });
   for (const link of document.querySelectorAll("[data-cell]")) {
     link.addEventListener("click", () => {

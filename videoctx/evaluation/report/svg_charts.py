@@ -1,13 +1,13 @@
-"""Charts as SVG for a page: they take the page's colors, shrink with it, and bring their own words for who cannot see.
+"""Line charts and reliability diagrams as SVG, to be part of an HTML page.
 
-Colors come from the page's style: classes `axis`, `grid`, `series-0` … `series-3`, `band`, `bar`, `ideal`. Whatever is
-text in here is escaped.
+The charts take the width and the colors of the page: its style defines the classes `axis`, `grid`, `series-0` …
+`series-3`, `band`, `bar` and `ideal`. Each chart has a text for screen readers. All text is escaped.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
+from markupsafe import Markup, escape
 from matplotlib.ticker import MaxNLocator
 
 WIDTH, HEIGHT = 480, 300
@@ -18,17 +18,24 @@ LEGEND_ROW = 18
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A line: points (x, y), perhaps the ends of an interval for each, and which points are drawn hollow."""
+    """A line of a chart.
+
+    Args:
+        name: for the legend.
+        points: (x, y) of each point.
+        intervals: the lower and the upper end at each point; empty without intervals.
+        is_open: which points have an open marker; empty where all markers are filled.
+    """
 
     name: str
     points: Sequence[tuple[float, float]]
     intervals: Sequence[tuple[float, float]] = ()
-    hollow: Sequence[bool] = ()
+    is_open: Sequence[bool] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """Where numbers lie in the picture."""
+    """Maps numbers to positions in the image."""
 
     x: tuple[float, float]
     y: tuple[float, float]
@@ -51,20 +58,21 @@ def line_chart(
     y_title: str,
     percent: bool = False,
     markers: bool = False,
-) -> str:
-    """Lines over common axes, with a legend below.
+) -> Markup:
+    """Return a chart of lines over common axes, with a legend below.
 
     Args:
-        series: their x are counts, such as of steps.
-        label: what there is to see, in words.
-        percent: y is a share, and is labeled as one.
-        markers: a dot on every point.
+        series: the lines. Their x values are counts, such as steps.
+        label: the text for screen readers.
+        x_title, y_title: of the axes.
+        percent: y is a share in [0, 1], and is labeled in percent.
+        markers: draw a marker at every point.
     """
     xs = [x for line in series for x, _ in line.points]
     ys = [y for line in series for _, y in line.points] + [
         end for line in series for ends in line.intervals for end in ends
     ]
-    frame = _Frame(_widened(min(xs), max(xs)), _rounded(min(ys), max(ys)), HEIGHT + LEGEND_ROW * len(series))
+    frame = _Frame(_with_room(min(xs), max(xs)), _rounded_out(min(ys), max(ys)), HEIGHT + LEGEND_ROW * len(series))
     parts = _axes(frame, x_title, y_title, percent=percent)
     for index, line in enumerate(series):
         style = f"series-{index % NUM_STYLES}"
@@ -75,10 +83,10 @@ def line_chart(
             parts.append(f'<polygon class="band {style}" points="{_joined([*lows, *reversed(highs)])}"/>')
         parts.append(f'<polyline class="{style}" points="{_joined(places)}"/>')
         if markers or len(places) == 1:
-            hollow = line.hollow or [False] * len(places)
+            is_open = line.is_open or [False] * len(places)
             parts += [
-                f'<circle class="{style}{" hollow" * is_hollow}" cx="{x}" cy="{y}" r="4"/>'
-                for (x, y), is_hollow in zip(places, hollow, strict=True)
+                f'<circle class="{style}{" open" * open_marker}" cx="{x}" cy="{y}" r="4"/>'
+                for (x, y), open_marker in zip(places, is_open, strict=True)
             ]
         y = HEIGHT + LEGEND_ROW * index + 6
         parts.append(f'<polyline class="{style}" points="{LEFT},{y} {LEFT + 34},{y}"/>')
@@ -86,11 +94,12 @@ def line_chart(
     return _svg(parts, label, frame.height)
 
 
-def reliability_chart(bins: Sequence[tuple[float, float, float, float]], *, label: str) -> str:
-    """Bars of accuracy over bins of confidence, a dot at each bin's mean confidence, and the line where both agree.
+def reliability_chart(bins: Sequence[tuple[float, float, float, float]], *, label: str) -> Markup:
+    """Return bars of accuracy, a dot at the mean confidence of each bin, and the line where both are equal.
 
     Args:
-        bins: lower end, upper end, mean confidence, accuracy of each that holds a video.
+        bins: lower end, upper end, mean confidence and accuracy of each bin that holds a video.
+        label: the text for screen readers.
     """
     frame = _Frame((0, 1), (0, 1), HEIGHT)
     parts = _axes(frame, "confidence", "accuracy", percent=True, x_percent=True)
@@ -124,9 +133,9 @@ def _axes(frame: _Frame, x_title: str, y_title: str, *, percent: bool, x_percent
     return parts
 
 
-def _svg(parts: Sequence[str], label: str, height: float) -> str:
+def _svg(parts: Sequence[str], label: str, height: float) -> Markup:
     head = f'<svg class="chart" role="img" aria-label="{escape(label)}" viewBox="0 0 {WIDTH} {height:g}">'
-    return "\n".join([head, *parts, "</svg>"])
+    return Markup("\n".join([head, *parts, "</svg>"]))
 
 
 def _ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
@@ -136,13 +145,13 @@ def _ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
     ]
 
 
-def _widened(low: float, high: float) -> tuple[float, float]:
-    """The same ends; around a single value, room on both sides."""
+def _with_room(low: float, high: float) -> tuple[float, float]:
+    """Return the same ends; with room on both sides where they are equal."""
     return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
-def _rounded(low: float, high: float) -> tuple[float, float]:
-    values = MaxNLocator(5).tick_values(*_widened(low, high))
+def _rounded_out(low: float, high: float) -> tuple[float, float]:
+    values = MaxNLocator(5).tick_values(*_with_room(low, high))
     return float(values[0]), float(values[-1])
 
 

@@ -1,4 +1,4 @@
-"""The curves of a training, of the `metrics.csv` that Lightning's CSVLogger writes."""
+"""Reads the curves of a training from the `metrics.csv` that Lightning's CSVLogger writes."""
 
 import csv
 import math
@@ -10,15 +10,15 @@ from typing import NamedTuple
 METRICS_FILE = "metrics.csv"
 CLIPS_PER_SECOND = "train/clips_per_second"
 DATA_WAIT_FRACTION = "train/data_wait_fraction"
-LEARNING_RATE = "lr-"  # how names begin that LearningRateMonitor gives
+LEARNING_RATE = "lr-"  # prefix of the names that LearningRateMonitor logs
 PREFIXES = ("train/", "val/", LEARNING_RATE)
-MOST_POINTS = 300  # of a curve: more than a chart has room for
+MAX_POINTS = 300  # per curve; a chart has no room for more
 
 TITLES = LOSS, METRICS, RATE, SPEED, WAIT = (
     "Loss",
     "Metrics",
     "Learning rate",
-    "Clips a second",
+    "Clips per second",
     "Time spent waiting for videos",
 )
 
@@ -26,20 +26,27 @@ Curve = list[tuple[float, float]]  # step, value
 
 
 class TrainingLog(NamedTuple):
-    """Curves by the names of their metrics, and how many values were left out because they are no finite number."""
+    """The curves of a training.
+
+    Args:
+        curves: name of the metric → (step, value) of each point.
+        num_not_finite: how many values were left out because they are NaN or infinite.
+    """
 
     curves: dict[str, Curve]
-    num_left_out: int
+    num_not_finite: int
 
 
 def read_curves(path: Path) -> TrainingLog:
-    """Every `train/…`, `val/…` and `lr-…` column over the steps; a long one as means of neighboring steps.
+    """Read every `train/…`, `val/…` and `lr-…` column of a log.
+
+    A curve of more than `MAX_POINTS` points is replaced by the means of neighboring steps.
 
     Raises:
-        ValueError: it is no such table, or has no such column.
+        ValueError: the file is not a log of `videoctx fit`.
     """
     found: dict[str, Curve] = defaultdict(list)
-    num_left_out = 0
+    num_not_finite = 0
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
         try:
             reader = csv.DictReader(file)
@@ -47,24 +54,24 @@ def read_curves(path: Path) -> TrainingLog:
             rows = list(reader)
         except csv.Error as error:
             raise ValueError(f"{path}: not a CSV file ({error})") from error
-    if not names or "step" not in reader.fieldnames:
+    if not names or "step" not in (reader.fieldnames or ()):
         raise ValueError(f"{path}: not a log of `videoctx fit`: expected columns such as step and train/loss")
     for row in rows:
         for name in names:
             try:
                 point = float(row["step"]), float(row[name])
-            except (TypeError, ValueError):  # of another metric of this step, or a line cut short
+            except (TypeError, ValueError):  # a row of other metrics, or a truncated line
                 continue
             if all(map(math.isfinite, point)):
                 found[name].append(point)
             else:
-                num_left_out += 1
-    return TrainingLog({name: _thinned(sorted(curve)) for name, curve in found.items()}, num_left_out)
+                num_not_finite += 1
+    return TrainingLog({name: _thinned(sorted(curve)) for name, curve in found.items()}, num_not_finite)
 
 
 def grouped(curves: Mapping[str, Curve]) -> dict[str, dict[str, Curve]]:
-    """What belongs on the same axes, by their title."""
-    groups = {title: {} for title in TITLES}
+    """Return the curves that share their axes, by the title of their chart."""
+    groups: dict[str, dict[str, Curve]] = {title: {} for title in TITLES}
     for name, curve in curves.items():
         groups[_title(name)][name] = curve
     return {title: group for title, group in groups.items() if group}
@@ -79,6 +86,6 @@ def _title(name: str) -> str:
 
 
 def _thinned(curve: Sequence[tuple[float, float]]) -> Curve:
-    size = max(1, math.ceil(len(curve) / MOST_POINTS))
+    size = max(1, math.ceil(len(curve) / MAX_POINTS))
     parts = [curve[start : start + size] for start in range(0, len(curve), size)]
-    return [tuple(sum(values) / len(part) for values in zip(*part, strict=True)) for part in parts]
+    return [(sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)) for part in parts]
