@@ -40,7 +40,7 @@ def test_pointwise_is_a_linear_layer_at_every_position(shape):
 
 
 @each_case("bias", [True, False])
-def test_pointwise_has_the_parameters_it_says(bias):
+def test_pointwise_has_weight_and_bias(bias):
     shapes = {name: tuple(parameter.shape) for name, parameter in Pointwise(5, 7, bias=bias).named_parameters()}
     assert shapes == ({"weight": (7, 5), "bias": (7,)} if bias else {"weight": (7, 5)})
     assert repr(Pointwise(5, 7, bias=bias)) == f"Pointwise(5, 7, bias={bias})"
@@ -81,7 +81,7 @@ def test_batch_norm_refuses_what_has_no_positions():
 
 
 @RANKS
-def test_channel_layer_norm_normalises_every_position_by_itself(shape):
+def test_channel_layer_norm_normalizes_every_position_by_itself(shape):
     layer, x = randomized(ChannelLayerNorm(5)), random_input(*shape)
     mean, variance = x.mean(1, keepdim=True), x.var(1, keepdim=True, correction=0)
     channels = (1, 5, *[1] * (len(shape) - 2))

@@ -1,4 +1,9 @@
-"""Context blocks and convolutions. Every block takes its number of channels first, and images as well as video."""
+"""Context blocks and 3D convolutions. They need torch alone.
+
+A context block takes its number of channels as its first argument, and both video (B, C, T, H, W) and images
+(B, C, H, W) as input. It returns a tensor of the input's shape. A convolution takes its numbers of input and output
+channels, and video.
+"""
 
 from videoctx.layers.attention_augmented import AttentionAugmentedConv3d
 from videoctx.layers.bilinear_attention import BilinearAttentionalTransform

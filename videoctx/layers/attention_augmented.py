@@ -1,16 +1,16 @@
-"""Attention-augmented convolution: some output channels of a convolution come from self-attention instead.
+"""Attention-augmented convolution: some of the output channels come from self-attention.
 
 Bello, Zoph, Vaswani, Shlens, Le: "Attention Augmented Convolutional Networks" (ICCV 2019, arXiv 1904.09925), section 3.
 
     z  = [conv(x), W_O [O₁, …, O_heads]]
     Oᵢ = Σⱼ softmaxⱼ(qᵢ·(kⱼ + r^T_{tⱼ-tᵢ} + r^H_{hⱼ-hᵢ} + r^W_{wⱼ-wᵢ}) / √d) vⱼ                for each head
 
-q, k, v are 1×1×1 convolutions of x, and d the channels of a head's keys. r, one vector for each distance along each
-axis, is learned and shared by the heads.
+q, k, v are 1×1×1 convolutions of x, and d is the number of channels of a head's keys. r has one vector per distance
+along each axis. It is learned and shared by the heads.
 
-Differs from the paper: over video, attention spans space and time, and r^T joins r^H and r^W. As in the paper, where
-the grid is too large it is averaged (3 × 3, stride 2) before attention, and the result interpolated back; which grid is
-too large is said by `max_size`, where the paper decides layer by layer.
+Differs from the paper: over video, attention spans space and time, and r^T is added to r^H and r^W. As in the paper, a
+grid that is too large is averaged (3 × 3, stride 2) before attention, and the result is interpolated back. Here
+`max_size` states which grid is too large, where the paper decides for each layer.
 """
 
 import torch
@@ -22,10 +22,10 @@ from videoctx.layers.neighborhood import neighborhood_average
 
 
 class RelativePositions(nn.Module):
-    """qᵢ·r_{j-i} along every axis, as more channels of queries and keys, so that no N × M matrix is made.
+    """qᵢ·r_{j-i} along each axis, as additional channels of queries and keys, so that no N × M matrix is needed.
 
-    Along an axis of L places, qᵢ·r_{j-i} for all j is a vector of L numbers, which joins the query; the one-hot vector
-    of its own place joins the key. Their dot product is the number that the pair needs.
+    Along an axis of size L, qᵢ·r_{j-i} for all j is a vector of L numbers, which is appended to the query. The one-hot
+    vector of its index is appended to the key. Their dot product is the term of the pair.
     """
 
     def __init__(self, head_channels: int, *, max_size: tuple[int, int, int]) -> None:
@@ -36,16 +36,20 @@ class RelativePositions(nn.Module):
             nn.init.normal_(embedding, std=head_channels**-0.5)
 
     def forward(self, query: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, heads, T, H, W, d) → more of the queries (B, heads, T, H, W, T + H + W) and keys (T, H, W, T + H + W)."""
+        """Return additional channels of the queries (B, heads, T, H, W, T + H + W) and keys (T, H, W, T + H + W).
+
+        Args:
+            query: (B, heads, T, H, W, d).
+        """
         sizes = query.shape[2:5]
         queries, keys = [], []
         for axis, (size, embedding) in enumerate(zip(sizes, self.embeddings, strict=True)):
-            place = torch.arange(size, device=query.device)
-            distance = place - place.unsqueeze(1)  # (L, L): j - i
+            index = torch.arange(size, device=query.device)
+            distance = index - index.unsqueeze(1)  # (L, L): j - i
             r = embedding[distance + (len(embedding) - 1) // 2]  # (L, L, d)
             along = query.movedim(2 + axis, -2)  # (B, heads, …, L, d)
             queries.append(torch.einsum("...id,ijd->...ij", along, r).movedim(-2, 2 + axis))  # (B, heads, T, H, W, L)
-            one_hot = F.one_hot(place, size).to(query.dtype)  # (L, L)
+            one_hot = F.one_hot(index, size).to(query.dtype)  # (L, L)
             shape = [size if other == axis else 1 for other in range(3)]
             keys.append(one_hot.reshape(*shape, size).expand(*sizes, size))  # (T, H, W, L)
         return torch.cat(queries, dim=-1), torch.cat(keys, dim=-1)
@@ -55,7 +59,7 @@ class RelativePositions(nn.Module):
 
 
 class SelfAttention3d(nn.Module):
-    """Multi-head self-attention among the places that `stride` leaves: (B, C, T, H, W) → (B, values, T / stride, …)."""
+    """Multi-head self-attention on every `stride`-th position: (B, C, T, H, W) → (B, values, T / stride, …)."""
 
     def __init__(
         self,
@@ -86,7 +90,7 @@ class SelfAttention3d(nn.Module):
         return z if z.shape[2:] == sizes else F.interpolate(z, size=sizes, mode="trilinear", align_corners=False)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """(B, heads · d, T, H, W), three times → (B, values, T, H, W)."""
+        """Query, key and value, each (B, heads · d, T, H, W) → (B, values, T, H, W)."""
         sizes = query.shape[2:]
         query, key, value = (part.unflatten(1, (self.num_heads, -1)).movedim(2, -1) for part in (query, key, value))
         scale = query.shape[-1] ** -0.5
@@ -94,9 +98,9 @@ class SelfAttention3d(nn.Module):
             queries, keys = self.positions(query)
             query = torch.cat([query, queries], dim=-1)  # (B, heads, T, H, W, d + T + H + W)
             key = torch.cat([key, keys.expand(*key.shape[:-1], -1)], dim=-1)
-        width = max(query.shape[-1], value.shape[-1])  # the fused kernels want one width for all three
-        padded = [F.pad(part, (0, width - part.shape[-1])).flatten(2, 4) for part in (query, key, value)]
-        heads = F.scaled_dot_product_attention(*padded, scale=scale)[..., : value.shape[-1]]  # (B, heads, N, d_v)
+        width = max(query.shape[-1], value.shape[-1])  # the fused kernels need one width for all three
+        q, k, v = (F.pad(part, (0, width - part.shape[-1])).flatten(2, 4) for part in (query, key, value))
+        heads = F.scaled_dot_product_attention(q, k, v, scale=scale)[..., : value.shape[-1]]  # (B, heads, N, d_v)
         return heads.transpose(2, 3).flatten(1, 2).unflatten(2, sizes)
 
     def extra_repr(self) -> str:
@@ -104,23 +108,31 @@ class SelfAttention3d(nn.Module):
 
 
 class AttentionAugmentedConv3d(nn.Module):
-    """[convolution, self-attention] along the channels: (B, C_in, T, H, W) → (B, C_out, T / stride, …).
+    """Convolution and self-attention, concatenated along the channels: (B, C_in, T, H, W) → (B, C_out, T / stride, …).
 
     The defaults are those of the paper's AA-ResNets.
 
     Args:
-        groups: of the convolution; attention sees all channels.
-        num_heads: of attention; keys and values get a multiple of it, rounded down, and at least 1.
+        groups: groups of the convolution. Attention sees all channels.
+        num_heads: heads of attention. The channels of keys and values are rounded down to a multiple of it, and each
+            head has at least 1.
         key_ratio: κ, channels of q and k relative to `out_channels`.
-        value_ratio: υ, channels of v, and with it of the attention in the output, relative to `out_channels`.
-        min_key_channels: fewest channels of a head's keys, whatever `key_ratio` says.
-        relative: know how far apart two positions are; without, attention does not see where anything is.
-        max_size: largest grid along time, height and width that attention runs on; an axis that is longer, after the
-            stride, is halved until it is not. The cost of attention grows with the square of the grid.
+        value_ratio: υ, channels of v, and so of attention in the output, relative to `out_channels`.
+        min_key_channels: least number of channels of a head's keys, which overrides `key_ratio`.
+        relative: add the learned vectors r of relative positions. Without them attention does not depend on positions.
+        max_size: largest grid along time, height and width that attention runs on. After the stride, a longer axis is
+            halved until it fits. The cost of attention grows with the square of the grid.
 
     Raises:
         ValueError: an even `kernel_size`, a ratio or number out of range, attention that leaves no channel for the
             convolution, or a convolution that `groups` does not divide.
+
+    >>> import torch
+    >>> conv = AttentionAugmentedConv3d(64, 64, stride=(1, 2, 2))
+    >>> conv.conv.out_channels  # 8 channels come from attention
+    56
+    >>> conv(torch.zeros(2, 64, 4, 8, 8)).shape
+    torch.Size([2, 64, 4, 4, 4])
     """
 
     def __init__(
@@ -170,9 +182,9 @@ class AttentionAugmentedConv3d(nn.Module):
             key_channels=key_channels,
             value_channels=value_channels,
             num_heads=num_heads,
-            stride=tuple(stride),
+            stride=(*stride,),
             relative=relative,
-            max_size=tuple(max_size),
+            max_size=(*max_size,),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -180,7 +192,7 @@ class AttentionAugmentedConv3d(nn.Module):
 
 
 def halve_until(x: Tensor, max_size: tuple[int, int, int]) -> Tensor:
-    """Average pooling, kernel 3 and stride 2, of the axes that are longer than `max_size`, until none is."""
+    """Average-pool the axes that are longer than `max_size`, with kernel 3 and stride 2, until none is."""
     while any(longer := [size > limit for size, limit in zip(x.shape[2:], max_size, strict=True)]):
         x = neighborhood_average(x, [2 if long else 1 for long in longer])
     return x

@@ -1,18 +1,19 @@
-"""Bilinear attentional transform: the rows, the columns and the frames of a feature map, mixed by predicted matrices.
+"""Bilinear attentional transform: predicted matrices mix the rows, the columns and the frames of a feature map.
 
 Chi, Yuan, Mu, Wang: "Non-Local Neural Networks With Grouped Bilinear Attentional Transforms" (CVPR 2020).
 
     Z = X + g(T P f(X) Q)
 
 for each group of channels: P (s × s, rows that sum to one) mixes the rows of an s × s grid of cells, Q (s × s, columns
-that sum to one) its columns, in every frame; T (t × t, rows that sum to one) mixes t spans of frames. All three come
-from the features themselves. A cell of several positions is mixed position by position: row r of cell i takes from row
-r of every other cell.
+that sum to one) its columns, in each frame. T (t × t, rows that sum to one) mixes t spans of frames. All three are
+predicted from the features. A cell of several positions is mixed position by position: row r of cell i takes from row r
+of all other cells.
 
-Follows the authors' code for video; their code for images makes P and Q sum to one by a sigmoid instead of a softmax.
-Differs from it: convolutions before BatchNorm have no bias, which would cancel; a map that is not a whole number of
-cells is resized to the next that is, and its transform back (theirs takes a grid of another size, predicted by sliding
-the same weights, and height = width); an image has no frames to mix. At the sizes of their training it is the same.
+The block follows the authors' code for video. Their code for images normalizes P and Q by a sigmoid, not a softmax.
+Differs from their code: convolutions before BatchNorm have no bias, because it would cancel. A map that is not a whole
+number of cells is resized to the next larger size that is, and its transform is resized back. (Their code takes a grid
+of another size, predicted by sliding the same weights, and height = width.) The frames of an image are not mixed.
+At the sizes of their training both are the same.
 """
 
 import torch
@@ -24,7 +25,7 @@ from videoctx.layers.pointwise import BatchNorm, Pointwise
 
 
 class MixingMatrices(nn.Module):
-    """n matrices with rows, or columns, that sum to one, from k features of s places: (…, k, s) → (…, n, s, s).
+    """n matrices with rows or columns that sum to one, from k features of s cells: (…, k, s) → (…, n, s, s).
 
     Args:
         softmax_dim: -1 for rows that sum to one, -2 for columns.
@@ -44,13 +45,14 @@ class MixingMatrices(nn.Module):
 
 
 class BilinearMixing(nn.Module):
-    """T P X Q for each group of channels: (B, C, T, H, W) → (B, C, T, H, W); an image has no T.
+    """T P X Q for each group of channels: (B, C, T, H, W) → (B, C, T, H, W). An image has no T.
 
     Args:
         grid_size: s, cells along height and along width.
         temporal_grid_size: t, spans of frames.
-        num_groups: k, groups of channels with a P and a Q of their own, and the features these are predicted from.
-        num_temporal_groups: groups of channels with a T of their own; 0 leaves the frames apart.
+        num_groups: k, number of groups of channels, each with its own P and Q, and number of the features that the
+            matrices are predicted from.
+        num_temporal_groups: number of groups of channels, each with its own T. With 0 the frames are not mixed.
     """
 
     def __init__(
@@ -85,7 +87,7 @@ class BilinearMixing(nn.Module):
         return y.reshape(*y.shape[:2], *sizes)
 
     def _mix_space(self, x: Tensor, features: Tensor) -> Tensor:
-        """P X Q. Cells i, j of rows, u, v of columns; m and n positions in each."""
+        """Compute P X Q. i and j are cells of rows, u and v cells of columns, m and n positions within a cell."""
         batch, _, frames, height, width = x.shape
         size = self.grid_size
         by_row = features.unflatten(3, (size, -1)).amax(dim=(4, 5))  # (B, k, T, s)
@@ -98,7 +100,7 @@ class BilinearMixing(nn.Module):
         return cells.reshape(x.shape)
 
     def _mix_frames(self, x: Tensor, features: Tensor) -> Tensor:
-        """T X. Spans i, j of m frames each."""
+        """Compute T X. i and j are spans of m frames each."""
         size = self.temporal_grid_size
         by_span = features.unflatten(2, (size, -1)).mean(dim=(3, 4, 5))  # (B, k, t)
         spans = x.reshape(x.shape[0], self.num_temporal_groups, -1, size, x.shape[2] // size, *x.shape[3:])
@@ -118,7 +120,7 @@ class BilinearMixing(nn.Module):
 
 
 class ChannelDropout(nn.Module):
-    """Zeroes whole channels, of video and images alike."""
+    """Dropout of whole channels, for video and images."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
@@ -133,20 +135,27 @@ class ChannelDropout(nn.Module):
 
 
 class BilinearAttentionalTransform(ContextBlock):
-    """Z = X + g(T P f(X) Q), f and g being 1×1×1 convolutions with BatchNorm and ReLU. Does not start as the identity.
+    """Z = X + g(T P f(X) Q), where f and g are 1×1×1 convolutions with BatchNorm and ReLU.
+
+    Unlike most blocks with `Add`, it does not start as the identity.
 
     Args:
         ratio: width of the bottleneck that f reduces to, relative to `channels`.
         grid_size: cells along height and along width. The authors' 7 makes cells of 4 × 4 in res3 and of 2 × 2 in res4.
-        temporal_grid_size: spans of frames that are mixed.
-        num_groups: groups of channels with matrices P and Q of their own; 8 for video in the authors' code.
-        num_temporal_groups: groups of channels with a matrix T of their own; 4 in the authors' 3D-BAT, and 0, which
-            leaves the frames apart, in their 2D-BAT.
-        dropout: of whole channels, before the sum.
+        temporal_grid_size: number of spans of frames that are mixed.
+        num_groups: number of groups of channels, each with its own P and Q. The authors' code has 8 for video.
+        num_temporal_groups: number of groups of channels, each with its own T. The authors' 3D-BAT has 4. Their 2D-BAT
+            has 0, which does not mix the frames.
+        dropout: probability of dropping a channel before the sum.
 
     Raises:
         ValueError: a `ratio` outside (0, 1], a bottleneck that the groups do not divide, a size, a number of groups or
-            a `dropout` out of range; in `forward`, a grid that is larger than the feature map.
+            a `dropout` out of range. In `forward`, a grid that is larger than the feature map.
+
+    >>> import torch
+    >>> block, x = BilinearAttentionalTransform(64), torch.randn(2, 64, 4, 14, 14)
+    >>> block(x).shape
+    torch.Size([2, 64, 4, 14, 14])
     """
 
     def __init__(
@@ -196,6 +205,6 @@ class BilinearAttentionalTransform(ContextBlock):
         )
 
 
-def _resized(x: Tensor, sizes: tuple[int, int, int]) -> Tensor:
-    """(B, C, T, H, W) → (B, C, *sizes), linear along each axis; as it is where it has these sizes."""
+def _resized(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """(B, C, T, H, W) → (B, C, *sizes), linear along each axis. x itself if it has these sizes."""
     return x if tuple(x.shape[2:]) == sizes else F.interpolate(x, sizes, mode="trilinear", align_corners=False)

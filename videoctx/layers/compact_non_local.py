@@ -1,25 +1,26 @@
-"""Compact generalized Non-local block: every channel of every position attends to every other.
+"""Compact generalized Non-local block: each channel of each position attends to each channel of all positions.
 
 Yue, Sun, Yuan, Zhou, Ding, Xu: "Compact Generalized Non-local Network" (NeurIPS 2018, arXiv 1810.13125), section 3.
 
     z = x + GN(W_z vec⁻¹(y)),    yᵢ = Σⱼ k(θᵢ, φⱼ) gⱼ
 
-i and j run over the L = C'·N numbers of vec(θ), vec(φ), vec(g), where C' is the channels of a group; the groups do not
-see each other. k factors into powers of θᵢ and of φⱼ, so the L × L matrix is never made.
+i and j run over the L = C'·N numbers of vec(θ), vec(φ), vec(g), where C' is the number of channels of a group. Groups
+are independent. k factors into powers of θᵢ and of φⱼ, so the L × L matrix is never computed.
 
 Differs from the paper, as the authors' own code does: GroupNorm for BatchNorm after W_z (`norm`), and exp(-2γ) for the
-factor exp(-γ(θᵢ² + φⱼ²)) of the Gaussian kernel, with γ = 1e-4 and no normalization of θ and φ. Ours: on video, the
-positions and the statistics of GroupNorm run over time as well as space.
+factor exp(-γ(θᵢ² + φⱼ²)) of the Gaussian kernel, with γ = 1e-4 and no normalization of θ and φ. Differs from both: over
+video, the positions and the statistics of GroupNorm run over time as well as space.
 """
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from videoctx.layers.context import Add, ContextBlock, scaled_width
+from videoctx.layers.context import Add, ContextBlock, scaled_width, zero_init_last
 from videoctx.layers.non_local import INIT_STD
 from videoctx.layers.pointwise import BatchNorm, Pointwise
 
@@ -27,17 +28,17 @@ GAMMA = 1e-4  # of the Gaussian kernel in the authors' code
 
 
 class Kernel(nn.Module):
-    """k(θᵢ, φⱼ) between numbers, and the sum of g under it: three times (B, G, L) → (B, G, L).
+    """k(θᵢ, φⱼ) between numbers, and the sum of g with these weights: θ, φ and g (B, G, L) → (B, G, L).
 
-    `forward` takes O(L); `direct` makes the L × L matrix, and is what `forward` must equal.
+    `forward` takes O(L). `direct` computes the L × L matrix, and `forward` must equal it.
     """
 
     def weights(self, theta: Tensor, phi: Tensor) -> Tensor:
-        """The L × L matrices themselves, (B, G, L, L)."""
+        """Return the L × L matrices (B, G, L, L)."""
         raise NotImplementedError
 
     def direct(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
-        """The equation as printed, in O(L²) time and memory."""
+        """Evaluate the equation as printed, in O(L²) time and memory."""
         return (self.weights(theta, phi) @ g.unsqueeze(3)).squeeze(3)
 
 
@@ -48,7 +49,7 @@ class DotProductKernel(Kernel):
         return theta.unsqueeze(3) * phi.unsqueeze(2)
 
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
-        """θ(φᵀg): one number of attention per group, times θ."""
+        """Compute θ(φᵀg): one number of attention per group, times θ."""
         attention = (phi * g).sum(dim=2, keepdim=True)  # (B, G, 1)
         return attention * theta
 
@@ -68,10 +69,11 @@ class GaussianRbfKernel(Kernel):
 
     def weights(self, theta: Tensor, phi: Tensor) -> Tensor:
         product = theta.unsqueeze(3) * phi.unsqueeze(2)  # (B, G, L, L)
-        return sum(coefficient * product**power for power, coefficient in enumerate(self._coefficients()))
+        terms = (coefficient * product**power for power, coefficient in enumerate(self._coefficients()))
+        return sum(terms, start=torch.zeros_like(product))
 
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
-        """Σₚ αₚ θᵖ ((φᵖ)ᵀg): `order` + 1 numbers of attention per group."""
+        """Compute Σₚ αₚ θᵖ ((φᵖ)ᵀg): `order` + 1 numbers of attention per group."""
         context = torch.zeros_like(theta)
         for power, coefficient in enumerate(self._coefficients()):
             attention = (phi**power * g).sum(dim=2, keepdim=True)  # (B, G, 1)
@@ -98,7 +100,7 @@ class CompactAttention(nn.Module):
         return context.reshape(x.shape[0], -1, *x.shape[2:])  # (B, inner channels, *)
 
     def _numbers(self, x: Tensor) -> Tensor:
-        """(B, C, *) → (B, G, C'·N), all numbers of a group in one axis."""
+        """(B, C, *) → (B, G, C'·N), with all numbers of a group in one axis."""
         return x.reshape(x.shape[0], self.num_groups, -1)
 
     def extra_repr(self) -> str:
@@ -106,7 +108,7 @@ class CompactAttention(nn.Module):
 
 
 class GroupedPointwise(Pointwise):
-    """1×1 convolution of any rank within groups of channels, without bias; `weight` is (C_out, C_in / groups)."""
+    """1×1 convolution of any rank within groups of channels, without bias. `weight` is (C_out, C_in / groups)."""
 
     def __init__(self, in_channels: int, out_channels: int, *, num_groups: int) -> None:
         super().__init__(in_channels // num_groups, out_channels, bias=False)
@@ -123,22 +125,27 @@ class GroupedPointwise(Pointwise):
 
 
 class CompactNonLocal(ContextBlock):
-    """z = x + norm(W_z y), yᵢ = Σⱼ k(θᵢ, φⱼ) gⱼ over the channels and positions of a group. Starts as the identity.
+    """z = x + norm(W_z y), yᵢ = Σⱼ k(θᵢ, φⱼ) gⱼ over the channels and positions of a group. It starts as the identity.
 
-    A caution on the default `norm`, which is the authors' code: attention, W_z and GroupNorm have the same groups, so
-    with the dot product, where attention is one factor per group, GroupNorm divides it out again. Only its sign is
-    left, and φ and g learn only while it is close to zero. `norm="batch"`, as in the paper, keeps the factor.
+    The default `norm` is that of the authors' code, and has a flaw. Attention, W_z and GroupNorm have the same groups.
+    With the dot product, attention is one factor per group, which GroupNorm divides out again. Only its sign is left,
+    and φ and g learn only while it is close to zero. `norm="batch"`, as in the paper, keeps the factor.
 
     Args:
         inner_ratio: width of θ, φ and g relative to `channels`.
-        num_groups: groups of channels that attend, each to itself.
-        kernel: k: the dot product, or the Gaussian radial basis function by its Taylor expansion.
-        order: of that expansion; the dot product has none. The authors' models have 3.
-        norm: GroupNorm of `num_groups`, or BatchNorm; γ = 0 at the start, as in the authors' code.
+        num_groups: number of groups of channels. Each group attends to itself.
+        kernel: k. It is the dot product, or the Gaussian radial basis function by its Taylor expansion.
+        order: order of the Taylor expansion. The dot product ignores it. The authors' models have 3.
+        norm: GroupNorm with `num_groups` groups, or BatchNorm. γ = 0 at the start, as in the authors' code.
 
     Raises:
         ValueError: an unknown choice, an `inner_ratio` outside (0, 1], an `order` below 1, or channels, inner or outer,
             that do not make `num_groups` equal groups.
+
+    >>> import torch
+    >>> block, x = CompactNonLocal(64), torch.randn(2, 64, 4, 8, 8)
+    >>> torch.equal(block(x), x)
+    True
     """
 
     def __init__(
@@ -151,8 +158,14 @@ class CompactNonLocal(ContextBlock):
         order: int = 3,
         norm: Literal["group", "batch"] = "group",
     ) -> None:
-        kernels = {"dot": DotProductKernel, "gaussian_rbf": lambda: GaussianRbfKernel(order)}
-        norms = {"group": lambda: nn.GroupNorm(num_groups, channels), "batch": lambda: BatchNorm(channels)}
+        kernels: dict[str, Callable[[], Kernel]] = {
+            "dot": DotProductKernel,
+            "gaussian_rbf": lambda: GaussianRbfKernel(order),
+        }
+        norms: dict[str, Callable[[], nn.Module]] = {
+            "group": lambda: nn.GroupNorm(num_groups, channels),
+            "batch": lambda: BatchNorm(channels),
+        }
         for name, value, choices in (("kernel", kernel, kernels), ("norm", norm, norms)):
             if value not in choices:
                 raise ValueError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
@@ -171,4 +184,4 @@ class CompactNonLocal(ContextBlock):
         for layer in self.modules():
             if isinstance(layer, Pointwise):
                 nn.init.normal_(layer.weight, std=INIT_STD)
-        nn.init.zeros_(self.transform[1].weight)
+        zero_init_last(self.transform)

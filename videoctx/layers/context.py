@@ -3,8 +3,8 @@
     z = fusion(x, transform(context(x)))
 
 Cao, Xu, Lin, Wei, Hu: "GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond" (ICCVW 2019,
-arXiv 1904.11492), section 3.3. Every block of this package is a choice of the three parts. N = T·H·W is the
-number of positions; the parts take images, (B, C, H, W), as well.
+arXiv 1904.11492), section 3.3. A context block of this package is a choice of the three parts. N = T·H·W is the
+number of positions. The parts take images (B, C, H, W) as well.
 
 | step      | takes                                  | gives                                                    |
 |-----------|----------------------------------------|----------------------------------------------------------|
@@ -20,7 +20,13 @@ from videoctx.layers.pointwise import ChannelLayerNorm, Pointwise
 
 
 class ContextBlock(nn.Module):
-    """z = fusion(x, transform(context(x))), with the three parts injected."""
+    """z = fusion(x, transform(context(x))), with the three parts as arguments.
+
+    >>> import torch
+    >>> block = ContextBlock(context=AveragePooling(), transform=Pointwise(8, 8), fusion=Add())
+    >>> block(torch.zeros(2, 8, 4, 7, 7)).shape
+    torch.Size([2, 8, 4, 7, 7])
+    """
 
     def __init__(self, *, context: nn.Module, transform: nn.Module, fusion: nn.Module) -> None:
         super().__init__()
@@ -43,9 +49,9 @@ class AveragePooling(nn.Module):
 
 
 class AttentionPooling(nn.Module):
-    """Σⱼ softmaxⱼ(w·xⱼ) xⱼ, one attention map for all queries: (B, C, *) → (B, C, 1, …). GCNet, equation 3.
+    """Σⱼ softmaxⱼ(w·xⱼ) xⱼ, with one attention map for all queries: (B, C, *) → (B, C, 1, …). GCNet, equation 3.
 
-    The key has no bias: it would cancel in the softmax.
+    The key has no bias, because it would cancel in the softmax.
     """
 
     def __init__(self, channels: int) -> None:
@@ -63,12 +69,12 @@ class AttentionPooling(nn.Module):
 
 
 class BottleneckTransform(nn.Sequential):
-    """C → ratio·C → C with ReLU between, and LayerNorm before the ReLU where asked. GCNet, equation 4; SE, section 3.
+    """C → ratio·C → C, with an optional LayerNorm and a ReLU between. GCNet, equation 4; SE, section 3.
 
     Args:
         ratio: width of the bottleneck relative to `channels`, in (0, 1].
-        layer_norm: normalize the bottleneck, which eases optimization (GCNet, section 3.3).
-        zero_init: start with an output of zero, so that an additive block starts as the identity.
+        layer_norm: normalize the bottleneck before the ReLU, which eases optimization (GCNet, section 3.3).
+        zero_init: start with an output of zero, so that a block with `Add` starts as the identity.
     """
 
     def __init__(self, channels: int, *, ratio: float, layer_norm: bool, zero_init: bool) -> None:
@@ -84,7 +90,7 @@ class BottleneckTransform(nn.Sequential):
 
 
 class ParallelTransform(nn.Module):
-    """Several transforms of one context, their outputs side by side along the channels."""
+    """Several transforms of one context, with their outputs concatenated along the channels."""
 
     def __init__(self, *transforms: nn.Module) -> None:
         super().__init__()
@@ -112,7 +118,7 @@ class Scale(nn.Module):
 
 
 class ScaleAndAdd(nn.Module):
-    """z = x · sigmoid(y₁) + y₂, where y holds y₁ and y₂ side by side along the channels."""
+    """z = x · sigmoid(y₁) + y₂, where y is the concatenation of y₁ and y₂ along the channels."""
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         scale, offset = y.chunk(2, dim=1)
@@ -120,7 +126,10 @@ class ScaleAndAdd(nn.Module):
 
 
 def scaled_width(channels: int, ratio: float, name: str) -> int:
-    """`ratio` of `channels`, rounded down.
+    """Return `ratio` times `channels`, rounded down.
+
+    Args:
+        name: name of the argument that `ratio` is, for the message.
 
     Raises:
         ValueError: `ratio` is outside (0, 1], or leaves less than one channel.
@@ -131,3 +140,9 @@ def scaled_width(channels: int, ratio: float, name: str) -> int:
     if width < 1:
         raise ValueError(f"{name} {ratio:g} of {channels} channels leaves none; expected at least {1 / channels:g}")
     return width
+
+
+def zero_init_last(transform: nn.Module) -> None:
+    """Zero the weight of a layer, or of the last of a sequence. A block with `Add` then starts as the identity."""
+    last = transform[-1] if isinstance(transform, nn.Sequential) else transform
+    nn.init.zeros_(last.get_parameter("weight"))

@@ -1,22 +1,22 @@
-"""Disentangled Non-local block: what a pair of positions has in common, and what one position says to all, apart.
+"""Disentangled Non-local block: a pairwise term, and a unary term that all positions share.
 
 Yin, Yao, Cao, Li, Zhang, Lin, Hu: "Disentangled Non-Local Neural Networks" (ECCV 2020, arXiv 2006.06668).
 
     zᵢ = xᵢ + BN(W_z Σⱼ (softmaxⱼ((θᵢ - μ_θ)·(φⱼ - μ_φ)) + softmaxⱼ(w·xⱼ)) g(xⱼ))
 
 The attention of a Non-local block is the product of two, softmaxⱼ((θᵢ - μ_θ)·(φⱼ - μ_φ)) and softmaxⱼ(μ_θ·φⱼ), up to
-normalization. Here the second, unary term has a key of its own and is added: it is the attention pooling of GCNet.
+normalization. Here the second, unary term has its own key and is added: it is the attention pooling of GCNet.
 
-Differs from the paper, as the authors' own code does: the pairwise logits are divided by √d and by a temperature. Ours:
-the positions of video are those of space and time, in the means and in both softmaxes; BatchNorm starts with γ = 0, as
-in `NonLocal`, where theirs starts the pairwise term alone at zero, by a factor of its own.
+Differs from the paper, as the authors' own code does: the pairwise logits are divided by √d and by a temperature.
+Differs from both: over video, the means and both softmaxes run over space and time. BatchNorm starts with γ = 0, as in
+`NonLocal`. The authors' code starts only the pairwise term at zero, by a factor.
 """
 
 from typing import Literal
 
 from torch import Tensor, nn
 
-from videoctx.layers.context import Add, AttentionPooling, ContextBlock, scaled_width
+from videoctx.layers.context import Add, AttentionPooling, ContextBlock, scaled_width, zero_init_last
 from videoctx.layers.non_local import INIT_STD, SoftmaxAffinity, halve_resolution
 from videoctx.layers.pointwise import BatchNorm, Pointwise
 
@@ -24,7 +24,7 @@ from videoctx.layers.pointwise import BatchNorm, Pointwise
 class WhitenedAffinity(SoftmaxAffinity):
     """f = exp((θᵢ - μ_θ)·(φⱼ - μ_φ) / (τ√d)), normalized by its sum over j; μ are means over positions.
 
-    Shapes, `weights`, `direct` and `forward` are those of `SoftmaxAffinity`: no N × M matrix in `forward`.
+    Shapes, `weights`, `direct` and `forward` are those of `SoftmaxAffinity`. `forward` computes no N × M matrix.
 
     Args:
         temperature: τ.
@@ -49,9 +49,9 @@ class WhitenedAffinity(SoftmaxAffinity):
 
 
 class DisentangledAttention(nn.Module):
-    """The pairwise context of each position plus the unary one that all share: (B, C, *) → (B, d, *).
+    """The pairwise context of each position plus the unary context that all share: (B, C, *) → (B, d, *).
 
-    θ and φ have no bias: their means are subtracted.
+    θ and φ have no bias, because their means are subtracted.
     """
 
     def __init__(
@@ -78,18 +78,22 @@ class DisentangledAttention(nn.Module):
 
 
 class DisentangledNonLocal(ContextBlock):
-    """zᵢ = xᵢ + BN(W_z (pairwise contextᵢ + unary context)). Starts as the identity.
+    """zᵢ = xᵢ + BN(W_z (pairwise contextᵢ + unary context)). It starts as the identity.
 
     Args:
         inner_ratio: width d of θ, φ and g relative to `channels`.
-        temperature: what the pairwise logits are divided by besides √d; 0.05 in the authors' code, for segmentation.
-        subsample: halve height and width of what is attended to, by max pooling the `"input"` of φ, g and the unary
-            term, or `"none"`.
-        batch_norm: BatchNorm after W_z, with γ = 0 at the start. Without it W_z itself starts at zero (for frozen
-            BatchNorm).
+        temperature: divisor of the pairwise logits besides √d. It is 0.05 in the authors' code, for segmentation.
+        subsample: `"input"` halves height and width of the input of φ, g and the unary term by max pooling.
+        batch_norm: BatchNorm after W_z, with γ = 0 at the start. Without it W_z itself starts at zero, for networks
+            with frozen BatchNorm.
 
     Raises:
         ValueError: an unknown choice, an `inner_ratio` outside (0, 1], or a `temperature` that is not positive.
+
+    >>> import torch
+    >>> block, x = DisentangledNonLocal(64), torch.randn(2, 64, 4, 8, 8)
+    >>> torch.equal(block(x), x)
+    True
     """
 
     def __init__(
@@ -115,9 +119,9 @@ class DisentangledNonLocal(ContextBlock):
         for layer in self.modules():
             if isinstance(layer, Pointwise):
                 nn.init.normal_(layer.weight, std=INIT_STD)
-        nn.init.zeros_(self.transform[1].weight if batch_norm else project.weight)
+        zero_init_last(self.transform)
 
 
 def _positions(x: Tensor) -> Tensor:
-    """(B, d, *) → (B, N, d), a position's channels side by side in memory: fused attention takes nothing else."""
+    """(B, d, *) → (B, N, d), contiguous, as fused attention needs it."""
     return x.flatten(2).transpose(1, 2).contiguous()

@@ -1,4 +1,4 @@
-"""Double attention block: gather the features of all positions, then distribute them to each.
+"""Double attention block: it gathers the features of all positions and then distributes them to each.
 
 Chen, Kalantidis, Li, Yan, Feng: "A²-Nets: Double Attention Networks" (NeurIPS 2018, arXiv 1810.11579), section 3.
 
@@ -6,23 +6,23 @@ Chen, Kalantidis, Li, Yan, Feng: "A²-Nets: Double Attention Networks" (NeurIPS 
 
 The first softmax is over the N positions, for each of the n maps of θ; the second over the n maps, at each position.
 
-Differs from the paper: the BatchNorm after W, with γ = 0, is how the residual blocks of this package start; the paper
-has the 1×1×1 convolution and the sum. We found no code of the authors.
+Differs from the paper: W is followed by BatchNorm with γ = 0, as in the other residual blocks of this package. The
+paper has the 1×1×1 convolution and the sum. We found no code by the authors.
 """
 
 from torch import Tensor, nn
 
-from videoctx.layers.context import Add, ContextBlock, scaled_width
+from videoctx.layers.context import Add, ContextBlock, scaled_width, zero_init_last
 from videoctx.layers.pointwise import BatchNorm, Pointwise
 
 
 class GatherAndDistribute(nn.Module):
-    """Each position's own mixture of n descriptors of all positions: (B, C, *) → (B, m, *), with m = n inner channels.
+    """A mixture of n descriptors of all positions, for each position: (B, C, *) → (B, m, *), with m = n inner channels.
 
-    Bracketed from the left, as printed above: time and memory are linear in N. From the right, the same numbers would
-    take an N × N matrix, as in a Non-local block.
+    The product is evaluated from the left, as printed above, so time and memory are linear in N. From the right, the
+    same numbers would take an N × N matrix, as in a Non-local block.
 
-    θ has no bias: it would cancel in the softmax over the positions.
+    θ has no bias, because it would cancel in the softmax over the positions.
     """
 
     def __init__(self, channels: int, inner_channels: int) -> None:
@@ -42,15 +42,20 @@ class GatherAndDistribute(nn.Module):
 
 
 class DoubleAttention(ContextBlock):
-    """zᵢ = xᵢ + BN(W Σₖ softmaxₖ(ρ(xᵢ)) Σⱼ softmaxⱼ(θₖ(xⱼ)) φ(xⱼ)). Starts as the identity.
+    """zᵢ = xᵢ + BN(W Σₖ softmaxₖ(ρ(xᵢ)) Σⱼ softmaxⱼ(θₖ(xⱼ)) φ(xⱼ)). It starts as the identity.
 
     Args:
-        inner_ratio: width of φ, θ and ρ relative to `channels`; that of θ and ρ is the number of maps.
-        batch_norm: BatchNorm after W, with γ = 0 at the start. Without it W itself starts at zero (for frozen
-            BatchNorm).
+        inner_ratio: width of φ, θ and ρ relative to `channels`. The width of θ and ρ is the number of maps.
+        batch_norm: BatchNorm after W, with γ = 0 at the start. Without it W itself starts at zero, for networks with
+            frozen BatchNorm.
 
     Raises:
         ValueError: an `inner_ratio` outside (0, 1], or one that leaves no channel.
+
+    >>> import torch
+    >>> block, x = DoubleAttention(64), torch.randn(2, 64, 4, 8, 8)
+    >>> torch.equal(block(x), x)
+    True
     """
 
     def __init__(self, channels: int, *, inner_ratio: float = 1 / 4, batch_norm: bool = True) -> None:
@@ -61,4 +66,4 @@ class DoubleAttention(ContextBlock):
             transform=nn.Sequential(expand, BatchNorm(channels)) if batch_norm else expand,
             fusion=Add(),
         )
-        nn.init.zeros_(self.transform[1].weight if batch_norm else expand.weight)
+        zero_init_last(self.transform)

@@ -1,4 +1,4 @@
-"""Global-and-local attention: what to attend to and where, combined per channel.
+"""Global-and-local attention: one number per channel and one per position, combined to a gate.
 
 Linsley, Shiebler, Eberhardt, Serre: "Learning what and where to attend" (ICLR 2019, arXiv 1805.08819).
 
@@ -6,23 +6,24 @@ Linsley, Shiebler, Eberhardt, Serre: "Learning what and where to attend" (ICLR 2
     s = V_collapse ReLU(V_shrink x)                 where: one number per position
     z = x · tanh(a (g + s) + m g s)                 a and m: one number per channel each
 
-tanh, where Squeeze-Excitation has a sigmoid, can turn a feature's sign.
+Squeeze-Excitation has a sigmoid for tanh. tanh can change the sign of a feature.
 
-Differs from the paper: over video, the mean runs over time as well, and s is a map in space and time. We leave out the
-supervision of the map by human clicks. The authors' code (serre-lab/gala_tpu) has a sigmoid for tanh, a ReLU on g, and
-a 5 × 5 convolution between V_shrink and V_collapse, of which `local_kernel_size` gives the last.
+Differs from the paper: over video, the mean runs over time as well, and s is a map in space and time. The
+supervision of the map by human clicks is left out. The authors' code (serre-lab/gala_tpu) has a sigmoid for tanh, a
+ReLU on g, and a 5 × 5 convolution between V_shrink and V_collapse. `local_kernel_size` adds the last of these.
 """
 
 import torch
 from torch import Tensor, nn
 
 from videoctx.layers.context import AveragePooling, BottleneckTransform, ContextBlock, scaled_width
+from videoctx.layers.conv import half_kernel
 from videoctx.layers.neighborhood import VideoConv
 from videoctx.layers.pointwise import Pointwise
 
 
 class GlobalAndLocal(nn.Module):
-    """What and where: (B, C, *) → g (B, C, 1, …) and s (B, 1, *)."""
+    """The global path g and the local path s: (B, C, *) → (B, C, 1, …) and (B, 1, *)."""
 
     def __init__(self, channels: int, *, ratio: float, local_kernel_size: tuple[int, int, int] | None) -> None:
         super().__init__()
@@ -32,7 +33,7 @@ class GlobalAndLocal(nn.Module):
         )
         self.where = nn.Sequential(Pointwise(channels, width), nn.ReLU(inplace=True))
         if local_kernel_size:
-            padding = tuple(size // 2 for size in local_kernel_size)
+            padding = half_kernel(local_kernel_size)
             self.where += nn.Sequential(
                 VideoConv(width, width, local_kernel_size, padding=padding), nn.ReLU(inplace=True)
             )
@@ -69,12 +70,19 @@ class GALA(ContextBlock):
     """z = x · tanh(a (g + s) + m g s).
 
     Args:
-        ratio: width of both bottlenecks relative to `channels`; the authors' r = 4 is 1/4.
-        local_kernel_size: of one more convolution in the local path, along time, height and width, odd; (1, 5, 5) in
-            the authors' code, none in the paper.
+        ratio: width of both bottlenecks relative to `channels`. The authors' r = 4 is 1/4.
+        local_kernel_size: kernel size of one more convolution in the local path, along time, height and width, odd
+            numbers. The authors' code has (1, 5, 5). None: no such convolution, as in the paper.
 
     Raises:
         ValueError: a `ratio` that leaves no channel, or an even `local_kernel_size`.
+
+    >>> import torch
+    >>> block, x = GALA(64), torch.randn(2, 64, 4, 7, 7)
+    >>> [tuple(path.shape) for path in block.context(x)]
+    [(2, 64, 1, 1, 1), (2, 1, 4, 7, 7)]
+    >>> block(x).shape
+    torch.Size([2, 64, 4, 7, 7])
     """
 
     def __init__(

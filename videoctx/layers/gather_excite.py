@@ -1,7 +1,7 @@
-"""Gather-Excite: every position is gated by what was gathered around it.
+"""Gather-Excite: each position is gated by the features gathered around it.
 
 Hu, Shen, Albanie, Sun, Vedaldi: "Gather-Excite: Exploiting Feature Context in Convolutional Neural Networks" (NeurIPS
-2018, arXiv 1810.12348); the authors' prototxts (hujie-frank/GENet) for the order of layers.
+2018, arXiv 1810.12348). The order of the layers follows the authors' prototxts (hujie-frank/GENet).
 
     z = x · sigmoid(up(excite(gather(x))))                 up: nearest neighbor
 
@@ -11,7 +11,8 @@ Hu, Shen, Albanie, Sun, Vedaldi: "Gather-Excite: Exploiting Feature Context in C
 | `theta`       | log₂ e depthwise convolutions, kernel 3, stride 2: BN, ReLU between    | nothing                   |
 | `theta_plus`  | the same                                                               | ReLU, bottleneck of 1×1s  |
 
-With a global extent there is one cell: the mean of all positions, or one depthwise convolution as large as x.
+e is the extent. With a global extent there is one cell: the mean of all positions, or one depthwise convolution as
+large as x.
 
 Differs from the paper: the neighborhood spans time as well.
 """
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videoctx.layers.context import BottleneckTransform, ContextBlock
+from videoctx.layers.conv import half_kernel
 from videoctx.layers.neighborhood import VideoConv, neighborhood_average
 from videoctx.layers.pointwise import BatchNorm
 
@@ -29,7 +31,7 @@ Extent = int | Literal["global"]
 
 
 class NeighborhoodAverage(nn.Module):
-    """Mean of the places less than e away along each axis, at every e-th: (B, C, n, …) → (B, C, ⌈n / e⌉, …)."""
+    """Averages over neighborhoods, one per e positions along each axis: (B, C, n, …) → (B, C, ⌈n / e⌉, …)."""
 
     def __init__(self, *, extent_t: Extent, extent: Extent) -> None:
         super().__init__()
@@ -51,14 +53,16 @@ class StridedDepthwise(nn.Sequential):
         halvings_t, halvings = (e.bit_length() - 1 for e in (extent_t, extent))
         layers: list[nn.Module] = []
         for number in range(max(halvings_t, halvings)):
-            halved = (number < halvings_t, number < halvings, number < halvings)
+            kernel_t, kernel = (3 if number < count else 1 for count in (halvings_t, halvings))
+            stride_t, stride = (2 if number < count else 1 for count in (halvings_t, halvings))
+            kernel_size = (kernel_t, kernel, kernel)
             layers += [
                 VideoConv(
                     channels,
                     channels,
-                    kernel_size=tuple(3 if half else 1 for half in halved),
-                    stride=tuple(2 if half else 1 for half in halved),
-                    padding=tuple(1 if half else 0 for half in halved),
+                    kernel_size,
+                    stride=(stride_t, stride, stride),
+                    padding=half_kernel(kernel_size),
                     groups=channels,
                     bias=False,
                 ),
@@ -70,7 +74,7 @@ class StridedDepthwise(nn.Sequential):
 
 
 class GlobalDepthwise(nn.Sequential):
-    """One depthwise convolution over all of x, which has a fixed size then: (B, C, T, H, W) → (B, C, 1, 1, 1)."""
+    """One depthwise convolution over all of x, whose size is fixed: (B, C, T, H, W) → (B, C, 1, 1, 1)."""
 
     def __init__(self, channels: int, *, size: tuple[int, int, int]) -> None:
         super().__init__(VideoConv(channels, channels, size, groups=channels, bias=False), BatchNorm(channels))
@@ -88,7 +92,7 @@ class GlobalDepthwise(nn.Sequential):
 
 
 class Excite(nn.Module):
-    """z = x · sigmoid(y), with y brought to the size of x by nearest neighbor."""
+    """z = x · sigmoid(y), with y resized to the size of x by nearest neighbor."""
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return x * F.interpolate(y.sigmoid(), size=x.shape[2:], mode="nearest")
@@ -98,16 +102,24 @@ class GatherExcite(ContextBlock):
     """z = x · sigmoid(up(excite(gather(x)))).
 
     Args:
-        variant: which of gather and excite have weights: neither, gather, or both.
-        extent: e along height and width; for a gather with weights a power of two, or `"global"` with a `size`. The
-            paper has 2, 4, 8 and global: the larger the better.
-        extent_t: e along time; by default as along height and width.
-        size: of x along time, height and width, for a global gather with weights: it has one for each position.
-        ratio: width of the bottleneck of `theta_plus`, relative to `channels`; the paper's r = 16 is 1/16.
+        variant: `"theta_minus"` has no weights, `"theta"` has a gather with weights, `"theta_plus"` has a gather and an
+            excite with weights.
+        extent: e along height and width. For a gather with weights it is a power of two, or `"global"` with a `size`.
+            The paper has 2, 4, 8 and global. Its results improve with the extent.
+        extent_t: e along time. None: as along height and width.
+        size: size of x along time, height and width, for a global gather with weights, which has one per position.
+        ratio: width of the bottleneck of `"theta_plus"`, relative to `channels`. The paper's r = 16 is 1/16.
 
     Raises:
         ValueError: an unknown `variant`, an extent that its gather cannot have, `size` without a global gather with
             weights or the reverse, or a `ratio` that leaves no channel.
+
+    >>> import torch
+    >>> block, x = GatherExcite(64, extent=4), torch.randn(2, 64, 4, 8, 8)
+    >>> block.context(x).shape
+    torch.Size([2, 64, 1, 2, 2])
+    >>> block(x).shape
+    torch.Size([2, 64, 4, 8, 8])
     """
 
     def __init__(
@@ -146,7 +158,7 @@ def _gather(
 ) -> nn.Module:
     if variant == "theta_minus":
         return NeighborhoodAverage(extent_t=extent_t, extent=extent)
-    if "global" not in (extent, extent_t):
+    if isinstance(extent, int) and isinstance(extent_t, int):
         return StridedDepthwise(channels, extent_t=extent_t, extent=extent)
     if extent_t != extent:
         raise ValueError(
@@ -158,7 +170,7 @@ def _gather(
 
 
 def _initialize(gather: nn.Sequential) -> None:
-    """As the authors do: He et al.'s, by fan in."""
+    """Initialize the convolutions as the authors do: He et al., by fan in."""
     for layer in gather:
         if isinstance(layer, VideoConv):
             nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")

@@ -4,35 +4,36 @@ Wang, Girshick, Gupta, He: "Non-local Neural Networks" (CVPR 2018, arXiv 1711.07
 
     zᵢ = xᵢ + BN(W_z Σⱼ f(xᵢ, xⱼ) g(xⱼ) / C(x))
 
-Differs from the paper, as the authors' own code does: the input is pooled before φ and g, not after
-(`subsample`), and the softmax affinities divide their logits by √d (`softmax_scale`). Both can be had as printed.
+Differs from the paper, as the authors' own code does: the input is pooled before φ and g, not after (`subsample`), and
+the softmax affinities divide their logits by √d (`softmax_scale`). Both arguments also give the paper's version.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from videoctx.layers.context import Add, ContextBlock, scaled_width
+from videoctx.layers.context import Add, ContextBlock, scaled_width, zero_init_last
 from videoctx.layers.pointwise import BatchNorm, Pointwise
 
 INIT_STD = 0.01  # of θ, φ, g and W_z in the authors' code
 
 
 class Affinity(nn.Module):
-    """Pairwise weights f(xᵢ, xⱼ) / C(x), and the sum of g under them.
+    """Pairwise weights f(xᵢ, xⱼ) / C(x), and the sum of g with these weights.
 
-    N queries, M keys, d inner channels: θ (B, N, d), φ (B, M, d), g (B, M, d) → (B, N, d). `forward` never
-    makes the N × M matrix; `direct` does, and is what `forward` must equal.
+    N queries, M keys, d inner channels: θ (B, N, d), φ (B, M, d), g (B, M, d) → (B, N, d). `forward` never computes the
+    N × M matrix. `direct` does, and `forward` must equal it.
     """
 
     def weights(self, theta: Tensor, phi: Tensor) -> Tensor:
-        """The N × M matrix itself, (B, N, M)."""
+        """Return the N × M matrices (B, N, M)."""
         raise NotImplementedError
 
     def direct(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
-        """The equation as printed, in O(N·M·d) time and O(N·M) memory."""
+        """Evaluate the equation as printed, in O(N·M·d) time and O(N·M) memory."""
         return self.weights(theta, phi) @ g
 
 
@@ -54,8 +55,8 @@ class SoftmaxAffinity(Affinity):
         return torch.softmax(self._factor(theta) * theta @ phi.transpose(1, 2), dim=-1)
 
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
-        """By fused attention, block by block: O(N·M·d) time, O(N + M) memory."""
-        width = max(theta.shape[-1], g.shape[-1])  # the fused kernels want one width for all three
+        """Use fused attention, which goes block by block: O(N·M·d) time, O(N + M) memory."""
+        width = max(theta.shape[-1], g.shape[-1])  # the fused kernels need one width for all three
         query, key, value = (F.pad(part, (0, width - part.shape[-1])).contiguous() for part in (theta, phi, g))
         groups = _query_groups(query)
         query = query.unflatten(1, (groups, -1)).flatten(0, 1).unsqueeze(1)  # (B·groups, 1, N / groups, width)
@@ -68,9 +69,9 @@ class SoftmaxAffinity(Affinity):
 
 
 def _query_groups(query: Tensor) -> int:
-    """Into how many equal groups to split the queries of each clip: more than one only on a CPU.
+    """Return the number of equal groups to split the queries of each clip into. It is 1 except on a CPU.
 
-    Its kernel goes back over each clip on one core, and a group is a clip to it.
+    The backward pass of the CPU's kernel uses one core per clip, and a group counts as a clip.
     """
     if query.device.type != "cpu":
         return 1
@@ -86,7 +87,7 @@ class DotProductAffinity(Affinity):
         return theta @ phi.transpose(1, 2) / phi.shape[1]
 
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
-        """θ(φᵀg) / M instead of (θφᵀ)g / M where that is less work: O((N + M)·d²) time."""
+        """Compute θ(φᵀg) / M instead of (θφᵀ)g / M where that is less work: O((N + M)·d²) time."""
         (num_queries, width), (num_keys, g_width) = theta.shape[1:], g.shape[1:]
         if num_queries * num_keys * (width + g_width) < width * g_width * (num_queries + num_keys):
             return self.direct(theta, phi, g)
@@ -98,8 +99,8 @@ class ConcatenationAffinity(Affinity):
 
     def __init__(self, inner_channels: int) -> None:
         super().__init__()
-        self.query = nn.Parameter(torch.empty(inner_channels))  # the half of w that meets θ
-        self.key = nn.Parameter(torch.empty(inner_channels))  # the half of w that meets φ
+        self.query = nn.Parameter(torch.empty(inner_channels))  # the half of w that multiplies θ
+        self.key = nn.Parameter(torch.empty(inner_channels))  # the half of w that multiplies φ
         nn.init.normal_(self.query, std=INIT_STD)
         nn.init.normal_(self.key, std=INIT_STD)
 
@@ -108,12 +109,12 @@ class ConcatenationAffinity(Affinity):
         return F.relu(a.unsqueeze(2) + b.unsqueeze(1)) / phi.shape[1]
 
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
-        """By one sort of b and two running sums, in O((N + M)·(log M + d)) time.
+        """Use one sort of b and two running sums, in O((N + M)·(log M + d)) time.
 
-        ReLU(aᵢ + bⱼ) is aᵢ + bⱼ where bⱼ > -aᵢ and else nothing. With the keys in falling order of b, those are the
-        first k = kᵢ, and Σⱼ ReLU(aᵢ + bⱼ) gⱼ = (aᵢ + b_k) G_k + S_k, where G_k = Σ_{j ≤ k} gⱼ and
-        S_k = Σ_{j ≤ k} (bⱼ - b_k) gⱼ, which grows by S_k - S_{k-1} = (b_{k-1} - b_k) G_{k-1}. No difference of large
-        sums is ever taken.
+        ReLU(aᵢ + bⱼ) is aᵢ + bⱼ where bⱼ > -aᵢ, and 0 elsewhere. With the keys in descending order of b, these are the
+        first k = kᵢ keys, and Σⱼ ReLU(aᵢ + bⱼ) gⱼ = (aᵢ + b_k) G_k + S_k, where G_k = Σ_{j ≤ k} gⱼ and
+        S_k = Σ_{j ≤ k} (bⱼ - b_k) gⱼ. S grows by S_k - S_{k-1} = (b_{k-1} - b_k) G_{k-1}. No difference of large sums
+        is taken.
         """
         a, b = theta @ self.query, phi @ self.key  # (B, N), (B, M)
         b, order = b.sort(dim=1, descending=True)
@@ -122,8 +123,8 @@ class ConcatenationAffinity(Affinity):
         growth = (b[:, :-1] - b[:, 1:]).unsqueeze(2) * sums[:, :-1]
         excess = F.pad(growth, (0, 0, 1, 0)).cumsum(dim=1)  # (B, M, d): S
         num_active = torch.searchsorted(-b.detach(), a.detach())  # (B, N): k, 0 … M
-        last = (num_active - 1).clamp(min=0)  # where none is active, a + b of the first is no more than 0, and S is 0
-        row = last + torch.arange(len(last), device=last.device)[:, None] * b.shape[1]  # of all clips' keys together
+        last = (num_active - 1).clamp(min=0)  # with none active, a + b of the first is at most 0, and S is 0
+        row = last + torch.arange(len(last), device=last.device)[:, None] * b.shape[1]  # in the keys of all clips
         weight = F.relu(a + b.gather(1, last)) / phi.shape[1]  # (B, N)
         excess = excess / phi.shape[1]
         return weight.unsqueeze(2) * F.embedding(row, sums.flatten(0, 1)) + F.embedding(row, excess.flatten(0, 1))
@@ -149,12 +150,13 @@ class PairwiseAttention(nn.Module):
         self.theta = Pointwise(channels, inner_channels) if embedded else nn.Identity()
         self.phi = Pointwise(channels, inner_channels) if embedded else nn.Identity()
         self.g = Pointwise(channels, inner_channels)
-        self.affinity = {
+        affinities: dict[str, Callable[[], Affinity]] = {
             "gaussian": lambda: SoftmaxAffinity(scale=softmax_scale),
             "embedded_gaussian": lambda: SoftmaxAffinity(scale=softmax_scale),
             "dot_product": DotProductAffinity,
             "concatenation": lambda: ConcatenationAffinity(inner_channels),
-        }[affinity]()
+        }
+        self.affinity = affinities[affinity]()
 
     def forward(self, x: Tensor) -> Tensor:
         if self.attend_over == "time" and x.ndim != 5:
@@ -167,7 +169,7 @@ class PairwiseAttention(nn.Module):
         return self._like(context, x)  # (B, d, *)
 
     def _positions(self, x: Tensor) -> Tensor:
-        """(B, C, *) → (B, N, C); the frames, or the columns through time, that stay apart go to the batch."""
+        """(B, C, *) → (B, N, C). Frames, or columns through time, that do not attend to each other go to the batch."""
         x = x.movedim(1, -1)  # (B, T, H, W, C)
         if self.attend_over == "space" and x.ndim == 5:
             x = x.flatten(0, 1)  # (B·T, H, W, C)
@@ -188,23 +190,28 @@ class PairwiseAttention(nn.Module):
 
 
 class NonLocal(ContextBlock):
-    """zᵢ = xᵢ + BN(W_z Σⱼ f(xᵢ, xⱼ) g(xⱼ) / C(x)). Starts as the identity.
+    """zᵢ = xᵢ + BN(W_z Σⱼ f(xᵢ, xⱼ) g(xⱼ) / C(x)). It starts as the identity.
 
     Args:
-        affinity: f. `"gaussian"` compares the inputs themselves and has no θ, φ.
+        affinity: f. `"gaussian"` compares the inputs themselves and has no θ and φ.
         inner_ratio: width d of θ, φ and g relative to `channels`.
-        softmax_scale: divide the logits of the two Gaussian affinities by √d, as the authors' code does; the
-            paper does not.
-        subsample: halve height and width of what is attended to, which quarters the pairs: pool the `"input"`
-            of φ and g (the authors' code), or their outputs, the `"keys"` (the paper), or `"none"`.
-        attend_over: which positions a position sees: all, those of its own frame, or those of its own column
-            through time.
-        batch_norm: BatchNorm after W_z, with γ = 0 at the start. Without it W_z itself starts at zero (for
-            frozen BatchNorm).
+        softmax_scale: divide the logits of the two Gaussian affinities by √d. The authors' code does, the paper does
+            not.
+        subsample: halve height and width of the keys and values by max pooling, which leaves a quarter of the pairs.
+            `"input"` pools the input of φ and g (the authors' code), `"keys"` their outputs (the paper).
+        attend_over: the positions that a position attends to: all, those of its own frame, or those at its own place
+            in all frames.
+        batch_norm: BatchNorm after W_z, with γ = 0 at the start. Without it W_z itself starts at zero, for networks
+            with frozen BatchNorm.
 
     Raises:
         ValueError: an unknown choice, an `inner_ratio` outside (0, 1], or `subsample` together with
-        `attend_over="time"`, where a position has no neighbors in space to pool.
+            `attend_over="time"`, where there are no neighbors in space to pool.
+
+    >>> import torch
+    >>> block, x = NonLocal(64), torch.randn(2, 64, 4, 8, 8)
+    >>> torch.equal(block(x), x)
+    True
     """
 
     def __init__(
@@ -246,10 +253,10 @@ class NonLocal(ContextBlock):
         for layer in self.modules():
             if isinstance(layer, Pointwise):
                 nn.init.normal_(layer.weight, std=INIT_STD)
-        nn.init.zeros_(self.transform[1].weight if batch_norm else project.weight)
+        zero_init_last(self.transform)
 
 
 def halve_resolution(x: Tensor) -> Tensor:
-    """Max pooling of 2×2 in space, none in time; an axis of one stays as it is."""
+    """Max-pool 2×2 in space and not in time. An axis of size 1 is left as it is."""
     kernel = [min(2, size) for size in x.shape[-2:]]
     return F.max_pool3d(x, [1, *kernel]) if x.ndim == 5 else F.max_pool2d(x, kernel)

@@ -1,4 +1,4 @@
-"""Layers that act on each position alone: the same weights serve video (B, C, T, H, W) and images (B, C, H, W)."""
+"""Layers that act on each position by itself. The same weights serve video (B, C, T, H, W) and images (B, C, H, W)."""
 
 import torch
 from torch import Tensor, nn
@@ -6,9 +6,9 @@ from torch.nn import functional as F
 
 
 class Pointwise(nn.Module):
-    """1×1 convolution of whatever rank the input has: (B, C_in, *) → (B, C_out, *).
+    """1×1 convolution of the rank of its input: (B, C_in, *) → (B, C_out, *).
 
-    `weight` is (C_out, C_in); a 1×1, 1×1×1 or linear layer's weight loads after flattening.
+    `weight` is (C_out, C_in). The weight of a 1×1 or 1×1×1 convolution loads into it after flattening.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
@@ -28,7 +28,7 @@ class Pointwise(nn.Module):
 
 
 class BatchNorm(nn.modules.batchnorm._BatchNorm):
-    """BatchNorm over all axes but the channels, of any rank. `SyncBatchNorm.convert_sync_batchnorm` knows it."""
+    """BatchNorm over all axes but the channels, for any rank. `SyncBatchNorm.convert_sync_batchnorm` converts it."""
 
     def _check_input_dim(self, input: Tensor) -> None:
         assert input.ndim >= 3, f"expected (B, C, *), got {tuple(input.shape)}"

@@ -1,14 +1,14 @@
-"""Self-calibrated convolution: half of the channels is gated by what it sees at a lower resolution.
+"""Self-calibrated convolution: half of the channels is gated by features at a lower resolution.
 
 Liu, Hou, Cheng, Wang, Feng: "Improving Convolutional Networks with Self-Calibrated Convolutions" (CVPR 2020),
 section 3.
 
     x = [a, b];  z = [k1(a), k4(k3(b) · sigmoid(b + up(k2(pool(b)))))]
 
-In a bottleneck the 1×1 convolution before makes both halves at once, which is the paper's pair of 1×1s, and
-the BatchNorm after is that of k1 and k4: a `Bottleneck3d` with this convolution is SCNet's.
+A `Bottleneck3d` with this convolution is SCNet's. Its first 1×1 convolution computes both halves at once, which is the
+paper's pair of 1×1 convolutions. The BatchNorm after it is that of k1 and k4.
 
-Differs from the paper: over video, and pooling leaves time alone by default, since clips are short.
+Differs from the paper: it runs over video. By default, time is not pooled, because clips are short.
 """
 
 import torch
@@ -20,15 +20,21 @@ from videoctx.layers.pointwise import BatchNorm
 
 
 class SelfCalibratedConv3d(nn.Module):
-    """(B, C, T, H, W) → (B, C, T / stride, …).
+    """Self-calibrated convolution, (B, C, T, H, W) → (B, C, T / stride, …).
 
     Args:
-        in_channels: C, even; a gate needs as many channels out as in.
+        in_channels: C, an even number.
+        out_channels: C as well, because the gate multiplies the input.
         pooling: r along time, height and width.
 
     Raises:
-        ValueError: odd or changing numbers of channels, halves that `groups` does not divide, or a clip
-        smaller than `pooling`.
+        ValueError: an odd number of channels, or different numbers, or halves that `groups` does not divide. In
+            `forward`, a clip smaller than `pooling`.
+
+    >>> import torch
+    >>> conv = SelfCalibratedConv3d(64, 64, stride=(1, 2, 2))
+    >>> conv(torch.zeros(2, 64, 4, 8, 8)).shape
+    torch.Size([2, 64, 4, 4, 4])
     """
 
     def __init__(
