@@ -1,4 +1,4 @@
-"""Every config in configs/ does what its file says: networks build, experiments train a step and are evaluated."""
+"""Every config in configs/ works as its file describes: networks build, experiments train a step and are evaluated."""
 
 import re
 from pathlib import Path

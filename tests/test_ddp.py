@@ -137,7 +137,7 @@ def test_no_part_of_a_rank_is_left(folder):
     assert not list((folder / "runs" / "manifest2").glob("scores-rank*"))
 
 
-def test_the_result_and_the_failure_are_said_once(tested):
+def test_result_and_failure_are_printed_once(tested):
     assert tested.stdout.count("7 videos, 42 views, 1 failed") == 1
     assert tested.stderr.count("counted as incorrect: ") == 1
 

@@ -1,4 +1,4 @@
-"""Training goes on, whatever a file does to its decoder."""
+"""Training does not stop, whatever a file does to its decoder."""
 
 import csv
 import time

@@ -75,7 +75,7 @@ def test_a_test_gives_the_same_scores_wherever_the_videos_are(
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_an_epoch_of_shards_reads_every_video_once_and_goes_on_where_it_stopped(
+def test_an_epoch_of_shards_reads_every_video_once_and_resumes_where_it_stopped(
     shards,
     server,
     tmp_path,
@@ -119,7 +119,7 @@ def test_training_on_shards_sees_every_video(run, shards):
     assert len(set(column(folder, "train/loss"))) == 6
 
 
-def test_what_cannot_be_fetched_counts_as_wrong_and_is_named(place, run, copy, server, tmp_path):
+def test_a_video_that_cannot_be_fetched_is_a_failure_and_named(place, run, copy, server, tmp_path):
     server.always["test1.mp4"] = Fault.ERROR_403
     arguments = ["--data.root", server.url("").rstrip("/"), "--data.storage.cache_dir", tmp_path / "cache"]
     folder = run("test", "--ckpt_path", place.last, "--data.manifest", copy / "manifest.csv", *arguments)

@@ -1,4 +1,4 @@
-"""Stages that are computed again on the way back: the same numbers, and less that is kept."""
+"""Stages that are computed again in the backward pass: the same numbers with less memory."""
 
 import pytest
 import torch

@@ -252,7 +252,7 @@ def test_the_table_has_every_part(capsys):
         ),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(config, arguments, message, tmp_path, capsys):
+def test_an_error_is_one_line(config, arguments, message, tmp_path, capsys):
     path = tmp_path / ("missing.yaml" if config is None else "config.yaml")
     if config is not None:
         path.write_text(config)

@@ -1,4 +1,4 @@
-"""Folded BatchNorms, the network made fast for evaluation, and the gradients that bfloat16 gets wrong on a CPU."""
+"""Folded BatchNorms, the network made fast for evaluation, and gradients that are incorrect in bfloat16 on a CPU."""
 
 from functools import partial
 
@@ -218,11 +218,11 @@ def test_names_the_convolutions_whose_kernel_is_longer_than_the_clip():
     assert net.training is False
 
 
-@each_case("extent", [1, 3, 5])
+@each_case("kernel_t", [1, 3, 5])
 @each_case("clip_len", [1, 2, 3, 4, 5, 8])
 @each_case("stride_t", [1, 2])
-def test_gradients_are_right_where_none_is_named(extent, clip_len, stride_t):
-    conv = nn.Conv3d(3, 8, (extent, 3, 3), (stride_t, 1, 1), (extent // 2, 1, 1), bias=False)
+def test_gradients_are_correct_where_none_is_named(kernel_t, clip_len, stride_t):
+    conv = nn.Conv3d(3, 8, (kernel_t, 3, 3), (stride_t, 1, 1), (kernel_t // 2, 1, 1), bias=False)
     if convolutions_with_wrong_gradients(conv, clip_len=clip_len, size=6):
         return
     x = clip(1, 3, clip_len, 6, 6).bfloat16()

@@ -101,15 +101,15 @@ def test_mean_gives_the_features_of_the_image_where_the_clips_ends_are_out_of_re
     net = inflated(net_2d, "mean", temporal_kernels=kind, pool2_t=(1, 1), **arguments)
     features, expected = maps(net, still(image(), 2 * REACH + 1)), maps(net_2d, image())
     torch.testing.assert_close(features[:, :, REACH], expected, rtol=1e-9, atol=1e-9)
-    assert (features[:, :, 0] - expected).abs().max() > 1e-3  # the ends see zeros, as the module says
+    assert (features[:, :, 0] - expected).abs().max() > 1e-3  # the ends see zeros
 
 
 # Weights ----------------------------------------------------------------------------------------------------------
 
 
-def a_convolution(extent):
+def a_convolution(kernel_t):
     weights = {"layer1.0.conv1.weight": torch.arange(1.0, 55).reshape(2, 3, 3, 3)}
-    return weights["layer1.0.conv1.weight"], weights, {"res2.0.conv1.weight": torch.empty(2, 3, extent, 3, 3)}
+    return weights["layer1.0.conv1.weight"], weights, {"res2.0.conv1.weight": torch.empty(2, 3, kernel_t, 3, 3)}
 
 
 def test_mean_repeats_the_kernel_divided():
@@ -202,8 +202,8 @@ def photo(name):
         pytest.skip("needs the photos that scikit-image is distributed with")
     with av.open(str(Path(scikit_image.origin).parent / "data" / f"{name}.png")) as file:
         pixels = torch.from_numpy(next(file.decode(video=0)).to_ndarray(format="rgb24")).permute(2, 0, 1)
-    picture = v2.functional.center_crop(v2.functional.resize(pixels, [256], antialias=True), [224, 224])
-    return v2.functional.normalize(picture.float() / 255, IMAGENET_MEAN, IMAGENET_STD)[None]
+    pixels = v2.functional.center_crop(v2.functional.resize(pixels, [256], antialias=True), [224, 224])
+    return v2.functional.normalize(pixels.float() / 255, IMAGENET_MEAN, IMAGENET_STD)[None]
 
 
 @each_case(("kind", "how"), [("c2d", "mean"), ("i3d", "center"), ("slow", "center")])
@@ -217,7 +217,7 @@ def test_imagenet_weights_know_what_is_in_a_photo(imagenet_weights, kind, how, n
     assert scores[label].item() == pytest.approx(probability, abs=0.005)
 
 
-def test_the_stride_in_the_wrong_place_is_less_sure(imagenet_weights):
+def test_a_stride_in_the_other_place_is_less_confident(imagenet_weights):
     net = ResNet3D(1000, temporal_kernels="c2d", pool2_t=(1, 1), stride_at="3x3").eval()
     net.load_state_dict(inflate(imagenet_weights, net.state_dict()), strict=False)
     with torch.no_grad():

@@ -240,7 +240,7 @@ def test_depth_is_the_number_of_layers(depth, kind, blocks):
 # Which convolutions reach over time -------------------------------------------------------------------------------
 
 
-def extents(net, stage, convolution):
+def temporal_kernel_sizes(net, stage, convolution):
     return [block.get_submodule(convolution).kernel_size[0] for block in net.get_submodule(stage)]
 
 
@@ -258,15 +258,15 @@ def test_bottlenecks_are_inflated_as_published(temporal_kernels, inflated, conv1
         net = ResNet3D(5, depth=50, temporal_kernels=temporal_kernels, width=8)
     assert net.stem.conv.kernel_size == (conv1, 7, 7)
     for stage, expected in zip(STAGES, reach, strict=True):
-        assert extents(net, stage, inflated) == list(expected)
+        assert temporal_kernel_sizes(net, stage, inflated) == list(expected)
         for other in {"conv1", "conv2", "conv3"} - {inflated}:
-            assert set(extents(net, stage, other)) == {1}
+            assert set(temporal_kernel_sizes(net, stage, other)) == {1}
 
 
 def test_resnet_101_is_inflated_in_every_other_block():
     with torch.device("meta"):
         net = ResNet3D(5, depth=101, width=8)
-    assert extents(net, "res4", "conv1") == [3, 1] * 11 + [3]
+    assert temporal_kernel_sizes(net, "res4", "conv1") == [3, 1] * 11 + [3]
 
 
 @each_case(
@@ -283,7 +283,7 @@ def test_resnet_101_is_inflated_in_every_other_block():
 def test_basic_blocks_are_inflated_alike(temporal_kernels, first, second):
     net = small(temporal_kernels=temporal_kernels)
     for convolution, expected in (("conv1", first), ("conv2", second)):
-        assert tuple(tuple(extents(net, stage, convolution)) for stage in STAGES) == expected
+        assert tuple(tuple(temporal_kernel_sizes(net, stage, convolution)) for stage in STAGES) == expected
 
 
 def test_without_temporal_kernels_the_order_of_frames_is_nothing():
@@ -368,7 +368,7 @@ def from_torchvision_video(state):
     renamed = {}
     for name, value in from_torchvision(state).items():
         for old, new in (
-            *((f"conv{i}.0.{j}.", f"conv{i}.{new}.") for i in (1, 2) for j, new in FACTORISED.items()),
+            *((f"conv{i}.0.{j}.", f"conv{i}.{new}.") for i in (1, 2) for j, new in FACTORIZED.items()),
             *((f"conv{i}.{j}.", f"{new}{i}.") for i in (1, 2) for j, new in ((0, "conv"), (1, "norm"))),
         ):
             name = name.replace(old, new)
@@ -376,13 +376,13 @@ def from_torchvision_video(state):
     return renamed
 
 
-FACTORISED = {0: "spatial", 1: "norm", 3: "temporal"}
+FACTORIZED = {0: "spatial", 1: "norm", 3: "temporal"}
 PLAIN_STEM = {"stem.0.": "stem.conv.", "stem.1.": "stem.norm."}
-FACTORISED_STEM = {f"stem.{i}.": f"stem.conv.{new}." for i, new in FACTORISED.items()} | {"stem.4.": "stem.norm."}
+FACTORIZED_STEM = {f"stem.{i}.": f"stem.conv.{new}." for i, new in FACTORIZED.items()} | {"stem.4.": "stem.norm."}
 
 
 @torch.no_grad()
-@each_case(("name", "stem"), [("r3d_18", PLAIN_STEM), ("mc3_18", PLAIN_STEM), ("r2plus1d_18", FACTORISED_STEM)])
+@each_case(("name", "stem"), [("r3d_18", PLAIN_STEM), ("mc3_18", PLAIN_STEM), ("r2plus1d_18", FACTORIZED_STEM)])
 def test_gives_the_logits_of_torchvisions_video_networks(name, stem):
     torch.manual_seed(0)
     peer = ready(getattr(torchvision.models.video, name)(num_classes=7))
