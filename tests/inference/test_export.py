@@ -10,10 +10,10 @@ from tests.inference.conftest import write_checkpoint
 from tests.tiny_set import CLASSES
 from videoctx.cli import main
 from videoctx.inference import export as export_module
+from videoctx.inference.classifier import load
 from videoctx.inference.deployable import DeployableNetwork
 from videoctx.inference.export import Agreement, ExportError, export
 from videoctx.inference.exported_file import read
-from videoctx.trained import load_trained
 from videoctx.visualize.clip_on_video import read_clip
 
 
@@ -45,7 +45,7 @@ def test_a_file_gives_the_probabilities_of_the_test(network, tmp_path, context, 
     assert "4 clips, one of them real" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([output.name, "some.ckpt"])
 
-    trained = load_trained(checkpoint)
+    trained = load(checkpoint)
     clips = [read_clip(str(network.videos / f"test{index}.mp4"), trained.preprocessing) for index in range(3)]
     frames = torch.stack([torch.from_numpy(clip.frames) for clip in clips])
     with torch.no_grad():
@@ -63,7 +63,7 @@ def test_a_file_gives_the_probabilities_of_the_test(network, tmp_path, context, 
 @pytest.mark.parametrize("size", [(80, 96), (90, 41), (40, 64)])
 def test_resizing_and_cropping_by_matrices(tmp_path, protocol, size):
     checkpoint = write_checkpoint(tmp_path / "some.ckpt", protocol=protocol, views=(1, 1))
-    trained = load_trained(checkpoint)
+    trained = load(checkpoint)
     made = []
     trained.net.register_forward_pre_hook(lambda _, inputs: made.append(inputs[0]))  # the copy has it too
     deployable = DeployableNetwork(trained, frame_size_px=size)
@@ -79,7 +79,7 @@ def test_resizing_and_cropping_by_matrices(tmp_path, protocol, size):
 
 def test_several_classes_at_once(tmp_path):
     checkpoint = write_checkpoint(tmp_path / "some.ckpt", changes={"multi_label": True})
-    trained = load_trained(checkpoint)
+    trained = load(checkpoint)
     export(trained, tmp_path / "some.pt2", format="torch-export", frame_size_px=(40, 48))
     run, metadata = read(tmp_path / "some.pt2", format="torch-export")
     frames = torch.zeros(1, 4, 40, 48, 3, dtype=torch.uint8)
@@ -90,7 +90,7 @@ def test_several_classes_at_once(tmp_path):
 
 
 def test_what_disagrees_is_not_written(tmp_path, monkeypatch):
-    trained = load_trained(write_checkpoint(tmp_path / "some.ckpt"))
+    trained = load(write_checkpoint(tmp_path / "some.ckpt"))
     monkeypatch.setattr(export_module, "FILE_TOLERANCE", -1.0)
     with pytest.raises(ExportError, match=r"not written: a probability differs by .* expected at most -1"):
         export(trained, tmp_path / "some.pt2", format="torch-export", frame_size_px=(40, 48))
@@ -109,7 +109,7 @@ def test_a_network_that_cannot_be_exported(tmp_path):
         def forward(self, x):
             return x.mean((2, 3, 4)) if x.sum() > 0 else x.amax((2, 3, 4))
 
-    trained = load_trained(write_checkpoint(tmp_path / "some.ckpt"))
+    trained = load(write_checkpoint(tmp_path / "some.ckpt"))
     object.__setattr__(trained, "net", Branching())
     with pytest.raises(ExportError, match="torch-export does not take this network: "):
         export(trained, tmp_path / "some.pt2", format="torch-export", frame_size_px=(40, 48))

@@ -13,9 +13,9 @@ import torch
 from tests.inference.stream_server import StreamServer
 from tests.numbered import read_number, write_video
 from videoctx.cli import main
+from videoctx.inference.classifier import load
 from videoctx.inference.live import LiveClassifier
 from videoctx.inference.live_source import LiveSource, SourceError
-from videoctx.trained import load_trained
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ class Slow(torch.nn.Module):
 
 
 def test_the_newest_clip_wins_where_the_network_is_slow(network, second):
-    trained = load_trained(network.checkpoint)
+    trained = load(network.checkpoint)
     object.__setattr__(trained, "net", Slow())
     classifier = LiveClassifier(trained, LiveSource(str(second.path)), reconnects=0, say=print)
     results = list(classifier)

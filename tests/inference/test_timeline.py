@@ -13,10 +13,10 @@ from tests.tiny_set import break_video, encode
 from videoctx.cli import main
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.inference.captioned_video import captioned
+from videoctx.inference.classifier import Classifier, load
 from videoctx.inference.frame_clips import frame_offsets
 from videoctx.inference.timed_frames import timed_frames
 from videoctx.inference.timeline import Timeline
-from videoctx.trained import TrainedNetwork, load_trained
 from videoctx.visualize.clip_on_video import Query, read_clip
 
 
@@ -36,9 +36,7 @@ class Remembering(torch.nn.Module):
 def timeline_of(path, *, preprocessing=PREPROCESSING, fps, stride_seconds):
     """The clips that the network is given, and the moments."""
     net = Remembering()
-    timeline = Timeline(
-        TrainedNetwork(net, ["a", "b"], None, preprocessing, False), fps=fps, stride_seconds=stride_seconds
-    )
+    timeline = Timeline(Classifier(net, ["a", "b"], None, preprocessing, False), fps=fps, stride_seconds=stride_seconds)
     most_open = 0
     moments = []
     for picture, seconds in timed_frames(str(path), fps):
@@ -77,7 +75,7 @@ def test_a_video_that_is_shorter_than_a_clip_begins_again(tmp_path):
 
 @pytest.mark.parametrize(("protocol", "expected"), [("videoctx", [0, 2, 4, 6]), ("torchvision", [0, 4, 8, 12])])
 def test_frames_are_as_far_apart_as_in_the_test(protocol, expected, tmp_path):
-    trained = load_trained(write_checkpoint(tmp_path / "some.ckpt", protocol=protocol, views=(1, 1)))
+    trained = load(write_checkpoint(tmp_path / "some.ckpt", protocol=protocol, views=(1, 1)))
     assert frame_offsets(trained.preprocessing, 60.0).tolist() == expected
 
 

@@ -16,7 +16,7 @@ from videoctx.models import Res2NetBottleneck3d, ResNet3D
 from videoctx.models.bf16_gradients import convolutions_with_wrong_gradients
 from videoctx.models.folding import fold_batch_norms
 from videoctx.models.inference import for_inference
-from videoctx.models.r2plus1d import FactorisedBasicBlock3d
+from videoctx.models.r2plus1d import BasicBlock2Plus1d
 from videoctx.models.resnet3d import Bottleneck3d
 
 CONTEXT_AT = {"res2": [0], "res3": [1]}
@@ -38,7 +38,7 @@ NETWORKS = {
     "bottleneck": {"depth": 50},
     "bottleneck, 1x1 stride, groups": {"depth": 50, "stride_at": "1x1", "groups": 2, "width_per_group": 32},
     "factorized convolution": {"conv": layers.Conv2Plus1d, "stem_conv": layers.Conv2Plus1d},
-    "r2plus1d": {"temporal_kernels": "r3d", "block": FactorisedBasicBlock3d, "stem_conv": layers.Conv2Plus1d},
+    "r2plus1d": {"temporal_kernels": "r3d", "block": BasicBlock2Plus1d, "stem_conv": layers.Conv2Plus1d},
     "self-calibrated": {"depth": 50, "conv": partial(layers.SelfCalibratedConv3d, pooling=(1, 2, 2))},
     "attention-augmented": {"conv": partial(layers.AttentionAugmentedConv3d, num_heads=1, min_key_channels=2)},
     "res2net": {"depth": 50, "block": Res2NetBottleneck3d},

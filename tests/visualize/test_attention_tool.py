@@ -173,9 +173,9 @@ def test_a_network_without_attention(folder, tmp_path, refused):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"class_names": None}, "does not say which classes it tells apart (class_names)"),
-        ({"preprocessing": None}, "does not say how its clips are made (preprocessing)"),
-        ({"net": None}, "does not say which network it is of; give the network with -c"),
+        ({"class_names": None}, "the checkpoint has no class_names; expected one of this version"),
+        ({"preprocessing": None}, "the checkpoint has no preprocessing; expected one of this version"),
+        ({"net": None}, "the checkpoint does not have the config of its network"),
         ({"state_dict": {}}, "its weights are of another network"),
     ],
 )

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from videoctx.models.checkpoints import load_weights, read_checkpoint
+from videoctx.models.checkpoints import read_checkpoint
+from videoctx.models.load_weights import load_weights
 from videoctx.models.resnet3d import ResNet3D
 
 BUILDERS = ("i3d_r50", "c2d_r50", "slow_r50")  # of pytorchvideo.models.hub

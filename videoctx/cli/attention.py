@@ -11,7 +11,7 @@ from videoctx.cli.output_path import writable_folder
 from videoctx.cli.tool_parser import ToolParser, net_from_config, tool_parser
 
 if TYPE_CHECKING:
-    from videoctx.trained import TrainedNetwork
+    from videoctx.inference.classifier import Classifier
 
 # The arguments that each mode needs, and the others that it alone accepts.
 NEEDED = {"--method map": ("video",), "--method gradcam": ("video", "layer"), "--analyze": ("manifest",)}
@@ -33,9 +33,9 @@ def run_attention(arguments: Sequence[str]) -> None:
 
     import torch
 
-    from videoctx.trained import load_trained
+    from videoctx.inference.classifier import load
 
-    trained = load_trained(options.ckpt_path, make_net=net.make)
+    trained = load(options.ckpt_path, net=net.make)
     trained.net.to("cuda" if torch.cuda.is_available() else "cpu")
     if options.analyze:
         from videoctx.cli.attention_analysis import analyze
@@ -102,7 +102,7 @@ def _flag(name: str) -> str:
     return "VIDEO" if name == "video" else f"--{name}"
 
 
-def _explain(trained: "TrainedNetwork", options: Namespace) -> None:
+def _explain(trained: "Classifier", options: Namespace) -> None:
     from videoctx.data.storage.local_files import LocalFiles
     from videoctx.inference.explanation import explain_by_attention, explain_by_grad_cam, write_explanation
     from videoctx.visualize.attention import find_block

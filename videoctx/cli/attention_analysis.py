@@ -11,14 +11,14 @@ from rich.table import Table
 
 from videoctx.cli.output_path import writable_folder
 from videoctx.inference.attention_analysis import AttentionAnalysis, analyze_attention, records_to_analyze
-from videoctx.trained import TrainedNetwork
+from videoctx.inference.classifier import Classifier
 from videoctx.visualize.query_dependence import summarize
 
 HEADINGS = ("input", "output", "attention", "attention JSD")
 
 
 def analyze(
-    trained: TrainedNetwork, *, manifest: Path, split: str, num_videos: int | None, max_queries: int, output: Path
+    trained: Classifier, *, manifest: Path, split: str, num_videos: int | None, max_queries: int, output: Path
 ) -> None:
     """Print a table per block, and write `attention.json` and, with a row per video, `attention.csv` to `output`.
 

@@ -28,9 +28,9 @@ def run_classify(arguments: Sequence[str]) -> None:
 
     import torch
 
-    from videoctx.trained import load_trained
+    from videoctx.inference.classifier import load
 
-    trained = load_trained(options.ckpt_path, make_net=net.make)
+    trained = load(options.ckpt_path, net=net.make)
     trained.net.to("cuda" if torch.cuda.is_available() else "cpu")
     if mode != "--live":  # which prepares its own copy of the network
         trained = trained.for_evaluation()

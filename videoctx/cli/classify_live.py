@@ -3,13 +3,13 @@
 import sys
 from typing import Any
 
+from videoctx.inference.classifier import Classifier
 from videoctx.inference.live import LiveClassifier, LiveCounts
 from videoctx.inference.live_source import LiveSource
-from videoctx.trained import TrainedNetwork
 
 
 def classify_live(
-    trained: TrainedNetwork, address: str, *, speed: float, reconnects: int, patience_seconds: float
+    trained: Classifier, address: str, *, speed: float, reconnects: int, patience_seconds: float
 ) -> dict[str, Any]:
     """Print each change of the best class until the source ends or Ctrl-C, and return the result for JSON."""
     source = LiveSource(address, speed=speed, patience_seconds=patience_seconds)

@@ -6,13 +6,13 @@ from typing import Any
 
 from videoctx.cli.output_path import writable_folder
 from videoctx.data.storage.local_files import LocalFiles
+from videoctx.inference.classifier import Classifier
 from videoctx.inference.timeline_files import write_timeline
 from videoctx.inference.video_paths import video_paths
-from videoctx.trained import TrainedNetwork
 
 
 def classify_timeline(
-    trained: TrainedNetwork, video: str, *, folder: Path, stride_seconds: float, num_best: int
+    trained: Classifier, video: str, *, folder: Path, stride_seconds: float, num_best: int
 ) -> dict[str, Any]:
     """Write the table, chart and video, print their paths, and return the result for JSON."""
     if os.path.isdir(video):

@@ -22,16 +22,16 @@ def run_export(arguments: Sequence[str]) -> None:
     import torch
 
     from videoctx.data.storage.local_files import LocalFiles
+    from videoctx.inference.classifier import load
     from videoctx.inference.export import FILE_TOLERANCE, TEST_TOLERANCE, export
     from videoctx.inference.exported_file import SUFFIX, check_installed
-    from videoctx.trained import load_trained
     from videoctx.visualize.clip_on_video import read_clip
 
     if output.suffix != (suffix := SUFFIX[options.format]):
         raise ValueError(f"output is {output}; expected a name that ends in {suffix} with format {options.format}")
     frame_size_px = _frame_size(options.frame_size) if options.frame_size else None
     check_installed(options.format)
-    trained = load_trained(options.ckpt_path, make_net=net.make)
+    trained = load(options.ckpt_path, net=net.make)
     real_clip = None
     if options.video:
         with LocalFiles().local_copy(options.video) as file:

@@ -13,7 +13,7 @@ from videoctx.data.annotations import VideoRecord, read_manifest
 from videoctx.data.loading.dataset import VideoDataset
 from videoctx.data.loading.loader import VideoLoader
 from videoctx.data.sampling.video_samplers import EvaluationSampler
-from videoctx.trained import TrainedNetwork
+from videoctx.inference.classifier import Classifier
 from videoctx.visualize.attention import attending_blocks, find_block, watch
 from videoctx.visualize.query_dependence import QueryDependence, query_dependence, summarize
 
@@ -54,7 +54,7 @@ def _json(measures: QueryDependence) -> dict[str, float | None]:
 
 
 def records_to_analyze(
-    trained: TrainedNetwork, manifest: Path, *, split: str, num_videos: int | None = None
+    trained: Classifier, manifest: Path, *, split: str, num_videos: int | None = None
 ) -> list[VideoRecord]:
     """Return the videos of a split, or `num_videos` of them at even distances.
 
@@ -71,7 +71,7 @@ def records_to_analyze(
 
 
 def analyze_attention(
-    trained: TrainedNetwork,
+    trained: Classifier,
     records: list[VideoRecord],
     *,
     max_queries: int = 256,

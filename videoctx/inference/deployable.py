@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.sampling.protocols import PROTOCOLS
+from videoctx.inference.classifier import Classifier
 from videoctx.layers.non_local import SoftmaxAffinity
 from videoctx.models.resnet3d import MaxPool3d
-from videoctx.trained import TrainedNetwork
 
 
 class DeployableNetwork(nn.Module):
@@ -26,7 +26,7 @@ class DeployableNetwork(nn.Module):
         frame_size_px: height and width of the frames, as decoded.
     """
 
-    def __init__(self, trained: TrainedNetwork, *, frame_size_px: tuple[int, int]) -> None:
+    def __init__(self, trained: Classifier, *, frame_size_px: tuple[int, int]) -> None:
         super().__init__()
         preprocessing = trained.preprocessing
         rows, columns = _filters(preprocessing, frame_size_px)

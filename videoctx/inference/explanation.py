@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 
 from videoctx.atomic_write import atomic_write
-from videoctx.trained import TrainedNetwork
+from videoctx.inference.classifier import Classifier
 from videoctx.visualize.attention import attending_blocks, find_block, watch
 from videoctx.visualize.clip_on_video import ClipOnVideo, Query
 from videoctx.visualize.contact_sheet import write_contact_sheet
@@ -26,7 +26,7 @@ class Explanation(NamedTuple):
 
 
 def explain_by_attention(
-    trained: TrainedNetwork, clip: ClipOnVideo, *, block: str | None = None, query: Query | None = None
+    trained: Classifier, clip: ClipOnVideo, *, block: str | None = None, query: Query | None = None
 ) -> Explanation:
     """Show the attention of a context block.
 
@@ -56,7 +56,7 @@ def explain_by_attention(
 
 
 def explain_by_grad_cam(
-    trained: TrainedNetwork, clip: ClipOnVideo, *, layer: str, target_class: str | None = None
+    trained: Classifier, clip: ClipOnVideo, *, layer: str, target_class: str | None = None
 ) -> Explanation:
     """Show which places of a layer's output raise the logit of a class (Grad-CAM).
 
@@ -102,5 +102,5 @@ def write_explanation(explanation: Explanation, clip: ClipOnVideo, path: Path, *
     return video, sheet
 
 
-def _device(trained: TrainedNetwork) -> torch.device:
+def _device(trained: Classifier) -> torch.device:
     return next(trained.net.parameters()).device

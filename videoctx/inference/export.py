@@ -13,9 +13,9 @@ from torch import Tensor
 
 from videoctx.atomic_write import atomic_write
 from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo
+from videoctx.inference.classifier import Classifier
 from videoctx.inference.deployable import DeployableNetwork
 from videoctx.inference.exported_file import INPUT, OUTPUT, ExportError, Format, check_installed, read, write
-from videoctx.trained import TrainedNetwork
 
 FILE_TOLERANCE = 1e-4  # of a probability: the file and the network that it was made of
 TEST_TOLERANCE = 1e-2  # of a probability: the file and the test
@@ -34,7 +34,7 @@ class Agreement:
 
 @torch.no_grad()
 def export(
-    trained: TrainedNetwork,
+    trained: Classifier,
     path: Path,
     *,
     format: Format,
@@ -83,7 +83,7 @@ def _check(found: Agreement) -> None:
             )
 
 
-def _tested(trained: TrainedNetwork, frames: Tensor) -> Tensor:
+def _tested(trained: Classifier, frames: Tensor) -> Tensor:
     """(B, K) of clips (B, T, H, W, 3), made as in a test with one crop."""
     positions = torch.arange(frames.shape[1])[None]
     videos = [
@@ -94,7 +94,7 @@ def _tested(trained: TrainedNetwork, frames: Tensor) -> Tensor:
     return trained.probabilities(trained.net(clips))
 
 
-def _metadata(trained: TrainedNetwork, frame_size_px: tuple[int, int]) -> dict:
+def _metadata(trained: Classifier, frame_size_px: tuple[int, int]) -> dict:
     return {
         "class_names": trained.class_names,
         "multi_label": trained.multi_label,

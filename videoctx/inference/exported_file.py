@@ -52,6 +52,7 @@ def write(path: Path, network: nn.Module, example: Tensor, *, format: Format, me
                 torch.export.save(program, path, extra_files={METADATA: json.dumps(metadata)})
                 return
             model = torch.onnx.export(program, dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT])
+            assert model is not None  # with dynamo
             model.model.metadata_props[METADATA] = json.dumps(metadata)
             model.save(path)
     except OSError:

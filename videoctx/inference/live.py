@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
+from videoctx.inference.classifier import Classifier
 from videoctx.inference.frame_clips import FrameTransform, frame_offsets
 from videoctx.inference.live_source import LiveFrame, LiveSource, SourceError
 from videoctx.models.inference import InferenceNetwork, for_inference
-from videoctx.trained import TrainedNetwork
 
 LATENCIES_KEPT = 10_000  # the last ones
 FIRST_WAIT_SECONDS = 0.5  # before a stream is opened again; twice as long before each next attempt, up to
@@ -61,9 +61,7 @@ class LiveClassifier:
         lost: why there is no more; none at the end of a file.
     """
 
-    def __init__(
-        self, trained: TrainedNetwork, source: LiveSource, *, reconnects: int, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, trained: Classifier, source: LiveSource, *, reconnects: int, say: Callable[[str], None]) -> None:
         self.trained = trained
         self.source = source
         self.reconnects = reconnects

@@ -101,5 +101,6 @@ class LiveFrame:
     fps: float
 
     def picture(self) -> np.ndarray:
-        """(H, W, 3) uint8 RGB, upright."""
+        """Return the frame, upright: (H, W, 3) uint8 RGB. A damaged frame has none."""
+        assert self.frame is not None
         return upright(self.frame)

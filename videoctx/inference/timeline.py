@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from videoctx.data.sampling.clip_samplers import NoClipError
+from videoctx.inference.classifier import Classifier
 from videoctx.inference.frame_clips import FrameTransform, frame_offsets
-from videoctx.trained import TrainedNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Timeline:
         NoClipError: the protocol of the test counts frames by time, and `fps` is 0.
     """
 
-    def __init__(self, trained: TrainedNetwork, *, fps: float, stride_seconds: float) -> None:
+    def __init__(self, trained: Classifier, *, fps: float, stride_seconds: float) -> None:
         self.trained = trained
         self.fps = fps
         self.stride_seconds = stride_seconds

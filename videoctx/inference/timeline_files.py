@@ -16,9 +16,9 @@ from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.sampling.clip_samplers import NoClipError
 from videoctx.evaluation.ranking import best_classes
 from videoctx.inference.captioned_video import CaptionedVideo, shrunk
+from videoctx.inference.classifier import Classifier
 from videoctx.inference.timed_frames import average_fps, timed_frames
 from videoctx.inference.timeline import Moment, Timeline
-from videoctx.trained import TrainedNetwork
 
 NUM_LINES = 8  # of the chart
 MAX_MOMENTS = 2000  # of the chart: more are not told apart on it
@@ -35,7 +35,7 @@ class TimelineFiles(NamedTuple):
 
 
 def write_timeline(
-    trained: TrainedNetwork, file: str, stem: Path, *, stride_seconds: float, num_best: int, title: str
+    trained: Classifier, file: str, stem: Path, *, stride_seconds: float, num_best: int, title: str
 ) -> TimelineFiles:
     """STEM.csv, STEM.png and STEM.mp4, all of them or none.
 

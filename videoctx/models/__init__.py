@@ -1,7 +1,8 @@
 """Networks from (B, 3, T, H, W) to logits (B, num_classes)."""
 
+from videoctx.models.create_model import create_model, list_models
 from videoctx.models.insertion import insert_context
 from videoctx.models.res2net import Res2NetBottleneck3d
 from videoctx.models.resnet3d import ResNet3D
 
-__all__ = ["Res2NetBottleneck3d", "ResNet3D", "insert_context"]
+__all__ = ["Res2NetBottleneck3d", "ResNet3D", "create_model", "insert_context", "list_models"]

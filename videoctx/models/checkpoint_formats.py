@@ -1,4 +1,4 @@
-"""Checkpoints that other projects wrote: their names for the weights, and what their networks do beside them.
+"""Checkpoints of other projects: their names for the weights, and the settings that their networks have beside them.
 
 | project            | networks                                  | facts read in                             |
 |--------------------|-------------------------------------------|-------------------------------------------|
@@ -10,8 +10,8 @@
 | torchvision        | of images: ResNet, ResNeXt                | models/resnet.py                          |
 | torchvision        | R3D, MC3, R(2+1)D                         | models/video/resnet.py                    |
 
-Names and shapes say which network it is. Strides, pooling and the kind of affinity leave no trace in them: those are as
-in the project's published configs, or as in the config that PySlowFast and mmaction2 store beside the weights.
+Names and shapes determine the network, except for strides, pooling and the kind of affinity. Those are as in the
+project's published configs, or as in the config that PySlowFast and mmaction2 store beside the weights.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from videoctx.models.key_map import STAGES, KeyMap
 
 
 class Normalization(NamedTuple):
-    """Of the input: (x - mean) / std for x in [0, 1]; red, green, blue."""
+    """Mean and std of the input, as in (x - mean) / std for x in [0, 1], for red, green and blue."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -48,23 +48,29 @@ NON_LOCAL_ARGUMENTS = frozenset(FAIR_SOFTMAX)
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How a project names its weights, and what its networks do that the weights do not tell.
+    """How a project names its weights, and the settings of its networks that the weights do not tell.
 
-    `net`, `context` and `differs` go by temporal kernels, with `""` for those that are not named; kernels that `net`
-    has no entry for do not occur.
+    The keys of `net`, `context` and `differs` are temporal kernels, with `""` for those that are not named. Kernels
+    without an entry in `net` do not occur in the project.
     """
 
     name: str
     names: KeyMap
-    input: Normalization | None  # none: not known
+    input: Normalization | None  # None: not known
     net: dict[str, dict[str, Any]]  # arguments of ResNet3D
+    protocol: str = "videoctx"  # the project's own test, or the closest one
+    clip: tuple[int, int] = (8, 8)  # clip_len and frame_interval, where nothing tells them
     context: dict[str, dict[str, Any]] = field(default_factory=dict)  # arguments of NonLocal; also by affinity
     differs: dict[str, str] = field(default_factory=dict)  # what no argument can express, or no weight tell
-    stored: dict[str, dict[str, Any]] = field(default_factory=dict)  # found in the stored config → arguments of either
-    of_images: bool | None = None  # the convolutions are 2D; none: both occur
+    stored: dict[str, dict[str, Any]] = field(default_factory=dict)  # pattern in the stored config → either
+    of_images: bool | None = None  # the convolutions are 2D; None: both occur
+
+    def __str__(self) -> str:
+        return self.name
 
 
 def by_kind(table: Mapping[str, Any], kind: str) -> Any:
+    """Return the entry for temporal kernels, or else the one for those that are not named."""
     return table.get(kind, table.get(""))
 
 
@@ -165,7 +171,7 @@ VIDEOCTX = {"stem.{x}": "stem.{x}", "{s}.{b}.{x}": "{s}.{b}.{x}", "head.{t}": "h
 
 def _pytorchvideo(stages: str, head: int, net: dict[str, Any]) -> Format:
     names = PYTORCHVIDEO | {f"blocks.{head}.proj.{{t}}": "head.{t}"}
-    return Format("PyTorchVideo", KeyMap(names, stages=stages), FAIR_VIDEO, net={"": net})
+    return Format("PyTorchVideo", KeyMap(names, stages=stages), FAIR_VIDEO, net={"": net}, protocol="pytorchvideo")
 
 
 def _mmaction2(phi_g: str, subsample: str) -> Format:
@@ -175,6 +181,7 @@ def _mmaction2(phi_g: str, subsample: str) -> Format:
         KeyMap(MMACTION2 | {phi_g: "{s}.{b}.after_add.context.{p}.{t}"}, stages="1234"),
         IMAGENET,
         net={"c2d": HALVED_AFTER_RES2, "i3d": EIGHTH, "i3d333": EIGHTH, "slow": NOT_HALVED},
+        protocol="mmaction2",
         context={
             "": softmax | {"softmax_scale": False},
             "slow": softmax | {"softmax_scale": True},
@@ -220,6 +227,7 @@ FORMATS = (
         KeyMap(PYSLOWFAST, stages="2345"),
         FAIR_VIDEO,
         net={"": HALVED_AFTER_RES2, "slow": NOT_HALVED},
+        protocol="pyslowfast",
         context={"": FAIR_SOFTMAX, "slow": FAIR_DOT_PRODUCT},
         stored={
             r"ARCH: (2d|\w+_nopool|slow_\w+)\b": NOT_HALVED,
@@ -233,6 +241,7 @@ FORMATS = (
         KeyMap(CAFFE2, stages="2345"),
         FAIR_VIDEO,
         net={"": HALVED_AFTER_RES2, "slow": NOT_HALVED},
+        protocol="pyslowfast",
         context={"": FAIR_SOFTMAX, "slow": FAIR_DOT_PRODUCT},
         differs={
             "c2d": f"C2D_NOPOOL_8x8_R50.pkl wants pool2_t [1, 1]; {NON_LOCAL_NET}",
@@ -246,15 +255,20 @@ FORMATS = (
         KeyMap(GLUONCV_I3D, stages="0123"),
         IMAGENET,
         net={"": EIGHTH},
+        protocol="mmaction2",
         context={"": FAIR_SOFTMAX | {"subsample": "none"}},
     ),
-    Format("GluonCV, Slow", TORCHVISION_NAMES, IMAGENET, net={"slow": NOT_HALVED}, of_images=False),
+    Format(
+        "GluonCV, Slow", TORCHVISION_NAMES, IMAGENET, net={"slow": NOT_HALVED}, protocol="mmaction2", of_images=False
+    ),
     IMAGES,
     Format(
         "torchvision, for video",
         KeyMap(TORCHVISION_VIDEO_NAMES, stages="1234"),
         TORCHVISION_VIDEO,
         net={"r3d": HALVED_BY_STAGES, "mc3": NO_POOLING},
+        protocol="torchvision",
+        clip=(16, 2),
     ),
     Format(
         "torchvision, R(2+1)D",
@@ -267,9 +281,11 @@ FORMATS = (
                     "class_path": "videoctx.layers.Conv2Plus1d",
                     "init_args": {"mid_channels": 45},
                 },
-                "block": {"class_path": "videoctx.models.r2plus1d.FactorisedBasicBlock3d"},
+                "block": {"class_path": "videoctx.models.r2plus1d.BasicBlock2Plus1d"},
             }
         },
+        protocol="torchvision",
+        clip=(16, 2),
     ),
     OURS,
 )

@@ -20,7 +20,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from videoctx.first_few import first_few
-from videoctx.models.checkpoints import read_stored
+from videoctx.models.checkpoint_file import read_stored
 from videoctx.models.network_config import build_network
 
 PREFIX = "net."  # of the network's weights among those of the task that trained it
@@ -62,7 +62,7 @@ def load_classifier(path: str | Path, *, net: Callable[[int], nn.Module] | nn.Mo
     if not isinstance(stored, Mapping) or not isinstance(stored.get("state_dict"), Mapping):
         raise ValueError(f"{path}: not a checkpoint of videoctx; `videoctx convert` reads those of other projects")
     if not stored.get("class_names"):
-        raise ValueError(f"{path}: has no class names; expected a checkpoint of a training or of `videoctx convert`")
+        raise ValueError(f"{path}: has no class names; `videoctx convert --class_names` adds them")
     class_names, net_config = list(stored["class_names"]), stored.get("net")
     try:
         if isinstance(net, nn.Module):

@@ -16,7 +16,7 @@ from videoctx.layers.conv2plus1d import Conv2Plus1d
 from videoctx.layers.neighborhood import VideoConv
 from videoctx.layers.pointwise import Pointwise
 from videoctx.layers.self_calibrated import SelfCalibratedConv3d
-from videoctx.models.r2plus1d import FactorisedBasicBlock3d
+from videoctx.models.r2plus1d import BasicBlock2Plus1d
 from videoctx.models.res2net import Res2NetBottleneck3d
 from videoctx.models.resnet3d import BasicBlock3d, Bottleneck3d, Stem
 
@@ -26,7 +26,7 @@ NORMS_AFTER: dict[type[nn.Module], tuple[tuple[str, str], ...]] = {
     Stem: (("conv", "norm"),),
     BasicBlock3d: (("conv1", "norm1"), ("conv2", "norm2")),
     Bottleneck3d: (("conv1", "norm1"), ("conv2", "norm2"), ("conv3", "norm3")),
-    FactorisedBasicBlock3d: (("conv1", "norm1"), ("conv2", "norm2")),
+    BasicBlock2Plus1d: (("conv1", "norm1"), ("conv2", "norm2")),
     Conv2Plus1d: (("spatial", "norm"),),
     Res2NetBottleneck3d: (("conv1", "norm1"), ("convs", "norms"), ("conv3", "norm3")),
 }
@@ -63,9 +63,9 @@ def fold_batch_norms(net: nn.Module) -> nn.Module:
 def _norms_after_convolutions(module: nn.Module) -> Iterator[tuple[nn.Module, nn.Module, str]]:
     """Each convolution that is directly in `module`, and where the norm after it is: a module and a name in it."""
     if _is_plain_sequence(module):
-        names = list(module._modules)
-        for before, after in pairwise(names):
-            yield module._modules[before], module, after
+        children = list(module.named_children())
+        for (_, convolution), (after, _) in pairwise(children):
+            yield convolution, module, after
     for before, after in NORMS_AFTER.get(type(module), ()):
         convolution, norm = getattr(module, before), getattr(module, after)
         if isinstance(norm, nn.ModuleList):
@@ -83,8 +83,8 @@ def _linear_ends(convolution: nn.Module) -> list[nn.Module]:
         return [convolution.temporal]
     if type(convolution) is SelfCalibratedConv3d:
         return [convolution.k1, convolution.k4]
-    if _is_plain_sequence(convolution) and len(convolution):
-        return _linear_ends(convolution[-1])
+    if _is_plain_sequence(convolution) and (layers := list(convolution.children())):
+        return _linear_ends(layers[-1])
     return []
 
 
@@ -96,7 +96,7 @@ def _is_plain_sequence(module: nn.Module) -> bool:
 def _fold(convolution: nn.Module, parent: nn.Module, name: str) -> None:
     """Take the BatchNorm at `name` of `parent` into the weights of `convolution`, in float64; in place."""
     norm, ends = getattr(parent, name), _linear_ends(convolution)
-    if not isinstance(norm, _BatchNorm) or norm.running_var is None or not ends:
+    if not isinstance(norm, _BatchNorm) or norm.running_var is None or norm.running_mean is None or not ends:
         return
     scale = (norm.running_var.double() + norm.eps).rsqrt()
     if norm.weight is not None:
@@ -104,11 +104,12 @@ def _fold(convolution: nn.Module, parent: nn.Module, name: str) -> None:
     shift = -norm.running_mean.double() * scale
     if norm.bias is not None:
         shift = shift + norm.bias.double()
-    widths = [len(end.weight) for end in ends]
+    widths = [len(end.get_parameter("weight")) for end in ends]
     for end, s, b in zip(ends, scale.split(widths), shift.split(widths), strict=True):
-        if end.bias is not None:
-            b = b + end.bias.double() * s
-        weight = end.weight.double() * s.reshape(-1, *[1] * (end.weight.ndim - 1))  # (C_out, …)
-        end.weight = nn.Parameter(weight.to(end.weight.dtype))  # another layer may have the old one, too
-        end.bias = nn.Parameter(b.to(end.weight.dtype))
+        weight, bias = end.get_parameter("weight"), end._parameters.get("bias")
+        if bias is not None:
+            b = b + bias.double() * s
+        folded = weight.double() * s.reshape(-1, *[1] * (weight.ndim - 1))  # (C_out, …)
+        end.weight = nn.Parameter(folded.to(weight.dtype))  # another layer may have the old one, too
+        end.bias = nn.Parameter(b.to(weight.dtype))
     setattr(parent, name, nn.Identity())

@@ -1,5 +1,7 @@
 """A trained network made fast where it only evaluates: norms folded, channels last, bfloat16 where that is native."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -31,6 +33,11 @@ class InferenceNetwork(nn.Module):
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             return self.net(clips).float()
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "InferenceNetwork":
+        super()._apply(fn, recurse)
+        self.device = next(self.parameters()).device  # `to` moves the clips there too
+        return self
+
     def extra_repr(self) -> str:
         return f"device={self.device}, dtype={self.dtype}"
 
@@ -55,7 +62,7 @@ def for_inference(
 ) -> InferenceNetwork:
     """A fast copy of `net` on a device. What it gives differs from `net` by rounding: in bfloat16, 8 bits.
 
-        fast = for_inference(load_trained("best.ckpt").net, "cuda")
+        fast = for_inference(videoctx.load("best.ckpt").net, "cuda")
         probabilities = fast(clips).softmax(dim=1)
 
     Args:

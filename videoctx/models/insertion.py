@@ -56,11 +56,11 @@ def insert_context(
             if position == "after_1x1" and not hasattr(block, position):
                 raise ValueError(f"{stage}.{index} is a {type(block).__name__}; expected position after_add there")
             made.append((stages[stage], index, context(_out_channels(block, f"{stage}.{index}"))))
-    for stage, index, context_block in made:
-        if hasattr(stage[index], position):
-            setattr(stage[index], position, context_block)
+    for blocks, index, context_block in made:
+        if hasattr(blocks[index], position):
+            setattr(blocks[index], position, context_block)
         else:
-            stage[index] = WithContext(stage[index], context_block)
+            blocks[index] = WithContext(blocks[index], context_block)
     if made:
         record_insertion(net, context=context, context_at=context_at, context_position=position)
     return net
@@ -82,8 +82,8 @@ def _is_stage(module: nn.Module) -> bool:
 
 def _out_channels(block: nn.Module, name: str) -> int:
     """Channels of the last BatchNorm: in a ResNet that of the branch or of the shortcut, which are equal."""
-    if hasattr(block, "out_channels"):
-        return block.out_channels
+    if isinstance(channels := getattr(block, "out_channels", None), int):
+        return channels
     norms = [layer for layer in block.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
     if not norms:
         raise ValueError(f"{name} is a {type(block).__name__} without BatchNorm: its channels cannot be told")

@@ -11,10 +11,10 @@ from videoctx.layers.conv2plus1d import Conv2Plus1d
 from videoctx.models.resnet3d import BasicBlock3d, BlockShape
 
 
-class FactorisedBasicBlock3d(BasicBlock3d):
+class BasicBlock2Plus1d(BasicBlock3d):
     """Two (2+1)D convolutions with the same number of middle channels; for depths 18 and 34."""
 
     def __init__(self, in_channels: int, out_channels: int, shape: BlockShape) -> None:
         super().__init__(in_channels, out_channels, shape._replace(conv=Conv2Plus1d))
-        middle = self.conv1.spatial.out_channels
+        middle: int = self.conv1.get_submodule("spatial").out_channels  # type: ignore[assignment] # of a convolution
         self.conv2 = Conv2Plus1d(out_channels, out_channels, kernel_size=(shape.extent, 3, 3), mid_channels=middle)

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from videoctx.layers.conv import Conv3dKind, plain_conv3d
+from videoctx.layers.conv import plain_conv3d
 from videoctx.layers.pointwise import BatchNorm
 from videoctx.models.activation_checkpointing import checkpointed
 from videoctx.models.insertion import insert_context
@@ -61,14 +61,20 @@ class BlockShape(NamedTuple):
     inflate_3x3: bool  # that is the 3×3, not the first 1×1
     stride_at: Literal["3x3", "1x1"]
     groups: int
-    conv: Conv3dKind
+    conv: Callable[..., nn.Module]  # as Conv3dKind
 
 
 class Stem(nn.Module):
     """conv1 and pool1: (B, 3, T, H, W) → (B, channels, T / strides, H / 4, W / 4); H / 2 and W / 2 without pool1."""
 
     def __init__(
-        self, channels: int, *, extent: int, stride_t: int, pool_t: tuple[int, int] | None, conv: Conv3dKind
+        self,
+        channels: int,
+        *,
+        extent: int,
+        stride_t: int,
+        pool_t: tuple[int, int] | None,
+        conv: Callable[..., nn.Module],
     ) -> None:
         super().__init__()
         self.conv = conv(3, channels, kernel_size=(extent, 7, 7), stride=(stride_t, 2, 2))
@@ -219,8 +225,8 @@ class ResNet3D(nn.Module):
         groups: int = 1,
         width_per_group: int = 64,
         block: Callable[[int, int, BlockShape], ResidualBlock] | None = None,
-        conv: Callable[[int, int], nn.Module] = plain_conv3d,
-        stem_conv: Callable[[int, int], nn.Module] = plain_conv3d,
+        conv: Callable[[int, int], nn.Module] = plain_conv3d,  # type: ignore[assignment] # as YAML needs it
+        stem_conv: Callable[[int, int], nn.Module] = plain_conv3d,  # type: ignore[assignment] # likewise
         context: Callable[[int], nn.Module] | None = None,
         context_at: Mapping[str, Sequence[int]] | None = None,
         context_position: Literal["after_add", "after_1x1"] = "after_add",
@@ -285,7 +291,7 @@ class ResNet3D(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(in_channels, num_classes)
         self._initialize(zero_init_residual)
-        if context:
+        if context and context_at:
             insert_context(self, context_at, context, position=context_position)
         for name in ("self", "num_classes", "__class__"):
             del arguments[name]
@@ -322,4 +328,4 @@ def _max_pool(kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> nn.
     """Odd kernels are centered (padded by half), even ones are not, as in the papers' released networks."""
     if kernel == stride == (1, 1, 1):
         return nn.Identity()
-    return MaxPool3d(kernel, stride, padding=[size // 2 if size % 2 else 0 for size in kernel])
+    return MaxPool3d(kernel, stride, padding=tuple(size // 2 if size % 2 else 0 for size in kernel))

@@ -8,7 +8,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import Strategy
 
 from videoctx.atomic_write import atomic_write
-from videoctx.models.checkpoints import read_stored
+from videoctx.models.checkpoint_file import read_stored
 from videoctx.models.classifier_checkpoint import check_checksums
 
 

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from videoctx.models.checkpoints import load_weights, read_checkpoint
+from videoctx.models.checkpoints import read_checkpoint
+from videoctx.models.load_weights import load_weights
 
 if TYPE_CHECKING:
     from videoctx.tasks.classifier import VideoClassifier

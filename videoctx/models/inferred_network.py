@@ -1,4 +1,4 @@
-"""The network that weights are for, told by their names and shapes."""
+"""The network that weights are for, inferred from their names and shapes."""
 
 import re
 from collections.abc import Mapping
@@ -7,24 +7,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from videoctx.first_few import first_few
 from videoctx.models.checkpoint_formats import NON_LOCAL_ARGUMENTS, OURS, Format, by_kind
 from videoctx.models.key_map import STAGES
+from videoctx.models.load_weights import COUNTERS
 from videoctx.models.network_config import build_network
 from videoctx.models.resnet3d import BLOCKS_PER_STAGE, TEMPORAL_TABLES
 
-# Newer than some checkpoints, and read by no norm of ours, whose momentum is fixed.
-COUNTERS = "num_batches_tracked"
 
-
-def infer_net(weights: Mapping[str, Tensor], known: Format, config: str = "") -> tuple[dict[str, Any], list[str]]:
-    """The ResNet3D that has these names and shapes, as `class_path` and `init_args`, and what they do not tell.
+def infer_network(weights: Mapping[str, Tensor], known: Format, config: str = "") -> tuple[dict[str, Any], list[str]]:
+    """Return the config of the `ResNet3D` with these names and shapes, and notes on what they do not tell.
 
     Args:
-        weights: by our names.
-        config: text of the config that is stored with the weights.
+        weights: Weights by this package's names.
+        known: The format that the weights had.
+        config: Text of the config that is stored with the weights.
 
     Raises:
-        ValueError: there is no such ResNet3D.
+        ValueError: There is no such ResNet3D.
     """
     sizes = _sizes(weights)
     of_net, of_context = _stored_arguments(known, config)
@@ -33,22 +33,22 @@ def infer_net(weights: Mapping[str, Tensor], known: Format, config: str = "") ->
         published = by_kind(known.net, kind)
         if published is None:
             continue
-        untold = published | of_net
+        not_in_weights = published | of_net
         context = _context(weights, (by_kind(known.context, kind) or {}) | of_context, known.context)
-        arguments = sizes | {"temporal_kernels": kind} | untold | context
+        arguments = sizes | {"temporal_kernels": kind} | not_in_weights | context
         net = {"class_path": "videoctx.models.ResNet3D", "init_args": arguments}
         differences[kind] = _difference(net, weights)
         if not differences[kind]:
-            return net, _notes(known, kind, untold | context.get("context", {}).get("init_args", {}), config)
+            return net, _notes(known, kind, not_in_weights | context.get("context", {}).get("init_args", {}), config)
     closest = min(differences, key=lambda kind: len(differences[kind]))
     raise ValueError(
         f"the weights are of no network known here; {closest}, the closest of {', '.join(differences)}, differs in"
-        f" {shortened(differences[closest])}"
+        f" {first_few(differences[closest])}"
     )
 
 
 def _stored_arguments(known: Format, config: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the stored config says of the network, and of its Non-local blocks."""
+    """Return the arguments that the stored config gives for the network, and for its Non-local blocks."""
     found: dict[str, Any] = {}
     for pattern, arguments in known.stored.items():
         found |= arguments if re.search(pattern, config) else {}
@@ -57,7 +57,7 @@ def _stored_arguments(known: Format, config: str) -> tuple[dict[str, Any], dict[
 
 
 def _sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Depth, and width and groups where they are not the usual ones."""
+    """Return depth, and width and groups where they are not the usual ones."""
     blocks = {match[0] for name in weights if (match := re.match(r"res\d\.\d+\.", name))}
     per_stage = tuple(sum(block.startswith(stage) for block in blocks) for stage in STAGES)
     deep = "res2.0.conv3.weight" in weights
@@ -84,7 +84,7 @@ def _sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _context(weights: Mapping[str, Tensor], affinity: Mapping, by_affinity: Mapping) -> dict[str, Any]:
-    """`context`, `context_at` and `context_position`; empty for a plain network."""
+    """Return `context`, `context_at` and `context_position`; empty for a plain network."""
     at: dict[str, list[int]] = {}
     block: dict[str, Tensor] = {}  # of one context block
     position = ""
@@ -106,7 +106,7 @@ def _context(weights: Mapping[str, Tensor], affinity: Mapping, by_affinity: Mapp
 
 
 def _context_block(block: Mapping[str, Tensor], affinity: Mapping, by_affinity: Mapping) -> tuple[str, dict[str, Any]]:
-    """Class and arguments of a context block with these weights."""
+    """Return class and arguments of a context block with these weights."""
     if "context.g.weight" in block:
         inner, channels = block["context.g.weight"].shape
         arguments = dict(affinity)
@@ -130,11 +130,11 @@ def _context_block(block: Mapping[str, Tensor], affinity: Mapping, by_affinity: 
     return "GlobalContext", arguments
 
 
-# Comparing and building -------------------------------------------------------------------------------------------
+# Comparing ----------------------------------------------------------------------------------------------------------
 
 
 def _difference(net: Mapping[str, Any], weights: Mapping[str, Tensor]) -> list[str]:
-    """Names that only one of the two has, or with another shape; weights may be without a classifier."""
+    """Return names that only one of the two has, or with another shape. Weights may be without a classifier."""
     with torch.device("meta"):
         template = build_network(net, len(weights.get("head.bias", [0]))).state_dict()
     ours, theirs = ({name: tuple(tensor.shape) for name, tensor in tensors.items()} for tensors in (template, weights))
@@ -144,14 +144,10 @@ def _difference(net: Mapping[str, Any], weights: Mapping[str, Tensor]) -> list[s
     return [name for name in names if ours.get(name) != theirs.get(name)]
 
 
-def _notes(known: Format, kind: str, untold: Mapping[str, Any], config: str) -> list[str]:
+def _notes(known: Format, kind: str, not_in_weights: Mapping[str, Any], config: str) -> list[str]:
     if known is OURS:
         return ["strides, pooling and affinity leave no trace in weights; ResNet3D's defaults are taken, or give -c"]
-    values = ", ".join(f"{name} {value}" for name, value in untold.items() if not isinstance(value, Mapping))
+    values = ", ".join(f"{name} {value}" for name, value in not_in_weights.items() if not isinstance(value, Mapping))
     source = "by the stored config, else as in" if config else "as in"
     notes = [f"strides, pooling and affinity leave no trace in weights; {source} the published networks: {values}"]
     return notes + [differs for differs in [by_kind(known.differs, kind)] if differs]
-
-
-def shortened(names: list[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (", …" if len(names) > most else "")

@@ -12,11 +12,11 @@ from videoctx.data.datamodule import VideoDataModule
 from videoctx.data.loading.dataset import DecodedBatch, SampleIndex
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.settings import ClipSettings, TestSettings
-from videoctx.trained import TrainedNetwork, load_trained
+from videoctx.inference.classifier import Classifier, load
 
 
 def test_it_is_the_network_that_was_trained(place):
-    trained = load_trained(place.last)
+    trained = load(place.last)
     stored = torch.load(place.last, weights_only=True)["state_dict"]
     weights = trained.net.state_dict()
     assert {f"net.{name}" for name in weights} == set(stored)
@@ -28,7 +28,7 @@ def test_it_is_the_network_that_was_trained(place):
 
 
 def test_it_is_fed_the_clips_of_the_test(place):
-    preprocessing = load_trained(place.last).preprocessing
+    preprocessing = load(place.last).preprocessing
     data = yaml.safe_load(place.config.read_text())["data"]
     for group, name in (
         ("clips", "clip_len"),
@@ -51,13 +51,13 @@ def test_it_is_fed_the_clips_of_the_test(place):
 
 @pytest.mark.parametrize(("multi_label", "expected"), [(False, [0.8, 0.2]), (True, [0.8, 0.5])])
 def test_probabilities_of_one_class_or_of_several(multi_label, expected):
-    trained = TrainedNetwork(None, ["a", "b"], None, None, multi_label)
+    trained = Classifier(None, ["a", "b"], None, None, multi_label)
     logits = torch.tensor([[math.log(4), 0.0]])
     torch.testing.assert_close(trained.probabilities(logits), torch.tensor([expected]))
 
 
 def test_for_evaluation_gives_the_same_but_for_rounding(place):
-    trained = load_trained(place.last)
+    trained = load(place.last)
     evaluated, clips = trained.for_evaluation(), torch.randn(2, 3, 4, 28, 28)
     assert not [layer for layer in evaluated.net.modules() if isinstance(layer, torch.nn.BatchNorm3d)]
     assert replace(evaluated, net=None) == replace(trained, net=None)
@@ -69,7 +69,7 @@ def test_for_evaluation_leaves_a_network_of_others_as_it_is():
     class Other(torch.nn.Linear):
         pass
 
-    trained = TrainedNetwork(Other(1, 2), ["a", "b"], None, None, False)
+    trained = Classifier(Other(1, 2), ["a", "b"], None, None, False)
     assert trained.for_evaluation() is trained
 
 
@@ -97,9 +97,9 @@ def test_preprocessing_survives_the_way_through_a_file(tmp_path):
 def test_what_is_no_checkpoint_is_refused(tmp_path, content):
     (tmp_path / "file.ckpt").write_bytes(content)
     with pytest.raises(ValueError, match=r"file.ckpt: (not|a truncated)"):
-        load_trained(tmp_path / "file.ckpt")
+        load(tmp_path / "file.ckpt")
     with pytest.raises(ValueError, match=r"missing.ckpt: no such checkpoint"):
-        load_trained(tmp_path / "missing.ckpt")
+        load(tmp_path / "missing.ckpt")
 
 
 def test_a_network_of_another_project_is_given(tmp_path):
@@ -127,9 +127,9 @@ def test_a_network_of_another_project_is_given(tmp_path):
         std=(1.0,) * 3,
     )
     torch.save(stored | {"preprocessing": preprocessing.as_dict()}, tmp_path / "some.ckpt")
-    trained = load_trained(tmp_path / "some.ckpt", make_net=Linear)
+    trained = load(tmp_path / "some.ckpt", net=Linear)
     assert torch.equal(trained.net.head.weight, net.head.weight)
     with pytest.raises(ValueError, match=r"some.ckpt: somewhere.Linear is no network or layer of videoctx"):
-        load_trained(tmp_path / "some.ckpt")
+        load(tmp_path / "some.ckpt")
     with pytest.raises(ValueError, match=r"some.ckpt: its weights are of another network: 2 differ"):
-        load_trained(tmp_path / "some.ckpt", make_net=lambda _: Linear(4))
+        load(tmp_path / "some.ckpt", net=lambda _: Linear(4))

@@ -1,0 +1,241 @@
+"""A trained network at work: from a video to class names and probabilities.
+
+model = load("best.ckpt").to("cuda")
+model.predict("clip.mp4")
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from videoctx.batch import slices
+from videoctx.data.annotations import VideoRecord
+from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.loading.dataset import DecodedBatch, SampleIndex, VideoDataset
+from videoctx.data.preprocessing import Preprocessing
+from videoctx.data.storage.local_files import LocalFiles
+from videoctx.data.storage.locations import is_url
+from videoctx.evaluation.view_scores import sigmoid, softmax
+from videoctx.evaluation.view_subset import Views
+from videoctx.inference.prediction import Prediction, Predictions
+from videoctx.inference.video_paths import video_paths
+from videoctx.models.classifier_checkpoint import load_classifier
+from videoctx.models.inference import InferenceNetwork, for_inference, has_known_layers
+from videoctx.models.network_config import network_config
+
+VIEWS_PER_FORWARD = 8
+
+Video = str | PathLike[str]
+
+
+class NotFiniteError(ValueError):
+    """The network gives NaN or infinity for a video."""
+
+
+@dataclass(repr=False)
+class Classifier:
+    """A trained network with its classes and its preprocessing. `load` makes one from a checkpoint.
+
+    Attributes:
+        net: (B, 3, T, H, W) → logits (B, K), in evaluation mode.
+        class_names: K names, in the order of the logits.
+        net_config: `class_path` and `init_args` of the network. None: a network of the user's own.
+        preprocessing: how the clips of its test are made: `sampler()` chooses frames, `transform()` resizes, crops and
+            normalizes them.
+        multi_label: a video can have several classes.
+    """
+
+    net: nn.Module
+    class_names: list[str]
+    net_config: dict[str, Any] | None
+    preprocessing: Preprocessing
+    multi_label: bool
+    _evaluated: tuple[Any, "Classifier"] | None = field(default=None, init=False, compare=False)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the network."""
+        return next(self.net.parameters()).device
+
+    def to(self, device: str | torch.device) -> "Classifier":
+        """Move the network to a device, and return the classifier itself."""
+        self.net.to(device)
+        return self
+
+    def predict(
+        self,
+        video: Video | Sequence[Video],
+        *,
+        top: int = 5,
+        views: str | tuple[int, int] | None = None,
+        files: LocalFiles | None = None,
+    ) -> Prediction | Predictions:
+        """Predict the classes of videos. The probabilities are those of `videoctx test` and `videoctx classify`.
+
+        Args:
+            video: A file or a URL; or a folder, for all videos in it at any depth; or a list of these.
+            top: Number of classes that the prediction shows and iterates over.
+            views: Clips × crops per video, such as `"10x3"` or `(10, 3)`. None: those of the network's test.
+            files: Where the copies of remote videos are kept. None: in the package's cache.
+
+        Returns:
+            One `Prediction` for a file or a URL; a list of them for a folder or a list. A video of the list that cannot
+            be read has a `failure`.
+
+        Raises:
+            VideoDecodeError: A single video cannot be read.
+            NotFiniteError: The network gives NaN or infinity for a single video.
+            ValueError: There is no such file, no video in a folder, or the protocol of the test has no rule for so many
+                crops.
+        """
+        chosen = self._views(views)
+        self.preprocessing.transform(num_crops=chosen.num_crops)  # a number of crops without a rule is an error
+        files = files or LocalFiles()
+        if isinstance(video, str | PathLike):
+            path = os.fspath(video)
+            paths = video_paths(path)
+            if paths == [path]:
+                return Prediction(path, self.class_names, self._probabilities(path, chosen, files), top=top)
+        else:
+            folders = [os.fspath(one) for one in video]
+            paths = [path for one in folders for path in (video_paths(one) if os.path.isdir(one) else [one])]
+        predictions = Predictions()
+        for path in paths:
+            try:
+                probabilities, failure = self._probabilities(path, chosen, files), None
+            except VideoDecodeError as error:
+                probabilities, failure = None, error.reason
+            except NotFiniteError:
+                probabilities, failure = None, "the network gives no finite numbers for it"
+            predictions.append(Prediction(path, self.class_names, probabilities, failure, top))
+        return predictions
+
+    def features(
+        self, video: Video, *, views: str | tuple[int, int] | None = None, files: LocalFiles | None = None
+    ) -> Tensor:
+        """Return the features of a video: the input of the classifier `head`, after global pooling.
+
+        Args:
+            video: A file or a URL.
+            views: Clips × crops, such as `"10x3"` or `(10, 3)`. None: those of the network's test.
+            files: Where the copies of remote videos are kept. None: in the package's cache.
+
+        Returns:
+            (num_views, channels) float32 on the CPU, clip by clip, and the crops of a clip from the first to the last.
+
+        Raises:
+            VideoDecodeError: The video cannot be read.
+            ValueError: The network has no linear layer `head`, or the protocol has no rule for so many crops.
+        """
+        net = self.for_evaluation().net
+        head = getattr(net.net if isinstance(net, InferenceNetwork) else net, "head", None)
+        if not isinstance(head, nn.Linear):
+            raise ValueError(f"{type(self.net).__name__} has no linear layer named head, whose input are the features")
+        inputs: list[Tensor] = []
+        handle = head.register_forward_pre_hook(lambda _, args: inputs.append(args[0].float().cpu()))
+        try:
+            self._logits(net, os.fspath(video), self._views(views), files or LocalFiles())
+        finally:
+            handle.remove()
+        return torch.cat([features.clone() for features in inputs])  # clones can be trained on
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return the probabilities of logits (..., K): they sum to one unless `multi_label`."""
+        return logits.float().sigmoid() if self.multi_label else logits.float().softmax(dim=-1)
+
+    def for_evaluation(self) -> "Classifier":
+        """Return a copy with the network as `videoctx test` runs it in float32: faster, and equal but for rounding.
+
+        It is made again only when the weights have changed. A network with other layers than this package's and torch's
+        is left as it is.
+        """
+        if isinstance(self.net, InferenceNetwork) or not has_known_layers(self.net):
+            return self
+        tensors = (*self.net.parameters(), *self.net.buffers())
+        state = [(id(tensor), tensor.device, tensor._version) for tensor in tensors]
+        if self._evaluated is None or self._evaluated[0] != state:
+            evaluated = replace(self, net=for_inference(self.net, self.device, dtype=torch.float32))
+            self._evaluated = state, evaluated
+        return self._evaluated[1]
+
+    def __repr__(self) -> str:
+        made = self.preprocessing
+        clips = f"{made.clip_len}x{made.frame_interval} clips, {Views(*made.views)} views"
+        return f"Classifier({type(self.net).__name__}, {len(self.class_names)} classes, {clips}, {self.device})"
+
+    def _views(self, views: str | tuple[int, int] | None) -> Views:
+        if views is None:
+            return Views(*self.preprocessing.views)
+        return Views.parse(views) if isinstance(views, str) else Views(*views)
+
+    def _probabilities(self, path: str, views: Views, files: LocalFiles) -> np.ndarray:
+        """Return the mean over the views, (K,) float64."""
+        logits = self._logits(self.for_evaluation().net, path, views, files)
+        # In the half precision in which a test keeps its scores: the same probabilities, to the last digit.
+        scores = (logits if self.multi_label else logits.log_softmax(dim=1)).half().double().cpu().numpy()
+        probabilities: np.ndarray = (sigmoid(scores) if self.multi_label else softmax(scores)).mean(axis=0)
+        if not np.isfinite(probabilities).all():
+            raise NotFiniteError(f"{path}: the network gives no finite numbers for it")
+        return probabilities
+
+    @torch.inference_mode()
+    def _logits(self, net: nn.Module, path: str, views: Views, files: LocalFiles) -> Tensor:
+        """Return the logits of the views of a video, (S, K)."""
+        transform = self.preprocessing.transform(num_crops=views.num_crops)
+        sampler = self.preprocessing.sampler(num_clips=views.num_clips)
+        dataset = VideoDataset([VideoRecord(path, None, "")], sampler=sampler, seed=0)
+        with files.local_copy(path) as file:
+            video = dataset.load(SampleIndex(0), file)
+        if video.failure:
+            raise VideoDecodeError(path, video.failure.reason)
+        clips = transform(DecodedBatch([video]).to(self.device), num_clips=views.num_clips).clips
+        return torch.cat([net(clips[part]).float() for part in slices(len(clips), VIEWS_PER_FORWARD)])
+
+
+def load(path: Video, *, net: Callable[[int], nn.Module] | nn.Module | None = None) -> Classifier:
+    """Load a trained network from a checkpoint of `videoctx fit`, of a Trainer, or of `videoctx convert`.
+
+    Nothing that is stored in the file is run.
+
+    Args:
+        path: A file, or a URL that fsspec opens. What is downloaded is kept in the package's cache.
+        net: The network, or what makes it for a number of classes. None: the network is built from the checkpoint's own
+            config, which can name only networks and layers of this package.
+
+    Raises:
+        ValueError: The file is no checkpoint, or a damaged one; it has no class names, no preprocessing or no network
+            config; or its weights are of another network.
+    """
+    path = os.fspath(path)
+    with _local_file(path) as file:
+        try:
+            stored = load_classifier(file, net=net)
+        except ValueError as error:
+            raise ValueError(str(error).replace(file, path)) from error
+    if stored.preprocessing is None:
+        raise ValueError(f"{path}: does not have how its clips are made; `videoctx convert --protocol` adds it")
+    try:
+        preprocessing = Preprocessing.from_dict(stored.preprocessing)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    config = network_config(stored.net) or stored.net_config
+    return Classifier(stored.net.eval(), stored.class_names, config, preprocessing, stored.multi_label)
+
+
+@contextmanager
+def _local_file(path: str) -> Iterator[str]:
+    if not is_url(path):
+        yield path
+        return
+    try:
+        with LocalFiles().local_copy(path) as file:
+            yield file
+    except VideoDecodeError as error:  # of any file that cannot be fetched
+        raise ValueError(str(error)) from error

@@ -1,0 +1,184 @@
+"""Converting a published checkpoint to one that `videoctx.load` and every command of videoctx takes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import torch
+from torch import nn
+
+from videoctx.atomic_write import atomic_write
+from videoctx.data.preprocessing import Preprocessing
+from videoctx.data.sampling.protocols import ProtocolName
+from videoctx.models.checkpoint_formats import IMAGENET, OURS
+from videoctx.models.checkpoints import Checkpoint, read_checkpoint
+from videoctx.models.dataset_classes import read_class_names
+from videoctx.models.load_weights import LoadReport, load_weights
+from videoctx.models.network_config import build_network, network_config
+from videoctx.models.published_clip import published_clip
+
+# Short side, crop size and views of the projects' own tests, as in the table of `videoctx.data.sampling.protocols`.
+USUAL_TEST: dict[str, tuple[int, int, tuple[int, int]]] = {"torchvision": (128, 112, (5, 1))}
+OTHERWISE = (256, 256, (10, 3))
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionReport:
+    """A report of what was read, and of what did not fit. As text, it is what `videoctx convert` prints.
+
+    Attributes:
+        source: the file that was read.
+        output: the file that was written.
+        checkpoint: what was read.
+        net: config of the network. None: a network of the user's own.
+        num_classes: number of outputs.
+        class_names: None: not known.
+        preprocessing: how clips are made.
+        loaded: what did not come from the weights, or had no place in the network.
+    """
+
+    source: Path
+    output: Path
+    checkpoint: Checkpoint
+    net: dict[str, Any] | None
+    num_classes: int
+    class_names: list[str] | None
+    preprocessing: Preprocessing
+    loaded: LoadReport
+
+    def __str__(self) -> str:
+        made = self.preprocessing
+        lines = [
+            f"{self.source}: weights of {self.checkpoint.format}",
+            f"network: {_described(self.net) if self.net else 'as given'}",
+            f"classes: {self.num_classes}" + ("" if self.class_names else ", without names (--class_names gives them)"),
+            f"clips: {made.clip_len}x{made.frame_interval}, protocol {made.protocol}",
+            f"not loaded: {self.loaded}",
+        ]
+        if self.checkpoint.input:
+            mean, std = map(list, self.checkpoint.input)
+            lines.append(f"input: data.clips.mean {mean}, data.clips.std {std}")
+        return "\n".join([*lines, *(f"note: {note}" for note in self.checkpoint.notes), f"written: {self.output}"])
+
+
+def _described(value: Any) -> str:
+    if not isinstance(value, Mapping) or "class_path" not in value:
+        return str(value)
+    arguments = ", ".join(f"{name} {_described(argument)}" for name, argument in value.get("init_args", {}).items())
+    return value["class_path"].rpartition(".")[2] + f" ({arguments})" * bool(arguments)
+
+
+def convert_checkpoint(
+    path: str | Path,
+    output: str | Path,
+    *,
+    num_classes: int | None = None,
+    class_names: str | Path | Sequence[str] | None = None,
+    net: Callable[[int], nn.Module] | None = None,
+    protocol: str | None = None,
+    clip_len: int | None = None,
+    frame_interval: int | None = None,
+    trust: bool = False,
+) -> ConversionReport:
+    """Convert a checkpoint of PyTorchVideo, PySlowFast, mmaction2, GluonCV, torchvision or videoctx.
+
+    The output has the keys format, state_dict, net (class_path, init_args), num_classes, class_names, preprocessing,
+    multi_label, input (mean, std) and source. `torch.load(output, weights_only=True)` reads it.
+
+    Args:
+        path: The checkpoint.
+        output: The file to write.
+        num_classes: Number of outputs. Where it is not that of the checkpoint, the classifier is a new one.
+        class_names: One name per class; or a file with one name per line; or kinetics400, kinetics600, kinetics700 or
+            imagenet.
+        net: Makes the network for a number of classes. None: the network that the weights are for, which is C2D for
+            weights of images. Context blocks that the weights do not have keep their initial weights.
+        protocol: How clips are made. None: as in the checkpoint, or as in the project's own test.
+        clip_len: T, frames per clip. None: as stored, or as the file is named, or 8.
+        frame_interval: Distance between the frames of a clip. None: as for `clip_len`.
+        trust: Also read Caffe2's pickles. Only arrays and plain containers are taken from them.
+
+    Raises:
+        ValueError: The checkpoint cannot be read, its network cannot be inferred, its weights do not fit `net`, or the
+            number of names is not the number of classes.
+    """
+    path, output = Path(path), Path(output)
+    if not output.parent.is_dir():
+        raise ValueError(f"{output.parent}: no such folder")
+    if output.exists() and path.exists() and output.samefile(path):
+        raise ValueError(f"{output}: is the checkpoint itself; expected another file")
+    checkpoint = read_checkpoint(path, trust=trust)
+    num_classes = num_classes or checkpoint.num_classes
+    if num_classes is None:
+        raise ValueError(f"{path}: has no classifier; give the number of classes with --num_classes")
+    same_classes = num_classes == checkpoint.num_classes
+    names = checkpoint.class_names if same_classes and class_names is None else None
+    if class_names is not None:
+        from_file = isinstance(class_names, str | Path)
+        names = read_class_names(class_names) if isinstance(class_names, str | Path) else list(class_names)
+        if len(names) != num_classes:
+            source = class_names if from_file else "class_names"
+            raise ValueError(f"{source} has {len(names)} class names, but {path} has {num_classes} classes")
+    if net is None and checkpoint.net is None:
+        raise ValueError(f"{path}: {checkpoint.unknown_net}; give the network with -c")
+    try:
+        preprocessing = _preprocessing(checkpoint, path.name, protocol, clip_len, frame_interval)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # a new classifier is the same each time
+            network = net(num_classes) if net else build_network(checkpoint.net or {}, num_classes)
+        weights = checkpoint.weights_for(network)
+        loaded = load_weights(network, weights, allow_new_head=not same_classes, allow_new_blocks=True)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    config = network_config(network)
+    stored = {
+        "format": OURS.name,
+        "state_dict": network.state_dict(),
+        "net": config,
+        "num_classes": int(num_classes),  # not a subclass of int, which torch.load would refuse
+        "class_names": names,
+        "multi_label": checkpoint.multi_label,
+        "preprocessing": preprocessing.as_dict(),
+        "input": checkpoint.input and checkpoint.input._asdict(),
+        "source": f"{path.name}, {checkpoint.format}",
+    }
+    with atomic_write(output) as part:
+        torch.save(stored, part)
+    described = config if net else checkpoint.net  # what is inferred also has the arguments with default values
+    return ConversionReport(path, output, checkpoint, described, num_classes, names, preprocessing, loaded)
+
+
+def _preprocessing(
+    checkpoint: Checkpoint,
+    file_name: str,
+    protocol: str | None,
+    clip_len: int | None,
+    frame_interval: int | None,
+) -> Preprocessing:
+    """Return how the clips of a test are made: as stored or as in the project, and then as given."""
+    made = Preprocessing.from_dict(checkpoint.preprocessing) if checkpoint.preprocessing else None
+    if protocol not in (None, *get_args(ProtocolName)):
+        raise ValueError(f"protocol is {protocol!r}; expected one of {', '.join(get_args(ProtocolName))}")
+    if made is None or protocol not in (None, made.protocol):
+        protocol = protocol or checkpoint.format.protocol
+        short_side_px, crop_size_px, views = USUAL_TEST.get(protocol, OTHERWISE)
+        clip = published_clip(checkpoint.format, checkpoint.config_text, file_name)
+        mean, std = checkpoint.input or IMAGENET
+        made = Preprocessing(
+            clip_len=made.clip_len if made else clip[0],
+            frame_interval=made.frame_interval if made else clip[1],
+            short_videos=made.short_videos if made else "wrap",
+            protocol=cast(ProtocolName, protocol),  # checked above
+            short_side_px=short_side_px,
+            crop_size_px=crop_size_px,
+            views=views,
+            mean=made.mean if made else mean,
+            std=made.std if made else std,
+        )
+    for name, value in (("clip_len", clip_len), ("frame_interval", frame_interval)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} is {value}; expected 1 or more")
+    return replace(
+        made, clip_len=int(clip_len or made.clip_len), frame_interval=int(frame_interval or made.frame_interval)
+    )
