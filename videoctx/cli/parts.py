@@ -25,14 +25,14 @@ def with_parts(arguments: Sequence[str]) -> list[str]:
     own keys override theirs. `--config a.yaml`, `--config=a.yaml` and `-c a.yaml` are meant.
     """
     expanded: list[str] = []
-    arguments = iter(arguments)
-    for argument in arguments:
+    rest = iter(arguments)
+    for argument in rest:
         name, separator, value = argument.partition("=")
         if name not in ("-c", "--config"):
             expanded.append(argument)
             continue
         if not separator:
-            value = next(arguments, "")
+            value = next(rest, "")
         if not value.endswith((".yaml", ".yml")):
             expanded += [name, value]
             continue

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from os import PathLike
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -68,6 +68,26 @@ class Classifier:
         """Move the network to a device, and return the classifier itself."""
         self.net.to(device)
         return self
+
+    @overload
+    def predict(
+        self,
+        video: Sequence[PathLike[str]] | list[str],
+        *,
+        top: int = 5,
+        views: str | tuple[int, int] | None = None,
+        files: LocalFiles | None = None,
+    ) -> Predictions: ...
+
+    @overload
+    def predict(
+        self,
+        video: Video | Sequence[Video],
+        *,
+        top: int = 5,
+        views: str | tuple[int, int] | None = None,
+        files: LocalFiles | None = None,
+    ) -> Prediction | Predictions: ...
 
     def predict(
         self,

@@ -26,6 +26,11 @@ class DeployableNetwork(nn.Module):
         frame_size_px: height and width of the frames, as decoded.
     """
 
+    rows: Tensor
+    columns: Tensor
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, trained: Classifier, *, frame_size_px: tuple[int, int]) -> None:
         super().__init__()
         preprocessing = trained.preprocessing
@@ -55,12 +60,13 @@ def _filters(preprocessing: Preprocessing, frame_size_px: tuple[int, int]) -> tu
     if protocol.size:
         resized = protocol.size(height, width, short_side_px)
     else:  # torchvision's own rule
-        resized = [int(short_side_px * side / min(height, width)) for side in (height, width)]
+        resized = int(short_side_px * height / min(height, width)), int(short_side_px * width / min(height, width))
     corner = protocol.corner(*resized, crop_px, 0, 1)
-    return tuple(
+    rows, columns = (
         _interpolation(side, new_side, smooth=protocol.smooth)[start : start + crop_px]
         for side, new_side, start in zip(frame_size_px, resized, corner, strict=True)
     )
+    return rows, columns
 
 
 def _interpolation(side: int, new_side: int, *, smooth: bool) -> Tensor:

@@ -60,7 +60,7 @@ def write_timeline(
             ranks = [f"{name}_{rank}" for rank in range(1, num_best + 1) for name in ("class", "probability")]
             table.writerow(["start_seconds", "end_seconds", *ranks])
             video = stack.enter_context(CaptionedVideo(video_part, fps=fps))
-            caption = None
+            caption: str | None = None
             waiting: list[tuple[np.ndarray, float]] = []  # for the first caption: no more frames than a clip spans
 
             def note(moment: Moment) -> str:
@@ -79,11 +79,12 @@ def write_timeline(
             for moment in timeline.finish():
                 caption = note(moment)
             for picture, seconds in waiting:
-                video.write(picture, seconds, caption)
+                video.write(picture, seconds, caption or "")
             curves.draw(chart_part, names, title=title)
     except NoClipError as error:
         raise VideoDecodeError(file, str(error)) from error
-    return TimelineFiles(*paths, timeline.num_frames, curves.num_moments)
+    table_path, chart_path, video_path = paths
+    return TimelineFiles(table_path, chart_path, video_path, timeline.num_frames, curves.num_moments)
 
 
 class _Curves:
