@@ -131,5 +131,5 @@ def test_a_network_of_another_project_is_given(tmp_path):
     assert torch.equal(trained.net.head.weight, net.head.weight)
     with pytest.raises(ValueError, match=r"some.ckpt: somewhere.Linear is no network or layer of videoctx"):
         load(tmp_path / "some.ckpt")
-    with pytest.raises(ValueError, match=r"some.ckpt: its weights are of another network: 2 differ"):
+    with pytest.raises(ValueError, match=r"some.ckpt: its weights are those of another network: 2 differ"):
         load(tmp_path / "some.ckpt", net=lambda _: Linear(4))

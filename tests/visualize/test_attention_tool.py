@@ -173,10 +173,10 @@ def test_a_network_without_attention(folder, tmp_path, refused):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"class_names": None}, "the checkpoint has no class_names; expected one of this version"),
-        ({"preprocessing": None}, "the checkpoint has no preprocessing; expected one of this version"),
-        ({"net": None}, "the checkpoint does not have the config of its network"),
-        ({"state_dict": {}}, "its weights are of another network"),
+        ({"class_names": None}, "has no class names; `videoctx convert --class_names` adds them"),
+        ({"preprocessing": None}, "has no preprocessing, which makes the clips; `videoctx convert --protocol` adds it"),
+        ({"net": None}, "has no config of its network"),
+        ({"state_dict": {}}, "its weights are those of another network"),
     ],
 )
 def test_a_checkpoint_that_does_not_say_enough(folder, tmp_path, refused, changes, says):

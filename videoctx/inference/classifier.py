@@ -240,7 +240,7 @@ def load(path: Video, *, net: Callable[[int], nn.Module] | nn.Module | None = No
         except ValueError as error:
             raise ValueError(str(error).replace(file, path)) from error
     if stored.preprocessing is None:
-        raise ValueError(f"{path}: does not have how its clips are made; `videoctx convert --protocol` adds it")
+        raise ValueError(f"{path}: has no preprocessing, which makes the clips; `videoctx convert --protocol` adds it")
     try:
         preprocessing = Preprocessing.from_dict(stored.preprocessing)
     except ValueError as error:
