@@ -1,14 +1,15 @@
-"""Flags of a command line that need no value: `--ffmpeg` as well as `--ffmpeg`."""
+"""Flags of a command line that need no value: `--ffmpeg` as well as `--ffmpeg true`."""
 
 from argparse import Action
+from typing import Any
 
 from jsonargparse import ArgumentParser
 
 
 class FlagParser(ArgumentParser):
-    """For `jsonargparse.auto_cli`, which else asks for the value of every `bool`."""
+    """A parser for `jsonargparse.auto_cli`, which otherwise requires a value for every `bool`."""
 
-    def add_argument(self, *args, **options) -> Action:
+    def add_argument(self, *args: Any, **options: Any) -> Action:
         action = super().add_argument(*args, **options)
         if options.get("type") is bool:
             action.nargs, action.const = "?", True

@@ -1,12 +1,14 @@
-"""Text of others, such as a file's name, made safe to be shown."""
+"""Text from elsewhere, such as a file name, made safe to print."""
 
 
 def printable(text: str) -> str:
-    """The text, with escapes for the characters that would steer a terminal or that no page may have.
+    r"""Return the text with escape sequences for the characters that would control a terminal or break a page.
 
-    >>> printable("two\\nlines")
-    'two\\\\nlines'
+    >>> printable("two\nlines")
+    'two\\nlines'
     """
     if text.isprintable():
         return text
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )

@@ -1,12 +1,13 @@
-"""Where the archives of Kinetics lie: the layout of the Common Visual Data Foundation (CVDF), or a mirror of it.
+"""The locations of the archives of Kinetics: the layout of the Common Visual Data Foundation (CVDF), or a mirror of it.
 
-    400/train/k400_train_path.txt       a URL a line: https://s3.amazonaws.com/kinetics/400/train/part_0.tar.gz
+    400/train/k400_train_path.txt       one URL per line: https://s3.amazonaws.com/kinetics/400/train/part_0.tar.gz
     400/annotations/train.csv
     400/replacement_for_corrupted_k400.tgz
 
-and the same with 600, k600 and with 700_2020, k700_2020, which have no replacements; the annotations of Kinetics-600
-are `train.txt`, `val.txt`, `test.csv` and `kinetics600_holdout_test.csv`. A mirror is another place with the same
-layout: URLs of CVDF in its lists lead to the mirror. A second column in a list is the MD5 or SHA-256 of the archive.
+The same holds with 600 and k600, and with 700_2020 and k700_2020, which have no replacements. The annotations of
+Kinetics-600 are `train.txt`, `val.txt`, `test.csv` and `kinetics600_holdout_test.csv`. A mirror is another place with
+the same layout; URLs of CVDF in its lists are read from the mirror. A second column in a list is the MD5 or SHA-256 of
+the archive.
 Source: README.md and the `*_downloader.sh` of github.com/cvdfoundation/kinetics-dataset.
 """
 
@@ -23,12 +24,12 @@ CHECKSUM = re.compile(r"(.*\S)\s+([0-9a-fA-F]{64}|[0-9a-fA-F]{32})")
 
 
 class MirrorError(ValueError):
-    """A place that archives cannot come from; the message names it and what would be accepted."""
+    """A mirror that cannot be used; the message names it and what is accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A version of Kinetics; paths start from the base."""
+    """A version of Kinetics. Paths start from the base."""
 
     folder: str
     prefix: str
@@ -62,12 +63,14 @@ class Mirror:
     base: str | Path
 
     def at(self, path: str) -> str | Path:
-        """The URL or file of a path of the layout."""
+        """Return the URL or file of a path of the layout."""
         return self.base / path if isinstance(self.base, Path) else f"{self.base}/{_quoted(path)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
+    """An archive of videos."""
+
     split: str  # the folder below the output that it is extracted into
     name: str
     source: str | Path  # URL or file
@@ -78,7 +81,11 @@ class Archive:
 
 
 def mirror_at(base_url: str) -> Mirror:
-    """Raises MirrorError where this is neither a folder nor a URL that can be asked."""
+    """Return the mirror at a URL or folder.
+
+    Raises:
+        MirrorError: it is neither a folder nor a URL that can be requested.
+    """
     url = urlsplit(base_url)
     if url.scheme in ("http", "https") and url.netloc:
         return Mirror(base_url.rstrip("/"))
@@ -91,7 +98,7 @@ def mirror_at(base_url: str) -> Mirror:
 
 
 def read_list(text: str, mirror: Mirror, list_path: str, split: str) -> tuple[list[Archive], list[str]]:
-    """The archives that a list names, and a line on each line that names none."""
+    """Return the archives in a list, and a message about each line that does not name one."""
     archives, problems = {}, []
     for number, line in enumerate(text.lstrip("\ufeff").split("\n"), 1):
         if not line.strip():
@@ -104,7 +111,7 @@ def read_list(text: str, mirror: Mirror, list_path: str, split: str) -> tuple[li
             if name.startswith(".") or not name.isprintable() or not name.endswith(ARCHIVE_SUFFIXES):
                 raise ValueError(f"{address!r} is not the address of an archive ({', '.join(ARCHIVE_SUFFIXES)})")
             if name in archives:
-                raise ValueError(f"{name!r} is listed before")
+                raise ValueError(f"{name!r} is listed twice")
         except ValueError as error:
             problems.append(f"{list_path}, line {number}: {error}")
             continue
@@ -113,14 +120,14 @@ def read_list(text: str, mirror: Mirror, list_path: str, split: str) -> tuple[li
 
 
 def _source(address: str, mirror: Mirror, list_path: str) -> str | Path:
-    """Where the archive is, given its address in a list: of CVDF, of elsewhere, or relative to the list."""
+    """Return where an archive is, given its address in a list: at CVDF, elsewhere, or relative to the list."""
     path = re.sub(f"^https?://{re.escape(CVDF.partition('://')[2])}/", "", address)
     if path == address and "://" in address:
         if not address.startswith(("http://", "https://")):
             raise ValueError(f"{address!r} is neither http:// nor https://")
         return _quoted(address)
     if isinstance(mirror.base, str):
-        return mirror.at(path) if path != address else urljoin(mirror.at(list_path), _quoted(path))
+        return mirror.at(path) if path != address else urljoin(str(mirror.at(list_path)), _quoted(path))
     file = mirror.base / path if path != address else mirror.base / Path(list_path).parent / path
     if ".." in file.parts or not file.is_relative_to(mirror.base):
         raise ValueError(f"{address!r} lies outside {mirror.base}")
@@ -128,5 +135,5 @@ def _source(address: str, mirror: Mirror, list_path: str) -> str | Path:
 
 
 def _quoted(address: str) -> str:
-    """The archives of Kinetics-600 are named after classes, with spaces."""
+    """Quote a URL. The archives of Kinetics-600 are named after classes, with spaces."""
     return quote(address, safe="/:%?&=+~!$,;'@()*#[]")

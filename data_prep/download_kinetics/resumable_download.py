@@ -1,8 +1,9 @@
-"""Fetches a file over HTTP so that nothing is fetched twice: after a drop, a retry or a killed run it goes on.
+"""Fetch a file over HTTP without fetching anything twice: it resumes after a dropped connection or a killed run.
 
-Bytes go to `NAME.part`; `NAME.part.json` says which version of the file they are of (its size, and ETag or
-Last-Modified, RFC 9110). The rest is asked for by byte range, on condition that the version is still the same;
-where it is not, or the server does not serve ranges, the file starts anew. A whole file is renamed to NAME.
+Bytes are written to `NAME.part`; `NAME.part.json` records the version of the file that they belong to (its size, and
+ETag or Last-Modified, RFC 9110). The rest is requested by byte range, on condition that the version is still the same.
+If it is not, or if the server does not serve ranges, the file is fetched from its start. A complete file is renamed to
+NAME.
 """
 
 import http.client
@@ -19,35 +20,37 @@ from pathlib import Path
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_using_event
 
+from videoctx.atomic_write import atomic_write
+
 CHUNK_BYTES = 1 << 18
 MOST_PAUSE_SECONDS = 60.0
 RETRIED_STATUS = (408, 425, 429)  # and all from 500 on
 
 
 class DownloadError(RuntimeError):
-    """A file that cannot be had; the message says why in one line."""
+    """A file that cannot be fetched; the message gives the reason in one line."""
 
 
 class Dropped(DownloadError):
-    """A failure that may not be there the next time."""
+    """A failure that another attempt may not have."""
 
 
 class Stopped(Exception):
-    """The run is being ended; what is there is kept."""
+    """The run is being ended; fetched bytes are kept."""
 
 
 @dataclass(frozen=True, slots=True)
-class Persistence:
-    """How long a server's failures are borne."""
+class RetryPolicy:
+    """How often a failed request is repeated."""
 
-    attempts: int = 6  # in a row that bring no byte
-    pause_seconds: float = 1.0  # before the second attempt; it doubles from one to the next
+    attempts: int = 6  # consecutive ones that fetch no byte
+    pause_seconds: float = 1.0  # before the second attempt; it doubles with each further one
     timeout_seconds: float = 60.0  # without a byte
 
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """Which version of a file a `.part` is of."""
+    """The version of a file that a `.part` belongs to."""
 
     url: str
     size: int | None
@@ -56,7 +59,7 @@ class _Version:
 
     @property
     def validator(self) -> str | None:
-        """What If-Range takes: a strong ETag, or else the date."""
+        """The value of If-Range: a strong ETag, or otherwise the date."""
         return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
 
 
@@ -64,16 +67,17 @@ def download(
     url: str,
     target: Path,
     *,
-    persistence: Persistence,
+    retries: RetryPolicy,
     stop: threading.Event,
     on_start: Callable[[int | None], None] = lambda remaining: None,  # noqa: ARG005
     on_bytes: Callable[[int], None] = lambda count: None,  # noqa: ARG005
 ) -> None:
-    """Fetch the file, going on with what an earlier call left.
+    """Fetch the file, resuming after an earlier call.
 
     Args:
-        on_start: Called at each attempt with the bytes that remain; None: the server does not say.
-        on_bytes: Called with the number of bytes of each piece that has been written.
+        stop: ends the download when it is set.
+        on_start: called at each attempt with the number of bytes that remain. None: unknown.
+        on_bytes: called with the number of bytes of each piece that has been written.
 
     Raises:
         DownloadError: the server refuses, or fails too often in a row.
@@ -81,42 +85,42 @@ def download(
         OSError: the target cannot be written.
     """
     part = target.with_name(f"{target.name}.part")
-    patience = _Patience(part, persistence)
+    failures = _FailureCount(part, retries)
     try:
         for attempt in Retrying(
             retry=retry_if_exception_type(Dropped),
-            after=patience.note,
-            stop=patience.is_over,
-            wait=patience.pause_seconds,
+            after=failures.count,
+            stop=failures.too_many,
+            wait=failures.pause_seconds,
             sleep=sleep_using_event(stop),
             reraise=True,
         ):
             with attempt:
-                _transfer(url, part, persistence.timeout_seconds, stop, on_start, on_bytes)
+                _transfer(url, part, retries.timeout_seconds, stop, on_start, on_bytes)
     except Dropped as error:
-        raise DownloadError(f"{url}: {error}, {persistence.attempts} times in a row") from error
+        raise DownloadError(f"{url}: {error}, {retries.attempts} times in a row") from error
     os.replace(part, target)
     _version_file(part).unlink(missing_ok=True)
 
 
-class _Patience:
-    """Counts the attempts in a row that left the file as long as it was; any byte that came starts the count anew."""
+class _FailureCount:
+    """Counts the consecutive attempts that fetched nothing; any byte resets the count."""
 
-    def __init__(self, part: Path, persistence: Persistence) -> None:
-        self.part, self.persistence = part, persistence
+    def __init__(self, part: Path, retries: RetryPolicy) -> None:
+        self.part, self.retries = part, retries
         self.size, self.idle = _size(part), 0
 
-    def note(self, _: RetryCallState) -> None:
+    def count(self, _: RetryCallState) -> None:
         size = _size(self.part)
         self.idle = 0 if size > self.size else self.idle + 1
         self.size = size
 
-    def is_over(self, _: RetryCallState) -> bool:
-        return self.idle >= self.persistence.attempts
+    def too_many(self, _: RetryCallState) -> bool:
+        return self.idle >= self.retries.attempts
 
     def pause_seconds(self, _: RetryCallState) -> float:
-        # Up to a half more, so that parallel downloads do not all come back at once.
-        return min(MOST_PAUSE_SECONDS, self.persistence.pause_seconds * 2**self.idle) * random.uniform(1, 1.5)
+        # Up to a half more, so that parallel downloads do not all return at the same time.
+        return min(MOST_PAUSE_SECONDS, self.retries.pause_seconds * 2**self.idle) * random.uniform(1, 1.5)
 
 
 def _transfer(
@@ -127,40 +131,31 @@ def _transfer(
     on_start: Callable[[int | None], None],
     on_bytes: Callable[[int], None],
 ) -> None:
-    """One attempt; afterwards the part is whole."""
+    """Make one attempt; after it the part is complete.
+
+    Raises:
+        Dropped: another attempt may succeed.
+        DownloadError: the server refuses.
+        Stopped: `stop` was set.
+    """
     if stop.is_set():
         raise Stopped
     known = _known_version(part, url)
     if known is None:
         part.unlink(missing_ok=True)
     have = _size(part)
-    if have and have == known.size:
+    if known and have and have == known.size:
         return
-    headers = {"User-Agent": "videoctx", "Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-        if known.validator:
-            headers["If-Range"] = known.validator
-    try:
-        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout_seconds)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 416:  # shorter than what is here: another file
-            part.unlink(missing_ok=True)
-            raise Dropped("the file on the server has become shorter") from error
-        failure = Dropped if error.code >= 500 or error.code in RETRIED_STATUS else DownloadError
-        raise failure(f"{'' if failure is Dropped else f'{url}: '}HTTP {error.code} {error.reason}") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise Dropped(_reason(error)) from error
-    with response:
+    with _open(url, part, have, known, timeout_seconds) as response:
         version = _version(response, url)
         resumed = response.status == 206 and _continues(response, have, version, known)
         if response.status == 206 and not resumed:
             part.unlink(missing_ok=True)
             raise Dropped("the file on the server has changed")
         if not resumed:
-            part.unlink(missing_ok=True)  # before the new version is noted: a killed run must not mix two versions
-            write_whole(_version_file(part), json.dumps(asdict(version)))
+            part.unlink(missing_ok=True)  # first, because a killed run must not mix two versions
+            with atomic_write(_version_file(part)) as version_part:
+                version_part.write_text(json.dumps(asdict(version)), encoding="utf-8")
             have = 0
         on_start(None if version.size is None else version.size - have)
         with part.open("ab") as file:
@@ -174,15 +169,29 @@ def _transfer(
         raise Dropped(f"the connection ended after {_size(part)} of {version.size} bytes")
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a small file so that a killed run leaves the old one or the new one."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.new")
+def _open(url: str, part: Path, have: int, known: _Version | None, timeout_seconds: float) -> http.client.HTTPResponse:
+    """Request the file, or the rest of it.
+
+    Args:
+        have: the number of bytes in the part.
+        known: the version that they belong to.
+    """
+    headers = {"User-Agent": "videoctx", "Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+        if known and known.validator:
+            headers["If-Range"] = known.validator
     try:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout_seconds)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416:  # shorter than what is here: another file
+            part.unlink(missing_ok=True)
+            raise Dropped("the file on the server has become shorter") from error
+        failure = Dropped if error.code >= 500 or error.code in RETRIED_STATUS else DownloadError
+        raise failure(f"{'' if failure is Dropped else f'{url}: '}HTTP {error.code} {error.reason}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise Dropped(_reason(error)) from error
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:
@@ -195,7 +204,7 @@ def _read(response: http.client.HTTPResponse) -> bytes:
 def _reason(error: Exception) -> str:
     inner = getattr(error, "reason", error)  # of a URLError
     if isinstance(inner, TimeoutError):
-        return "no answer in time"
+        return "no response in time"
     return " ".join((str(inner) or type(inner).__name__).split())
 
 
@@ -209,10 +218,14 @@ def _version(response: http.client.HTTPResponse, url: str) -> _Version:
     return _Version(url, int(size) if size else None, etag, modified)
 
 
-def _continues(response: http.client.HTTPResponse, have: int, version: _Version, known: _Version) -> bool:
-    """Whether the answer is the rest of the same version; servers that do not know If-Range are caught here."""
+def _continues(response: http.client.HTTPResponse, have: int, version: _Version, known: _Version | None) -> bool:
+    """Return whether the response is the rest of the same version. Some servers ignore If-Range."""
     starts = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-    return starts and (version.size, version.etag, version.modified) == (known.size, known.etag, known.modified)
+    return (
+        starts
+        and known is not None
+        and (version.size, version.etag, version.modified) == (known.size, known.etag, known.modified)
+    )
 
 
 def _known_version(part: Path, url: str) -> _Version | None:

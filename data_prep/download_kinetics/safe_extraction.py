@@ -1,7 +1,7 @@
-"""Unpacks a tar archive of files so that nothing half, damaged or misplaced gets among the files.
+"""Unpack a tar archive such that no incomplete, damaged or misplaced file gets into the output.
 
-Members go to a staging folder first. Only when the archive has been read to its end, and its checksum fits, are
-they moved to their places, each at once.
+Members are written to a staging folder first. They are moved to their places only when the archive has been read to its
+end and its checksum is correct.
 """
 
 import gzip
@@ -12,6 +12,7 @@ import threading
 import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from data_prep.download_kinetics.resumable_download import Stopped
 
@@ -21,29 +22,32 @@ READ_BYTES = 1 << 20
 
 
 class DamagedArchiveError(RuntimeError):
-    """An archive that cannot be read to its end; the message says why in one line."""
+    """An archive that cannot be read to its end; the message gives the reason in one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
+    """What was extracted from an archive."""
+
     num_files: int
     refused: list[str]  # members that were not extracted, each with the reason
 
 
 def extract(archive: Path, folder: Path, *, staging: Path, stop: threading.Event) -> Extraction:
-    """Put the archive's files below the folder, over those of the same names.
+    """Extract the archive's files into the folder; files of the same names are replaced.
 
-    Refused are members that lie outside the folder, and those that are neither files nor folders: a link could
+    Members outside the folder are refused, and so are members that are neither files nor folders, because a link could
     lead outside.
 
     Args:
-        archive: `.tar`, or `.tar.gz`, whatever its name.
-        staging: A folder on the same disk, which is emptied before and removed afterwards.
+        archive: `.tar` or `.tar.gz`, whatever its name.
+        staging: a folder on the same disk; it is emptied before and removed afterwards.
+        stop: ends the extraction when it is set.
 
     Raises:
-        DamagedArchiveError: nothing has been put into the folder then.
+        DamagedArchiveError: the archive is damaged; nothing has been put into the folder.
         Stopped: `stop` was set.
-        OSError: the disk is full, or may not be written.
+        OSError: the disk is full or cannot be written.
     """
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
@@ -67,13 +71,13 @@ def _unpack(archive: Path, staging: Path, stop: threading.Event) -> list[str]:
     with archive.open("rb") as raw:
         zipped = raw.read(2) == GZIP_MAGIC
         raw.seek(0)
-        stream = gzip.GzipFile(fileobj=raw) if zipped else raw
+        stream: IO[bytes] = gzip.GzipFile(fileobj=raw) if zipped else raw  # type: ignore[assignment]  # has all of IO
         try:
             with tarfile.open(fileobj=stream, mode="r:") as tar:
                 for member in tar:
                     if stop.is_set():
                         raise Stopped
-                    reason = _why_not(member)
+                    reason = _refusal(member)
                     if reason is None and not member.isdir():
                         reason = _extract_member(tar, member, staging)
                     if reason is not None:
@@ -86,7 +90,8 @@ def _unpack(archive: Path, staging: Path, stop: threading.Event) -> list[str]:
     return refused
 
 
-def _why_not(member: tarfile.TarInfo) -> str | None:
+def _refusal(member: tarfile.TarInfo) -> str | None:
+    """Return why the member is refused, or None if it is not."""
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or "\\" in member.name:
         return "lies outside the folder"
@@ -100,7 +105,7 @@ def _why_not(member: tarfile.TarInfo) -> str | None:
 
 
 def _extract_member(tar: tarfile.TarFile, member: tarfile.TarInfo, staging: Path) -> str | None:
-    """Why the member was refused; None where it was extracted."""
+    """Extract a member; return why it was refused, or None if it was not."""
     try:
         tar.extract(member, staging, set_attrs=False, filter="data")
     except tarfile.FilterError as error:

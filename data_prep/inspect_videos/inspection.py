@@ -1,45 +1,28 @@
-"""What is to be known of a video file: decoded once, from the first frame to the last, with a hash of its bytes.
-
-| column               | meaning |
-|----------------------|---------|
-| the manifest's own   | `size_bytes` to `problem`, as in `videoctx.data.annotations` |
-| `container`, `codec` | FFmpeg's names |
-| `width`, `height`    | pixels of the upright picture |
-| `duration_seconds`   | from the first frame shown to the end of the last |
-| `gop`                | packets in the largest group of pictures: what is to be decoded, at most, for one frame |
-| `content_hash`       | SHA-256 of the file's bytes, as `sha256sum` says it |
-| `frame_hashes`       | what eight of its frames look like: `data_prep.inspect_videos.frame_hashes` |
-| `file_stamp`         | size and time of change of the file inspected, or of its tar file; none for URLs |
-"""
+"""Inspect one video file: decode it once, from the first frame to the last, and hash its bytes."""
 
 import hashlib
 import os
 from pathlib import Path
 
 from data_prep.inspect_videos.frame_hashes import hash_frames, to_text
-from videoctx.data.annotations import PROBE_COLUMNS, ProbeResult
-from videoctx.data.decoding.containers import Container, VideoDecodeError, file_status, probe
-from videoctx.data.decoding.video_reader import probe_result_of
-from videoctx.data.storage.local_files import LOCAL, LocalFiles
-from videoctx.data.storage.locations import is_url, split_member
-
-FOUND_COLUMNS = (
-    *("container", "codec", "width", "height", "duration_seconds", "gop", "content_hash", "frame_hashes"),
-    "file_stamp",
-)
-INSPECTION_COLUMNS = (*PROBE_COLUMNS, *FOUND_COLUMNS)
+from data_prep.manifests.inspection_columns import FOUND_COLUMNS, INSPECTION_COLUMNS
+from videoctx.data.annotations import ProbeResult
+from videoctx.data.containers import Container, VideoDecodeError, file_status, probe
+from videoctx.data.decode import probe_result_of
+from videoctx.data.locations import is_url, split_member
+from videoctx.data.storage import LOCAL, LocalFiles
 
 
 def inspect_file(source: str, *, files: LocalFiles) -> dict[str, str]:
-    """All the columns above; those that cannot be told are empty, and `problem` says why.
+    """Return all inspection columns. If the file cannot be used, `problem` is the reason and unknown ones are empty.
 
     Args:
         source: a file, a URL, or a member of a tar file.
 
     Raises:
-        StorageError, OSError: nothing can be fetched from there, or be kept here.
+        StorageError, OSError: the storage cannot be accessed, or the local copy cannot be written.
     """
-    stamp = file_stamp(source)  # before: a file that changes meanwhile is inspected again
+    stamp = file_stamp(source)  # read first: a file that is changed in the meantime is inspected again
     try:
         with files.local_copy(source) as local:
             found = _inspect(local)
@@ -49,12 +32,12 @@ def inspect_file(source: str, *, files: LocalFiles) -> dict[str, str]:
 
 
 def cannot_be_used(problem: str) -> dict[str, str]:
-    """The columns of a file of which nothing else is known."""
+    """Return the inspection columns of a file about which nothing else is known."""
     return dict.fromkeys(INSPECTION_COLUMNS, "") | ProbeResult(0, (), 0, 0.0, problem=_one_line(problem)).as_row()
 
 
 def file_stamp(source: str) -> str:
-    """Changes when the file does; empty where it is not on this computer, or not there."""
+    """Return a text that changes when the file does; empty if it does not exist on this computer."""
     member = split_member(source)
     path = (member[1] if member else source).removeprefix(LOCAL)
     if is_url(path):
@@ -105,5 +88,5 @@ def _content_hash(path: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    """As a cell of a manifest can hold it."""
+    """Return the text as a cell of a manifest can contain it."""
     return " ".join(text.encode(errors="replace").decode().split())

@@ -1,4 +1,4 @@
-"""Video files below a folder, and how a manifest names them."""
+"""Video files in a folder, and their paths in a manifest."""
 
 import os
 from collections.abc import Iterator
@@ -9,18 +9,18 @@ from videoctx.data.storage.locations import VIDEO_SUFFIXES
 
 
 def check_folder(root: Path) -> None:
-    """Raises AnnotationError where the root is no folder."""
+    """Raise an AnnotationError if `root` is not a folder."""
     if not root.is_dir():
         raise AnnotationError(f"{root}: no such folder; expected the folder of the videos")
 
 
-def walk(folder: Path, above: tuple[str, ...] = ()) -> Iterator[tuple[Path, bool]]:
-    """Everything at any depth, each folder in order of name, with True for a folder.
+def walk(folder: Path, parents: tuple[str, ...] = ()) -> Iterator[tuple[Path, bool]]:
+    """Yield everything in the folder at any depth, sorted by name within each folder, and whether it is a folder.
 
-    Hidden files and folders are passed over. Links are followed, except back to a folder above.
+    Hidden files and folders are skipped. Links are followed, except those that lead back to a parent folder.
     """
-    here = os.path.realpath(folder)
-    if here in above:
+    real = os.path.realpath(folder)
+    if real in parents:
         return
     for name in sorted(os.listdir(folder)):
         path = folder / name
@@ -29,18 +29,23 @@ def walk(folder: Path, above: tuple[str, ...] = ()) -> Iterator[tuple[Path, bool
         is_folder = os.path.isdir(path)
         yield path, is_folder
         if is_folder:
-            yield from walk(path, (*above, here))
+            yield from walk(path, (*parents, real))
 
 
-def videos(folder: Path) -> Iterator[Path]:
-    """Video files at any depth, by their suffix; links to nowhere too."""
+def video_files(folder: Path) -> Iterator[Path]:
+    """Yield the files at any depth that have a video suffix, including broken links."""
     for path, is_folder in walk(folder):
         if not is_folder and path.suffix.lower() in VIDEO_SUFFIXES:
             yield path
 
 
 def manifest_path(video: Path, folder: Path) -> str:
-    """The video's path for a manifest in that folder: relative below it, absolute elsewhere."""
+    """Return the path of a video in a manifest of `folder`: relative if the video is in it, and absolute otherwise."""
     video, folder = video.absolute(), folder.absolute()
     text = (video.relative_to(folder) if video.is_relative_to(folder) else video).as_posix()
-    return f"./{text}" if text[0].isspace() else text  # cells of a manifest are read without outer spaces
+    return keep_leading_space(text)
+
+
+def keep_leading_space(path: str) -> str:
+    """Return a relative path such that it is still the same after a reader has removed outer spaces."""
+    return f"./{path}" if path[0].isspace() else path

@@ -1,7 +1,7 @@
-"""A split that keeps every recording on one side.
+"""Split videos at random such that every recording is in one split only.
 
-Clips cut from one recording share people, clothes and background: a model that trained on some of them knows
-the others already. Such clips form a group, and a group goes to train, val or test as a whole.
+Clips that were cut from one recording share people, clothes and background. A network that was trained on some of them
+has seen parts of the others. Such clips form a group, and a group is assigned to train, val or test as a whole.
 """
 
 import os
@@ -16,65 +16,68 @@ from videoctx.data.annotations import AnnotationError
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A video, or a stretch of one, as a reader found it."""
+    """A video, or a segment of one, as it was read."""
 
-    path: Path  # from the root on, or absolute
+    path: Path  # relative to the root, or absolute
     label: str
     group: str  # the recording
-    split: str | None = None  # None: to be drawn
+    split: str | None = None  # None: to be assigned at random
     start_seconds: float | None = None
     end_seconds: float | None = None
 
 
-def divide(rows: Iterable[Row], shares: Mapping[str, float], seed: int) -> dict[str, str]:
-    """A side for each group, such that the sides get nearly their shares of every class.
+def assign_splits(rows: Iterable[Row], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+    """Return the split of each group, such that every split gets nearly its share of every class.
 
-    Greedy: the largest groups first, equal ones in random order, each to the side that needs it most. The
-    order of the rows does not matter.
+    The assignment is greedy: the largest groups first, equal ones in random order, each to the split that needs it
+    most. The order of the rows does not matter.
 
     Args:
-        shares: part of every class that a side should get; together 1.
+        shares: the fraction of every class that a split should get; the sum is 1.
     """
-    sizes, class_sizes = Counter(), Counter()
+    sizes: Counter[str] = Counter()
+    class_sizes: Counter[str] = Counter()
     counts = Counter((row.group, row.label) for row in rows)
     for (group, label), count in counts.items():
         sizes[group] += count
         class_sizes[label] += count
-    portions = defaultdict(dict)  # group -> class -> the part of that class which the group holds
+    portions: defaultdict[str, dict[str, float]] = defaultdict(dict)  # group -> class -> the group's fraction of it
     for group, label in sorted(counts):
         portions[group][label] = counts[group, label] / class_sizes[label]
 
     groups = sorted(sizes)
     random.Random(seed).shuffle(groups)
-    groups.sort(key=sizes.get, reverse=True)
-    lacking = {side: dict.fromkeys(class_sizes, share) for side, share in shares.items()}
-    side_of = {}
+    groups.sort(key=lambda group: sizes[group], reverse=True)
+    lacking = {split: dict.fromkeys(class_sizes, share) for split, share in shares.items()}
+    split_of = {}
     for group in groups:
-        # A portion p where m is lacking takes m² - (m - p)² = 2mp - p² off the squared error; p² is common.
+        # Adding a portion p where m is lacking reduces the squared error by m² - (m - p)² = 2mp - p². p² is the same
+        # for all splits.
         relief = {
-            side: sum(missing[label] * portion for label, portion in portions[group].items())
-            for side, missing in lacking.items()
+            split: sum(missing[label] * portion for label, portion in portions[group].items())
+            for split, missing in lacking.items()
         }
-        side = max(relief, key=relief.get)
-        side_of[group] = side
+        split = max(relief, key=lambda split: relief[split])
+        split_of[group] = split
         for label, portion in portions[group].items():
-            lacking[side][label] -= portion
-    return side_of
+            lacking[split][label] -= portion
+    return split_of
 
 
-def check_sides(root: Path, rows: Iterable[Row]) -> None:
-    """Refuse a recording that is on two sides, and a file that is of two recordings.
+def check_splits(root: Path, rows: Iterable[Row]) -> None:
+    """Refuse a recording that is in two splits, and a file that belongs to two recordings.
 
     Raises:
-        AnnotationError: naming the recording or the file.
+        AnnotationError: about the recording or the file.
     """
-    first_of_group, first_of_file = {}, {}
+    first_of_group: dict[str, Row] = {}
+    first_of_file: dict[str, Row] = {}
     for row in rows:
         first = first_of_group.setdefault(row.group, row)
         if row.split != first.split:
             raise AnnotationError(
                 f"recording {row.group!r} is in {first.split} ({str(first.path)!r}) and in {row.split}"
-                f" ({str(row.path)!r}); expected each on one side"
+                f" ({str(row.path)!r}); expected each in one split"
             )
         first = first_of_file.setdefault(os.path.realpath(root / row.path), row)
         if row.group != first.group:

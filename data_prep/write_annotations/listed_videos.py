@@ -1,10 +1,10 @@
-"""Finds the videos that annotation files list, and says of each class how many are there, missing or unreadable."""
+"""Find the videos that annotation files list, and count how many of each class are found, missing or unreadable."""
 
-import csv
 import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,44 +12,49 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from data_prep.manifests.video_files import VIDEO_SUFFIXES, walk
+from data_prep.manifests.csv_output import write_csv
+from data_prep.manifests.manifest_output import label_cell
+from data_prep.manifests.video_files import walk
 from data_prep.scheduling.run_each import Failure, run_each
 from data_prep.write_annotations.layouts.listing import ListedVideo, Listing
 from videoctx.data.annotations import AnnotationError
-from videoctx.data.decoding.containers import VideoDecodeError, probe
+from videoctx.data.containers import VideoDecodeError, probe
+from videoctx.data.locations import VIDEO_SUFFIXES
+from videoctx.first_few import first_few
 
 MISSING_FILE = "missing.csv"
+MISSING_COLUMNS = ("file", "row", "split", "label", "path", "problem")
 MOST_CLASSES = 30  # in the table, of those that lack videos
 REPLACEMENTS = re.compile("replacement", re.IGNORECASE)  # folder of the Kinetics-400 videos that replace broken ones
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What became of the videos of a listing; each is in one of the three lists, or its row in `problems`."""
+    """The result for the videos of a listing; each is in one of the three lists, or its row in `problems`."""
 
     found: list[tuple[ListedVideo, Path]]
     missing: list[tuple[ListedVideo, str]]  # with the path that was expected, without suffix
     unreadable: list[tuple[ListedVideo, Path, str]]  # with the reason
-    problems: list[str]  # a line on each row whose video is not its own
+    problems: list[str]  # a message about each row whose video is ambiguous
 
 
 def search(root: Path, listing: Listing, *, any_case: bool = False, probe_files: bool = False) -> Search:
-    """Look for every listed video at any depth below the root, whatever its suffix.
+    """Search for every listed video in the root at any depth, whatever its suffix.
 
-    Where several files have its name, one in a folder of its class comes first, and one in a folder of another
-    class does not count; spaces and underscores in a folder's name are the same.
+    If several files have its name, one in a folder of its class is preferred, and one in a folder of another class is
+    ignored. Spaces and underscores in a folder's name are equal.
 
     Args:
-        any_case: capitals of a file's name do not count.
-        probe_files: read each container as training will; otherwise only an empty file is unreadable.
+        any_case: ignore the case of file names.
+        probe_files: read each container as training does; otherwise only an empty file is unreadable.
 
     Raises:
-        AnnotationError: none of the videos is there.
+        AnnotationError: none of the videos was found.
     """
     paths_of, folders = _index(root, any_case)
     class_folders = {_folder_name(name) for name in listing.class_names}
     result = Search([], [], [], list(listing.problems))
-    taken: dict[tuple[int, int], str] = {}  # device and inode -> the row that it is the video of
+    taken: dict[tuple[int, int], str] = {}  # device and inode -> the row whose video it is
     for video in listing.videos:
         stems = [stem.casefold() if any_case else stem for stem in video.stems]
         paths = next((paths_of[stem] for stem in stems if stem in paths_of), [])
@@ -76,21 +81,21 @@ def search(root: Path, listing: Listing, *, any_case: bool = False, probe_files:
                 f"{video.where}: {str(path)!r} and {str(root / others[0])!r} could both be its video"
             )
         elif first != video.where:
-            result.problems.append(f"{video.where}: its video {str(path)!r} is that of {first} too")
+            result.problems.append(f"{video.where}: its video {str(path)!r} is also that of {first}")
         else:
             result.found.append((video, path))
     if not (result.found or result.unreadable):
-        raise AnnotationError(_why_none(root, listing, result))
+        raise AnnotationError(_nothing_found(root, listing, result))
     return _probed(result) if probe_files else result
 
 
-def show(listing: Listing, result: Search) -> None:
-    """A table of the classes, those that lack the largest part of their videos first."""
-    counts = {kind: Counter() for kind in ("found", "missing", "unreadable")}
+def print_table(listing: Listing, result: Search) -> None:
+    """Print a table of the classes, those that lack the largest fraction of their videos first."""
+    counts: dict[str, Counter[str | None]] = {kind: Counter() for kind in ("found", "missing", "unreadable")}
     for kind, counter in counts.items():
         for video, *_ in getattr(result, kind):
             counter.update([*(video.labels or ["(no label)"]), None])  # None: of any class
-    listed = sum(counts.values(), Counter())
+    listed: Counter[str | None] = sum(counts.values(), Counter())
     lacking = {name: 1 - counts["found"][name] / listed[name] for name in listed if name is not None}
     names = sorted((name for name in lacking if lacking[name]), key=lambda name: (-lacking[name], name))
     table = Table("class", "listed", "found", "missing", "unreadable", title="videos")
@@ -103,25 +108,34 @@ def show(listing: Listing, result: Search) -> None:
         table.add_row(f"{len(rest)} {what}", *map(str, cells))
     table.add_row("all", *(str(counter[None]) for counter in (listed, *counts.values())))
     Console().print(table)
-    unseen = [name for name in listing.class_names if name not in listed]
-    if unseen:
-        print(f"{len(unseen)} classes are not listed at all: {', '.join(unseen[:5])}{', …' if unseen[5:] else ''}")
+    unused = [name for name in listing.class_names if name not in listed]
+    if unused:
+        print(f"{len(unused)} classes are not listed at all: {first_few(unused, 5)}")
 
 
 def write_missing(file: Path, result: Search) -> None:
-    """A CSV row for each video that is missing or unreadable; only the header where none is."""
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["file", "row", "split", "label", "path", "problem"])
-        for video, path in result.missing:
-            problem = "a folder, as of frames" if path.endswith(os.sep) else "missing"
-            writer.writerow([video.file, video.row, video.split, "|".join(video.labels), path, problem])
-        for video, path, reason in result.unreadable:
-            writer.writerow([video.file, video.row, video.split, "|".join(video.labels), path, reason])
+    """Write one CSV row per video that is missing or unreadable; only the header if there is none."""
+    problems = [
+        (video, path, "a folder, as of frames" if path.endswith(os.sep) else "missing")
+        for video, path in result.missing
+    ]
+    problems += [(video, str(path), reason) for video, path, reason in result.unreadable]
+    rows = [
+        {
+            "file": str(video.file),
+            "row": video.row,
+            "split": video.split,
+            "label": label_cell(video.labels),
+            "path": path,
+            "problem": problem,
+        }
+        for video, path, problem in problems
+    ]
+    write_csv(file, rows, MISSING_COLUMNS)
 
 
 def _index(root: Path, any_case: bool) -> tuple[dict[str, list[Path]], dict[str, Path]]:
-    """Name without suffix -> video files, and name -> folder."""
+    """Return the video files by name without suffix, and the folders by name."""
     paths_of, folders = defaultdict(list), {}
     for path, is_folder in walk(root):
         if is_folder:
@@ -132,7 +146,7 @@ def _index(root: Path, any_case: bool) -> tuple[dict[str, list[Path]], dict[str,
 
 
 def _best(video: ListedVideo, paths: Sequence[Path], class_folders: Iterable[str]) -> list[Path]:
-    """The paths that fit equally well."""
+    """Return the best paths of the video; several if they are equally good."""
     own = {_folder_name(label) for label in video.labels}
 
     def rank(path: Path) -> int | None:
@@ -140,12 +154,12 @@ def _best(video: ListedVideo, paths: Sequence[Path], class_folders: Iterable[str
         if own.intersection(names):
             return 0 if any(REPLACEMENTS.search(name) for name in names) else 1
         if own and any(name in class_folders for name in names):
-            return None  # of another class
+            return None  # in a folder of another class
         return 0 if any(REPLACEMENTS.search(name) for name in names) else 2 if video.split in names else 3
 
-    ranks = {path: rank(path) for path in paths}
-    fitting = [path for path in paths if ranks[path] is not None]
-    return [path for path in fitting if ranks[path] == min(ranks[path] for path in fitting)]
+    ranked = [(path, value) for path in paths if (value := rank(path)) is not None]
+    best = min((value for _, value in ranked), default=None)
+    return [path for path, value in ranked if value == best]
 
 
 def _folder_name(name: str) -> str:
@@ -161,18 +175,24 @@ def _is_file(path: Path, key: tuple[int, int]) -> bool:
 
 
 def _probed(result: Search) -> Search:
-    """The search again, with the files whose containers cannot be read among the unreadable."""
-    reasons = {}
+    """Return the search with the files whose containers cannot be read among the unreadable."""
+    reasons: dict[str, str | None] = {}
     paths = [str(path) for _, path in result.found]
-    for path, outcome in run_each(_unreadable, paths, description="Reading containers"):
-        reasons[path] = outcome.reason if isinstance(outcome, Failure) else outcome
-    found = [(video, path) for video, path in result.found if reasons[str(path)] is None]
-    broken = [(video, path, reasons[str(path)]) for video, path in result.found if reasons[str(path)] is not None]
-    return Search(found, result.missing, [*result.unreadable, *broken], result.problems)
+    with closing(run_each(_problem, paths, description="Reading containers")) as outcomes:
+        for name, outcome in outcomes:
+            reasons[name] = outcome.reason if isinstance(outcome, Failure) else outcome
+    found, unreadable = [], list(result.unreadable)
+    for video, path in result.found:
+        reason = reasons[str(path)]
+        if reason is None:
+            found.append((video, path))
+        else:
+            unreadable.append((video, path, reason))
+    return Search(found, result.missing, unreadable, result.problems)
 
 
-def _unreadable(path: str) -> str | None:
-    """Why a container cannot be read; None where it can."""
+def _problem(path: str) -> str | None:
+    """Return why a container cannot be read, or None if it can."""
     try:
         probe(path)
     except VideoDecodeError as error:
@@ -180,7 +200,7 @@ def _unreadable(path: str) -> str | None:
     return None
 
 
-def _why_none(root: Path, listing: Listing, result: Search) -> str:
+def _nothing_found(root: Path, listing: Listing, result: Search) -> str:
     frames = next((path for _, path in result.missing if path.endswith(os.sep)), None)
     if frames is not None:
         return (
@@ -191,6 +211,6 @@ def _why_none(root: Path, listing: Listing, result: Search) -> str:
         return result.problems[0]
     video = listing.videos[0]
     return (
-        f"{root}: none of the {len(listing.videos)} listed videos is there; expected for example"
+        f"{root}: none of the {len(listing.videos)} listed videos was found; expected for example"
         f" {' or '.join(f'{stem}.mp4' for stem in video.stems)} at any depth ({video.where})"
     )

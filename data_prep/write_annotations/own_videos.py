@@ -1,26 +1,27 @@
-"""Readers of one's own videos: what lies below a folder, or what a table says, as rows to be split.
+"""Read your own videos from a folder or from a CSV file, as rows to be split.
 
-Each gives its rows and a line on each file or row that cannot be used.
+Each reader returns the rows, and a message about each file or row that cannot be used.
 """
 
-import csv
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from data_prep.manifests.video_files import VIDEO_SUFFIXES, check_folder, videos
+from data_prep.manifests.video_files import check_folder, video_files
 from data_prep.write_annotations.group_split import Row
-from videoctx.data.annotations import AnnotationError
+from videoctx.data.annotations import AnnotationError, read_csv
+from videoctx.data.locations import VIDEO_SUFFIXES
+from videoctx.first_few import first_few
 
-MOST_LISTED = 5  # values, where there may be thousands
+MOST_LISTED = 5  # values, of which there may be thousands
 
 
 def read_folders(root: Path, group_pattern: str | None = None) -> tuple[list[Row], list[str]]:
-    """Rows of ROOT/CLASS/…/video in order of path, and a line on each video file that cannot be used.
+    """Return the rows of ROOT/CLASS/…/video sorted by path, and a message about each video file that cannot be used.
 
     Raises:
-        AnnotationError: no root, no video file, none that can be used, or a pattern that cannot be.
+        AnnotationError: no root, no video file, none that can be used, or a pattern that cannot be used.
     """
     pattern = None if group_pattern is None else _compiled("--group_pattern", group_pattern, "group")
 
@@ -34,10 +35,10 @@ def read_folders(root: Path, group_pattern: str | None = None) -> tuple[list[Row
 
 
 def read_pattern(root: Path, regex: str) -> tuple[list[Row], list[str]]:
-    """Rows of the files whose path below ROOT matches, in order of path, and a line on each other video file.
+    """Return the rows of the files whose path in ROOT matches, sorted by path, and a message about each other video.
 
     Raises:
-        AnnotationError: no root, no video file, none that can be used, or a regex that cannot be.
+        AnnotationError: no root, no video file, none that can be used, or a regex that cannot be used.
     """
     pattern = _compiled("REGEX", regex, "label")
 
@@ -48,7 +49,7 @@ def read_pattern(root: Path, regex: str) -> tuple[list[Row], list[str]]:
     return _read_files(root, label_and_group)
 
 
-def read_csv(
+def read_csv_rows(
     root: Path,
     csv_file: Path,
     *,
@@ -60,26 +61,27 @@ def read_csv(
     split_column: str | None = None,
     conditions: Mapping[str, Mapping[str, set[str]]] | None = None,
 ) -> tuple[list[Row], list[str]]:
-    """Rows of the CSV file in its order, and a line on each one that cannot be used.
+    """Return the rows of the CSV file in its order, and a message about each one that cannot be used.
 
     Args:
-        conditions: split -> column -> values: rows with one of the values in each column are of that split.
+        conditions: split -> column -> values: rows with one of the values in each column are in that split.
 
     Raises:
-        AnnotationError: no root, an unreadable file, a missing column, a condition that no row meets, a row
-            that meets two, or no row that can be used.
+        AnnotationError: no root, an unreadable file, a missing column, a condition that no row matches, a row
+            that matches two, or no row that can be used.
     """
     check_folder(root)
     conditions = conditions or {}
     optional = [column for column in (start_column, end_column, split_column) if column]
-    asked = [column for condition in conditions.values() for column in condition]
-    table = _table(csv_file, [path_column, label_column, *group_columns, *optional, *asked])
+    named = [column for condition in conditions.values() for column in condition]
+    table = read_csv(csv_file, [path_column, label_column, *group_columns, *optional, *named], kind="CSV file")
+    table.refuse_bad_rows()
     rows, left_out = [], []
-    for line, cells in table.items():
+    for line, cells in zip(table.lines, table.rows, strict=True):
         where = f"{csv_file}, line {line}"
-        splits = [split for split, condition in conditions.items() if _meets(cells, condition)]
+        splits = [split for split, condition in conditions.items() if _matches(cells, condition)]
         if len(splits) > 1:
-            raise AnnotationError(f"{where}: asked for in {' and in '.join(splits)}; expected one split")
+            raise AnnotationError(f"{where}: matches --{'_where and --'.join(splits)}_where; expected one split")
         try:
             for column in (path_column, label_column, *([split_column] if split_column else [])):
                 if not cells[column]:
@@ -100,29 +102,30 @@ def read_csv(
         split = cells[split_column] if split_column else next(iter(splits), None)
         rows.append(Row(path, cells[label_column], group, split, start, end))
     if not rows:
-        raise AnnotationError(f"{csv_file}: none of {len(table)} rows can be used; {left_out[0]}")
+        raise AnnotationError(f"{csv_file}: none of {len(table.rows)} rows can be used; {left_out[0]}")
     for split, condition in conditions.items():
         for column, values in condition.items():
-            present = sorted({cells[column] for cells in table.values()})
+            present = sorted({cells[column] for cells in table.rows})
             unknown = sorted(values.difference(present))
             if unknown:
-                shown = ", ".join(present[:MOST_LISTED]) + (", …" if len(present) > MOST_LISTED else "")
-                raise AnnotationError(f"{csv_file}: no row has {column}={unknown[0]}; its values are {shown}")
+                raise AnnotationError(
+                    f"{csv_file}: no row has {column}={unknown[0]}; its values are {first_few(present, MOST_LISTED)}"
+                )
         if not any(row.split == split for row in rows):
-            raise AnnotationError(f"{csv_file}: no row that can be used meets --{split}_where")
+            raise AnnotationError(f"{csv_file}: no row that can be used matches --{split}_where")
     return rows, left_out
 
 
 def _read_files(root: Path, label_and_group: Callable[[Path], tuple[str, str]]) -> tuple[list[Row], list[str]]:
     check_folder(root)
-    paths = [path.relative_to(root) for path in videos(root)]
+    paths = [path.relative_to(root) for path in video_files(root)]
     if not paths:
         raise AnnotationError(f"{root}: no video file; expected some of {', '.join(VIDEO_SUFFIXES)}")
     rows, left_out = [], []
     for path in paths:
         try:
             if not os.path.isfile(root / path):
-                raise ValueError("is a link to nowhere")
+                raise ValueError("is a broken link")
             if len(str(path).splitlines()) > 1:
                 raise ValueError("has a line break in its name")
             str(path).encode()  # a name that is not UTF-8 raises a ValueError too
@@ -145,40 +148,12 @@ def _compiled(option: str, regex: str, needed: str) -> re.Pattern[str]:
 
 
 def _parts(pattern: re.Pattern[str], text: str, needed: str) -> dict[str, str]:
-    """What the named groups matched, without those that matched nothing; `needed` must be there."""
+    """Return what the named groups matched, without those that matched nothing. `needed` must match something."""
     match = pattern.match(text)
     parts = {name: (part or "").strip() for name, part in match.groupdict().items()} if match else {}
     if not parts.get(needed):
         raise ValueError(f"has no {needed} by {pattern.pattern!r}")
     return {name: part for name, part in parts.items() if part}
-
-
-def _table(csv_file: Path, columns: Iterable[str]) -> dict[int, dict[str, str]]:
-    """Line number -> column -> cell, without outer spaces."""
-    try:
-        with csv_file.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-            missing = [column for column in columns if column not in reader.fieldnames]
-            if missing:
-                raise AnnotationError(
-                    f"{csv_file}: the header lacks {', '.join(missing)}; its columns are {', '.join(reader.fieldnames)}"
-                )
-            table = {}
-            for cells in reader:
-                if None in cells or None in cells.values():
-                    raise AnnotationError(
-                        f"{csv_file}, line {reader.line_num}:"
-                        f" expected {len(reader.fieldnames)} columns as in the header"
-                    )
-                table[reader.line_num] = {name: cell.strip() for name, cell in cells.items()}
-    except OSError as error:
-        raise AnnotationError(f"{csv_file}: cannot read the CSV file ({error.strerror})") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise AnnotationError(f"{csv_file}: not a CSV file in UTF-8 ({error})") from error
-    if not table:
-        raise AnnotationError(f"{csv_file}: no rows below the header")
-    return table
 
 
 def _seconds(cells: Mapping[str, str], column: str | None) -> float | None:
@@ -193,5 +168,5 @@ def _seconds(cells: Mapping[str, str], column: str | None) -> float | None:
     return seconds
 
 
-def _meets(cells: Mapping[str, str], condition: Mapping[str, set[str]]) -> bool:
+def _matches(cells: Mapping[str, str], condition: Mapping[str, set[str]]) -> bool:
     return all(cells[column] in values for column, values in condition.items())

@@ -1,30 +1,20 @@
-"""Manifests of public datasets: their annotation files say which videos there are, the disk says which are here.
+"""Commands that write manifests of public datasets.
 
-A command for each dataset reads the official files (`data_prep.write_annotations.layouts`), looks for the videos below a folder, and
-writes a manifest of those that are there, with the classes in the order of the publisher. A table shows what each
-class lacks; `missing.csv` beside the manifest names every video that is missing or unreadable, with its row.
+Each command reads the official annotation files (`data_prep.write_annotations.layouts`), searches for the videos in a
+folder, and writes a manifest of those that exist, with the classes in the publisher's order. A table shows what each
+class lacks. `missing.csv` beside the manifest lists every video that is missing or unreadable.
 
 Exit status: 0 if every row has its video; 1 if the manifest was written without some rows; 2 if nothing was written.
 """
 
-from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from data_prep.command_line.comma_list import items_of
-from data_prep.manifests.manifest_output import label_cell, warn, write
-from data_prep.manifests.video_files import check_folder, manifest_path
-from data_prep.write_annotations.layouts.charades import read_charades
-from data_prep.write_annotations.layouts.diving48 import read_diving48
-from data_prep.write_annotations.layouts.hmdb51 import read_hmdb51
-from data_prep.write_annotations.layouts.jester import read_jester
-from data_prep.write_annotations.layouts.kinetics import annotation_files, read_kinetics
-from data_prep.write_annotations.layouts.listing import Listing
-from data_prep.write_annotations.layouts.something_something import read_something_something
-from data_prep.write_annotations.layouts.ucf101 import read_ucf101
-from data_prep.write_annotations.listed_videos import MISSING_FILE, search, show, write_missing
+if TYPE_CHECKING:
+    from data_prep.write_annotations.layouts.listing import Listing
 
-MOST_LISTED = 5  # files, where there may be thousands
+MOST_LISTED = 5  # files, of which there may be thousands
 
 
 def kinetics(
@@ -41,18 +31,22 @@ def kinetics(
 
     Args:
         root: The folder of the videos, at any depth.
-        annotations: Comma list of files, or a folder of them: train.csv, val.csv, test.csv.
-        class_file: The classes, one a line, where the files name only some of them.
-        untrimmed: ID.mp4 is the whole YouTube video; the action's seconds go into the manifest.
-        output: The manifest to write, by default ROOT/manifest.csv; classes.txt and missing.csv go beside it.
-        probe: Read the container of every video; otherwise only an empty file is unreadable.
-        allow_missing: Missing and unreadable videos do not make the exit status 1.
+        annotations: Comma-separated files, or a folder of them: train.csv, val.csv, test.csv.
+        class_file: The class names, one per line, if the files name only some of them.
+        untrimmed: ID.mp4 is the whole YouTube video; the manifest gets the seconds of the action.
+        output: The manifest to write, by default ROOT/manifest.csv; classes.txt and missing.csv are beside it.
+        probe: Read the container of every video. Without it, only an empty file counts as unreadable.
+        allow_missing: Exit with status 0 even if videos are missing or unreadable.
     """
-    check_folder(root)
-    paths = [Path(item) for item in items_of(annotations)]
-    files = [file for path in paths for file in (annotation_files(path) if path.is_dir() else [path])]
-    listing = read_kinetics(files, class_file=class_file, untrimmed=untrimmed)
-    return _write(root, listing, output, probe=probe, allow_missing=allow_missing)
+    from data_prep.command_line.comma_list import split_comma_list
+    from data_prep.write_annotations.layouts.kinetics import annotation_files, read_kinetics
+
+    def read() -> "Listing":
+        paths = [Path(item) for item in split_comma_list(annotations)]
+        files = [file for path in paths for file in (annotation_files(path) if path.is_dir() else [path])]
+        return read_kinetics(files, class_file=class_file, untrimmed=untrimmed)
+
+    return _write(root, read, output, probe=probe, allow_missing=allow_missing)
 
 
 def ucf101(
@@ -69,14 +63,21 @@ def ucf101(
     Args:
         root: The folder of the videos, at any depth.
         annotations: The folder of the official files (ucfTrainTestlist).
-        fold: Which of the three splits.
-        output: The manifest to write, by default ROOT/manifest.csv; classes.txt and missing.csv go beside it.
-        probe: Read the container of every video; otherwise only an empty file is unreadable.
-        allow_missing: Missing and unreadable videos do not make the exit status 1.
+        fold: One of the three official splits.
+        output: The manifest to write, by default ROOT/manifest.csv; classes.txt and missing.csv are beside it.
+        probe: Read the container of every video. Without it, only an empty file counts as unreadable.
+        allow_missing: Exit with status 0 even if videos are missing or unreadable.
     """
-    check_folder(root)
-    listing = read_ucf101(annotations, fold=fold)
-    return _write(root, listing, output, probe=probe, allow_missing=allow_missing, any_case=True)
+    from data_prep.write_annotations.layouts.ucf101 import read_ucf101
+
+    return _write(
+        root,
+        lambda: read_ucf101(annotations, fold=fold),
+        output,
+        probe=probe,
+        allow_missing=allow_missing,
+        any_case=True,
+    )
 
 
 def hmdb51(
@@ -88,18 +89,19 @@ def hmdb51(
     probe: bool = False,
     allow_missing: bool = False,
 ) -> int:
-    """HMDB51: CLASS_test_split1.txt of every class; videos marked 0 are in neither train nor test and left out.
+    """HMDB51: CLASS_test_split1.txt of every class; videos marked 0 are in neither train nor test, and are left out.
 
     Args:
         root: The folder of the videos, at any depth.
         annotations: The folder of the official files (testTrainMulti_7030_splits).
-        fold: Which of the three splits.
-        output: The manifest to write, by default ROOT/manifest.csv; classes.txt and missing.csv go beside it.
-        probe: Read the container of every video; otherwise only an empty file is unreadable.
-        allow_missing: Missing and unreadable videos do not make the exit status 1.
+        fold: One of the three official splits.
+        output: The manifest to write, by default ROOT/manifest.csv; classes.txt and missing.csv are beside it.
+        probe: Read the container of every video. Without it, only an empty file counts as unreadable.
+        allow_missing: Exit with status 0 even if videos are missing or unreadable.
     """
-    check_folder(root)
-    return _write(root, read_hmdb51(annotations, fold=fold), output, probe=probe, allow_missing=allow_missing)
+    from data_prep.write_annotations.layouts.hmdb51 import read_hmdb51
+
+    return _write(root, lambda: read_hmdb51(annotations, fold=fold), output, probe=probe, allow_missing=allow_missing)
 
 
 def something_something(
@@ -109,29 +111,31 @@ def something_something(
 
     Args:
         root: The folder of the videos (ID.webm), at any depth.
-        annotations: The folder of the official files; lists that are not there are left out.
-        output: The manifest to write, by default ROOT/manifest.csv; classes.txt and missing.csv go beside it.
-        probe: Read the container of every video; otherwise only an empty file is unreadable.
-        allow_missing: Missing and unreadable videos do not make the exit status 1.
+        annotations: The folder of the official files; missing lists are left out.
+        output: The manifest to write, by default ROOT/manifest.csv; classes.txt and missing.csv are beside it.
+        probe: Read the container of every video. Without it, only an empty file counts as unreadable.
+        allow_missing: Exit with status 0 even if videos are missing or unreadable.
     """
-    check_folder(root)
-    return _write(root, read_something_something(annotations), output, probe=probe, allow_missing=allow_missing)
+    from data_prep.write_annotations.layouts.something_something import read_something_something
+
+    return _write(root, lambda: read_something_something(annotations), output, probe=probe, allow_missing=allow_missing)
 
 
 def jester(
     root: Path, annotations: Path, *, output: Path | None = None, probe: bool = False, allow_missing: bool = False
 ) -> int:
-    """Jester: jester-v1-labels.csv, -train.csv, -validation.csv, -test.csv; the folders of frames made into videos.
+    """Jester: jester-v1-labels.csv, -train.csv, -validation.csv, -test.csv; frames converted to videos.
 
     Args:
         root: The folder of the videos (ID.mp4), at any depth.
-        annotations: The folder of the official files; lists that are not there are left out.
-        output: The manifest to write, by default ROOT/manifest.csv; classes.txt and missing.csv go beside it.
-        probe: Read the container of every video; otherwise only an empty file is unreadable.
-        allow_missing: Missing and unreadable videos do not make the exit status 1.
+        annotations: The folder of the official files; missing lists are left out.
+        output: The manifest to write, by default ROOT/manifest.csv; classes.txt and missing.csv are beside it.
+        probe: Read the container of every video. Without it, only an empty file counts as unreadable.
+        allow_missing: Exit with status 0 even if videos are missing or unreadable.
     """
-    check_folder(root)
-    return _write(root, read_jester(annotations), output, probe=probe, allow_missing=allow_missing)
+    from data_prep.write_annotations.layouts.jester import read_jester
+
+    return _write(root, lambda: read_jester(annotations), output, probe=probe, allow_missing=allow_missing)
 
 
 def diving48(
@@ -142,31 +146,33 @@ def diving48(
     Args:
         root: The folder of the videos (VID_NAME.mp4), at any depth.
         annotations: The folder of the official files.
-        output: The manifest to write, by default ROOT/manifest.csv; classes.txt and missing.csv go beside it.
-        probe: Read the container of every video; otherwise only an empty file is unreadable.
-        allow_missing: Missing and unreadable videos do not make the exit status 1.
+        output: The manifest to write, by default ROOT/manifest.csv; classes.txt and missing.csv are beside it.
+        probe: Read the container of every video. Without it, only an empty file counts as unreadable.
+        allow_missing: Exit with status 0 even if videos are missing or unreadable.
     """
-    check_folder(root)
-    return _write(root, read_diving48(annotations), output, probe=probe, allow_missing=allow_missing)
+    from data_prep.write_annotations.layouts.diving48 import read_diving48
+
+    return _write(root, lambda: read_diving48(annotations), output, probe=probe, allow_missing=allow_missing)
 
 
 def charades(
     root: Path, annotations: Path, *, output: Path | None = None, probe: bool = False, allow_missing: bool = False
 ) -> int:
-    """Charades: Charades_v1_classes.txt, Charades_v1_train.csv, Charades_v1_test.csv; several classes a video.
+    """Charades: Charades_v1_classes.txt, Charades_v1_train.csv, Charades_v1_test.csv; several classes per video.
 
     Args:
         root: The folder of the videos (ID.mp4), at any depth.
         annotations: The folder of the official files.
-        output: The manifest to write, by default ROOT/manifest.csv; classes.txt and missing.csv go beside it.
-        probe: Read the container of every video; otherwise only an empty file is unreadable.
-        allow_missing: Missing and unreadable videos do not make the exit status 1.
+        output: The manifest to write, by default ROOT/manifest.csv; classes.txt and missing.csv are beside it.
+        probe: Read the container of every video. Without it, only an empty file counts as unreadable.
+        allow_missing: Exit with status 0 even if videos are missing or unreadable.
     """
-    check_folder(root)
-    return _write(root, read_charades(annotations), output, probe=probe, allow_missing=allow_missing)
+    from data_prep.write_annotations.layouts.charades import read_charades
+
+    return _write(root, lambda: read_charades(annotations), output, probe=probe, allow_missing=allow_missing)
 
 
-COMMANDS = {
+PUBLIC_DATASETS: dict[str, Callable[..., int]] = {
     "kinetics": kinetics,
     "ucf101": ucf101,
     "hmdb51": hmdb51,
@@ -179,14 +185,23 @@ COMMANDS = {
 
 def _write(
     root: Path,
-    listing: Listing,
+    read: Callable[[], "Listing"],
     output: Path | None,
     *,
     probe: bool,
     allow_missing: bool,
     any_case: bool = False,
 ) -> int:
-    """Find the videos, write the manifest and `missing.csv`, show both, and give the exit status."""
+    """Find the videos, write the manifest and `missing.csv`, print a summary, and return the exit status."""
+    from collections import Counter
+
+    from data_prep.command_line.warning import warn
+    from data_prep.manifests.manifest_output import label_cell, write_manifest_and_warn
+    from data_prep.manifests.video_files import check_folder, manifest_path
+    from data_prep.write_annotations.listed_videos import MISSING_FILE, print_table, search, write_missing
+
+    check_folder(root)
+    listing = read()
     output = root / "manifest.csv" if output is None else output
     result = search(root, listing, any_case=any_case, probe_files=probe)
     rows = [
@@ -199,10 +214,10 @@ def _write(
         }
         for video, path in result.found
     ]
-    write(output, rows, listing.class_names)
+    write_manifest_and_warn(output, rows, listing.class_names)
     missing_file = output.parent / MISSING_FILE
     write_missing(missing_file, result)
-    show(listing, result)
+    print_table(listing, result)
     splits = ", ".join(f"{count} {split}" for split, count in Counter(row["split"] for row in rows).items())
     print(f"{output}: {len(rows)} rows ({splits}), {len(listing.class_names)} classes")
     if result.problems:

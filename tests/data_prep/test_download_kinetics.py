@@ -317,7 +317,7 @@ def test_a_damaged_archive(tmp_path, server, run, damage):
     status, errors = run(tmp_path, server.url)
     assert status == 1
     assert "val/part_0.tar.gz: " in errors
-    assert "removed, and fetched anew by the next run" in errors
+    assert "removed, and the next run fetches it again" in errors
     assert sorted(videos(tmp_path)) == ["c.mp4"]  # nothing of a damaged archive, not even its good members
     server.files["/400/val/part_0.tar.gz"] = good
     assert run(tmp_path, server.url) == (0, "")
@@ -468,7 +468,7 @@ def test_a_disk_that_takes_no_more_ends_it_in_one_line(tmp_path, server, run, pl
     assert process.returncode == 2
     assert len(last) == 1, errors
     assert last[0].startswith(f"download_kinetics: {output}")
-    assert last[0].endswith("File too large; what is there is kept, run again to go on")
+    assert last[0].endswith("File too large; finished files are kept, run it again to do the rest")
     assert videos(output) == {"b.mp4": b"B"}
     assert run(output, base) == (0, "")
     assert videos(output) == {"a.mp4": noise(1, BIG), "b.mp4": b"B"}
@@ -528,7 +528,7 @@ def test_a_run_that_is_ended_goes_on(tmp_path, server, run, blow):
         process.kill()
     if blow == signal.SIGINT:
         assert process.returncode == 130
-        assert "interrupted; what is there is kept, run again to go on" in errors
+        assert "interrupted; finished files are kept, run it again to do the rest" in errors
         assert "Traceback" not in errors
     assert not (state / "part_1.tar.gz.done").exists()
     assert run(tmp_path, server.url) == (0, "")

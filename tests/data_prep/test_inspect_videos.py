@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from data_prep.inspect_videos import __main__ as inspect_videos
-from data_prep.inspect_videos import frame_hashes, near_duplicates
+from data_prep.inspect_videos import duplicates, frame_hashes, near_duplicates
 from data_prep.inspect_videos.__main__ import main
 from data_prep.inspect_videos.duplicates import find_duplicates
-from data_prep.inspect_videos.inspection import INSPECTION_COLUMNS, inspect_file
+from data_prep.inspect_videos.inspection import inspect_file
 from data_prep.make_toy_dataset.__main__ import make_toy_dataset
+from data_prep.manifests.csv_output import write_csv
+from data_prep.manifests.inspection_columns import INSPECTION_COLUMNS
 from tests.corpus import flip_bits
 from tests.http_server import FileServer
 from tests.numbered import write_video
@@ -177,7 +178,7 @@ def test_a_second_run_inspects_what_has_changed(inspected, tmp_path, capsys):
     shutil.copytree(inspected[0].parent, folder, symlinks=True, copy_function=shutil.copy2)
     manifest = folder / "manifest.csv"
     rows = [row for row in rows_of(manifest) if not row["path"].startswith("/") and row["path"] != "loop.mp4"]
-    inspect_videos.write_csv(manifest, rows, list(rows[0]))
+    write_csv(manifest, rows, list(rows[0]))
     manifest.chmod(0o640)
     before = manifest.read_bytes()
     assert main([str(manifest), "--workers=1"]) == 0
@@ -319,7 +320,7 @@ def test_a_manifest_that_is_changed_meanwhile_is_not_overwritten(tmp_path, capsy
         manifest.write_text(changed)
         return find_duplicates(*arguments)
 
-    monkeypatch.setattr(inspect_videos, "find_duplicates", find_while_it_is_changed)
+    monkeypatch.setattr(duplicates, "find_duplicates", find_while_it_is_changed)
     assert main([str(manifest), "--workers=1"]) == 2
     assert "was changed while" in capsys.readouterr().err
     assert manifest.read_text() == changed

@@ -146,7 +146,7 @@ BAD_ROWS = {
     "zumba,aac,11,1,train,0": "time_end 1 is not after time_start 11",
     "zumba,aad,one,11,train,0": "time_start is 'one'; expected seconds",
     "zumba,aae,1,nan,train,0": "time_end is 'nan'",
-    "zumba,good,1,11,train,0": "is listed before: ",
+    "zumba,good,1,11,train,0": "is listed twice, first in ",
     "zumba,aaf,1,11,train": "5 columns; expected 6",
     "zumba,aag,1,11,train,0,0": "7 columns; expected 6",
     '"zumba,aah,1,11,train,0': "not a CSV row",
@@ -238,7 +238,7 @@ def test_one_file_for_two_rows_is_refused(root, tmp_path, run):
     (tmp_path / "train.csv").write_text("label,youtube_id,time_start,time_end\nzumba,aaa,1,11\nzumba,aaa,21,31\n")
     status, _, errors = run("kinetics", root, tmp_path / "train.csv")
     assert status == 1
-    assert f"line 3: its video {str(root / 'aaa.mp4')!r} is that of {tmp_path / 'train.csv'}, line 2 too" in errors
+    assert f"line 3: its video {str(root / 'aaa.mp4')!r} is also that of {tmp_path / 'train.csv'}, line 2" in errors
 
 
 # ---------------------------------------------------------------- what is missing
@@ -292,7 +292,7 @@ def test_missing_videos_can_be_allowed(root, tmp_path, run):
 def test_no_video_at_all_writes_nothing(root, tmp_path, run):
     status, output, errors = run("kinetics", root, kinetics_of(tmp_path, yoga="ab"))
     assert (status, output, errors.count("\n")) == (2, "", 1)
-    assert f"{root}: none of the 2 listed videos is there; expected for example a_000000_000010.mp4 or a.mp4" in errors
+    assert f"{root}: none of the 2 listed videos was found; expected for example a_000000_000010.mp4 or a.mp4" in errors
     assert not list(root.iterdir())
 
 
@@ -363,7 +363,7 @@ def test_ucf101_faults(tmp_path):
         *("testlist01.txt, line 1", "testlist01.txt, line 3"),
     ]
     assert "class 'Walk' is 1 in classInd.txt, not 2" in named[0]
-    assert "listed before" in named[6]  # in train and in test
+    assert "listed twice" in named[6]  # in train and in test
 
 
 @pytest.mark.parametrize("text", ["", "1 Walk\n3 Run\n", "1 Walk\n2 Walk\n", "Walk\n"])

@@ -13,7 +13,7 @@ from PIL import Image
 
 from data_prep.inspect_videos import __main__ as inspect_videos
 from data_prep.summarize import __main__ as summarize
-from data_prep.summarize.contact_sheets import GAP_PX, Stretch, contact_sheet
+from data_prep.summarize.contact_sheets import GAP_PX, Segment, contact_sheet
 from tests.http_server import FileServer
 from tests.numbered import read_number, write_video
 from videoctx.data.decoding.containers import VideoDecodeError
@@ -118,13 +118,13 @@ def test_durations_sizes_and_rates(page):
     assert page.row("20")[1] == "3"
     assert page.row("10")[1] == "1"
     assert page.row("h264")[1] == "3"
-    assert page.row("seconds a row")[1] == "1.0 to 3.0, half of them up to 2.0"
+    assert page.row("seconds per row")[1] == "1.0 to 3.0, half of them up to 2.0"
 
 
 def test_problems_and_duplicates_are_listed(page):
     assert page.row("7")[1:] == ["train", HOSTILE[2], "-empty.mp4", "the file is empty"]
     assert page.row("8")[3] == "text & more.mp4"
-    assert page.row("videos that are in more than one split")[1] == "1"
+    assert page.row("videos that occur in more than one split")[1] == "1"
     assert [row[1:6] for row in page.rows if row[0] == "1" and len(row) == 7] == [
         ["yes", "same file", "2", "train", HOSTILE[0]],
         ["yes", "same file", "3", "test", HOSTILE[0]],
@@ -165,7 +165,7 @@ def test_the_page_can_be_read_by_everybody(page):
 @pytest.mark.parametrize(("stretch", "numbers"), [((), [10, 30, 50, 70]), ((1.0, 3.0), [25, 35, 45, 55])])
 def test_a_contact_sheet_shows_the_stretch(data_set, stretch, numbers):
     made = contact_sheet(
-        Stretch(str(data_set.with_name("2.mp4")), *stretch), num_frames=4, height_px=96, files=LocalFiles()
+        Segment(str(data_set.with_name("2.mp4")), *stretch), num_frames=4, height_px=96, files=LocalFiles()
     )
     sheet = np.asarray(Image.open(io.BytesIO(made.jpeg)))
     width = (sheet.shape[1] + GAP_PX) // 4
@@ -174,7 +174,7 @@ def test_a_contact_sheet_shows_the_stretch(data_set, stretch, numbers):
 
 
 def test_a_stretch_after_the_end(data_set):
-    late = Stretch(str(data_set.with_name("0.mp4")), 100.0)
+    late = Segment(str(data_set.with_name("0.mp4")), 100.0)
     with pytest.raises(VideoDecodeError, match="starts at 100 s, and the video ends before"):
         contact_sheet(late, num_frames=4, height_px=96, files=LocalFiles())
 
@@ -190,7 +190,7 @@ def test_what_is_not_known_is_said_and_what_cannot_be_shown_is_listed(tmp_path, 
     assert "2 of 2 rows have not been inspected" in page.text
     assert "Cannot be shown" in page.text
     assert "there is no duplicates.csv" in page.text
-    assert "Nothing is known of the files" in page.text
+    assert "Nothing is known about the files" in page.text
     assert len(page.of("img")) == 1
     assert [path.name for path in output.parent.iterdir()] == ["page.html"]
 

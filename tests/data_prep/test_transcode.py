@@ -16,9 +16,12 @@ import av
 import numpy as np
 import pytest
 
-from data_prep.transcode import __main__ as transcode
-from data_prep.transcode.__main__ import Job, main, make_file, remove_stale
-from data_prep.transcode.reencode import GOP_LENGTH, Encoding, check, plan, with_ffmpeg, with_pyav
+from data_prep.transcode.__main__ import main
+from data_prep.transcode.encoders import GOP_LENGTH, Encoding, check_result, encode_with_ffmpeg, encode_with_pyav
+from data_prep.transcode.jobs import Job
+from data_prep.transcode.make_file import make_file
+from data_prep.transcode.segment import plan_segment
+from data_prep.transcode.temporary_files import remove_stale, temporary_file
 from tests.corpus import expect, make, read_faint_number
 from tests.numbered import CLOSED_GOP, read_number, write_video
 from videoctx.data.annotations import read_classes, read_manifest
@@ -28,7 +31,10 @@ from videoctx.data.decoding.video_reader import open_video
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared"
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no program ffmpeg here")
-ENCODERS = [pytest.param(with_pyav, id="pyav"), pytest.param(with_ffmpeg, id="ffmpeg", marks=needs_ffmpeg)]
+ENCODERS = [
+    pytest.param(encode_with_pyav, id="pyav"),
+    pytest.param(encode_with_ffmpeg, id="ffmpeg", marks=needs_ffmpeg),
+]
 SMALL = Encoding(short_side_px=64, fps=None, crf=18, preset="ultrafast")
 AS_IT_IS = Encoding(short_side_px=1080, fps=None, crf=18, preset="ultrafast")
 
@@ -40,9 +46,15 @@ def corpus(tmp_path_factory):
 
 def encode(source, target, *, encoder, encoding=SMALL, start=None, end=None):
     """Transcode one file, checked; the stretch."""
-    stretch = plan(str(source), encoding, start_seconds=start, end_seconds=end)
-    check(target, stretch, encoder(stretch, encoding, target, comment="{}"))
-    return stretch
+    segment = plan_segment(
+        str(source),
+        short_side_px=encoding.short_side_px,
+        fps=encoding.fps,
+        start_seconds=start,
+        end_seconds=end,
+    )
+    check_result(target, segment, encoder(segment, encoding, target, comment="{}"))
+    return segment
 
 
 def pictures(path):
@@ -198,12 +210,7 @@ def test_a_late_stretch_is_sought_and_exact(tmp_path, encoder):
 def test_the_size_of_the_result(tmp_path, width, height, short_side_px, expected):
     source = tmp_path / "a.mkv"
     write_video(source, num_frames=2, width=width, height=height, pixel_format="yuv444p")
-    stretch = plan(
-        str(source),
-        Encoding(short_side_px=short_side_px, fps=None, crf=18, preset="fast"),
-        start_seconds=None,
-        end_seconds=None,
-    )
+    stretch = plan_segment(str(source), short_side_px=short_side_px, fps=None, start_seconds=None, end_seconds=None)
     assert (stretch.width, stretch.height) == expected
 
 
@@ -460,7 +467,8 @@ def test_help_shows_an_example(capsys):
 def test_a_full_disk_is_a_failure_and_leaves_nothing(closed_gop_mp4, tmp_path, ffmpeg):
     """The disk ends after 5 kB: as large as files may be here."""
     script = (
-        "import resource, signal, sys\nfrom data_prep.transcode import Job, make_file\n"
+        "import resource, signal, sys\nfrom data_prep.transcode.jobs import Job\n"
+        "from data_prep.transcode.make_file import make_file\n"
         "from tests.data_prep.test_transcode import SMALL\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\n"
@@ -517,7 +525,7 @@ def test_a_run_that_is_broken_off_leaves_only_whole_files(tmp_path, sign):
 
 
 def test_a_temporary_file_is_removed_unless_somebody_writes_it(tmp_path):
-    with transcode._temporary(tmp_path) as (path, _):
+    with temporary_file(tmp_path) as (path, _):
         stale = tmp_path / ".transcode-0123.partial"
         stale.touch()
         remove_stale(tmp_path)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from data_prep.manifests.video_files import VIDEO_SUFFIXES
 from data_prep.write_annotations import __main__ as write_annotations
 from data_prep.write_annotations.__main__ import main
-from data_prep.write_annotations.group_split import Row, divide
-from data_prep.write_annotations.own_videos import read_csv, read_folders, read_pattern
+from data_prep.write_annotations.group_split import Row, assign_splits
+from data_prep.write_annotations.own_videos import read_csv_rows, read_folders, read_pattern
 from videoctx.data.annotations import CLASS_FILE, read_classes, read_manifest
 
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -190,7 +190,7 @@ def test_file_names_that_no_manifest_can_hold_are_left_out(root):
     place(root, "walk/ok.mp4", "walk/line\nbreak.mp4")
     (root / "walk" / "gone.mp4").symlink_to("nowhere")
     expected = [
-        "'walk/gone.mp4': is a link to nowhere",
+        "'walk/gone.mp4': is a broken link",
         "'walk/line\\nbreak.mp4': has a line break in its name",
     ]
     try:
@@ -218,7 +218,7 @@ def test_changed_class_numbers_are_mentioned(root, run):
     place(root, *(f"jump/{index}.mp4" for index in range(5)))
     status, _, errors = run("folders", root)
     assert status == 0
-    assert errors == f"warning: {root / CLASS_FILE} held other names before; class numbers have changed\n"
+    assert errors == f"warning: {root / CLASS_FILE} listed other classes before; class numbers have changed\n"
 
 
 def test_nothing_to_find(root, fails):
@@ -358,7 +358,7 @@ ACTORS = "path,label,actor,day\n" + "".join(
 def test_columns_by_other_names(root):
     table = "file,what,who,from,to\na.mp4,walk,Jo,1,2.5\na.mp4,run, Al ,,\n"
     place_table(root, table)
-    rows, left_out = read_csv(
+    rows, left_out = read_csv_rows(
         root,
         root / "labels.csv",
         path_column="file",
@@ -376,7 +376,7 @@ def test_columns_by_other_names(root):
 
 def test_rows_of_one_file_are_one_recording_by_default(root):
     place_table(root, "path,label\nx/a.mp4,run\n./x/a.mp4,walk\ny/a.mp4,run\n")
-    rows, _ = read_csv(root, root / "labels.csv")
+    rows, _ = read_csv_rows(root, root / "labels.csv")
     assert [row.group for row in rows] == ["x/a", "x/a", "y/a"]
 
 
@@ -486,15 +486,15 @@ CONDITION_ERRORS = {
     ),
     "unknown column": (
         ["--test_where=room=1"],
-        "the header lacks room; its columns are path, label, actor, day",
+        "the header lacks room; expected columns path, label, room; its columns are path, label, actor, day",
     ),
     "unknown value": (["--test_where=actor=1,actor=9"], "no row has actor=9; its values are 0, 1, 2, 3"),
     "nothing that meets all": (
         ["--test_where=actor=1,path=0/a/run.mp4"],
-        "no row that can be used meets --test_where",
+        "no row that can be used matches --test_where",
     ),
-    "no equals sign": (["--val_where=actor"], "--val_where 'actor': expected a comma list of COLUMN=VALUE"),
-    "val and test": (["--val_where=actor=1", "--test_where=day=b"], "line 8: asked for in val and in test"),
+    "no equals sign": (["--val_where=actor"], "--val_where 'actor': expected a comma-separated list of COLUMN=VALUE"),
+    "val and test": (["--val_where=actor=1", "--test_where=day=b"], "line 8: matches --val_where and --test_where"),
     "nothing left for train": (["--test_where=day=a,day=b"], "train would be empty: 16 rows"),
     "with a split column": (["--split_column=day", "--test_where=day=a"], "leave out --val_where"),
     "fraction with a split column": (["--split_column=day", "--val_fraction=0.1"], "leave out --val_where"),
@@ -543,12 +543,15 @@ def test_a_row_without_a_split_is_reported(root, run):
 
 
 TABLE_ERRORS = {
-    "no rows": ("path,label\n", "no rows below the header"),
+    "no rows": ("path,label\n", "the CSV file has no rows"),
     "empty": ("", "the header lacks path, label"),
-    "missing columns": ("file;label\n", "the header lacks path, label; its columns are file;label"),
+    "missing columns": (
+        "file;label\n",
+        "the header lacks path, label; expected columns path, label; its columns are file;label",
+    ),
     "ragged": ("path,label\na.mp4,run\nb.mp4,run,x\n", "line 3: expected 2 columns"),
     "all gone": ("path,label\ngone.mp4,run\n", "none of 1 rows can be used; "),
-    "too long": (f"path,label\n{'x' * 200_000},run\n", "not a CSV file in UTF-8"),
+    "too long": (f"path,label\n{'x' * 200_000},run\n", "line 1: not a CSV row"),
 }
 
 
@@ -570,7 +573,7 @@ def test_csv_files_that_cannot_be_read(root, fails):
     fails("csv", root, "labels.csv", parts=[root / "labels.csv", "cannot read the CSV file", "No such file"])
     fails("csv", root / "missing", "labels.csv", parts=["no such folder"])
     (root / "labels.csv").write_bytes("path,label\nä.mp4,run\n".encode("latin-1"))
-    fails("csv", root, "labels.csv", parts=["not a CSV file in UTF-8"])
+    fails("csv", root, "labels.csv", parts=["the CSV file is not UTF-8 text"])
 
 
 def test_the_csv_file_is_not_overwritten(root, fails):
@@ -605,11 +608,11 @@ rows = st.lists(
 @settings(deadline=None)
 @given(rows, st.sampled_from(SHARES), st.integers(0, 5), st.randoms(use_true_random=False))
 def test_every_group_gets_one_side_whatever_the_order_of_the_rows(rows, shares, seed, order):
-    side_of = divide(rows, shares, seed)
+    side_of = assign_splits(rows, shares, seed)
     assert set(side_of) == {row.group for row in rows}
     assert set(side_of.values()) <= set(shares)
     order.shuffle(rows)
-    assert divide(rows, shares, seed) == side_of
+    assert assign_splits(rows, shares, seed) == side_of
 
 
 @settings(deadline=None)
@@ -625,7 +628,7 @@ def test_fractions_are_met_to_the_size_of_a_group(sizes_of_class, shares, seed):
         for index, size in enumerate(sizes)
         for _ in range(size)
     ]
-    side_of = divide(rows, shares, seed)
+    side_of = assign_splits(rows, shares, seed)
     counts = Counter((row.label, side_of[row.group]) for row in rows)
     for label, sizes in sizes_of_class.items():
         for side, share in shares.items():
@@ -641,7 +644,7 @@ def test_shares_that_can_be_met_are_met_exactly(tens, num_classes, seed):
     rows = [
         Row(Path("a.mp4"), str(label), f"{label}/{index}") for label in range(num_classes) for index in range(10 * tens)
     ]
-    side_of = divide(rows, {"train": 0.7, "val": 0.1, "test": 0.2}, seed)
+    side_of = assign_splits(rows, {"train": 0.7, "val": 0.1, "test": 0.2}, seed)
     counts = Counter((row.label, side_of[row.group]) for row in rows)
     for label in range(num_classes):
         assert [counts[str(label), side] for side in ("train", "val", "test")] == [7 * tens, tens, 2 * tens]
@@ -654,7 +657,7 @@ def test_recordings_that_hold_several_classes_are_divided_by_class():
         for recording in range(100)
         for label in chance.sample(["common"] * 6 + ["rare"], 4)
     ]
-    side_of = divide(rows, {"train": 0.8, "test": 0.2}, 0)
+    side_of = assign_splits(rows, {"train": 0.8, "test": 0.2}, 0)
     counts = Counter((row.label, side_of[row.group]) for row in rows)
     for label in ("common", "rare"):
         test_fraction = counts[label, "test"] / (counts[label, "test"] + counts[label, "train"])
@@ -663,7 +666,7 @@ def test_recordings_that_hold_several_classes_are_divided_by_class():
 
 def test_seeds_draw_different_splits():
     rows = [Row(Path("a.mp4"), "walk", str(index)) for index in range(20)]
-    splits = {str(sorted(divide(rows, {"train": 0.5, "test": 0.5}, seed).items())) for seed in range(10)}
+    splits = {str(sorted(assign_splits(rows, {"train": 0.5, "test": 0.5}, seed).items())) for seed in range(10)}
     assert len(splits) == 10
 
 

@@ -113,7 +113,7 @@ def test_a_further_run_writes_what_is_missing_and_nothing_else(manifest, tmp_pat
     pack(manifest, output)
     before = contents(output)
     (output / "train-000001.tar").unlink()
-    (output / ".train-000001.tar.partial").write_bytes(b"half a shard")
+    (output / ".part-0123-train-000001.tar").write_bytes(b"half a shard")
     times = {path.name: path.stat().st_mtime_ns for path in output.glob("*.tar")}
     assert pack(manifest, output) == 0
     assert contents(output) == before
@@ -133,7 +133,7 @@ def test_a_missing_video_is_named_and_added_when_it_is_there(manifest, tmp_path,
     said = capsys.readouterr().err
     assert "2 of 15 videos could not be read" in said
     assert f"{missing}: No such file or directory" in said
-    assert f"{manifest.parent / rows[13]['path']}: has 5 bytes, but the manifest says {NUM_BYTES}" in said
+    assert f"{manifest.parent / rows[13]['path']}: has 5 bytes, and {NUM_BYTES} in the manifest" in said
     assert len(samples(output, "train")) + len(samples(output, "val")) == 13
     kept = rows_of(output / "manifest.csv")
     assert len(kept) == 15
@@ -161,14 +161,14 @@ def test_shards_of_other_videos_are_not_written_over(manifest, tmp_path, capsys)
 
 def run_and_kill(manifest: Path, output: Path) -> None:
     """Die while the second shard is written."""
-    replace = Path.replace
+    replace = os.replace
 
-    def replace_once(self: Path, target: Path) -> Path:
+    def replace_once(part: Path, target: Path) -> None:
         if any(output.glob("*.tar")):
             os.kill(os.getpid(), signal.SIGKILL)
-        return replace(self, target)
+        replace(part, target)
 
-    Path.replace = replace_once
+    os.replace = replace_once
     pack(manifest, output)
 
 
@@ -229,7 +229,7 @@ def test_videos_from_a_server_and_from_shards(manifest, tmp_path, capsys):
             lambda folder: write_manifest(
                 folder / "manifest.csv", [{"path": "a", "label": "clap", "split": "a/b"}], CLASSES
             ),
-            "split 'a/b' cannot name a shard",
+            "split 'a/b' cannot be the name of a shard",
         ),
     ],
 )

@@ -139,6 +139,7 @@ def read_table(manifest: str | Path, *, refuse_bad_rows: bool = True) -> CsvTabl
         AnnotationError: as `read_csv`.
     """
     table = read_csv(Path(manifest), REQUIRED_COLUMNS, kind="manifest")
+    _refuse_doubled(table.file, table.columns)
     for line, row in zip(table.lines, table.rows, strict=True):
         if not row["path"]:
             table.bad_rows.setdefault(line, "the path is empty")
@@ -149,23 +150,23 @@ def read_table(manifest: str | Path, *, refuse_bad_rows: bool = True) -> CsvTabl
     return table
 
 
-def read_csv(file: Path, required_columns: Sequence[str], *, kind: str) -> CsvTable:
+def read_csv(file: Path, required_columns: Sequence[str], *, kind: str, may_be_empty: bool = False) -> CsvTable:
     """Read a CSV file. A row with more or fewer columns than the header is in `bad_rows`.
 
     Args:
         kind: what messages call the file.
+        may_be_empty: a file without rows is no error.
 
     Raises:
-        AnnotationError: the file cannot be read, is not CSV in UTF-8, lacks a column, names one twice, or has no rows.
+        AnnotationError: the file cannot be read, is not CSV in UTF-8, has no rows, or lacks a required column or has it
+            twice.
     """
     rows, lines, bad_rows = [], [], {}
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
             columns = reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-            doubled = sorted({name for name in columns if columns.count(name) > 1})
-            if doubled:
-                raise AnnotationError(f"{file}: the header names a column twice: {', '.join(map(repr, doubled))}")
+            _refuse_doubled(file, [name for name in columns if name in required_columns])
             missing = [name for name in required_columns if name not in columns]
             if missing:
                 raise AnnotationError(
@@ -183,7 +184,7 @@ def read_csv(file: Path, required_columns: Sequence[str], *, kind: str) -> CsvTa
         raise AnnotationError(f"{file}: the {kind} is not UTF-8 text ({error})") from error
     except csv.Error as error:
         raise AnnotationError(f"{file}, line {reader.line_num}: not a CSV row ({error})") from error
-    if not rows:
+    if not rows and not may_be_empty:
         raise AnnotationError(f"{file}: the {kind} has no rows")
     return CsvTable(file, tuple(columns), rows, lines, bad_rows)
 
@@ -212,6 +213,7 @@ def read_manifest(
     index_of = {name: index for index, name in enumerate(class_names)}
     records, splits = [], set()
     table = read_csv(manifest, REQUIRED_COLUMNS, kind="manifest")
+    _refuse_doubled(manifest, table.columns)
     table.refuse_bad_rows()
     for line, row in zip(table.lines, table.rows, strict=True):
         splits.add(row["split"])
@@ -281,6 +283,12 @@ def _shown(cell: str, index_of: Mapping[str, int], where: str, *, multi_label: b
                 f" in the class file ({_some(list(index_of))}){hint}"
             )
     return {index_of[name] for name in names}
+
+
+def _refuse_doubled(file: Path, columns: Sequence[str]) -> None:
+    doubled = sorted({name for name in columns if columns.count(name) > 1})
+    if doubled:
+        raise AnnotationError(f"{file}: the header names a column twice: {', '.join(map(repr, doubled))}")
 
 
 def _check_text(what: str, value: object, where: Path) -> None:

@@ -1,1 +1,1 @@
-"""Readers of public datasets' own annotation files, one file a dataset; each gives a `listing.Listing`."""
+"""Readers of the annotation files of public datasets, one file per dataset; each returns a `listing.Listing`."""

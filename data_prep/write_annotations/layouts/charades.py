@@ -1,12 +1,13 @@
 """Charades (Sigurdsson et al. 2016, arXiv 1604.01753): the official CSV files; each video shows several classes.
 
-`Charades_v1_classes.txt` has `c000 Holding some clothes` a line; `Charades_v1_train.csv` and `Charades_v1_test.csv`
-have the columns `id,subject,scene,quality,relevance,verified,script,objects,descriptions,actions,length`, where
-`actions` is `c092 11.90 21.20;c147 0.00 12.60` (class, start and end in seconds) or empty. Files are `ID.mp4`.
-Classes are numbered by their c-number.
+`Charades_v1_classes.txt` has lines such as `c000 Holding some clothes`; `Charades_v1_train.csv` and
+`Charades_v1_test.csv` have the columns
+`id,subject,scene,quality,relevance,verified,script,objects,descriptions,actions,length`, where `actions` is empty or
+`c092 11.90 21.20;c147 0.00 12.60` (class, start and end in seconds). Files are `ID.mp4`. Classes are numbered by their
+c-number.
 
-This is the task of whole videos: a video's labels are all classes that occur in it, whenever. Sources: the README of
-the dataset (prior.allenai.org/projects/data/charades/README.txt) and `convert_to_video_level_labels` of
+The task is classification of whole videos: a video's labels are all classes that occur in it at any time. Sources: the
+README of the dataset (prior.allenai.org/projects/data/charades/README.txt) and `convert_to_video_level_labels` of
 `slowfast/datasets/utils.py` in github.com/facebookresearch/SlowFast.
 """
 
@@ -18,7 +19,7 @@ from videoctx.data.annotations import AnnotationError
 
 
 def read_charades(folder: Path) -> Listing:
-    """The rows of those of the two lists that are in the folder; a video without any action has no labels.
+    """Read those of the two lists that are in the folder. A video without any action has no labels.
 
     Raises:
         AnnotationError: no classes, a file of another kind, or no row that can be used.
@@ -49,8 +50,8 @@ def read_charades(folder: Path) -> Listing:
 
 
 def _class_names(file: Path) -> dict[str, str]:
-    """c-number -> class name, in order."""
-    name_of = {}
+    """Return the class name of each c-number, in order."""
+    name_of: dict[str, str] = {}
     for row, line in read_lines(file):
         code, _, name = line.partition(" ")
         if code != f"c{len(name_of):03d}" or not name.strip() or name.strip() in name_of.values():

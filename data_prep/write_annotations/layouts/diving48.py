@@ -1,8 +1,8 @@
 """Diving48 V2 (Li, Li, Vasconcelos, ECCV 2018): the official JSON files.
 
-`Diving48_vocab.json` lists the classes in class order, each as its four parts, `["Back", "15som", "05Twis", "FREE"]`;
+`Diving48_vocab.json` lists the classes in class order, each by its four parts, `["Back", "15som", "05Twis", "FREE"]`;
 `Diving48_V2_train.json` and `Diving48_V2_test.json` are lists of `{"vid_name": …, "label": 3, "start_frame": 0,
-"end_frame": 119}`. A file, `VID_NAME.mp4`, is already cut to those frames. A class name is the parts joined by `+`.
+"end_frame": 119}`. A file, `VID_NAME.mp4`, is already trimmed to those frames. A class name is the parts joined by `+`.
 Source: `parse_diving48_splits` in `tools/data/parse_file_list.py` and `tools/data/diving48/label_map.txt` of
 github.com/open-mmlab/mmaction2.
 """
@@ -14,7 +14,7 @@ from videoctx.data.annotations import AnnotationError
 
 
 def read_diving48(folder: Path) -> Listing:
-    """The rows of both lists.
+    """Read both lists.
 
     Raises:
         AnnotationError: a missing file, one of another kind, or no row that can be used.
@@ -22,6 +22,8 @@ def read_diving48(folder: Path) -> Listing:
     vocabulary_file = existing(folder, "Diving48_vocab.json")
     vocabulary = read_json(vocabulary_file)
     try:
+        if not isinstance(vocabulary, list):
+            raise TypeError
         class_names = [part if isinstance(part, str) else "+".join(part) for part in vocabulary]
     except TypeError as error:
         raise AnnotationError(f'{vocabulary_file}: expected [["Back", "15som", "05Twis", "FREE"], …]') from error
@@ -46,7 +48,7 @@ def _name_and_label(entry: object, class_names: list[str]) -> tuple[str, str]:
     entry = entry if isinstance(entry, dict) else {}
     name, number = entry.get("vid_name"), entry.get("label")
     if not isinstance(name, str) or not name:
-        raise ValueError("no 'vid_name'; expected a text")
+        raise ValueError("no 'vid_name'; expected a string")
     if type(number) is not int or not 0 <= number < len(class_names):
         raise ValueError(f"label of {name!r} is {number!r}; expected 0 to {len(class_names) - 1}")
     start, end = entry.get("start_frame", 0), entry.get("end_frame")

@@ -1,21 +1,21 @@
 """HMDB51 (Kuehne et al., ICCV 2011): the official folder `testTrainMulti_7030_splits`.
 
-A file for each class and fold, `brush_hair_test_split1.txt`, has `video.avi 1` a line: 1 is train, 2 test, 0 in
-neither. Classes are numbered in the order of their names. Source: the official files themselves, and
+There is one file per class and fold, `brush_hair_test_split1.txt`, with lines such as `video.avi 1`: 1 is train, 2 is
+test, 0 is neither. Classes are numbered in the order of their names. Source: the official files themselves, and
 `parse_hmdb51_split` in `tools/data/parse_file_list.py` of github.com/open-mmlab/mmaction2.
 """
 
 from pathlib import Path
 
-from data_prep.manifests.video_files import VIDEO_SUFFIXES
 from data_prep.write_annotations.layouts.listing import ListedVideo, Listing, read_lines, stem_of
 from videoctx.data.annotations import AnnotationError
+from videoctx.data.locations import VIDEO_SUFFIXES
 
 SPLITS = {"0": None, "1": "train", "2": "test"}
 
 
 def read_hmdb51(folder: Path, *, fold: int) -> Listing:
-    """The rows of one fold that are in train or test.
+    """Read the rows of one fold that are in train or test.
 
     Raises:
         AnnotationError: no file of that fold, or no row that can be used.
@@ -30,7 +30,7 @@ def read_hmdb51(folder: Path, *, fold: int) -> Listing:
             name, _, code = line.rpartition(" ")
             if code not in SPLITS:
                 listing.refuse(f"{files[label]}, {row}", f"{line!r}; expected 'video.avi 0', 1 or 2")
-            elif SPLITS[code]:
+            elif split := SPLITS[code]:
                 stem = stem_of(name.strip(), VIDEO_SUFFIXES)
-                listing.add(ListedVideo(files[label], row, (stem,), (label,), SPLITS[code]))
+                listing.add(ListedVideo(files[label], row, (stem,), (label,), split))
     return listing.check()

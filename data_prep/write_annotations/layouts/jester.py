@@ -1,8 +1,8 @@
 """Jester v1 (Materzynska et al., ICCV Workshops 2019): the official CSV files, which have no header.
 
-`jester-v1-labels.csv` has a class name a line, in class order; `jester-v1-train.csv` and `-validation.csv` have
+`jester-v1-labels.csv` has one class name per line, in class order; `jester-v1-train.csv` and `-validation.csv` have
 `ID;class name`, `-test.csv` the ID alone. Later copies name the files `labels.csv` and so on. The publisher ships
-each video as a folder of JPEG frames; here it must be a video file, `ID.mp4` or of another suffix. Source:
+each video as a folder of JPEG frames; it must be converted to a video file, `ID.mp4` or of another suffix. Source:
 `parse_jester_splits` in `tools/data/parse_file_list.py` and `tools/data/jester/README.md` of
 github.com/open-mmlab/mmaction2.
 """
@@ -16,7 +16,7 @@ SPLITS = {"train": "train", "validation": "val", "test": "test"}
 
 
 def read_jester(folder: Path) -> Listing:
-    """The rows of those of the three lists that are in the folder.
+    """Read those of the three lists that are in the folder.
 
     Raises:
         AnnotationError: no labels, or no row that can be used.
@@ -25,7 +25,9 @@ def read_jester(folder: Path) -> Listing:
     for name, split in SPLITS.items():
         candidates = [folder / f"jester-v1-{name}.csv", folder / f"{name}.csv"]
         file = next((file for file in candidates if file.is_file()), None)
-        for row, line in read_lines(file) if file else ():
+        if file is None:
+            continue
+        for row, line in read_lines(file):
             name, *label = (cell.strip() for cell in line.split(";"))
             if not name or len(label) > 1 or (split != "test" and not label):
                 listing.refuse(f"{file}, {row}", f"{line!r}; expected 'ID;class name'")

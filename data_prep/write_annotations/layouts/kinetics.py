@@ -4,7 +4,7 @@ CSV, with a header: `label,youtube_id,time_start,time_end,split[,is_cc]`, labels
 YouTube video; the lists of test videos may lack `label`. JSON: `{"ID": {"annotations": {"label": …, "segment":
 [start, end]}, "duration": …, "subset": "training", "url": …}, …}`, without a label for test videos.
 
-Videos are named `ID_000027_000037.mp4`, as the crawlers of ActivityNet and the archives of CVDF name them, or
+Videos are named `ID_000027_000037.mp4`, as by the crawlers of ActivityNet and in the archives of CVDF, or
 `ID.mp4`. Classes are numbered in the order of their names. Sources: `arrange_by_classes.py` of
 github.com/cvdfoundation/kinetics-dataset; `parse_kinetics_splits` in `tools/data/parse_file_list.py` and
 `tools/data/kinetics/download.py` of github.com/open-mmlab/mmaction2.
@@ -23,6 +23,8 @@ TIMES = ("time_start", "time_end")
 
 @dataclass(frozen=True, slots=True)
 class _Clip:
+    """A row of a file."""
+
     file: Path
     row: str
     youtube_id: str
@@ -33,26 +35,28 @@ class _Clip:
 
 
 def annotation_files(folder: Path) -> list[Path]:
-    """The lists of train, val and test in a folder: of each the first of `.csv`, `.txt` and `.json` that is there.
+    """Return the lists of train, val and test in a folder. `.csv` is preferred to `.txt`, and `.txt` to `.json`.
 
     Raises:
-        AnnotationError: there is none.
+        AnnotationError: there are no such files.
     """
     files = []
     for names in (("train",), ("val", "validate", "validation"), ("test",)):
         candidates = [folder / f"{name}{suffix}" for suffix in (".csv", ".txt", ".json") for name in names]
         files += [file for file in candidates if file.is_file()][:1]
     if not files:
-        raise AnnotationError(f"{folder}: no annotation files; expected train.csv, val.csv or test.csv, or name files")
+        raise AnnotationError(
+            f"{folder}: no annotation files; expected train.csv, val.csv or test.csv, or the names of files"
+        )
     return files
 
 
 def read_kinetics(files: Sequence[Path], *, class_file: Path | None = None, untrimmed: bool = False) -> Listing:
-    """All rows of the files.
+    """Read all rows of the files.
 
     Args:
-        class_file: the classes, one a line, where the files name only some; by default all that they name.
-        untrimmed: `ID.mp4` is the whole YouTube video, so that the row's seconds count in it.
+        class_file: the class names, one per line, if the files name only some of them. None: all that the files name.
+        untrimmed: `ID.mp4` is the whole YouTube video, so the row's seconds are positions in it.
 
     Raises:
         AnnotationError: a file that is neither of the two kinds, or no row that can be used.
@@ -111,7 +115,7 @@ def _json(file: Path, problems: list[str]) -> Iterator[_Clip]:
     if not isinstance(entries, dict):
         raise AnnotationError(f'{file}: not annotations of Kinetics; expected {{"ID": {{"annotations": …}}, …}}')
     if isinstance(entries, Doubled):
-        problems += [f"{file}, entry {key!r}: given more than once; the last is taken" for key in entries.repeated]
+        problems += [f"{file}, entry {key!r}: listed more than once; the last one is used" for key in entries.repeated]
     for youtube_id, entry in entries.items():
         row = f"entry {youtube_id!r}"
         try:

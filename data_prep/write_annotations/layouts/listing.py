@@ -1,4 +1,4 @@
-"""What the annotation files of a public dataset say, before anybody looks for the videos."""
+"""The contents of the annotation files of a public dataset, before the videos are searched for."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ class ListedVideo:
 
     file: Path
     row: str  # where in the file: "line 7" or "entry 7"
-    stems: tuple[str, ...]  # names that its video may have, without suffix; the likeliest first
+    stems: tuple[str, ...]  # possible names of its video, without suffix; the likeliest first
     labels: tuple[str, ...]  # class names; empty: not given
     split: str
     start_seconds: float | None = None  # in the video file
@@ -29,9 +29,9 @@ class ListedVideo:
 
 @dataclass(slots=True)
 class Listing:
-    """All rows that can be used, in order of file and row, and a line on each one that cannot.
+    """All usable rows, in order of file and row, and a message about each other row.
 
-    A reader calls `add` for a row and `refuse` where something is wrong with it.
+    A reader calls `add` for a row, and `refuse` for a row that it cannot use.
     """
 
     class_names: list[str]  # in class order
@@ -44,7 +44,7 @@ class Listing:
         self._known = set(self.class_names)
 
     def add(self, video: ListedVideo) -> None:
-        """Take a row, or refuse it: an unknown class, a name that is no file name, a video listed before."""
+        """Add a row, or refuse it: an unknown class, a name that is not a file name, a video that was listed before."""
         unknown = [label for label in video.labels if label not in self._known]
         bad = [stem for stem in video.stems if not is_file_name(stem)]
         first = self._first.setdefault(video.stems, video.where)
@@ -53,22 +53,23 @@ class Listing:
         elif bad:
             self.refuse(video.where, f"{bad[0]!r} cannot be the name of a video")
         elif first != video.where:
-            self.refuse(video.where, f"{video.stems[0]!r} is listed before: {first}")
+            self.refuse(video.where, f"{video.stems[0]!r} is listed twice, first in {first}")
         else:
             self.videos.append(video)
 
     def refuse(self, where: str, problem: str) -> None:
+        """Add a message about a row."""
         self.problems.append(f"{where}: {problem}")
 
     def check(self) -> "Listing":
-        """This listing; AnnotationError where no row of it can be used."""
+        """Return this listing; raise an AnnotationError if it has no usable row."""
         if not self.videos:
             raise AnnotationError(self.problems[0] if self.problems else "no rows in the annotation files")
         return self
 
 
 def is_file_name(stem: str) -> bool:
-    """Whether this names a file in a folder: one part, not hidden, no control characters, no outer spaces."""
+    """Return whether this is the name of a file: one part, not hidden, no control characters, no outer spaces."""
     return (
         bool(stem)
         and stem == stem.strip()
@@ -79,7 +80,7 @@ def is_file_name(stem: str) -> bool:
 
 
 def stem_of(name: str, suffixes: Sequence[str]) -> str:
-    """The name without one of these suffixes, in lower or upper case; dots inside a name stay."""
+    """Return the name without one of these suffixes, in lower or upper case; other dots are kept."""
     for suffix in suffixes:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
@@ -87,7 +88,7 @@ def stem_of(name: str, suffixes: Sequence[str]) -> str:
 
 
 def read_lines(file: Path) -> Iterator[tuple[str, str]]:
-    """("line N", text without outer spaces) of every line that is not blank.
+    """Yield ("line N", text without outer spaces) of every line that is not blank.
 
     Raises:
         AnnotationError: the file cannot be read, or is not UTF-8.
@@ -98,10 +99,10 @@ def read_lines(file: Path) -> Iterator[tuple[str, str]]:
 
 
 def read_table(file: Path, *, one_line_rows: bool) -> tuple[list[str], Iterator[tuple[str, list[str] | str]]]:
-    """The header of a CSV file, and ("line N", cells) of each row; a text instead of cells says what is wrong.
+    """Return the header of a CSV file, and ("line N", cells) of each row; a string instead of cells is a problem.
 
     Args:
-        one_line_rows: no cell has a line break, so that a quote that is never closed spoils only its own line.
+        one_line_rows: no cell has a line break, so a quote that is never closed affects only its own line.
 
     Raises:
         AnnotationError: the file cannot be read, is not UTF-8, or is empty.
@@ -114,7 +115,7 @@ def read_table(file: Path, *, one_line_rows: bool) -> tuple[list[str], Iterator[
 
 
 def read_json(file: Path) -> object:
-    """What a JSON file holds; an object that gives a key more than once is a `Doubled`, with the last value.
+    """Return the contents of a JSON file. An object that has a key more than once is a `Doubled`, with the last value.
 
     Raises:
         AnnotationError: the file cannot be read, or is not JSON.
@@ -126,15 +127,19 @@ def read_json(file: Path) -> object:
 
 
 class Doubled(dict):
-    """A JSON object that gave some keys more than once."""
+    """A JSON object that had some keys more than once."""
 
     repeated: list[str]
 
 
 def seconds(text: object, column: str) -> float:
-    """Raises ValueError, which says what the column holds, where that is no time."""
+    """Return the number of seconds in a column.
+
+    Raises:
+        ValueError: it is not a number of zero or more; the message states the value.
+    """
     try:
-        value = float(text)
+        value = float(text)  # type: ignore[arg-type]  # a TypeError is a problem of the file
     except (TypeError, ValueError):
         value = -1.0
     if not 0 <= value < float("inf"):
@@ -143,7 +148,11 @@ def seconds(text: object, column: str) -> float:
 
 
 def existing(folder: Path, *names: str) -> Path:
-    """The first of these names that is a file in the folder; AnnotationError where none is."""
+    """Return the first of these names that is a file in the folder.
+
+    Raises:
+        AnnotationError: there is no such file.
+    """
     for name in names:
         if (folder / name).is_file():
             return folder / name

@@ -17,7 +17,7 @@ SPLITS = {"train": "train", "validation": "val", "test": "test"}
 
 
 def read_something_something(folder: Path) -> Listing:
-    """The rows of those of the three lists that are in the folder.
+    """Read those of the three lists that are in the folder.
 
     Raises:
         AnnotationError: no labels, labels that are not numbered 0, 1, …, or no usable row.
@@ -37,9 +37,9 @@ def read_something_something(folder: Path) -> Listing:
             entry = entry if isinstance(entry, dict) else {}
             name, template = entry.get("id"), entry.get("template")
             if not isinstance(name, str) or not name:
-                listing.refuse(f"{file}, {row}", "no 'id'; expected a text")
+                listing.refuse(f"{file}, {row}", "no 'id'; expected a string")
             elif not isinstance(template, str) and (split != "test" or template is not None):
-                listing.refuse(f"{file}, {row}", f"video {name!r} has no 'template'; expected a text")
+                listing.refuse(f"{file}, {row}", f"video {name!r} has no 'template'; expected a string")
             else:
                 labels = () if template is None else (template.replace("[", "").replace("]", ""),)
                 listing.add(ListedVideo(file, row, (name,), labels, split))
@@ -49,6 +49,8 @@ def read_something_something(folder: Path) -> Listing:
 def _class_names(file: Path) -> list[str]:
     numbers = read_json(file)
     try:
+        if not isinstance(numbers, dict):
+            raise TypeError
         names = sorted(numbers, key=lambda name: int(numbers[name]))
         numbered = [int(numbers[name]) for name in names]
     except (TypeError, ValueError, KeyError) as error:

@@ -1,28 +1,29 @@
 r"""UCF101 (Soomro, Zamir, Shah 2012, arXiv 1212.0402): the official folder `ucfTrainTestlist`.
 
-`classInd.txt` has `1 ApplyEyeMakeup` a line; `trainlist01.txt` `ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1`;
-`testlist01.txt` the path alone. There are three folds. Classes are numbered by `classInd.txt`. Source: the official
-files themselves, and `parse_ucf101_splits` in `tools/data/parse_file_list.py` of github.com/open-mmlab/mmaction2.
+`classInd.txt` has lines such as `1 ApplyEyeMakeup`, `trainlist01.txt` lines such as
+`ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1`, and `testlist01.txt` only the path. There are three folds. Classes are
+numbered by `classInd.txt`. Source: the official files themselves, and `parse_ucf101_splits` in
+`tools/data/parse_file_list.py` of github.com/open-mmlab/mmaction2.
 
-Differs from the lists: capitals of a file's name do not count, as the archives write `v_HandStandPushups` and
+Differs from the lists: the case of file names is ignored, because the archives contain `v_HandStandPushups` and
 `v_HandstandPushups`.
 """
 
 from pathlib import Path
 
-from data_prep.manifests.video_files import VIDEO_SUFFIXES
 from data_prep.write_annotations.layouts.listing import ListedVideo, Listing, existing, read_lines, stem_of
 from videoctx.data.annotations import AnnotationError
+from videoctx.data.locations import VIDEO_SUFFIXES
 
 
 def read_ucf101(folder: Path, *, fold: int) -> Listing:
-    """The rows of one fold.
+    """Read the rows of one fold.
 
     Raises:
         AnnotationError: a missing file, a class list that has gaps, or no row that can be used.
     """
     class_file = existing(folder, "classInd.txt")
-    number_of = {}
+    number_of: dict[str, int] = {}
     for where, line in read_lines(class_file):
         number, _, name = line.partition(" ")
         if not number.isdecimal() or int(number) != len(number_of) + 1 or name.strip() in number_of:

@@ -1,0 +1,68 @@
+"""Run a command: parse its arguments, print an error as one line, and return the exit status."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
+
+Command = Callable[..., object]
+
+
+def run_command(
+    name: str,
+    command: Command | Mapping[str, Command],
+    arguments: Sequence[str] | None = None,
+    *,
+    example: str | None = None,
+    when_interrupted: str = "run it again to do the rest",
+) -> int:
+    """Run `python -m data_prep.NAME` and return its exit status.
+
+    The exit status is what the command returns if that is an integer, and otherwise 0; 2 if it raised an error that is
+    meant for the user, which is printed to the error stream as one line; 130 after Ctrl-C.
+
+    Args:
+        command: the function to run, or one function per subcommand. Its signature and docstring define the options.
+        arguments: the command line; None: that of this process.
+        example: a command line shown at the end of the help.
+        when_interrupted: what is printed after "interrupted; ".
+    """
+    try:
+        from jsonargparse import auto_cli  # imported here, so that Ctrl-C during the import is handled too
+
+        from data_prep.command_line.flag_parser import FlagParser
+
+        status = auto_cli(
+            dict(command) if isinstance(command, Mapping) else command,
+            args=None if arguments is None else list(arguments),
+            parser_class=FlagParser,
+            prog=f"python -m data_prep.{name}",
+            epilog=example and f"example: python -m data_prep.{name} {example}",
+        )
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; {when_interrupted}", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if not isinstance(error, _user_errors()):
+            raise
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    return status if isinstance(status, int) else 0
+
+
+def leave(status: int) -> NoReturn:
+    """End the process at once, without waiting for threads that wait for a server.
+
+    Only for commands whose files on the disk are complete at any time.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _user_errors() -> tuple[type[Exception], ...]:
+    """Errors that a user can do something about; imported only when an error occurs."""
+    from data_prep.scheduling.run_each import SchedulerError
+    from videoctx.data.remote import StorageError
+
+    return (OSError, ValueError, SchedulerError, StorageError)

@@ -1,0 +1,1 @@
+"""What the commands that write synthetic datasets share."""

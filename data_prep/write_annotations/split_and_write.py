@@ -1,0 +1,112 @@
+"""Split your own videos, check the splits, write the manifest and print a table of it."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from data_prep.command_line.comma_list import split_comma_list
+from data_prep.command_line.setting_error import SettingError
+from data_prep.command_line.warning import warn
+from data_prep.manifests.manifest_output import write_manifest_and_warn
+from data_prep.manifests.video_files import manifest_path
+from data_prep.write_annotations.group_split import Row, assign_splits, check_splits
+from videoctx.data.annotations import AnnotationError
+
+SPLITS = ("train", "val", "test")
+
+
+def split_shares(val_fraction: float, test_fraction: float) -> dict[str, float]:
+    """Return the share of each split that is not empty.
+
+    >>> split_shares(0.0, 0.25)
+    {'train': 0.75, 'test': 0.25}
+    """
+    if not (val_fraction >= 0 and test_fraction >= 0 and val_fraction + test_fraction <= 1):
+        raise SettingError(
+            f"--val_fraction {val_fraction:g} and --test_fraction {test_fraction:g}:"
+            " expected zero or more each, and at most 1 together"
+        )
+    shares = zip(SPLITS, (1 - (val_fraction + test_fraction), val_fraction, test_fraction), strict=True)
+    return {split: share for split, share in shares if share > 0}
+
+
+def column_condition(option: str, text: str) -> dict[str, set[str]]:
+    """Return the accepted values of each column.
+
+    >>> column_condition("--test_where", "room=a")
+    {'room': {'a'}}
+    """
+    condition = defaultdict(set)
+    for term in split_comma_list(text):
+        column, equals, value = term.partition("=")
+        if not equals:
+            raise SettingError(f"{option} {text!r}: expected a comma-separated list of COLUMN=VALUE")
+        condition[column.strip()].add(value.strip())
+    return dict(condition)
+
+
+def split_and_write(
+    root: Path, rows: Sequence[Row], output: Path | None, shares: Mapping[str, float], seed: int
+) -> None:
+    """Give every row a split, check the splits, write the manifest and print a table.
+
+    Args:
+        root: folder that the paths of the rows start from.
+        output: the manifest. None: manifest.csv in `root`.
+        shares: of each split, for the rows that have no split yet.
+
+    Raises:
+        AnnotationError: a split would be empty, a recording is in two splits, or the manifest cannot be written.
+    """
+    output = root / "manifest.csv" if output is None else output
+    split_of = assign_splits([row for row in rows if row.split is None], shares, seed)
+    rows = [row if row.split else replace(row, split=split_of[row.group]) for row in rows]
+    check_splits(root, rows)
+    splits = {row.split for row in rows if row.split}
+    for split in shares:
+        if split not in splits:
+            raise AnnotationError(
+                f"{split} would be empty: {len(rows)} rows, {len({row.group for row in rows})} recordings,"
+                f" all in {' and '.join(sorted(splits))}; expected more recordings or another fraction"
+            )
+    class_names = sorted({row.label for row in rows})
+    if all(name.isdecimal() for name in class_names):
+        class_names.sort(key=int)
+    manifest_rows = [
+        {
+            "path": manifest_path(root / row.path, output.parent),
+            "label": row.label,
+            "split": row.split,
+            "start_seconds": row.start_seconds,
+            "end_seconds": row.end_seconds,
+            "group": row.group.strip(),
+        }
+        for row in rows
+    ]
+    write_manifest_and_warn(output, manifest_rows, class_names)
+    _print_table(rows, class_names, [*SPLITS, *sorted(splits - set(SPLITS))])
+    print(f"{output}: {len(rows)} rows, {len(class_names)} classes")
+
+
+def _print_table(rows: Sequence[Row], class_names: Sequence[str], splits: Sequence[str]) -> None:
+    """Print the rows and recordings per class and split, and warn about splits that lack a class."""
+    groups = defaultdict(list)  # class, split -> the group of each row; None: of any class, of any split
+    for row in rows:
+        for key in product((row.label, None), (row.split, None)):
+            groups[key].append(row.group)
+    table = Table("class", *splits, "all", title="rows (recordings)")
+    for name in (*class_names, None):
+        cells = [groups[name, split] for split in (*splits, None)]
+        table.add_row(Text(name or "all"), *(f"{len(cell)} ({len(set(cell))})" for cell in cells))
+    Console().print(table)
+    for split in splits:
+        lacking = [name for name in class_names if not groups[name, split]]
+        if lacking and groups[None, split]:
+            counted = [f"{name!r} ({len(set(groups[name, None]))} recordings in all)" for name in lacking]
+            warn(f"{split} has no row of {len(lacking)} classes", counted)
