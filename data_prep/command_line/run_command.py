@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
+from videoctx.user_error import UserError
+
 Command = Callable[..., object]
 
 
@@ -42,9 +44,7 @@ def run_command(
     except KeyboardInterrupt:
         print(f"{name}: interrupted; {when_interrupted}", file=sys.stderr)
         return 130
-    except Exception as error:
-        if not isinstance(error, _user_errors()):
-            raise
+    except (OSError, ValueError, UserError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
     return status if isinstance(status, int) else 0
@@ -58,11 +58,3 @@ def leave(status: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
-
-
-def _user_errors() -> tuple[type[Exception], ...]:
-    """Errors that a user can do something about; imported only when an error occurs."""
-    from data_prep.scheduling.run_each import SchedulerError
-    from videoctx.data.remote import StorageError
-
-    return (OSError, ValueError, SchedulerError, StorageError)

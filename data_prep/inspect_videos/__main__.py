@@ -72,8 +72,8 @@ def inspect_videos(
     from data_prep.manifests.csv_output import write_csv
     from data_prep.manifests.inspection_columns import DUPLICATES_FILE, INSPECTION_COLUMNS
     from videoctx.data.annotations import AnnotationError, read_table
-    from videoctx.data.locations import resolve
-    from videoctx.data.storage import LocalFiles
+    from videoctx.data.storage.local_files import LocalFiles
+    from videoctx.data.storage.locations import resolve
 
     check_at_least(0, show=show)
     if not manifest.is_file():

@@ -13,8 +13,8 @@ from data_prep.inspect_videos.inspection import cannot_be_used, file_stamp, insp
 from data_prep.manifests.inspection_columns import INSPECTION_COLUMNS
 from data_prep.scheduling.run_each import Failure, run_each
 from videoctx.data.annotations import CLASS_FILE, CsvTable
-from videoctx.data.locations import is_url, resolve
-from videoctx.data.storage import LocalFiles
+from videoctx.data.storage.local_files import LocalFiles
+from videoctx.data.storage.locations import is_url, resolve
 
 NUM_STATS = 16  # files whose stamps are read at the same time: network folders respond slowly
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from data_prep.inspect_videos.frame_hashes import hash_frames, to_text
 from data_prep.manifests.inspection_columns import FOUND_COLUMNS, INSPECTION_COLUMNS
 from videoctx.data.annotations import ProbeResult
-from videoctx.data.containers import Container, VideoDecodeError, file_status, probe
-from videoctx.data.decode import probe_result_of
-from videoctx.data.locations import is_url, split_member
-from videoctx.data.storage import LOCAL, LocalFiles
+from videoctx.data.decoding.containers import Container, VideoDecodeError, file_status, probe
+from videoctx.data.decoding.video_reader import probe_result_of
+from videoctx.data.storage.local_files import LOCAL, LocalFiles
+from videoctx.data.storage.locations import is_url, split_member
 
 
 def inspect_file(source: str, *, files: LocalFiles) -> dict[str, str]:

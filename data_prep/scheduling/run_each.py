@@ -19,6 +19,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from data_prep.command_line.setting_error import check_at_least
+from videoctx.user_error import UserError
 
 MOST_DEATHS_AT_START = 10  # worker processes that may die before any of them has finished an item
 
@@ -26,7 +27,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class SchedulerError(RuntimeError):
+class SchedulerError(UserError):
     """The work cannot be run at all; the message gives the reason and the remedy in one line."""
 
 

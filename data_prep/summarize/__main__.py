@@ -61,7 +61,7 @@ def summarize(
     from data_prep.summarize.page import ClassSection, render_page
     from videoctx.atomic_write import atomic_write
     from videoctx.data.annotations import CLASS_FILE, read_classes, read_table
-    from videoctx.data.storage import LocalFiles
+    from videoctx.data.storage.local_files import LocalFiles
 
     check_at_least(0, videos_per_class=videos_per_class)
     check_at_least(1, frames_per_video=frames_per_video)

@@ -10,7 +10,7 @@ from data_prep.scheduling.run_each import Failure
 from data_prep.summarize.contact_sheets import ContactSheet, Segment
 from data_prep.summarize.row_values import segment_seconds
 from videoctx.data.annotations import LABEL_SEPARATOR
-from videoctx.data.locations import is_url, resolve
+from videoctx.data.storage.locations import is_url, resolve
 
 UNLABELED = "(no label)"
 

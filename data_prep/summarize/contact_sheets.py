@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 
 from data_prep.scheduling.run_each import Failure, run_each
-from videoctx.data.containers import VideoDecodeError
-from videoctx.data.decode import open_video
-from videoctx.data.storage import LocalFiles
+from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.decoding.video_reader import open_video
+from videoctx.data.storage.local_files import LocalFiles
 
 GAP_PX = 2
 JPEG_QUALITY = 70  # of 95

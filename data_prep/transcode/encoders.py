@@ -16,7 +16,7 @@ import av
 from data_prep.command_line.setting_error import SettingError
 from data_prep.transcode.frame_grid import grid_frames
 from data_prep.transcode.segment import Segment
-from videoctx.data.containers import VideoDecodeError, probe
+from videoctx.data.decoding.containers import VideoDecodeError, probe
 
 GOP_LENGTH = 16
 # An edit list would state when the first frame is shown; without B-frames that is always at 0. The index comes first,

@@ -6,7 +6,7 @@ from itertools import count
 import av
 
 from data_prep.transcode.segment import Segment
-from videoctx.data.containers import VideoDecodeError, open_container
+from videoctx.data.decoding.containers import VideoDecodeError, open_container
 
 
 def grid_frames(segment: Segment) -> Iterator[av.VideoFrame]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from videoctx.data.annotations import CsvTable
-from videoctx.data.locations import URL, VIDEO_SUFFIXES
+from videoctx.data.storage.locations import URL, VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 Frame n of the result stands for the time n / fps after the first frame of the source, and shows the source's frame that
 is nearest to it; the last of them if several are nearest, and the previous one again if none is. At the source's own
 rate, every frame is shown once. A trim to [start, end) takes those frames n that training would have taken from the
-untrimmed result (`videoctx.data.sampling.frame_range`), so trimming before or after transcoding is the same.
+untrimmed result (`videoctx.data.sampling.clip_samplers.frame_range`), so it does not matter whether a video is trimmed
+before or after transcoding.
 """
 
 import math
@@ -14,8 +15,8 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from videoctx.data.containers import VideoDecodeError, display_matrix, open_container, probe
-from videoctx.data.sampling import frame_range
+from videoctx.data.decoding.containers import VideoDecodeError, display_matrix, open_container, probe
+from videoctx.data.sampling.clip_samplers import frame_range
 
 MAX_GAP_SECONDS = 60  # between two frames; a longer gap is an incorrect timestamp, and filling it would fill the disk
 SEEK_MARGIN_SECONDS = 2

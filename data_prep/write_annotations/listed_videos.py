@@ -18,8 +18,8 @@ from data_prep.manifests.video_files import walk
 from data_prep.scheduling.run_each import Failure, run_each
 from data_prep.write_annotations.layouts.listing import ListedVideo, Listing
 from videoctx.data.annotations import AnnotationError
-from videoctx.data.containers import VideoDecodeError, probe
-from videoctx.data.locations import VIDEO_SUFFIXES
+from videoctx.data.decoding.containers import VideoDecodeError, probe
+from videoctx.data.storage.locations import VIDEO_SUFFIXES
 from videoctx.first_few import first_few
 
 MISSING_FILE = "missing.csv"

@@ -11,7 +11,7 @@ from pathlib import Path
 from data_prep.manifests.video_files import check_folder, video_files
 from data_prep.write_annotations.group_split import Row
 from videoctx.data.annotations import AnnotationError, read_csv
-from videoctx.data.locations import VIDEO_SUFFIXES
+from videoctx.data.storage.locations import VIDEO_SUFFIXES
 from videoctx.first_few import first_few
 
 MOST_LISTED = 5  # values, of which there may be thousands

@@ -66,8 +66,8 @@ def write_shards(
     from data_prep.write_shards.samples import divide, find_samples, read_rows, shard_path
     from data_prep.write_shards.shard_files import write_missing_shards
     from videoctx.data.annotations import CLASS_FILE, AnnotationError, read_classes, write_manifest
-    from videoctx.data.remote import StorageError
-    from videoctx.data.storage import LocalFiles
+    from videoctx.data.storage.local_files import LocalFiles
+    from videoctx.data.storage.remote import StorageError
 
     if find_spec("webdataset") is None:
         raise StorageError("webdataset is not installed; pip install 'videoctx[shards]' installs it")

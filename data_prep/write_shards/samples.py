@@ -14,9 +14,9 @@ from rich.progress import track
 
 from data_prep.write_shards.read_ahead import read_ahead
 from videoctx.data.annotations import AnnotationError, read_manifest, read_table
-from videoctx.data.containers import VideoDecodeError
-from videoctx.data.locations import INSIDE, TAR, resolve
-from videoctx.data.storage import LocalFiles
+from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.storage.local_files import LocalFiles
+from videoctx.data.storage.locations import INSIDE, TAR, resolve
 
 SPLIT_NAME = re.compile(r"[A-Za-z0-9_-]+")
 NO_SUFFIX = "bin"

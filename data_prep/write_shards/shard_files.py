@@ -11,8 +11,8 @@ from data_prep.write_shards.read_ahead import read_ahead
 from data_prep.write_shards.samples import Sample, Shard, shard_path
 from videoctx.atomic_write import atomic_write
 from videoctx.data.annotations import AnnotationError
-from videoctx.data.containers import VideoDecodeError
-from videoctx.data.storage import LocalFiles
+from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.storage.local_files import LocalFiles
 
 SHARD_NAME = re.compile(r"[A-Za-z0-9_-]+-\d{6}\.tar")
 NUM_VIDEOS_AHEAD = 16  # videos that are kept in memory

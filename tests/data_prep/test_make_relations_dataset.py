@@ -1,6 +1,5 @@
 """The relations dataset: nothing in one frame or place, a ceiling for sums over them, and all in their products."""
 
-import sys
 from itertools import combinations, product
 from pathlib import Path
 
@@ -10,7 +9,9 @@ import pytest
 import yaml
 from scipy.stats import binom
 
-from data_prep.make_relations_dataset import __main__ as relations
+from data_prep.make_relations_dataset import color_relations as relations
+from data_prep.make_relations_dataset.__main__ import main, make_relations_dataset
+from data_prep.synthetic.encoded_dataset import SPLITS
 from videoctx.data.annotations import read_classes, read_manifest
 
 SMALL = {"num_frames": 8, "side": 48}
@@ -23,7 +24,7 @@ SHOWN = [(label, sign * (1 - 2 * np.array(relations.ARRANGEMENTS[label]))) for l
 
 
 def scene(seed: int, split: str = "train", **size: int) -> relations.Scene:
-    return relations.draw_scene(np.random.default_rng(seed), relations.LOOKS[split], **(SMALL | size))
+    return relations.random_scene(np.random.default_rng(seed), relations.LOOKS[split], **(SMALL | size))
 
 
 def decode(path: Path) -> np.ndarray:
@@ -52,7 +53,7 @@ def test_the_colors_are_those_of_the_table(label: str, index: int) -> None:
 
 def test_every_place_has_each_color_equally_often_in_every_class() -> None:
     clips = list(relations.relation_clips(train_per_class=6, val_per_class=4, test_per_class=2))
-    for split, label, place in product(relations.SPLITS, BELONG, range(4)):
+    for split, label, place in product(SPLITS, BELONG, range(4)):
         seen = [clip.colors[place] for clip in clips if (clip.split, clip.label) == (split, label)]
         assert seen.count(0) == seen.count(1) > 0
 
@@ -110,7 +111,7 @@ def test_a_frame_depends_on_the_color_of_its_place_alone() -> None:
         assert same.tolist() == [at // 2 not in differs_at for at in range(8)]
 
 
-@pytest.mark.parametrize("split", relations.SPLITS)
+@pytest.mark.parametrize("split", SPLITS)
 def test_a_shape_is_red_or_blue_at_its_place(split: str) -> None:
     for seed, (_, colors) in enumerate(SHOWN):
         clip = relations.render(scene(seed, split), tuple((1 - colors) // 2))
@@ -126,11 +127,13 @@ def test_the_shapes_and_the_times_vary() -> None:
 
 
 def test_any_clip_of_the_config_has_a_frame_of_each_shape() -> None:
-    data = yaml.safe_load((Path(__file__).parents[2] / "configs" / "data" / "relations.yaml").read_text())["data"]
+    clips = yaml.safe_load((Path(__file__).parents[2] / "configs" / "data" / "relations.yaml").read_text())["data"][
+        "clips"
+    ]
     num_frames = 16
-    span = (data["clip_len"] - 1) * data["frame_interval"] + 1
+    span = (clips["clip_len"] - 1) * clips["frame_interval"] + 1
     for start in range(num_frames - span + 1):
-        frames = start + data["frame_interval"] * np.arange(data["clip_len"])
+        frames = start + clips["frame_interval"] * np.arange(clips["clip_len"])
         assert (4 * frames // num_frames).tolist() == [0, 1, 2, 3]
 
 
@@ -199,12 +202,12 @@ def test_the_splits_share_neither_outlines_nor_backgrounds_nor_streams() -> None
     for one, other in combinations(relations.LOOKS.values(), 2):
         assert not set(one.corners) & set(other.corners)
         assert one.waves[1] < other.waves[0] or other.waves[1] < one.waves[0]
-    places = product(relations.SPLITS, relations.CLASS_NAMES, range(2))
+    places = product(SPLITS, relations.CLASS_NAMES, range(2))
     streams = [relations.RelationClip(*place).generator(seed) for place in places for seed in (0, 1)]
     assert len({stream.bytes(16) for stream in streams}) == len(streams) == 36
 
 
-@pytest.mark.parametrize("split", relations.SPLITS)
+@pytest.mark.parametrize("split", SPLITS)
 def test_a_background_has_the_waves_of_its_split(split: str) -> None:
     least, most = relations.LOOKS[split].waves
     picture = scene(1, split, side=80).background[0].mean(axis=-1)
@@ -220,27 +223,27 @@ def test_a_background_has_the_waves_of_its_split(split: str) -> None:
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("relations")
-    return relations.make_relations_dataset(folder, **TWO_EACH, **SMALL, fps=12, seed=5, num_workers=2).parent
+    return make_relations_dataset(folder, **TWO_EACH, **SMALL, fps=12, seed=5, num_workers=2).parent
 
 
 def test_the_manifest_names_every_video(dataset: Path) -> None:
     class_names = read_classes(dataset / "classes.txt")
     assert class_names == list(BELONG)
     videos = set()
-    for split in relations.SPLITS:
+    for split in SPLITS:
         records = read_manifest(dataset / "manifest.csv", class_names, split=split)
         assert [record.label for record in records] == [0, 0, 1, 1, 2, 2]
         assert all(f"/{split}/{class_names[record.label]}/" in record.path for record in records)
         videos |= {Path(record.path) for record in records}
     assert videos == set(dataset.rglob("*.mp4"))
-    assert not list(dataset.rglob("*.partial"))
+    assert not list(dataset.rglob(".part-*"))
 
 
 @pytest.mark.parametrize(
     "clip", [relations.RelationClip("train", "rows", 1), relations.RelationClip("test", "rows", 0)]
 )
 def test_a_video_shows_its_clip(dataset: Path, clip: relations.RelationClip) -> None:
-    drawn = relations.draw_scene(clip.generator(5), relations.LOOKS[clip.split], **SMALL)
+    drawn = relations.random_scene(clip.generator(5), relations.LOOKS[clip.split], **SMALL)
     frames = relations.render(drawn, clip.colors)
     decoded = decode(dataset / clip.path)
     assert decoded.shape == frames.shape == (8, 48, 48, 3)
@@ -249,7 +252,7 @@ def test_a_video_shows_its_clip(dataset: Path, clip: relations.RelationClip) -> 
 
 
 def test_the_same_arguments_give_the_same_bytes(dataset: Path, tmp_path: Path) -> None:
-    again = relations.make_relations_dataset(tmp_path, **TWO_EACH, **SMALL, fps=12, seed=5, num_workers=1).parent
+    again = make_relations_dataset(tmp_path, **TWO_EACH, **SMALL, fps=12, seed=5, num_workers=1).parent
     files = sorted(path.relative_to(dataset) for path in dataset.rglob("*") if path.is_file())
     assert files == sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
     assert len(files) == 3 * 3 * 2 + 2
@@ -276,17 +279,12 @@ def test_the_same_arguments_give_the_same_bytes(dataset: Path, tmp_path: Path) -
 )
 def test_bad_arguments_are_refused(tmp_path: Path, arguments: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        relations.make_relations_dataset(tmp_path / "relations", **arguments)
+        make_relations_dataset(tmp_path / "relations", **arguments)
     assert not (tmp_path / "relations").exists()
 
 
-def test_the_command_line_says_so_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["make_relations_dataset", str(tmp_path / "relations"), "--side", "49"])
-    with pytest.raises(SystemExit) as stopped:
-        relations.main()
-    assert stopped.value.code == 2
+def test_the_command_line_says_so_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "relations"), "--side", "49"]) == 2
     assert capsys.readouterr().err.splitlines() == [
-        "make_relations_dataset: side is 49; expected at least 32 and a multiple of 2"
+        "make_relations_dataset: --side is 49; expected at least 32 and a multiple of 2"
     ]

@@ -1,7 +1,7 @@
 """The toy dataset: nothing in one frame, everything in the motion of both shapes, and files that hold it."""
 
 import math
-import sys
+import os
 from itertools import combinations, combinations_with_replacement, product
 from pathlib import Path
 
@@ -9,7 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from data_prep.make_toy_dataset import __main__ as toy
+from data_prep.make_toy_dataset import moving_shapes as toy
+from data_prep.make_toy_dataset.__main__ import main, make_toy_dataset
+from data_prep.synthetic.encoded_dataset import SPLITS
 from videoctx.data.annotations import read_classes, read_manifest
 
 SMALL = {"num_frames": 12, "width": 48, "height": 40}
@@ -28,7 +30,7 @@ ARROWS = {
 
 
 def scene(seed: int, **size: int) -> toy.Scene:
-    return toy.draw_scene(np.random.default_rng(seed), **(SMALL | size))
+    return toy.random_scene(np.random.default_rng(seed), **(SMALL | size))
 
 
 def decode(path: Path) -> np.ndarray:
@@ -192,7 +194,7 @@ def likeness(one: np.ndarray, other: np.ndarray) -> float:
 
 def test_no_two_clips_share_a_background() -> None:
     clips = list(toy.toy_clips(**ONE_EACH | {"train_per_class": 2}))
-    textures = {clip: toy.draw_scene(clip.generator(0), **SMALL).texture for clip in clips}
+    textures = {clip: toy.random_scene(clip.generator(0), **SMALL).texture for clip in clips}
     across_splits = [pair for pair in combinations(clips, 2) if pair[0].split != pair[1].split]
     assert len(clips) == 32
     assert len(across_splits) == 16 * 8 + 16 * 8 + 8 * 8
@@ -210,22 +212,20 @@ def test_a_displaced_and_recolored_background_would_be_caught() -> None:
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy.make_toy_dataset(
-        tmp_path_factory.mktemp("toy"), **ONE_EACH, **SMALL, fps=12, seed=5, num_workers=2
-    ).parent
+    return make_toy_dataset(tmp_path_factory.mktemp("toy"), **ONE_EACH, **SMALL, fps=12, seed=5, num_workers=2).parent
 
 
 def test_the_manifest_names_every_video(dataset: Path) -> None:
     class_names = read_classes(dataset / "classes.txt")
     assert class_names == list(toy.CLASS_NAMES)
     videos = set()
-    for split in toy.SPLITS:
+    for split in SPLITS:
         records = read_manifest(dataset / "manifest.csv", class_names, split=split)
         assert [record.label for record in records] == list(range(8))
         assert all(f"/{split}/{class_names[record.label]}/" in record.path for record in records)
         videos |= {Path(record.path) for record in records}
     assert videos == set(dataset.rglob("*.mp4"))
-    assert not list(dataset.rglob("*.partial"))
+    assert not list(dataset.rglob(".part-*"))
 
 
 @pytest.mark.parametrize("clip", [toy.ToyClip("train", "apart", 0), toy.ToyClip("test", "both_up", 0)])
@@ -238,7 +238,7 @@ def test_a_video_shows_its_clip(dataset: Path, clip: toy.ToyClip) -> None:
         keyframes = [frame.key_frame for frame in container.decode(stream)]
     assert [at for at, key in enumerate(keyframes) if key] == [0, 6]  # every half second
 
-    frames = toy.render(toy.draw_scene(clip.generator(5), **SMALL), clip.label)
+    frames = toy.render(toy.random_scene(clip.generator(5), **SMALL), clip.label)
     decoded = decode(dataset / clip.path)
     assert decoded.shape == frames.shape
     error = decoded[:, None].astype(float).mean(axis=-1) - frames.mean(axis=-1)  # (T, T, H, W): color is halved
@@ -248,7 +248,7 @@ def test_a_video_shows_its_clip(dataset: Path, clip: toy.ToyClip) -> None:
 
 
 def test_the_same_arguments_give_the_same_bytes(dataset: Path, tmp_path: Path) -> None:
-    again = toy.make_toy_dataset(tmp_path, **ONE_EACH, **SMALL, fps=12, seed=5, num_workers=1).parent
+    again = make_toy_dataset(tmp_path, **ONE_EACH, **SMALL, fps=12, seed=5, num_workers=1).parent
     files = sorted(path.relative_to(dataset) for path in dataset.rglob("*") if path.is_file())
     assert files == sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
     for file in files:
@@ -256,22 +256,22 @@ def test_the_same_arguments_give_the_same_bytes(dataset: Path, tmp_path: Path) -
 
 
 def test_another_seed_or_place_gives_another_clip() -> None:
-    places = product(toy.SPLITS, toy.CLASS_NAMES, range(2))
+    places = product(SPLITS, toy.CLASS_NAMES, range(2))
     streams = [toy.ToyClip(*place).generator(seed) for place in places for seed in (0, 1)]
     assert len({stream.bytes(16) for stream in streams}) == len(streams) == 96
 
 
 def test_a_killed_run_leaves_whole_videos_and_no_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ONE_EACH | SMALL | {"num_workers": 1}
-    toy.make_toy_dataset(tmp_path, **arguments)
+    make_toy_dataset(tmp_path, **arguments)
     whole = {path: path.read_bytes() for path in tmp_path.rglob("*.mp4")}
 
     def kill(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(toy.os, "replace", kill)
+    monkeypatch.setattr(os, "replace", kill)
     with pytest.raises(KeyboardInterrupt):
-        toy.make_toy_dataset(tmp_path, **arguments, seed=1)
+        make_toy_dataset(tmp_path, **arguments, seed=1)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.mp4")} == whole
     assert not (tmp_path / "manifest.csv").exists()
 
@@ -297,24 +297,18 @@ def test_a_killed_run_leaves_whole_videos_and_no_manifest(tmp_path: Path, monkey
 )
 def test_bad_arguments_are_refused(tmp_path: Path, arguments: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        toy.make_toy_dataset(tmp_path / "toy", **arguments)
+        make_toy_dataset(tmp_path / "toy", **arguments)
     assert not (tmp_path / "toy").exists()
 
 
-def test_the_command_line_says_so_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["make_toy_dataset", str(tmp_path / "toy"), "--width", "73"])
-    with pytest.raises(SystemExit) as stopped:
-        toy.main()
-    assert stopped.value.code == 2
+def test_the_command_line_says_so_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "toy"), "--width", "73"]) == 2
     assert capsys.readouterr().err.splitlines() == [
-        "make_toy_dataset: width is 73; expected an even number, as yuv420p halves color"
+        "make_toy_dataset: --width is 73; expected an even number, because yuv420p halves the color planes"
     ]
 
 
-def test_help_shows_an_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["make_toy_dataset", "--help"])
+def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        toy.main()
+        main(["--help"])
     assert "example: python -m data_prep.make_toy_dataset datasets/toy" in capsys.readouterr().out

@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from data_prep.scheduling import run_each as scheduling
+from data_prep.scheduling import dask_cluster
+from data_prep.scheduling import run_each as run_each_module
 from data_prep.scheduling.run_each import SchedulerError, run_each
 
 GONE_SECONDS = 10  # for processes to be gone; it takes a fraction of one
@@ -91,7 +92,8 @@ def test_a_dying_worker_takes_nothing_along(tmp_path):
     assert "died twice" in found["die:culprit"].reason
 
 
-def test_workers_that_can_never_start_are_told_at_once():
+def test_workers_that_can_never_start_end_the_run(monkeypatch):
+    monkeypatch.setattr(run_each_module, "MOST_DEATHS_AT_START", 3)
     with pytest.raises(SchedulerError, match="worker processes died and none finished"):
         outcomes(*(f"die:{number}" for number in range(100)), workers=2)
 
@@ -175,7 +177,7 @@ def test_the_culprit_on_a_cluster_is_named(cluster):
 
 def test_no_scheduler_at_the_address(monkeypatch):
     pytest.importorskip("distributed", reason="Dask is not installed")
-    monkeypatch.setattr(scheduling, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(dask_cluster, "CONNECT_SECONDS", 0.2)
     with pytest.raises(SchedulerError, match=r"--scheduler tcp://127\.0\.0\.1:9: .*expected tcp://HOST:PORT"):
         outcomes("a", scheduler="tcp://127.0.0.1:9")
 

@@ -81,7 +81,7 @@ def test_webdataset_reads_every_row_once_with_its_bytes_and_label(manifest, tmp_
             assert described["end_seconds"] == (2.25 if number == 1 else None)
             found[number] = sample["__url__"]
     assert sorted(found) == list(range(15))
-    for path in (tmp_path / "out").glob("*.tar"):
+    for path in (tmp_path / "out").glob("[!.]*.tar"):
         with tarfile.open(path) as archive:
             assert sum(entry.size for entry in archive if "json" not in entry.name) <= SHARD_BYTES
 
@@ -114,7 +114,7 @@ def test_a_further_run_writes_what_is_missing_and_nothing_else(manifest, tmp_pat
     before = contents(output)
     (output / "train-000001.tar").unlink()
     (output / ".part-0123-train-000001.tar").write_bytes(b"half a shard")
-    times = {path.name: path.stat().st_mtime_ns for path in output.glob("*.tar")}
+    times = {path.name: path.stat().st_mtime_ns for path in output.glob("[!.]*.tar")}
     assert pack(manifest, output) == 0
     assert contents(output) == before
     assert {name: (output / name).stat().st_mtime_ns for name in times} == times
@@ -145,7 +145,7 @@ def test_a_missing_video_is_named_and_added_when_it_is_there(manifest, tmp_path,
     (manifest.parent / rows[13]["path"]).write_bytes(content(rows[13]["path"]))
     (manifest.parent / rows[5]["path"]).unlink()  # it is packed already
     assert pack(manifest, output) == 0
-    for path in output.glob("*.tar"):
+    for path in output.glob("[!.]*.tar"):
         assert path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes()
 
 
@@ -164,7 +164,7 @@ def run_and_kill(manifest: Path, output: Path) -> None:
     replace = os.replace
 
     def replace_once(part: Path, target: Path) -> None:
-        if any(output.glob("*.tar")):
+        if any(output.glob("[!.]*.tar")):
             os.kill(os.getpid(), signal.SIGKILL)
         replace(part, target)
 
@@ -178,7 +178,7 @@ def test_a_killed_run_leaves_no_half_shard_and_goes_on(manifest, tmp_path):
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    assert [path.name for path in output.glob("*.tar")] == ["train-000000.tar"]
+    assert [path.name for path in output.glob("[!.]*.tar")] == ["train-000000.tar"]
     assert not (output / "manifest.csv").exists()
     pack(manifest, tmp_path / "whole")
     assert pack(manifest, output) == 0
@@ -212,7 +212,7 @@ def test_videos_from_a_server_and_from_shards(manifest, tmp_path, capsys):
         assert pack(manifest, tmp_path / "more") == 1
         assert f"{server.url('no.mp4')}: cannot be fetched: the server answers 404" in capsys.readouterr().err
     assert pack(tmp_path / "out/manifest.csv", tmp_path / "again") == 0
-    assert sorted(path.name for path in (tmp_path / "again").glob("*.tar")) == [
+    assert sorted(path.name for path in (tmp_path / "again").glob("[!.]*.tar")) == [
         f"train-{k:06d}.tar" for k in range(3)
     ] + ["val-000000.tar"]
     for number, sample in enumerate(sorted(samples(tmp_path / "again", "train"), key=lambda sample: sample["__key__"])):

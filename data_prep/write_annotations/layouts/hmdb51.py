@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data_prep.write_annotations.layouts.listing import ListedVideo, Listing, read_lines, stem_of
 from videoctx.data.annotations import AnnotationError
-from videoctx.data.locations import VIDEO_SUFFIXES
+from videoctx.data.storage.locations import VIDEO_SUFFIXES
 
 SPLITS = {"0": None, "1": "train", "2": "test"}
 

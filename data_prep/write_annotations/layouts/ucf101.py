@@ -13,7 +13,7 @@ from pathlib import Path
 
 from data_prep.write_annotations.layouts.listing import ListedVideo, Listing, existing, read_lines, stem_of
 from videoctx.data.annotations import AnnotationError
-from videoctx.data.locations import VIDEO_SUFFIXES
+from videoctx.data.storage.locations import VIDEO_SUFFIXES
 
 
 def read_ucf101(folder: Path, *, fold: int) -> Listing:
