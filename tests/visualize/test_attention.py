@@ -17,7 +17,7 @@ from videoctx.layers import (
 )
 from videoctx.layers.non_local import halve_resolution
 from videoctx.models import ResNet3D, insert_context
-from videoctx.visualize.attention import Attention, attending_blocks, find_block, grouped, watch
+from videoctx.visualize.attention import Attention, attention_blocks, find_block, grouped, trace_blocks
 from videoctx.visualize.grids import Axis
 
 SIZES = (3, 5, 4)
@@ -36,7 +36,7 @@ def rough(block: nn.Module) -> nn.Module:
 def watched(block: nn.Module, *, channels: int = CHANNELS, sizes=SIZES):
     net = nn.Sequential(block)
     clip = torch.randn(1, channels, *sizes, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    (only,) = watch(net, clip).values()
+    (only,) = trace_blocks(net, clip).values()
     assert torch.equal(only.input, clip)
     return only, clip
 
@@ -100,9 +100,9 @@ def test_the_one_map_of_a_global_block_makes_its_context(make):
 
 def test_the_map_of_cbam_is_its_spatial_gate():
     block = rough(CBAM(CHANNELS, ratio=0.5))
-    (name, seen), *others = watch(nn.Sequential(block), x := torch.randn(1, CHANNELS, *SIZES).double()).items()
+    (name, seen), *others = trace_blocks(nn.Sequential(block), x := torch.randn(1, CHANNELS, *SIZES).double()).items()
     assert (name, others) == ("0.spatial", [])
-    gate = seen.attention.seen_from((0, 0, 0))
+    gate = seen.attention.map_of((0, 0, 0))
     torch.testing.assert_close(block.channel(x) * gate, block(x))
 
 
@@ -125,9 +125,7 @@ def test_a_query_sees_what_the_loop_says(subsample, attend_over):
                     if {"space": same_frame, "time": same_place, "spacetime": True}[attend_over]:
                         logit = (theta[:, *query] * phi[:, t, row, column]).sum() / CHANNELS**0.5
                         weights[t, row, column] = logit.exp()
-        torch.testing.assert_close(
-            seen.attention.seen_from(query).double(), weights / weights.sum(), rtol=1e-5, atol=1e-7
-        )
+        torch.testing.assert_close(seen.attention.map_of(query).double(), weights / weights.sum(), rtol=1e-5, atol=1e-7)
 
 
 def test_the_strongest_query_is_where_the_block_adds_most():
@@ -148,7 +146,7 @@ def net_with(context, **arguments) -> nn.Module:
 @pytest.mark.parametrize("position", ["after_add", "after_1x1"])
 def test_a_block_is_named_after_the_residual_block_it_is_in(position):
     net = net_with(NonLocal, context_position=position)
-    assert list(attending_blocks(net)) == ["res3.1", "res4.0", "res4.1"]
+    assert list(attention_blocks(net)) == ["res3.1", "res4.0", "res4.1"]
     assert find_block(net) == "res4.1"
     assert find_block(net, "res3.1") == find_block(net, f"res3.1.{position}") == "res3.1"
     with pytest.raises(
@@ -165,7 +163,7 @@ def test_blocks_without_a_map_are_none():
 def test_a_network_of_another_project():
     models = pytest.importorskip("torchvision.models")
     net = insert_context(models.video.r3d_18(num_classes=2), {"layer4": [0]}, GlobalContext).eval()
-    assert list(watch(net, torch.randn(1, 3, 4, 32, 32))) == ["layer4.0.1"]
+    assert list(trace_blocks(net, torch.randn(1, 3, 4, 32, 32))) == ["layer4.0.1"]
 
 
 def test_a_network_that_takes_frames_for_clips_is_refused():
@@ -177,15 +175,15 @@ def test_a_network_that_takes_frames_for_clips_is_refused():
         def forward(self, clip):
             return self.block(clip[0].transpose(0, 1))  # (T, 3, H, W)
 
-    with pytest.raises(ValueError, match=r"block block sees \(2, 3, 4, 4\); expected one clip"):
-        watch(Frames().eval(), torch.zeros(1, 3, 2, 4, 4))
+    with pytest.raises(ValueError, match=r"input of block block is \(2, 3, 4, 4\); expected one clip"):
+        trace_blocks(Frames().eval(), torch.zeros(1, 3, 2, 4, 4))
 
 
 def test_watching_leaves_no_hooks_and_changes_no_output():
     net, clip = net_with(NonLocal), torch.randn(1, 3, 8, 32, 32)
     with torch.no_grad():
         before = net(clip)
-        watch(net, clip)
+        trace_blocks(net, clip)
         assert torch.equal(net(clip), before)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
 
@@ -224,9 +222,9 @@ def test_a_bright_patch_lights_its_own_place_and_time(subsample, sizes, kernel, 
         clip = torch.zeros(1, 3, *sizes)
         first, top, left = patch
         clip[0, :, first, top : top + 6, left : left + 6] = 1.0
-        attention = watch(net, clip)["block"].attention
+        attention = trace_blocks(net, clip)["block"].attention
         query = attention.queries.nearest((first, top + 2.5, left + 2.5))
-        values = attention.seen_from(query).double().numpy()
+        values = attention.map_of(query).double().numpy()
         places = [torch.arange(size).numpy() for size in sizes]
         upsampled = torch.from_numpy(attention.keys.upsample(values, places))
         upsampled = upsampled - upsampled.median()
@@ -242,7 +240,7 @@ def test_a_query_does_not_light_what_it_cannot_see(attend_over):
     net = Intensity((1, 1, 1), (1, 1, 1), 0, "none", attend_over).eval()
     clip = torch.zeros(1, 3, 4, 6, 6)
     clip[0, :, 2, 3, 4] = clip[0, :, 1, 1, 1] = 1.0
-    map = watch(net, clip)["block"].attention.seen_from((2, 3, 4))
+    map = trace_blocks(net, clip)["block"].attention.map_of((2, 3, 4))
     assert map[2, 3, 4] > 0.9
     assert map[1, 1, 1] == 0
     assert map.sum() == pytest.approx(1, abs=1e-5)
@@ -250,6 +248,6 @@ def test_a_query_does_not_light_what_it_cannot_see(attend_over):
 
 def test_keys_of_halved_resolution_lie_between_the_queries():
     net = Intensity((1, 3, 3), (1, 2, 2), (0, 1, 1), "input").eval()
-    attention = watch(net, torch.zeros(1, 3, 2, 16, 16))["block"].attention
+    attention = trace_blocks(net, torch.zeros(1, 3, 2, 16, 16))["block"].attention
     assert attention.queries.axes[1] == Axis(0, 2)
     assert attention.keys.axes[1] == Axis(1, 4)

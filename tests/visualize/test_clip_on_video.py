@@ -10,7 +10,7 @@ from tests.numbered import read_number, write_video
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.layers import NonLocal
-from videoctx.visualize.attention import watch
+from videoctx.visualize.attention import trace_blocks
 from videoctx.visualize.clip_on_video import Query, read_clip
 from videoctx.visualize.grids import Grid
 
@@ -91,7 +91,7 @@ def test_the_box_is_the_crop_on_the_video(tmp_path, width, height, box):
     video = write_video(tmp_path / "video.mp4", num_frames=16, width=width, height=height)
     clip = read_clip(str(video.path), preprocessing())
     assert clip.box == pytest.approx(box)
-    seen = ~np.isnan(clip.upsample(np.zeros((1, 1, 1)), Grid.stretched((1, 1, 1), (4, 40, 40))))
+    seen = ~np.isnan(clip.upsample(np.zeros((1, 1, 1)), Grid.uniform((1, 1, 1), (4, 40, 40))))
     left, top, right, bottom = box
     for y in range(height):
         for x in range(width):
@@ -177,8 +177,8 @@ def test_a_planted_patch_is_lit_on_the_video(tmp_path, width, height, patch, cha
     first, top, left = patch
     query = Query(x=left + 3.5, y=top + 3.5, frame=first + 2)
     clip = read_clip(path, preprocessing(clip_len=8, frame_interval=2, **RAW | changes), query=query)
-    attention = watch(Intensity(subsample).eval(), clip.input)["block"].attention
-    values = attention.seen_from(attention.queries.nearest(clip.input_position(query))).double().numpy()
+    attention = trace_blocks(Intensity(subsample).eval(), clip.input)["block"].attention
+    values = attention.map_of(attention.queries.nearest(clip.input_position(query))).double().numpy()
     upsampled = clip.upsample(values, attention.keys)
     upsampled = np.nan_to_num(upsampled - np.nanmedian(upsampled)).clip(min=0)
     lit = upsampled.sum(axis=(1, 2))

@@ -131,7 +131,7 @@ def test_the_last_cell_of_a_resnet_is_not_where_stretching_puts_it():
     with GridTrace(clip) as trace, torch.no_grad():
         net(clip)
     assert grids["res5"].center((0, 0, 6)) == (0.5, 0.0, 192.0)
-    assert Grid.stretched((4, 7, 7), (8, 224, 224)).center((0, 0, 6)) == (0.5, 15.5, 207.5)
+    assert Grid.uniform((4, 7, 7), (8, 224, 224)).center((0, 0, 6)) == (0.5, 15.5, 207.5)
 
 
 def test_through_context_blocks_and_with_gradients():
@@ -147,7 +147,7 @@ def test_a_grid_that_gets_lost_counts_as_stretched():
     clip = torch.zeros(1, 1, 2, 8, 8)
     with GridTrace(clip) as trace:
         turned = F.max_pool3d(clip, (1, 2, 2)).movedim(2, 4)
-    assert trace.grid_of(turned.movedim(4, 2)) == Grid.stretched((2, 4, 4), (2, 8, 8))
+    assert trace.grid_of(turned.movedim(4, 2)) == Grid.uniform((2, 4, 4), (2, 8, 8))
     assert trace.grid_of(torch.zeros(1, 4, 2, 2, 2)) == Grid((2, 2, 2), (Axis(0, 1), Axis(1.5, 4), Axis(1.5, 4)))
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from videoctx.layers import CBAM, GlobalContext, NonLocal, SqueezeExcitation
-from videoctx.visualize.attention import watch
+from videoctx.visualize.attention import trace_blocks
 from videoctx.visualize.query_dependence import (
     QueryDependence,
     mean_cosine_distance,
@@ -90,7 +90,7 @@ def test_the_divergence_of_a_sample_is_right_on_average():
 def watched(block: nn.Module):
     for index, parameter in enumerate(block.parameters()):
         parameter.data = draw(*parameter.shape, seed=index).float()
-    return next(iter(watch(nn.Sequential(block.eval()), draw(1, 6, *SIZES, seed=9).float()).values()))
+    return next(iter(trace_blocks(nn.Sequential(block.eval()), draw(1, 6, *SIZES, seed=9).float()).values()))
 
 
 def positions(features: torch.Tensor) -> list[list[float]]:
@@ -98,9 +98,7 @@ def positions(features: torch.Tensor) -> list[list[float]]:
 
 
 def maps(seen) -> list[list[float]]:
-    return [
-        seen.attention.seen_from((t, y, x)).flatten().tolist() for t in range(2) for y in range(4) for x in range(3)
-    ]
+    return [seen.attention.map_of((t, y, x)).flatten().tolist() for t in range(2) for y in range(4) for x in range(3)]
 
 
 @pytest.mark.parametrize("affinity", ["gaussian", "embedded_gaussian", "dot_product", "concatenation"])
@@ -147,7 +145,7 @@ def test_a_gate_is_no_distribution():
 
 def test_a_block_that_adds_nothing_has_no_output_to_compare():
     fresh = NonLocal(6).eval()  # γ = 0
-    seen = watch(nn.Sequential(fresh), draw(1, 6, *SIZES).float())["0"]
+    seen = trace_blocks(nn.Sequential(fresh), draw(1, 6, *SIZES).float())["0"]
     found = query_dependence(seen)
     assert math.isnan(found.output)
     assert found.input > 0
@@ -165,7 +163,7 @@ def test_fewer_queries_change_the_divergence_alone_and_the_seed_decides():
 
 
 def test_squeeze_excitation_has_no_attention_to_measure():
-    assert watch(nn.Sequential(SqueezeExcitation(6, ratio=0.5).eval()), draw(1, 6, *SIZES).float()) == {}
+    assert trace_blocks(nn.Sequential(SqueezeExcitation(6, ratio=0.5).eval()), draw(1, 6, *SIZES).float()) == {}
 
 
 def test_summary_over_videos():

@@ -14,7 +14,7 @@ from videoctx.data.loading.dataset import VideoDataset
 from videoctx.data.loading.loader import VideoLoader
 from videoctx.data.sampling.video_samplers import EvaluationSampler
 from videoctx.inference.classifier import Classifier
-from videoctx.visualize.attention import attending_blocks, find_block, watch
+from videoctx.visualize.attention import attention_blocks, find_block, trace_blocks
 from videoctx.visualize.query_dependence import QueryDependence, query_dependence, summarize
 
 MEASURES = tuple(measure.name for measure in fields(QueryDependence))
@@ -90,7 +90,7 @@ def analyze_attention(
     loader = VideoLoader(dataset, EvaluationSampler(len(records), num_ranks=1, rank=0), batch_size=1)
     transform = trained.preprocessing.transform(num_crops=1)
     device = next(trained.net.parameters()).device
-    blocks = attending_blocks(trained.net)
+    blocks = attention_blocks(trained.net)
     analysis = AttentionAnalysis({name: type(block).__name__ for name, block in blocks.items()})
     analysis.measures = {name: [] for name in blocks}
     for batch in loader:
@@ -98,8 +98,8 @@ def analyze_attention(
         analysis.failures += views.failures.values()
         if not views.failures:
             analysis.paths += views.paths
-            for name, watched in watch(trained.net, views.clips[:].to(device)).items():
-                measures = query_dependence(watched, max_queries=max_queries, seed=len(analysis.paths))
+            for name, trace in trace_blocks(trained.net, views.clips[:].to(device)).items():
+                measures = query_dependence(trace, max_queries=max_queries, seed=len(analysis.paths))
                 analysis.measures[name].append(measures)
         on_video()
     if not analysis.paths:

@@ -7,7 +7,7 @@ import torch
 
 from videoctx.atomic_write import atomic_write
 from videoctx.inference.classifier import Classifier
-from videoctx.visualize.attention import attending_blocks, find_block, watch
+from videoctx.visualize.attention import attention_blocks, find_block, trace_blocks
 from videoctx.visualize.clip_on_video import ClipOnVideo, Query
 from videoctx.visualize.contact_sheet import write_contact_sheet
 from videoctx.visualize.gradcam import grad_cam
@@ -38,14 +38,14 @@ def explain_by_attention(
         ValueError: the network has no such block, or none with attention.
     """
     name = find_block(trained.net, block)
-    watched = watch(trained.net, clip.input.to(_device(trained)), [name])[name]
-    attention = watched.attention
-    place = clip.input_position(query) if query else attention.queries.center(watched.strongest_query())
-    values = attention.seen_from(attention.queries.nearest(place)).double().numpy()
+    trace = trace_blocks(trained.net, clip.input.to(_device(trained)), [name])[name]
+    attention = trace.attention
+    place = clip.input_position(query) if query else attention.queries.center(trace.strongest_query())
+    values = attention.map_of(attention.queries.nearest(place)).double().numpy()
     unit = "weight"
     if attention.is_distribution:
         values, unit = values * attention.num_keys, "weight / mean weight"
-    kind = type(attending_blocks(trained.net)[name]).__name__
+    kind = type(attention_blocks(trained.net)[name]).__name__
     title, position = f"{kind} at {name}, the same map for every position", None
     if attention.depends_on_query:
         position = frame, x, y = clip.video_position(place)

@@ -1,1 +1,1 @@
-"""What a network sees: attention maps and class activation maps, laid over the video, and measured."""
+"""Where a network looks: attention maps and Grad-CAM, laid over the video, and statistics of attention."""

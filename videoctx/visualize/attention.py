@@ -1,18 +1,18 @@
-"""What the positions of a clip attend to, block by block.
+"""Attention maps of context blocks: what each position of a clip attends to.
 
-A block shows its attention if there is a reader here for its context modeling; nothing in the block knows of it, and
-the map is computed again from the block's input, so that the network may run by fused attention.
+A function per kind of context modeling computes the map from the input of a block. The blocks contain no code for this,
+and the network may run with fused attention.
 
-| block                  | map of a query                                                          |
+| block                  | attention map of a query                                                |
 |------------------------|-------------------------------------------------------------------------|
 | `NonLocal`             | f(xᵢ, xⱼ) / C(x)                                                        |
-| `DisentangledNonLocal` | the pairwise and the unary softmax, added: each sums to one             |
-| `DoubleAttention`      | Σₖ softmaxₖ(ρ(xᵢ)) softmaxⱼ(θₖ(xⱼ)): the two softmaxes multiplied       |
-| `SimplifiedNonLocal`, `GlobalContext` | softmaxⱼ(w·xⱼ), the same for all                         |
-| `CBAM`                 | the gate of its spatial half, sigmoid, the same for all                 |
+| `DisentangledNonLocal` | the sum of the pairwise and the unary softmax                           |
+| `DoubleAttention`      | Σₖ softmaxₖ(ρ(xᵢ)) softmaxⱼ(θₖ(xⱼ)): the product of the two softmaxes   |
+| `SimplifiedNonLocal`, `GlobalContext` | softmaxⱼ(w·xⱼ), the same for all queries                 |
+| `CBAM`                 | the sigmoid gate of its spatial part, the same for all queries          |
 
-The others have no map over positions: they weigh channels (Squeeze-Excitation, Gather-Excite), numbers (compact
-Non-local) or rows, columns and frames (bilinear transforms).
+The other blocks have no map over positions: they weight channels (Squeeze-Excitation, Gather-Excite), single numbers
+(compact Non-local) or rows, columns and frames (bilinear transforms).
 """
 
 from collections.abc import Callable
@@ -32,18 +32,17 @@ from videoctx.visualize.grids import Grid, GridTrace, Sizes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attention:
-    """What each query of one clip attends to.
+    """The attention of one block for one clip.
 
-    Queries that choose among the same keys are a group: all of them, those of a frame, or those of a column through
-    time.
+    Queries with the same keys form a group: all queries, the queries of a frame, or those at one pixel over time.
 
     Args:
         queries: the grid of the positions that attend.
-        keys: the grid of what they attend to.
-        within: what a group is.
-        rows: group and queries in it (n,) → their weights over the group's keys (n, M).
-        is_distribution: the weights of a query are not negative and sum to one.
-        depends_on_query: else all queries share one map.
+        keys: the grid of the positions that are attended to.
+        rows: (group, queries (n,) in the group) → their weights over the M keys of the group, (n, M).
+        within: what a group is: everything (`spacetime`), a frame (`space`), or a pixel over time (`time`).
+        is_distribution: whether the weights of a query are not negative and sum to one.
+        depends_on_query: whether queries have maps of their own; otherwise all queries share one map.
     """
 
     queries: Grid
@@ -55,23 +54,31 @@ class Attention:
 
     @property
     def num_groups(self) -> int:
+        """The number of groups."""
         frames, height, width = self.queries.sizes
         return {"spacetime": 1, "space": frames, "time": height * width}[self.within]
 
     @property
     def group_size(self) -> int:
-        """Queries of a group."""
+        """The number of queries of a group."""
         frames, height, width = self.queries.sizes
         return {"spacetime": frames * height * width, "space": height * width, "time": frames}[self.within]
 
     @property
     def num_keys(self) -> int:
-        """Keys of a group: what a query chooses among."""
+        """The number of keys of a group."""
         frames, height, width = self.keys.sizes
         return {"spacetime": frames * height * width, "space": height * width, "time": frames}[self.within]
 
-    def seen_from(self, query: Sizes) -> Tensor:
-        """The weights over all keys, (T', H', W'), of the query at (t, y, x); zero on what it does not see."""
+    def map_of(self, query: Sizes) -> Tensor:
+        """Return the weights of a query over all keys.
+
+        Args:
+            query: its position (t, y, x) in the grid of queries.
+
+        Returns:
+            (T', H', W') on the CPU, zero outside the group of the query.
+        """
         (t, y, x), (_, height, width) = query, self.queries.sizes
         weights = torch.zeros(self.keys.sizes)
         if self.within == "spacetime":
@@ -85,50 +92,75 @@ class Attention:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watched:
-    """One block at work on one clip."""
+class BlockTrace:
+    """The input, output and attention of one block for one clip.
 
-    input: Tensor  # x (1, C, T, H, W)
-    output: Tensor  # before the fusion, (1, C, T, H, W) or the same for all positions, (1, C, 1, 1, 1)
+    Args:
+        input: x (1, C, T, H, W).
+        output: before the fusion, (1, C, T, H, W); or (1, C, 1, 1, 1), the same for all positions.
+        attention: of the block.
+    """
+
+    input: Tensor
+    output: Tensor
     attention: Attention
 
     def strongest_query(self) -> Sizes:
-        """The position (t, y, x) to which the block adds most: the greatest length of its output before the fusion."""
-        lengths = self.output.float().norm(dim=1)[0].expand(self.attention.queries.sizes)
-        return tuple(map(int, torch.unravel_index(lengths.argmax(), lengths.shape)))
+        """Return the position (t, y, x) at which the output before the fusion has the greatest norm."""
+        norms = self.output.float().norm(dim=1)[0].expand(self.attention.queries.sizes)
+        t, y, x = map(int, torch.unravel_index(norms.argmax(), norms.shape))
+        return t, y, x
 
 
-def attending_blocks(net: nn.Module) -> dict[str, ContextBlock]:
-    """The blocks whose attention can be shown, in the network's order: `res4.5` where it is in a slot of that block."""
+def attention_blocks(net: nn.Module) -> dict[str, ContextBlock]:
+    """Return the blocks that have an attention map, in the network's order.
+
+    A context block has the name of the residual block that it is in, such as `res4.5`.
+    """
     return {
-        _short(name): block
+        _slot_name(name): block
         for name, block in net.named_modules()
-        if isinstance(block, ContextBlock) and type(block.context) in READERS
+        if isinstance(block, ContextBlock) and type(block.context) in MAP_FUNCTIONS
     }
 
 
 def find_block(net: nn.Module, name: str | None = None) -> str:
-    """The name of a block that attends: the last one by default.
+    """Return the name of a block that has an attention map.
+
+    Args:
+        name: of the block; by default the last one that has a map.
 
     Raises:
-        ValueError: there is none of that name, or none at all.
+        ValueError: there is no such block.
     """
-    known = list(attending_blocks(net))
+    known = list(attention_blocks(net))
     if not known:
         raise ValueError("the network has no block with an attention map; expected --method gradcam, which needs none")
-    if name is not None and _short(name) not in known:
+    if name is not None and _slot_name(name) not in known:
         raise ValueError(f"no block {name!r} with an attention map; expected one of {', '.join(known)}")
-    return known[-1] if name is None else _short(name)
+    return known[-1] if name is None else _slot_name(name)
 
 
 @torch.no_grad()
-def watch(net: nn.Module, clip: Tensor, names: list[str] | None = None) -> dict[str, Watched]:
-    """Run a network on one clip (1, 3, T, H, W) and look at its attending blocks; all of them by default.
+def trace_blocks(net: nn.Module, clip: Tensor, names: list[str] | None = None) -> dict[str, BlockTrace]:
+    """Run a network on one clip and return the attention of its blocks.
+
+    Args:
+        net: in evaluation mode.
+        clip: (1, 3, T, H, W).
+        names: of the blocks; by default all blocks that have an attention map.
 
     Raises:
-        ValueError: a block sees something else than one clip: the network puts frames or parts of it into the batch.
+        ValueError: the input of a block is not one clip, because the network moves frames or parts into the batch.
+
+    Example:
+        >>> from videoctx.layers import GlobalContext
+        >>> net = nn.Sequential(GlobalContext(3, ratio=1.0)).eval()
+        >>> attention = trace_blocks(net, torch.zeros(1, 3, 2, 4, 4))["0"].attention
+        >>> attention.map_of((0, 0, 0)).shape
+        torch.Size([2, 4, 4])
     """
-    blocks = attending_blocks(net)
+    blocks = attention_blocks(net)
     chosen = {name: blocks[name] for name in (blocks if names is None else names)}
     inputs: dict[str, Tensor] = {}
     outputs: dict[str, Tensor] = {}
@@ -142,35 +174,37 @@ def watch(net: nn.Module, clip: Tensor, names: list[str] | None = None) -> dict[
     finally:
         for hook in hooks:
             hook.remove()
-    watched = {}
+    traces = {}
     for name, block in chosen.items():
         x = inputs[name]
         if x.ndim != 5 or len(x) != 1:
             raise ValueError(
-                f"block {name} sees {tuple(x.shape)}; expected one clip (1, C, T, H, W), not frames or parts of it"
+                f"the input of block {name} is {tuple(x.shape)}; expected one clip (1, C, T, H, W), not frames or parts"
             )
-        attention = READERS[type(block.context)](block, x, trace.grid_of(x))
-        watched[name] = Watched(input=x, output=outputs[name], attention=attention)
-    return watched
+        attention = MAP_FUNCTIONS[type(block.context)](block, x, trace.grid_of(x))
+        traces[name] = BlockTrace(input=x, output=outputs[name], attention=attention)
+    return traces
 
 
-def _keep_input(inputs: dict[str, Tensor], name: str) -> Callable:
-    return lambda _, args: inputs.__setitem__(name, args[0].clone())  # a later layer may work in place
+def _keep_input(inputs: dict[str, Tensor], name: str) -> Callable[..., None]:
+    return lambda _, args: inputs.__setitem__(name, args[0].clone())  # a later layer may change it in place
 
 
-def _keep_output(outputs: dict[str, Tensor], name: str) -> Callable:
+def _keep_output(outputs: dict[str, Tensor], name: str) -> Callable[..., None]:
     return lambda _, __, output: outputs.__setitem__(name, output)
 
 
-def _short(name: str) -> str:
+def _slot_name(name: str) -> str:
+    """Return the name of a module without the slot in its residual block."""
     return name.replace(".after_add", "").replace(".after_1x1", "")
 
 
-# Readers: block, its input (1, C, T, H, W), the input's grid → its attention ------------------------------------------
+# Maps: block, its input (1, C, T, H, W), the grid of the input → attention -------------------------------------------
 
 
 def _pairwise(block: ContextBlock, x: Tensor, grid: Grid) -> Attention:
-    layer: PairwiseAttention = block.context
+    layer = block.context
+    assert isinstance(layer, PairwiseAttention)
     phi = layer.phi(halve_resolution(x) if layer.subsample == "input" else x)
     phi = halve_resolution(phi) if layer.subsample == "keys" else phi
     theta, phi = (grouped(part, layer.attend_over) for part in (layer.theta(x), phi))
@@ -189,7 +223,8 @@ def _pairwise(block: ContextBlock, x: Tensor, grid: Grid) -> Attention:
 
 
 def _disentangled(block: ContextBlock, x: Tensor, grid: Grid) -> Attention:
-    layer: DisentangledAttention = block.context
+    layer = block.context
+    assert isinstance(layer, DisentangledAttention)
     source = halve_resolution(x) if layer.subsample == "input" else x
     theta, phi = (grouped(part, "spacetime") for part in (layer.theta(x), layer.phi(source)))
     theta, phi = (part - part.mean(dim=1, keepdim=True) for part in (theta, phi))
@@ -204,14 +239,16 @@ def _disentangled(block: ContextBlock, x: Tensor, grid: Grid) -> Attention:
 
 
 def _double(block: ContextBlock, x: Tensor, grid: Grid) -> Attention:
-    layer: GatherAndDistribute = block.context
+    layer = block.context
+    assert isinstance(layer, GatherAndDistribute)
     gather = layer.over_positions(layer.theta(x).flatten(2))[0]  # (n, N)
     distribute = layer.over_maps(layer.rho(x).flatten(2))[0]  # (n, N)
     return Attention(queries=grid, keys=grid, rows=lambda _, queries: distribute[:, queries].T @ gather)
 
 
 def _global(block: ContextBlock, x: Tensor, grid: Grid) -> Attention:
-    layer: AttentionPooling = block.context
+    layer = block.context
+    assert isinstance(layer, AttentionPooling)
     weights = layer.softmax(layer.key(x).flatten(2))[0]  # (1, N)
     return _shared(weights, grid)
 
@@ -221,7 +258,7 @@ def _spatial_gate(block: ContextBlock, x: Tensor, grid: Grid) -> Attention:
     return replace(_shared(weights, grid), is_distribution=False)
 
 
-READERS: dict[type[nn.Module], Callable[[ContextBlock, Tensor, Grid], Attention]] = {
+MAP_FUNCTIONS: dict[type[nn.Module], Callable[[ContextBlock, Tensor, Grid], Attention]] = {
     PairwiseAttention: _pairwise,
     DisentangledAttention: _disentangled,
     GatherAndDistribute: _double,
@@ -231,14 +268,14 @@ READERS: dict[type[nn.Module], Callable[[ContextBlock, Tensor, Grid], Attention]
 
 
 def _shared(weights: Tensor, grid: Grid) -> Attention:
-    """One map (1, N) for all queries."""
+    """Return the attention in which all queries share one map (1, N)."""
     return Attention(
         queries=grid, keys=grid, rows=lambda _, queries: weights.expand(len(queries), -1), depends_on_query=False
     )
 
 
 def grouped(x: Tensor, within: str) -> Tensor:
-    """The positions by group, as `Attention` numbers them: (1, C, T, H, W) → (groups, positions of a group, C)."""
+    """Sort positions by group, in the order of `Attention`: (1, C, T, H, W) → (groups, positions of a group, C)."""
     x = x[0].movedim(0, -1)  # (T, H, W, C)
     if within == "space":
         return x.flatten(1, 2)  # (T, H·W, C)

@@ -1,4 +1,4 @@
-"""Grad-CAM: where in the clip a layer finds what speaks for a class.
+"""Grad-CAM: which positions of a layer's output raise the logit of a class.
 
 Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra: "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
 Localization" (ICCV 2017, arXiv 1610.02391), equations 1 and 2, over time as well as space:
@@ -21,12 +21,13 @@ from videoctx.visualize.grids import Grid, GridTrace, is_video
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassActivation:
-    """
+    """The Grad-CAM map of one class.
+
     Args:
-        map: (T', H', W'), not negative, in the logit's unit.
-        grid: where its cells are.
-        class_index: of the class that it speaks for.
-        logits: (K,).
+        map: (T', H', W'), not negative, in the unit of the logit.
+        grid: the positions of its cells on the clip.
+        class_index: the class whose logit it raises.
+        logits: (K,) of the clip.
     """
 
     map: Tensor
@@ -36,11 +37,14 @@ class ClassActivation:
 
 
 def grad_cam(net: nn.Module, clip: Tensor, layer: str, *, class_index: int | None = None) -> ClassActivation:
-    """Run a network on one clip (1, 3, T, H, W), and back from the logit of a class to a layer.
+    """Run a network on one clip, and backpropagate the logit of a class to a layer.
 
     Args:
-        layer: its name in the network; where it runs several times, as a shared ReLU does, the last one counts.
-        class_index: by default the class with the greatest logit.
+        net: in evaluation mode.
+        clip: (1, 3, T, H, W).
+        layer: the name of a layer in the network. Of a layer that runs several times, such as a shared ReLU, the last
+            output is taken.
+        class_index: the class; by default the one with the greatest logit.
 
     Raises:
         ValueError: there is no such layer, it does not run, its output is not (1, C, T, H, W), or the logit does not
@@ -49,22 +53,22 @@ def grad_cam(net: nn.Module, clip: Tensor, layer: str, *, class_index: int | Non
     modules = {name: module for name, module in net.named_modules() if name}
     if layer not in modules:
         raise ValueError(f"no layer {layer!r}; expected {_near(layer, modules)}")
-    seen: list[Any] = []
+    outputs: list[Any] = []
 
     def keep(_: nn.Module, __: Any, output: Any) -> Any:
-        seen.append(output)
-        return output.clone() if isinstance(output, Tensor) else None  # a later layer may work in place
+        outputs.append(output)
+        return output.clone() if isinstance(output, Tensor) else None  # a later layer may change it in place
 
     hook = modules[layer].register_forward_hook(keep)
     try:
         with torch.enable_grad(), GridTrace(clip) as trace:
-            # from the clip on, for weights that want no gradients
+            # the clip needs gradients, because the weights may not have any
             logits = net(clip.clone().requires_grad_())[0]  # (K,)
     finally:
         hook.remove()
-    if not seen:
-        raise ValueError(f"layer {layer} does not run when the network sees a clip; expected one that does")
-    features = seen[-1]
+    if not outputs:
+        raise ValueError(f"layer {layer} does not run in a forward pass; expected one that does")
+    features = outputs[-1]
     if not is_video(features) or len(features) != 1:
         given = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise ValueError(
@@ -74,7 +78,7 @@ def grad_cam(net: nn.Module, clip: Tensor, layer: str, *, class_index: int | Non
     index = int(logits.argmax()) if class_index is None else class_index
     (gradient,) = torch.autograd.grad(logits[index], features, allow_unused=True)
     if gradient is None:
-        raise ValueError(f"the logits do not depend on layer {layer}; expected one on the way to them")
+        raise ValueError(f"the logits do not depend on layer {layer}; expected a layer that they depend on")
     importance = gradient.mean(dim=(2, 3, 4), keepdim=True)  # (1, C, 1, 1, 1): α
     activation = (importance * features).sum(dim=1)[0].relu()  # (T', H', W')
     return ClassActivation(
@@ -86,7 +90,7 @@ def grad_cam(net: nn.Module, clip: Tensor, layer: str, *, class_index: int | Non
 
 
 def _near(layer: str, modules: dict[str, nn.Module]) -> str:
-    """Layers of a similar name, or else the network's parts."""
+    """Name layers with a similar name, or else the parts of the network."""
     near = difflib.get_close_matches(layer, list(modules), n=3)
     return f"perhaps {', '.join(near)}" if near else "one of " + ", ".join(name for name in modules if _is_part(name))
 

@@ -1,7 +1,7 @@
-"""Maps in color over the frames that they belong to.
+"""Maps in color over the frames of a video.
 
-The color says the value, on one scale for the whole clip that begins at zero; the stronger it is, the less of the
-frame shows through. What the network does not see, beyond its crop, is darkened.
+The color shows the value, on one scale for the whole clip. The greater the value, the more opaque the color. The parts
+of a frame outside the network's crop are darkened.
 """
 
 from dataclasses import dataclass
@@ -9,19 +9,20 @@ from dataclasses import dataclass
 import matplotlib
 import numpy as np
 
-OPACITY = 0.75  # of the strongest value
-DARKENED = 0.4  # brightness of what the network does not see
-ARM_SHARE = 1 / 24  # of the frame's short side: half the length of the query's cross
+OPACITY = 0.75  # of the greatest value
+DARKENED = 0.4  # brightness outside the crop
+ARM_SHARE = 1 / 24  # half the length of the query's cross, as a share of the frame's short side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlay:
-    """
+    """A map over T frames.
+
     Args:
         frames: (T, H, W, 3) uint8.
-        values: (T, H, W), NaN where the network does not see.
-        unit: what the values are, for the color bar.
-        query: which of the T frames, and the pixel x, y in it; none where no position was asked for.
+        values: (T, H, W), NaN outside the network's crop.
+        unit: of the values, for the color bar.
+        query: the position to mark: which of the T frames, and the pixel x, y. None: no mark.
     """
 
     frames: np.ndarray
@@ -31,41 +32,42 @@ class Overlay:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """The ends of the color scale: from zero, or to both sides of it where there are negative values."""
+        """The ends of the color scale, which starts at zero. With negative values it is symmetric around zero."""
         least, greatest = float(np.nanmin(self.values)), float(np.nanmax(self.values))
         reach = max(-least, greatest) or 1.0
         return (-reach, reach) if least < 0 else (0.0, reach)
 
     @property
     def colors(self) -> matplotlib.colors.Colormap:
+        """The color map."""
         return matplotlib.colormaps["inferno" if self.limits[0] == 0 else "coolwarm"]
 
     def images(self) -> np.ndarray:
-        """(T, H, W, 3) uint8: every frame under its map, the query's with a cross."""
-        pictures = np.stack([self._picture(*pair) for pair in zip(self.frames, self.values, strict=True)])
+        """Return every frame under its map, with a cross at the query, (T, H, W, 3) uint8."""
+        images = np.stack([self._image(*pair) for pair in zip(self.frames, self.values, strict=True)])
         if self.query:
             frame, x, y = self.query
-            draw_cross(pictures[frame], x, y)
-        return pictures
+            draw_cross(images[frame], x, y)
+        return images
 
-    def _picture(self, frame: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """One at a time: the colors of a whole clip, as numbers, would not fit into memory."""
+    def _image(self, frame: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Return one frame under its map. The float colors of a whole clip would not fit into memory."""
         least, greatest = self.limits
-        unseen = np.isnan(values)
-        values = np.where(unseen, 0, values)
+        outside = np.isnan(values)
+        values = np.where(outside, 0, values)
         opacity = OPACITY * (np.abs(values) / greatest)[..., None]
         color = 255 * self.colors((values - least) / (greatest - least))[..., :3]
-        picture = (1 - opacity) * frame + opacity * color
-        return np.where(unseen[..., None], DARKENED * frame, picture).round().astype(np.uint8)
+        image = (1 - opacity) * frame + opacity * color
+        return np.where(outside[..., None], DARKENED * frame, image).round().astype(np.uint8)
 
 
-def draw_cross(picture: np.ndarray, x: float, y: float) -> None:
-    """A white cross with a black edge, its center left open, in place."""
-    height, width, _ = picture.shape
+def draw_cross(image: np.ndarray, x: float, y: float) -> None:
+    """Draw a white cross with a black edge and an open center into an image (H, W, 3), in place."""
+    height, width, _ = image.shape
     arm = max(3, round(min(height, width) * ARM_SHARE))
     thick = max(0, arm // 6)
     rows, columns = np.arange(height)[:, None] - round(y), np.arange(width)[None] - round(x)
     for margin, shade in ((1, 0), (0, 255)):
         along_row = (np.abs(rows) <= thick + margin) & (np.abs(columns) <= arm + margin) & (np.abs(columns) > thick + 1)
         along_column = (np.abs(columns) <= thick + margin) & (np.abs(rows) <= arm + margin) & (np.abs(rows) > thick + 1)
-        picture[along_row | along_column] = shade
+        image[along_row | along_column] = shade

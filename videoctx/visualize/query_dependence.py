@@ -1,4 +1,4 @@
-"""How much a block's attention depends on who asks.
+"""How much the attention of a block depends on the query.
 
 Cao, Xu, Lin, Wei, Hu: "GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond" (ICCVW 2019, arXiv
 1904.11492), section 3.2: the mean distance between the positions of a clip, over all pairs,
@@ -6,13 +6,13 @@ Cao, Xu, Lin, Wei, Hu: "GCNet: Non-local Networks Meet Squeeze-Excitation Networ
     1/N² Σᵢ Σⱼ dist(vᵢ, vⱼ),   cosine distance (1 - cos(vᵢ, vⱼ)) / 2
                                Jensen-Shannon divergence ½ Σₖ (vᵢₖ log 2vᵢₖ / (vᵢₖ + vⱼₖ) + vⱼₖ log 2vⱼₖ / (vᵢₖ + vⱼₖ))
 
-where v is the block's input, its output before the fusion, or the attention map. There, input distances of 0.35 came
-with output and attention distances below 0.06: every position of a Non-local block saw the same context.
+where v is the block's input, its output before the fusion, or the attention map. In the paper, input distances of 0.35
+came with output and attention distances below 0.06: all positions of a Non-local block had the same context.
 
-Ours: a vector of zeros has no direction, and the pairs with it do not count. Where positions attend within their frame
-or column, the pairs are those of a frame or column. The divergence, in nats (at most log 2), is of attention that is a
-distribution; it takes every pair, so that beyond `max_queries` queries of a group it is estimated, without bias, from
-as many drawn at random.
+Differs from the paper: a zero vector has no direction, so its pairs do not count. Where positions attend within their
+frame or their pixel over time, the pairs are within it too. The divergence, in nats (at most log 2), is defined for
+attention that is a distribution. It needs every pair, so for groups of more than `max_queries` queries it is estimated,
+without bias, from a random sample of the queries.
 """
 
 import math
@@ -22,18 +22,18 @@ from dataclasses import astuple, dataclass
 import torch
 from torch import Tensor
 
-from videoctx.visualize.attention import Attention, Watched, grouped
+from videoctx.visualize.attention import Attention, BlockTrace, grouped
 
 QUERIES_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class QueryDependence:
-    """Mean distances between the positions of one clip; NaN where there is none.
+    """Mean distances between the positions of one clip. NaN where a distance is not defined.
 
     Args:
-        input, output, attention: cosine distances, 0 (all alike) to 1.
-        divergence: Jensen-Shannon, of attention that is a distribution.
+        input, output, attention: cosine distances, from 0 (all equal) to 1.
+        divergence: the Jensen-Shannon divergence of attention that is a distribution, in nats.
     """
 
     input: float
@@ -42,44 +42,63 @@ class QueryDependence:
     divergence: float
 
 
-def query_dependence(watched: Watched, *, max_queries: int = 256, seed: int = 0) -> QueryDependence:
-    """Measure one block at work on one clip.
+def query_dependence(trace: BlockTrace, *, max_queries: int = 256, seed: int = 0) -> QueryDependence:
+    """Measure the distances of one block for one clip.
 
     Args:
-        max_queries: of a group, whose pairs the Jensen-Shannon divergence takes; 2 or more.
-        seed: of the draw.
+        trace: of the block.
+        max_queries: how many queries of a group the Jensen-Shannon divergence takes at most; 2 or more.
+        seed: of the sample of queries.
     """
-    attention = watched.attention
-    output = watched.output.expand(-1, -1, *attention.queries.sizes)
-    of_features = [
+    attention = trace.attention
+    output = trace.output.expand(-1, -1, *attention.queries.sizes)
+    of_input, of_output = (
         _mean([mean_cosine_distance(group) for group in grouped(features, attention.within)])
-        for features in (watched.input, output)
-    ]
+        for features in (trace.input, output)
+    )
     if not attention.depends_on_query:
-        return QueryDependence(*of_features, 0.0, 0.0 if attention.is_distribution else math.nan)
+        return QueryDependence(of_input, of_output, 0.0, 0.0 if attention.is_distribution else math.nan)
     generator = torch.Generator().manual_seed(seed)
     cosine, divergence = [], []
     for group in range(attention.num_groups):
         cosine.append(_attention_distance(attention, group))
         if attention.is_distribution:
-            drawn = torch.randperm(attention.group_size, generator=generator)[:max_queries]
-            divergence.append(mean_divergence(attention.rows(group, drawn), num_queries=attention.group_size))
-    return QueryDependence(*of_features, _mean(cosine), _mean(divergence))
+            sample = torch.randperm(attention.group_size, generator=generator)[:max_queries]
+            divergence.append(mean_divergence(attention.rows(group, sample), num_queries=attention.group_size))
+    return QueryDependence(of_input, of_output, _mean(cosine), _mean(divergence))
 
 
 def mean_cosine_distance(vectors: Tensor) -> float:
-    """Mean of (1 - cos) / 2 over all pairs of the vectors (n, d) that are not zero; NaN where all are.
+    """Return the mean of (1 - cos) / 2 over all pairs of the vectors that are not zero.
 
-    With unit vectors uᵢ it is (1 - |mean u|²) / 2: no pair is ever formed.
+    For unit vectors uᵢ it is (1 - |mean u|²) / 2, so that no pair has to be formed.
+
+    Args:
+        vectors: (n, d).
+
+    Returns:
+        0 to 1; NaN where all vectors are zero.
+
+    Example:
+        >>> mean_cosine_distance(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
+        0.5
     """
     total, count = _unit_sum(vectors)
     return _distance(total, count)
 
 
 def mean_divergence(distributions: Tensor, *, num_queries: int) -> float:
-    """Mean Jensen-Shannon divergence in nats over all pairs of `num_queries` distributions, from those given (n, M).
+    """Estimate the mean Jensen-Shannon divergence over all pairs of `num_queries` distributions.
 
-    A pair of a query with itself, which has none, is one in `num_queries`; the others are estimated by those given.
+    The divergence of a query from itself is zero, and one pair in `num_queries` is such a pair. The mean of the other
+    pairs is estimated by that of the given ones.
+
+    Args:
+        distributions: (n, M), a sample of the distributions.
+        num_queries: how many distributions there are.
+
+    Returns:
+        The divergence in nats, 0 to log 2; NaN where one distribution of several is given.
     """
     p = distributions.double()
     count = len(p)
@@ -95,9 +114,10 @@ def mean_divergence(distributions: Tensor, *, num_queries: int) -> float:
 
 
 def summarize(clips: Sequence[QueryDependence]) -> tuple[QueryDependence, QueryDependence]:
-    """Mean over clips of as many videos, and its standard error: the sample's deviation / √(number of videos).
+    """Return the mean over the clips of different videos, and its standard error.
 
-    A measure that a clip does not have is left out of both; the error of fewer than two clips is NaN.
+    The standard error is the sample's standard deviation / √(number of clips); NaN for fewer than two clips. Clips in
+    which a distance is NaN do not count.
     """
     means, errors = [], []
     for values in zip(*map(astuple, clips), strict=True):
@@ -108,13 +128,14 @@ def summarize(clips: Sequence[QueryDependence]) -> tuple[QueryDependence, QueryD
 
 
 def _attention_distance(attention: Attention, group: int) -> float:
-    """Mean cosine distance of a group's maps, made `QUERIES_AT_ONCE`."""
+    """Return the mean cosine distance of the maps of a group, computed `QUERIES_AT_ONCE` maps at a time."""
     parts = [_unit_sum(attention.rows(group, q)) for q in torch.arange(attention.group_size).split(QUERIES_AT_ONCE)]
-    return _distance(sum(total for total, _ in parts), sum(count for _, count in parts))
+    total = sum((unit_sum for unit_sum, _ in parts), start=torch.zeros(()))
+    return _distance(total, sum(count for _, count in parts))
 
 
 def _unit_sum(vectors: Tensor) -> tuple[Tensor, int]:
-    """Sum (d,) of the directions of those vectors (n, d) that have one, and how many they are."""
+    """Return the sum (d,) of the unit vectors of those vectors (n, d) that are not zero, and how many they are."""
     vectors = vectors.double()
     lengths = vectors.norm(dim=1)
     directed = lengths > 0
@@ -128,11 +149,11 @@ def _distance(unit_sum: Tensor, count: int) -> float:
 
 
 def _entropy(p: Tensor) -> Tensor:
-    """Of distributions (n, M), in nats: (n,)."""
+    """Return the entropy in nats of distributions: (n, M) → (n,)."""
     return -torch.special.xlogy(p, p).sum(dim=1)
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Of those that are numbers."""
+    """Return the mean of the values that are not NaN."""
     known = [value for value in values if not math.isnan(value)]
     return sum(known) / len(known) if known else math.nan
