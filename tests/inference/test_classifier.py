@@ -1,14 +1,18 @@
 """A trained network out of a checkpoint of `fit`: the same network, fed the same clips as in the test."""
 
 import math
+from copy import deepcopy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
+from tests.http_server import FileServer
 from tests.tiny_set import CLASSES
 from videoctx.data.datamodule import VideoDataModule
+from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.loading.dataset import DecodedBatch, SampleIndex
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.settings import ClipSettings, TestSettings
@@ -133,3 +137,95 @@ def test_a_network_of_another_project_is_given(tmp_path):
         load(tmp_path / "some.ckpt")
     with pytest.raises(ValueError, match=r"some.ckpt: its weights are those of another network: 2 differ"):
         load(tmp_path / "some.ckpt", net=lambda _: Linear(4))
+
+
+# Predicting -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model(network):
+    return load(network.checkpoint)
+
+
+def test_a_prediction_lists_classes_best_first(model, network):
+    video = network.videos / "test0.mp4"
+    prediction = model.predict(video, top=2)
+    assert len(prediction) == 2
+    (best, first), (_, second) = prediction
+    assert first == prediction.probabilities.max() > second
+    assert prediction.probabilities.sum() == pytest.approx(1)
+    assert best == CLASSES[prediction.probabilities.argmax()]
+    assert repr(prediction).splitlines()[:2] == [str(video), f"  {first:6.1%}  {best}"]
+    assert not np.array_equal(model.predict(video, views="1x1").probabilities, prediction.probabilities)
+
+
+def test_a_list_names_failures_and_a_single_broken_video_raises(model, network, tmp_path):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    with pytest.raises(VideoDecodeError, match=r"broken.mp4: "):
+        model.predict(broken)
+    whole = network.videos / "test0.mp4"
+    predictions = model.predict([whole, broken, tmp_path / "missing.mp4", network.videos])
+    assert [bool(prediction) for prediction in predictions] == [True, False, False, True, True, True]
+    assert np.array_equal(predictions[0].probabilities, predictions[3].probabilities)
+    assert list(predictions[1]) == []
+    assert f"{broken}\n  failed: " in repr(predictions)
+    assert [prediction.path for prediction in model.predict(network.videos)] == [
+        prediction.path for prediction in predictions[3:]
+    ]
+    with pytest.raises(ValueError, match="no such file or folder"):
+        model.predict(tmp_path / "missing.mp4")
+    with pytest.raises(ValueError, match="views are '3'"):
+        model.predict(whole, views="3")
+
+
+def test_a_network_that_gives_nan_is_a_failure(network):
+    model = load(network.checkpoint)
+    with torch.no_grad():
+        model.net.head.bias.fill_(float("nan"))
+    with pytest.raises(ValueError, match="the network gives no finite numbers"):
+        model.predict(network.videos / "test0.mp4")
+    assert {prediction.failure for prediction in model.predict(network.videos)} == {
+        "the network gives no finite numbers for it"
+    }
+
+
+def test_features_are_the_input_of_the_classifier(model, network):
+    video = network.videos / "test0.mp4"
+    features = model.features(video)
+    assert features.shape == (6, model.net.head.in_features)  # views 2x3
+    logits = features @ model.net.head.weight.T + model.net.head.bias
+    expected = model.probabilities(logits).mean(dim=0).detach().numpy()
+    np.testing.assert_allclose(expected, model.predict(video).probabilities, atol=1e-3)
+    assert model.features(video, views=(1, 1)).shape[0] == 1
+    (features.requires_grad_() ** 2).sum().backward()  # not an inference tensor
+
+
+def test_changed_weights_are_seen(network):
+    model, video = load(network.checkpoint), network.videos / "test0.mp4"
+    assert model.for_evaluation() is model.for_evaluation()
+    assert np.array_equal(model.predict(video).probabilities, model.for_evaluation().predict(video).probabilities)
+    with torch.no_grad():
+        model.net.head.weight.zero_()
+        model.net.head.bias.zero_()
+    np.testing.assert_allclose(model.predict(video).probabilities, 1 / len(CLASSES), atol=1e-3)
+
+
+def test_to_returns_the_classifier(model):
+    assert model.to("cpu") is model
+    evaluated = load_copy(model).for_evaluation()
+    assert evaluated.to("meta") is evaluated
+    assert evaluated.device.type == evaluated.net.device.type == "meta"
+    assert repr(model) == "Classifier(ResNet3D, 3 classes, 4x2 clips, 2x3 views, cpu)"
+
+
+def load_copy(model):
+    return replace(model, net=deepcopy(model.net))
+
+
+def test_a_checkpoint_is_loaded_from_a_url(network):
+    with FileServer({"best.ckpt": network.checkpoint.read_bytes()}) as server:
+        model = load(server.url("best.ckpt"))
+        with pytest.raises(ValueError, match=r"nothing.ckpt: "):
+            load(server.url("nothing.ckpt"))
+    assert model.class_names == CLASSES

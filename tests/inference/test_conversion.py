@@ -1,0 +1,151 @@
+"""A converted checkpoint serves `load` and the commands at once: it has class names and preprocessing."""
+
+import json
+import re
+
+import pytest
+import torch
+
+from tests.tiny_set import CLASSES
+from videoctx.cli import main
+from videoctx.inference.classifier import load
+from videoctx.inference.conversion import convert_checkpoint
+from videoctx.models import ResNet3D
+from videoctx.models.checkpoint_formats import FORMATS, OURS
+from videoctx.models.dataset_classes import read_class_names
+from videoctx.models.published_clip import published_clip
+
+TORCHVISION_NAMES = {
+    r"stem\.conv\.": "stem.0.",
+    r"stem\.norm\.": "stem.1.",
+    r"head\.": "fc.",
+    r"res(\d)\.": lambda match: f"layer{int(match[1]) - 1}.",
+    r"shortcut\.": "downsample.",
+    r"conv(\d)\.": r"conv\1.0.",
+    r"norm(\d)\.": r"conv\1.1.",
+}
+
+
+@pytest.fixture(scope="module")
+def r3d(tmp_path_factory):
+    """A narrow R3D-18 for three classes by torchvision's names, as a file, and the names of its classes as another."""
+    folder = tmp_path_factory.mktemp("published")
+    strides = {"pool1_t": None, "pool2_t": (1, 1), "stage_stride_t": (1, 2, 2, 2)}
+    weights = ResNet3D(3, depth=18, width=8, temporal_kernels="r3d", **strides).state_dict()
+    for ours, theirs in TORCHVISION_NAMES.items():
+        weights = {re.sub(ours, theirs, name): tensor for name, tensor in weights.items()}
+    torch.save(weights, folder / "r3d_18.pth")
+    (folder / "names.txt").write_text("\n".join(CLASSES) + "\n")
+    return folder
+
+
+def test_a_published_checkpoint_is_classified_with_at_once(r3d, network, tmp_path, capsys):
+    names = ["--class_names", str(r3d / "names.txt")]
+    main(["convert", str(r3d / "r3d_18.pth"), "-o", str(tmp_path / "r3d.pt"), *names])
+    assert "clips: 16x2, protocol torchvision" in capsys.readouterr().out
+    model = load(tmp_path / "r3d.pt")
+    assert model.class_names == CLASSES
+    assert model.net_config["init_args"]["temporal_kernels"] == "r3d"
+    made = model.preprocessing
+    assert (made.short_side_px, made.crop_size_px, made.views) == (128, 112, (5, 1))
+    assert made.mean == pytest.approx((0.43216, 0.394666, 0.37645))
+    arguments = ["--clip_len", "4", "--frame_interval", "2", "--protocol", "mmaction2"]
+    main(["convert", str(r3d / "r3d_18.pth"), "-o", str(tmp_path / "short.pt"), *names, *arguments])
+    video = str(network.videos / "test0.mp4")
+    main(["classify", video, "--ckpt_path", str(tmp_path / "short.pt"), "--views=1x1", f"--json={tmp_path}/out.json"])
+    (result,) = json.loads((tmp_path / "out.json").read_text())["videos"]
+    prediction = load(tmp_path / "short.pt").predict(video, views="1x1")
+    assert [(row["class"], row["probability"]) for row in result["classes"]] == list(prediction)
+
+
+def test_without_names_load_names_the_option_that_gives_them(r3d, tmp_path):
+    report = convert_checkpoint(r3d / "r3d_18.pth", tmp_path / "r3d.pt")
+    assert "classes: 3, without names (--class_names gives them)" in str(report)
+    with pytest.raises(ValueError, match=r"r3d.pt: has no class names; `videoctx convert --class_names` adds them"):
+        load(tmp_path / "r3d.pt")
+    convert_checkpoint(tmp_path / "r3d.pt", tmp_path / "named.pt", class_names=CLASSES)
+    first, second = load(tmp_path / "named.pt"), torch.load(tmp_path / "r3d.pt", weights_only=True)
+    assert first.class_names == CLASSES
+    assert first.preprocessing.as_dict() == second["preprocessing"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"class_names": "kinetics400"}, r"kinetics400 has 400 class names, but .*r3d_18.pth has 3 classes"),
+        ({"class_names": ["a"]}, r"class_names has 1 class names, but .*r3d_18.pth has 3 classes"),
+        ({"class_names": "kinetics"}, r"class_names is 'kinetics', which cannot be read .*or one of kinetics400, "),
+        ({"protocol": "slowfast"}, r"protocol is 'slowfast'; expected one of videoctx, "),
+        ({"clip_len": 0}, r"clip_len is 0; expected 1 or more"),
+    ],
+)
+def test_what_does_not_fit_is_refused(r3d, tmp_path, arguments, error):
+    with pytest.raises(ValueError, match=error):
+        convert_checkpoint(r3d / "r3d_18.pth", tmp_path / "out.pt", **arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_of_fit_keeps_names_preprocessing_and_labels(network, tmp_path):
+    convert_checkpoint(network.checkpoint, tmp_path / "out.pt")
+    before, after = load(network.checkpoint), load(tmp_path / "out.pt")
+    assert (after.class_names, after.preprocessing) == (before.class_names, before.preprocessing)
+    assert after.net_config == before.net_config
+    convert_checkpoint(network.checkpoint, tmp_path / "out.pt", num_classes=7, class_names=list("abcdefg"))
+    assert load(tmp_path / "out.pt").class_names == list("abcdefg")
+
+
+def test_a_network_of_the_user_s_own_is_given_again(tmp_path):
+    class OwnNet(ResNet3D):
+        pass
+
+    def make_net(num_classes):
+        return OwnNet(num_classes, depth=18, width=8)
+
+    torch.save(make_net(3).state_dict(), tmp_path / "own.pth")
+    convert_checkpoint(tmp_path / "own.pth", tmp_path / "out.pt", net=make_net, class_names=CLASSES)
+    with pytest.raises(ValueError, match=r"out.pt: has no config of its network"):
+        load(tmp_path / "out.pt")
+    assert isinstance(load(tmp_path / "out.pt", net=make_net).net, OwnNet)
+
+
+@pytest.mark.parametrize(
+    ("name", "num_classes", "known"),
+    [
+        ("kinetics400", 400, {0: "abseiling", 115: "eating ice cream", 290: "sharpening knives", 399: "zumba"}),
+        ("kinetics600", 600, {0: "abseiling", 1: "acting in play", 599: "zumba"}),
+        ("kinetics700", 700, {0: "abseiling", 1: "acting in play", 699: "zumba"}),
+        ("imagenet", 1000, {0: "tench", 282: "tiger cat", 999: "toilet tissue"}),
+    ],
+)
+def test_class_names_of_published_data_sets(name, num_classes, known):
+    names = read_class_names(name)
+    assert len(set(names)) == num_classes
+    assert {index: names[index] for index in known} == known
+    assert name == "imagenet" or names == sorted(names)
+
+
+@pytest.mark.parametrize(("text", "error"), [("a\n\nb\n", "line 2 is empty"), ("a\nb\na\n", "'a' is in lines 1 and 3")])
+def test_a_file_of_class_names_is_checked(tmp_path, text, error):
+    (tmp_path / "names.txt").write_text(text)
+    with pytest.raises(ValueError, match=error):
+        read_class_names(tmp_path / "names.txt")
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "expected"),
+    [
+        ("NUM_FRAMES: 32\n  SAMPLING_RATE: 2", "SLOW_8x8_R50.pyth", (32, 2)),
+        ("dict(type='SampleFrames', clip_len=32, frame_interval=2, num_clips=10)", "a.pth", (32, 2)),
+        ("", "C2D_NOPOOL_8x8_R50.pkl", (8, 8)),
+        ("", "slowonly_r50_8xb16-4x16x1-256e_kinetics400-rgb_20220901.pth", (4, 16)),
+        ("", "resnext50_32x4d.pth", (8, 8)),
+        ("", "resnet_224x224.pth", (8, 8)),
+    ],
+)
+def test_clips_are_as_stored_or_as_the_file_is_named(config, name, expected):
+    assert published_clip(OURS, config, name) == expected
+
+
+def test_every_format_has_a_protocol():
+    protocols = {known.protocol for known in FORMATS}
+    assert protocols == {"videoctx", "pyslowfast", "mmaction2", "pytorchvideo", "torchvision"}
