@@ -16,9 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from videoctx.batch import slices
-from videoctx.data.annotations import VideoRecord
 from videoctx.data.decoding.containers import VideoDecodeError
-from videoctx.data.loading.dataset import DecodedBatch, SampleIndex, VideoDataset
+from videoctx.data.loading.one_video import read_one_video
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.storage.local_files import LocalFiles
 from videoctx.data.storage.locations import is_url
@@ -210,12 +209,13 @@ class Classifier:
         """Return the logits of the views of a video, (S, K)."""
         transform = self.preprocessing.transform(num_crops=views.num_crops)
         sampler = self.preprocessing.sampler(num_clips=views.num_clips)
-        dataset = VideoDataset([VideoRecord(path, None, "")], sampler=sampler, seed=0)
+        rng = np.random.default_rng(0)  # the clips of a test are not random
         with files.local_copy(path) as file:
-            video = dataset.load(SampleIndex(0), file)
-        if video.failure:
-            raise VideoDecodeError(path, video.failure.reason)
-        clips = transform(DecodedBatch([video]).to(self.device), num_clips=views.num_clips).clips
+            try:
+                batch = read_one_video(file, lambda num_frames, fps: sampler.clips(num_frames, fps, rng)).batch
+            except VideoDecodeError as error:  # names the copy
+                raise VideoDecodeError(path, error.reason) from error
+        clips = transform(batch.to(self.device), num_clips=views.num_clips).clips
         return torch.cat([net(clips[part]).float() for part in slices(len(clips), VIEWS_PER_FORWARD)])
 
 
