@@ -51,9 +51,10 @@ def run_command(
 
 
 def leave(status: int) -> NoReturn:
-    """End the process at once, without waiting for threads that wait for a server.
+    """End the process at once.
 
-    Only for commands whose files on the disk are complete at any time.
+    Threads that wait for a server are not waited for, and another Ctrl-C has no effect on the exit status. Every file
+    on the disk is complete at any time, because files are written atomically.
     """
     sys.stdout.flush()
     sys.stderr.flush()

@@ -24,11 +24,10 @@ Exit status: 0; 1 if some files cannot be used or a video is in two splits; 2 if
 interrupted.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.command_line.run_command import run_command
+from data_prep.command_line.run_command import leave, run_command
 
 
 def inspect_videos(
@@ -123,4 +122,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

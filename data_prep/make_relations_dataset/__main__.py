@@ -27,12 +27,11 @@ share the colors. A mirror does not change the class.
 Exit status: 0; 2 if an option or the output cannot be used; 130 if interrupted.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_prep.command_line.run_command import run_command
+from data_prep.command_line.run_command import leave, run_command
 
 if TYPE_CHECKING:
     import numpy as np
@@ -117,4 +116,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -30,12 +30,11 @@ pixels, 64 of 72) contains them wherever it lies.
 Exit status: 0; 2 if an option or the output cannot be used; 130 if interrupted.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_prep.command_line.run_command import run_command
+from data_prep.command_line.run_command import leave, run_command
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,4 +108,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.command_line.run_command import run_command
+from data_prep.command_line.run_command import leave, run_command
 
 SHEET_HEIGHT_PX = 96
 
@@ -115,4 +115,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

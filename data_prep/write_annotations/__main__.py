@@ -21,11 +21,10 @@ Exit status: 0; 1 if the manifest was written without some rows of the annotatio
 interrupted.
 """
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from data_prep.command_line.run_command import run_command
+from data_prep.command_line.run_command import leave, run_command
 from data_prep.write_annotations.public_datasets import PUBLIC_DATASETS
 
 MOST_LISTED = 5  # files, of which there may be thousands
@@ -177,4 +176,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
