@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "videoctx"
+PREPARATION = PACKAGE.with_name("data_prep")
 # One idea each, of the standard library alone: every part may import it.
 FLOOR = {"atomic_write", "first_few", "shipped_configs", "user_error"}
 PARTS = {"layers", "models", "batch", "data", "evaluation", "tasks"}
@@ -52,6 +53,22 @@ ONLY_IN = {
     ("data", "aiohttp"): {"remote.py"},
     ("data", "tenacity"): {"remote.py"},
 }
+# folder of data_prep: folders of data_prep that it may import, third parties. A command never imports another command.
+SHARED_BY_COMMANDS = {"command_line", "manifests", "scheduling", "synthetic"}
+DATA_PREP = {
+    "command_line": ({"command_line"}, {"jsonargparse", "rich"}),
+    "manifests": ({"command_line", "manifests"}, set()),
+    "scheduling": ({"command_line", "scheduling"}, {"distributed", "pebble"}),
+    "synthetic": ({"synthetic"}, {"av", "numpy", "rich"}),
+    "write_annotations": (SHARED_BY_COMMANDS, {"rich"}),
+    "transcode": (SHARED_BY_COMMANDS, {"av", "numpy"}),
+    "inspect_videos": (SHARED_BY_COMMANDS, {"PIL", "av", "filelock", "imagehash", "numpy", "rich"}),
+    "summarize": (SHARED_BY_COMMANDS, {"PIL", "jinja2", "numpy"}),
+    "write_shards": (SHARED_BY_COMMANDS, {"filelock", "rich", "webdataset"}),
+    "download_kinetics": (SHARED_BY_COMMANDS, {"filelock", "tenacity"}),
+    "make_toy_dataset": (SHARED_BY_COMMANDS, {"numpy"}),
+    "make_relations_dataset": (SHARED_BY_COMMANDS, {"numpy"}),
+}
 NAMED_AFTER_NOTHING = {"utils", "helpers", "common", "misc", "core", "engine", "builder", "registry"}
 
 
@@ -90,5 +107,24 @@ def test_a_library_stays_in_its_file(part, library):
             assert library not in {name.partition(".")[0] for name in imports(path)}, f"{path} imports {library}"
 
 
+@pytest.mark.parametrize("folder", DATA_PREP)
+def test_data_prep_imports_only_what_its_folder_may(folder):
+    folders, third_parties = DATA_PREP[folder]
+    for path in (PREPARATION / folder).rglob("*.py"):
+        for module in imports(path):
+            top, _, rest = module.partition(".")
+            if top == "data_prep":
+                assert rest.partition(".")[0] in folders | {folder}, f"{path} imports {module}"
+            elif top == "videoctx":
+                assert rest.partition(".")[0] in {"data"} | FLOOR, f"{path} imports {module}"
+            else:
+                assert top in sys.stdlib_module_names | third_parties, f"{path} imports {module}"
+
+
+def test_every_folder_of_data_prep_has_its_rule():
+    assert {path.parent.name for path in PREPARATION.glob("*/__init__.py")} == set(DATA_PREP)
+
+
 def test_files_and_folders_are_named_after_their_idea():
-    assert not {Path(part).stem for name in FILES for part in Path(name).parts} & NAMED_AFTER_NOTHING
+    names = [*FILES, *(path.relative_to(PREPARATION).as_posix() for path in PREPARATION.rglob("*.py"))]
+    assert not {Path(part).stem for name in names for part in Path(name).parts} & NAMED_AFTER_NOTHING
