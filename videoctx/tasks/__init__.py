@@ -1,4 +1,4 @@
-"""What is trained, and how."""
+"""The task that trains and evaluates a network, its learning-rate schedules, and callbacks for the Trainer."""
 
 from videoctx.tasks.classifier import VideoClassifier
 from videoctx.tasks.ema import EMA

@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights: evaluated and saved in their place."""
+"""EMA: an exponential moving average of the weights, evaluated and saved in their place."""
 
 from typing import Any
 
@@ -9,17 +9,23 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class EMA(WeightAveraging):
-    """average = decay · average + (1 - decay) · weights; BatchNorm's statistics likewise.
+    """average = decay · average + (1 - decay) · weights, and the same for the statistics of BatchNorm.
 
-    Validation evaluates the average, and a checkpoint's `state_dict` is the average; the trained weights are saved
-    beside it, so a resumed run goes on as if it had not stopped.
+    Validation evaluates the average, and the `state_dict` of a checkpoint is the average. The trained weights are saved
+    beside it, so a resumed run continues as if it had not been stopped.
 
-    Differs from Lightning's `EMAWeightAveraging`: the average is on the device that is trained on, not on the CPU,
-    and made of all weights at once.
+    Differs from Lightning's `EMAWeightAveraging`: the average is on the training device instead of the CPU, and all
+    weights are updated in one call.
 
     Args:
-        decay: close to 1: the average is over about 1 / (1 - decay) updates.
-        every_n_steps: of the optimizer, from one update to the next.
+        decay: Close to 1; the average is over about 1 / (1 - decay) updates.
+        every_n_steps: Steps of the optimizer from one update to the next.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> callback = EMA(decay=0.999, every_n_steps=10)
     """
 
     def __init__(self, *, decay: float = 0.9999, every_n_steps: int = 1) -> None:
@@ -38,5 +44,5 @@ class EMA(WeightAveraging):
         return step_idx is not None and (step_idx + 1) % self.every_n_steps == 0
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if trainer.state.fn == TrainerFn.FITTING:  # what is evaluated is the average already
+        if trainer.state.fn == TrainerFn.FITTING:  # in evaluation, `state_dict` is the average already
             super().on_load_checkpoint(trainer, pl_module, checkpoint)

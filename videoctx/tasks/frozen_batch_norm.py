@@ -1,6 +1,6 @@
-"""BatchNorm as a fixed scale and shift: for batches that are too small to measure, and for second stages.
+"""FrozenBatchNorm: BatchNorm as a fixed scale and shift, for batches that are too small, and for second stages.
 
-Wang et al., "Non-local Neural Networks" (arXiv 1711.07971), freeze it for their 128-frame clips, 2 on a GPU.
+Wang et al., "Non-local Neural Networks" (arXiv 1711.07971), freeze it for their 128-frame clips, 2 per GPU.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class FrozenBatchNorm(Callback):
-    """Training takes BatchNorm's statistics as they are, and leaves them, its scale and its shift unchanged.
+    """Training uses the running statistics of BatchNorm, and does not change them, its scale and its shift.
 
     Args:
-        except_in: modules whose BatchNorm is trained, by a part of their dotted name: by default context blocks, which
-            are often new. The last BatchNorm of a Non-local block starts with a scale of zero: frozen, the block would
-            stay without effect.
+        except_in: Modules whose BatchNorm is trained, as a part of their dotted name; by default context blocks, which
+            are often new. The last BatchNorm of a Non-local block has an initial scale of zero, so a frozen block would
+            have no effect.
+
+    Example:
+        >>> callback = FrozenBatchNorm(except_in=["after_add", "res5"])
     """
 
     def __init__(self, *, except_in: Sequence[str] = ("after_add", "after_1x1")) -> None:

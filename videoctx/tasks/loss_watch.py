@@ -1,24 +1,28 @@
-"""Reads the loss now and then: shows it, and ends a run whose numbers are no longer finite."""
+"""LossWatch: shows the loss, and ends a run whose loss or weights are no longer finite."""
 
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 REMEDY = "expected a lower learning rate, a longer warm-up, trainer.gradient_clip_val, or precision bf16-mixed"
 
 
 class NonFiniteError(ValueError):
-    """Training has diverged; the message says where, and what helps."""
+    """Training has diverged. The message names the step, and what helps."""
 
 
 class LossWatch(Callback):
-    """Reading a number waits for the device, so it is done only in the steps that are logged, at the end of an epoch
-    and before saving.
+    """Reads the loss in the steps that are logged and at the end of an epoch, and checks the weights before saving.
 
-    That is enough: a loss that is not finite makes the weights so, and with them every later loss. A checkpoint of such
-    weights is not written, so the last one that was is of good weights.
+    Reading a number waits for the device, so it is not done in every step. It need not be: after a loss that is not
+    finite, the weights and every later loss are not finite either. A checkpoint of such weights is not written, so the
+    previous checkpoint holds finite weights.
+
+    Raises:
+        NonFiniteError: The loss, a weight or a statistic of BatchNorm is not finite.
     """
 
     def on_train_batch_end(
@@ -29,7 +33,8 @@ class LossWatch(Callback):
         batch: Any,  # noqa: ARG002
         batch_idx: int,
     ) -> None:
-        if (batch_idx + 1) % max(trainer.log_every_n_steps, 1) and not trainer.is_last_batch:
+        interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # a connector of Lightning's sets it
+        if (batch_idx + 1) % max(interval, 1) and not trainer.is_last_batch:
             return
         loss = outputs["loss"].detach().cpu()
         pl_module.log("loss", loss, prog_bar=True, logger=False, batch_size=1)
@@ -38,9 +43,9 @@ class LossWatch(Callback):
             raise NonFiniteError(f"{value} in epoch {trainer.current_epoch}, batch {batch_idx}; {REMEDY}")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
-        tensors = dict(pl_module.named_parameters())
+        tensors: dict[str, Tensor] = dict(pl_module.named_parameters())
         for name, layer in pl_module.named_modules():
-            if isinstance(layer, _BatchNorm):  # its averages too; other buffers may hold -inf, such as masks
+            if isinstance(layer, _BatchNorm):  # other buffers may hold -inf, such as masks
                 tensors |= {f"{name}.{buffer}": values for buffer, values in layer.named_buffers()}
         finite = torch.stack([tensor.detach().isfinite().all() for tensor in tensors.values()]).tolist()
         bad = [name for name, is_finite in zip(tensors, finite, strict=True) if not is_finite]

@@ -1,4 +1,4 @@
-"""Where a rank dies the others end too, and say in one line which it was."""
+"""LostRank: when a rank dies, the others end too, and report in one line which rank it was."""
 
 import os
 import signal
@@ -11,29 +11,30 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch.distributed import DistError
 
-SECONDS_TO_LEARN = 3.0  # until a process that closed its connections has an exit status
-SECONDS_TO_END = 20.0  # until a rank whose starter is gone, and which perhaps waits for a device for ever, is ended
+SECONDS_TO_LEARN = 3.0  # until a process that has closed its connections has an exit status
+SECONDS_TO_END = 20.0  # until a rank is ended whose starter is gone; it may wait for a device forever
 EXIT_STATUS = 2
 
-# What gloo says, and NCCL, of a connection whose other end is gone.
-SIGNS = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited")
+# Parts of the messages of gloo and NCCL about a connection whose other end is gone.
+MESSAGES = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited")
 
 
 def is_lost_connection(error: BaseException) -> bool:
+    """Return whether an exception of torch is about a rank that is gone."""
     return isinstance(error, DistError) or (
-        isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+        isinstance(error, RuntimeError) and any(message in str(error) for message in MESSAGES)
     )
 
 
 class LostRank(Callback):
-    """Says on every rank that is left which one is gone, and sees to it that no rank waits for one that is.
+    """Reports the lost rank on every rank that is left, and ends ranks that would wait for it.
 
-    Which one it was is known where Lightning started the ranks of a machine. `torchrun` and `srun` name it themselves,
-    and end the others.
+    The lost rank is known where Lightning started the ranks of a machine. `torchrun` and `srun` name it themselves, and
+    end the others.
     """
 
     def __init__(self) -> None:
-        self._starter: int | None = None  # the process that started this one, where that is a rank too
+        self._starter: int | None = None  # the process that started this one, if that is a rank, too
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
         if is_started_by_rank(trainer) and self._starter is None:
@@ -42,9 +43,9 @@ class LostRank(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:  # noqa: ARG002
         if is_lost_connection(exception):
-            _say(f"rank {trainer.global_rank} ends: {self._who(trainer)} is gone")
+            _report(f"rank {trainer.global_rank} ends: {self._lost(trainer)} is gone")
 
-    def _who(self, trainer: Trainer) -> str:
+    def _lost(self, trainer: Trainer) -> str:
         if self._starter and _within(SECONDS_TO_LEARN, lambda: os.getppid() != self._starter):
             return f"rank {trainer.global_rank - trainer.local_rank}, which started this one,"
         started = getattr(trainer.strategy.launcher, "procs", [])
@@ -53,12 +54,14 @@ class LostRank(Callback):
             if process.returncode:
                 ending = _ending(process.returncode)
                 return f"rank {trainer.global_rank + local_rank} (process {process.pid}, {ending})"
-        return "another rank, which says why or whose launcher does,"
+        return "another rank, which or whose launcher reports why,"
 
 
 def is_started_by_rank(trainer: Trainer) -> bool:
-    """Whether the first rank of this machine has started this process."""
-    return trainer.local_rank > 0 and isinstance(trainer.strategy.cluster_environment, LightningEnvironment)
+    """Return whether the first rank of this machine has started this process."""
+    return trainer.local_rank > 0 and isinstance(
+        getattr(trainer.strategy, "cluster_environment", None), LightningEnvironment
+    )
 
 
 def _ending(returncode: int) -> str:
@@ -77,10 +80,10 @@ def _within(seconds: float, happens: Callable[[], bool]) -> bool:
 def _end_with(starter: int) -> None:
     while os.getppid() == starter:
         time.sleep(1)
-    time.sleep(SECONDS_TO_END)  # a connection that is found closed ends it in order
-    _say("this rank ends: the one that started it is gone")
+    time.sleep(SECONDS_TO_END)  # the closed connection may end it in the usual way
+    _report("this rank ends: the one that started it is gone")
     os._exit(EXIT_STATUS)
 
 
-def _say(line: str) -> None:
+def _report(line: str) -> None:
     print(f"videoctx: {line}", file=sys.stderr, flush=True)

@@ -1,12 +1,13 @@
-"""BatchNorm's statistics measured anew with the weights at hand, instead of averaged while the weights changed.
+"""PreciseBatchNorm: the statistics of BatchNorm are measured with the current weights, not averaged while they change.
 
-Wu and Johnson: "Rethinking 'Batch' in BatchNorm" (arXiv 2105.07576), section 3: the mean and the variance of all that
-a layer sees in some training batches, each batch normalized by itself. fvcore's `update_bn_stats`, which PySlowFast
-calls with 200 batches before every evaluation; Non-local's code does the same.
+Wu and Johnson: "Rethinking 'Batch' in BatchNorm" (arXiv 2105.07576), section 3: the mean and the variance of all values
+that a layer gets in some training batches, each batch normalized by itself. The same as `update_bn_stats` of fvcore,
+which PySlowFast calls with 200 batches before every evaluation; Non-local's code does the same.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -17,17 +18,23 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from videoctx.tasks.task_data import required_task_data
 
-Sum = Callable[[Tensor], Tensor]  # over ranks
+Sum = Callable[[Tensor], Tensor]  # sums a tensor over ranks
 
 
 class PreciseBatchNorm(Callback):
-    """Before every validation in training; without validation, at the end of every epoch.
+    """Measures the statistics before every validation during training, or without validation after every epoch.
 
-    The clips are drawn as training draws them, but beside the epoch, whose clips all stay to be trained on. Where the
-    weights are averaged, it is the average's statistics that are measured. Frozen layers are left alone.
+    The clips are drawn as in training, but beside the epoch, so all clips of the epoch are still trained on. If the
+    weights are averaged (`EMA`), the statistics are those of the average. Frozen layers are not changed.
 
     Args:
-        num_batches: most batches of a rank that are looked at; fewer where an epoch has fewer.
+        num_batches: Most batches per rank that are used; an epoch may have fewer.
+
+    Raises:
+        ValueError: `num_batches` is less than 1, or the callback precedes one that averages weights.
+
+    Example:
+        >>> callback = PreciseBatchNorm(num_batches=50)
     """
 
     def __init__(self, *, num_batches: int = 200) -> None:
@@ -36,11 +43,12 @@ class PreciseBatchNorm(Callback):
         self.num_batches = num_batches
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
-        after = trainer.callbacks[trainer.callbacks.index(self) :]
-        if averages := [callback for callback in after if isinstance(callback, WeightAveraging)]:
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # a connector of Lightning's sets it
+        later = callbacks[callbacks.index(self) :]
+        if averages := [callback for callback in later if isinstance(callback, WeightAveraging)]:
             raise ValueError(
-                f"PreciseBatchNorm comes before {type(averages[0]).__name__} in trainer.callbacks;"
-                " expected after it: it is the average's statistics that count"
+                f"PreciseBatchNorm precedes {type(averages[0]).__name__} in trainer.callbacks; expected it after that,"
+                " to measure the statistics of the average"
             )
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -52,20 +60,27 @@ class PreciseBatchNorm(Callback):
             self._measure(trainer, pl_module)
 
     def _measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        batches = required_task_data(trainer, required_by="PreciseBatchNorm").clips_beside_training(self.num_batches)
+        data = required_task_data(trainer, required_by="PreciseBatchNorm")
+        batches = data.clips_beside_training(self.num_batches)
+
+        def sum_over_ranks(values: Tensor) -> Any:
+            return trainer.strategy.reduce(values, reduce_op="sum")
+
         with trainer.precision_plugin.forward_context():
-            set_population_statistics(
-                pl_module,
-                (batch.clips[:] for batch in batches if len(batch.clips)),
-                over_ranks=lambda values: trainer.strategy.reduce(values, reduce_op="sum"),
-            )
+            clips = (batch.clips[:] for batch in batches if len(batch.clips))
+            set_population_statistics(pl_module, clips, over_ranks=sum_over_ranks)
 
 
 @torch.no_grad()
 def set_population_statistics(net: nn.Module, batches: Iterable[Tensor], *, over_ranks: Sum) -> None:
-    """Mean and variance of all values that each BatchNorm of `net` gets from `batches`, as its running statistics.
+    """Set the running statistics of each BatchNorm to the mean and variance of all values that it gets from `batches`.
 
-    Nothing else of `net` changes. Layers whose scale is not trained are left out.
+    Nothing else of `net` changes. Layers whose scale is frozen are not changed.
+
+    Args:
+        net: A network, or a module that contains one.
+        batches: Inputs of `net`, (B, 3, T, H, W).
+        over_ranks: Sums a tensor over ranks.
     """
     norms = [
         layer
@@ -78,32 +93,47 @@ def set_population_statistics(net: nn.Module, batches: Iterable[Tensor], *, over
     with _statistics_of_each_batch(net, norms) as num_values:
         for clips in batches:
             net(clips)
-            means.append(torch.cat([norm.running_mean for norm in norms]))
-            # `running_var` is the sum of squares over n - 1, what a batch is normalized with that over n
-            variances.append(torch.cat([norm.running_var * (1 - 1 / num_values[norm]) for norm in norms]))
-            counts.append(torch.cat([torch.full_like(norm.running_mean, num_values[norm]) for norm in norms]))
-    zeros = torch.zeros(1, sum(norm.num_features for norm in norms), device=norms[0].running_mean.device)
-    means, variances, counts = (torch.stack(values) if values else zeros for values in (means, variances, counts))
-    total = over_ranks(counts.sum(dim=0))
+            statistics = [(*_buffers(norm)[:2], num_values[norm]) for norm in norms]
+            means.append(torch.cat([mean for mean, _, _ in statistics]))
+            # `running_var` is the sum of squares over n - 1; a batch is normalized with the sum over n.
+            variances.append(torch.cat([variance * (1 - 1 / n) for _, variance, n in statistics]))
+            counts.append(torch.cat([torch.full_like(mean, n) for mean, _, n in statistics]))
+    zeros = torch.zeros(1, sum(norm.num_features for norm in norms), device=_buffers(norms[0])[0].device)
+    batch_means, batch_variances, batch_counts = (
+        torch.stack(values) if values else zeros for values in (means, variances, counts)
+    )  # (batches, C) each
+    total = over_ranks(batch_counts.sum(dim=0))
     if not total.all():  # no rank had a batch
         return
-    mean = over_ranks((counts * means).sum(dim=0)) / total
-    variance = over_ranks((counts * (variances + (means - mean) ** 2)).sum(dim=0)) / total
+    mean = over_ranks((batch_counts * batch_means).sum(dim=0)) / total
+    squares = batch_variances + (batch_means - mean) ** 2
+    variance = over_ranks((batch_counts * squares).sum(dim=0)) / total
     widths = [norm.num_features for norm in norms]
-    for norm, its_mean, its_variance in zip(norms, mean.split(widths), variance.split(widths), strict=True):
-        norm.running_mean.copy_(its_mean)
-        norm.running_var.copy_(its_variance)
+    for norm, norm_mean, norm_variance in zip(norms, mean.split(widths), variance.split(widths), strict=True):
+        running_mean, running_var, _ = _buffers(norm)
+        running_mean.copy_(norm_mean)
+        running_var.copy_(norm_variance)
 
 
 def _is_trained(norm: _BatchNorm) -> bool:
     return norm.weight is None or norm.weight.requires_grad
 
 
+def _buffers(norm: _BatchNorm) -> tuple[Tensor, Tensor, Tensor]:
+    """Return mean (C,), variance (C,) and number of batches () of a norm that tracks them."""
+    mean, variance, num_batches = norm.running_mean, norm.running_var, norm.num_batches_tracked
+    assert mean is not None
+    assert variance is not None
+    assert num_batches is not None
+    return mean, variance, num_batches
+
+
 @contextmanager
 def _statistics_of_each_batch(net: nn.Module, norms: list[_BatchNorm]) -> Iterator[dict[_BatchNorm, int]]:
-    """Inside, only `norms` are in training, and their running statistics those of the last batch alone.
+    """Inside the context, only `norms` are in training mode, and their running statistics are those of the last batch.
 
-    Yields how many values each of them had in it.
+    Yields:
+        How many values per channel each of them got in the last batch.
     """
     num_values: dict[_BatchNorm, int] = {}
 
@@ -112,7 +142,7 @@ def _statistics_of_each_batch(net: nn.Module, norms: list[_BatchNorm]) -> Iterat
         num_values[norm] = num_ranks * inputs[0].numel() // norm.num_features
 
     modes = [(module, module.training) for module in net.modules()]
-    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    before = [(norm.momentum, _buffers(norm)[2].clone()) for norm in norms]
     hooks = [norm.register_forward_pre_hook(count) for norm in norms]
     try:
         net.eval()
@@ -125,6 +155,6 @@ def _statistics_of_each_batch(net: nn.Module, norms: list[_BatchNorm]) -> Iterat
             hook.remove()
         for norm, (momentum, tracked) in zip(norms, before, strict=True):
             norm.momentum = momentum
-            norm.num_batches_tracked.copy_(tracked)
+            _buffers(norm)[2].copy_(tracked)
         for module, training in modes:
             module.training = training

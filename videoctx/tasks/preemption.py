@@ -1,4 +1,4 @@
-"""A run that is told to make room writes a checkpoint and ends, so that another can go on where it stopped."""
+"""Preemption: a run that is asked to stop writes a checkpoint and ends, so that another can resume from it."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ if not hasattr(signal, "SIGUSR1"):
         "videoctx.tasks needs SIGUSR1, which Windows lacks; expected Linux, macOS or the Windows Subsystem for Linux"
     )
 
-EXIT_STATUS = os.EX_TEMPFAIL  # 75: not done, and it helps to try again
+EXIT_STATUS = os.EX_TEMPFAIL  # 75: not done, try again
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
@@ -28,11 +28,11 @@ class Preempted(SystemExit):
 
 
 class Preemption(Callback):
-    """After SIGTERM or SIGUSR1, to any one rank or to all, `preempted.ckpt` is written beside the other checkpoints
-    when the step in hand is done, and every rank ends with the exit status 75.
+    """Saves `preempted.ckpt` after SIGTERM or SIGUSR1, and ends every rank with the exit status 75.
 
-    A signal that comes during validation waits until the first step after it. Ranks ask each other in every step over
-    gloo, on the CPU, so nothing waits for a device, and a rank that is gone is noticed there at once.
+    The signal may reach any one rank or all of them. The checkpoint is written beside the other checkpoints, after the
+    current step. A signal during validation waits for the first step after it. In every step, the ranks ask each other
+    over gloo, on the CPU, so nothing waits for a device, and a rank that is gone is noticed at once.
     """
 
     def __init__(self) -> None:
@@ -42,21 +42,23 @@ class Preemption(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         self.received, self._saved = None, False
-        self._ranks = distributed.new_group(backend="gloo") if trainer.world_size > 1 else None
+        group = distributed.new_group(backend="gloo") if trainer.world_size > 1 else None
+        assert not isinstance(group, int)  # torch's mark of a process outside the group
+        self._ranks = group
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         self._listen()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         self._listen()
-        # Lightning 2.6 has every rank wait in every step for rank zero to say whether its SIGTERM handler was called,
-        # on the device (https://github.com/Lightning-AI/pytorch-lightning/issues/21487). Ours stands in its place.
-        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _no_question
+        # In every step, Lightning 2.6 broadcasts over the device whether rank zero has received SIGTERM, and every rank
+        # waits for it (https://github.com/Lightning-AI/pytorch-lightning/issues/21487). `_any_received` replaces it.
+        vars(trainer.fit_loop.epoch_loop)["_broadcast_sigterm_tensor"] = _no_broadcast
 
     def _listen(self) -> None:
-        """In place of Lightning's: its SIGTERM saves nothing, and its SIGUSR1 saves in the middle of a step."""
+        """Replace Lightning's handlers: its SIGTERM saves nothing, and its SIGUSR1 saves in the middle of a step."""
         if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:  # the trainer restores what was there before
+            for number in SIGNALS:  # the Trainer restores the previous handlers
                 signal.signal(number, self._receive)
 
     def _receive(self, number: int, frame: Any) -> None:  # noqa: ARG002
@@ -71,16 +73,16 @@ class Preemption(Callback):
         batch_idx: int,
     ) -> None:
         if (batch_idx + 1) % trainer.accumulate_grad_batches and not trainer.is_last_batch:
-            return  # gradients that wait for others are in no checkpoint
+            return  # a checkpoint does not hold accumulated gradients
         if not self._any_received():
             return
         folder = getattr(trainer.checkpoint_callback, "dirpath", None) or trainer.default_root_dir
         checkpoint = Path(folder) / "preempted.ckpt"
         trainer.save_checkpoint(checkpoint, weights_only=False)
         if trainer.is_global_zero:
-            why = self.received.name if self.received else "another rank's signal"
+            cause = self.received.name if self.received else "another rank's signal"
             where = f"epoch {trainer.current_epoch}, step {trainer.global_step}"
-            print(f"videoctx: stopped by {why} in {where}; to go on: --ckpt_path {checkpoint}", file=sys.stderr)
+            print(f"videoctx: stopped by {cause} in {where}; to resume: --ckpt_path {checkpoint}", file=sys.stderr)
         self._saved = True
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
@@ -101,9 +103,9 @@ class Preemption(Callback):
         self._end(trainer)
 
     def _end(self, trainer: Trainer) -> None:
-        """What comes first after the step: its numbers have reached the loggers by then."""
+        """End in the first hook after the step, when its metrics have reached the loggers."""
         if self._saved:
-            # Lightning kills the first rank of a machine when one that it has started fails, even while both end.
+            # Lightning kills the first rank of a machine when one that it has started fails, even if both are ending.
             raise Preempted(0 if is_started_by_rank(trainer) else EXIT_STATUS)
 
     def _any_received(self) -> bool:
@@ -114,11 +116,11 @@ class Preemption(Callback):
         return bool(received)
 
 
-def _no_question() -> None:
+def _no_broadcast() -> None:
     pass
 
 
 def _end_at_once() -> None:
-    """Where nothing is trained, SIGTERM does what it does elsewhere; Lightning's would end with the exit status 0."""
+    """Restore the default of SIGTERM where nothing is trained. Lightning's handler would end with status 0."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""Learning-rate schedules in epochs, made of torch's own and stepped every optimizer step."""
+"""Learning-rate schedules in epochs. They make torch schedulers, which are stepped in every step of the optimizer."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -11,21 +11,42 @@ from torch.optim.lr_scheduler import LambdaLR, LinearLR, LRScheduler, MultiStepL
 
 
 class Schedule(ABC):
-    """Makes the scheduler once the number of steps is known."""
+    """The base class: it makes a scheduler when the number of steps is known."""
 
     @abstractmethod
-    def scheduler(self, optimizer: Optimizer, *, steps_per_epoch: float, total_steps: int) -> LRScheduler: ...
+    def scheduler(self, optimizer: Optimizer, *, steps_per_epoch: float, total_steps: int) -> LRScheduler:
+        """Return a scheduler that is stepped in every step of the optimizer.
+
+        Args:
+            optimizer: It has its full learning rate.
+            steps_per_epoch: Steps of the optimizer per epoch.
+            total_steps: Steps of the optimizer in the run.
+
+        Raises:
+            ValueError: The warm-up or a milestone is beyond the end of the run.
+        """
 
 
 class WarmupCosine(Schedule):
-    """Linear warm-up, then half a cosine down to `end_factor`.
+    """A linear warm-up, then half a cosine down to `end_factor`.
 
     Args:
-        warmup_epochs: length of the warm-up; 0 for none.
-        start_factor: learning rate at its beginning, relative to the optimizer's.
-        end_factor: learning rate at the end of training, relative to the optimizer's.
-        cosine_from: where the half cosine begins: at the `warmup_end`, with the optimizer's learning rate, or at the
-            `start` of the run, the warm-up rising to where it is by then, a little lower (PySlowFast).
+        warmup_epochs: Length of the warm-up; 0 for no warm-up.
+        start_factor: Learning rate at the beginning of the warm-up, relative to the optimizer's.
+        end_factor: Learning rate at the end of training, relative to the optimizer's.
+        cosine_from: Where the half cosine begins. With `warmup_end`, it begins after the warm-up with the optimizer's
+            learning rate. With `start`, it begins at the start of the run, and the warm-up rises to its value at that
+            time, which is a little lower (PySlowFast).
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> import torch
+        >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+        >>> schedule = WarmupCosine(warmup_epochs=1, start_factor=0.1)
+        >>> f"{schedule.scheduler(optimizer, steps_per_epoch=10, total_steps=100).get_last_lr()[0]:g}"
+        '0.01'
     """
 
     def __init__(
@@ -55,8 +76,10 @@ class WarmupCosine(Schedule):
 
 @dataclass
 class CosineFactor:
-    """Of the learning rate, by the step. No function: of these a checkpoint holds nothing, and a resumed run with other
-    steps would take its own."""
+    """The factor of the learning rate as a function of the step.
+
+    It is no plain function, because a checkpoint stores the attributes of an object, which a resumed run compares.
+    """
 
     warmup_steps: int
     cosine_start: int
@@ -71,18 +94,24 @@ class CosineFactor:
         return self.start_factor + (reached - self.start_factor) * step / self.warmup_steps
 
     def _half_cosine(self, step: int) -> float:
-        done = (min(step, self.total_steps) - self.cosine_start) / (self.total_steps - self.cosine_start)
-        return self.end_factor + (1 - self.end_factor) * (1 + cos(pi * done)) / 2
+        progress = (min(step, self.total_steps) - self.cosine_start) / (self.total_steps - self.cosine_start)
+        return self.end_factor + (1 - self.end_factor) * (1 + cos(pi * progress)) / 2
 
 
 class WarmupSteps(Schedule):
-    """Linear warm-up, then the learning rate times `gamma` at each of some epochs.
+    """A linear warm-up, then the learning rate is multiplied by `gamma` at each milestone.
 
     Args:
-        milestone_epochs: when, counted from the start of the run.
-        gamma: factor at each.
-        warmup_epochs: length of the warm-up; 0 for none.
-        start_factor: learning rate at its beginning, relative to the optimizer's.
+        milestone_epochs: Epochs of the milestones, counted from the start of the run.
+        gamma: Factor at each milestone.
+        warmup_epochs: Length of the warm-up; 0 for no warm-up.
+        start_factor: Learning rate at the beginning of the warm-up, relative to the optimizer's.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> schedule = WarmupSteps(milestone_epochs=[30, 60], gamma=0.1, warmup_epochs=5)
     """
 
     def __init__(
@@ -121,6 +150,11 @@ def _after_warmup(optimizer: Optimizer, main: LRScheduler, warmup_steps: int, st
 
 
 def check_warmup(warmup_epochs: float, start_factor: float) -> None:
+    """Check the arguments of a warm-up.
+
+    Raises:
+        ValueError: One is out of range.
+    """
     if not warmup_epochs >= 0:
         raise ValueError(f"warmup_epochs is {warmup_epochs:g}; expected 0 or more")
     if not 0 <= start_factor <= 1:

@@ -1,8 +1,8 @@
-"""BatchNorm over groups of as many clips as ever, in batches of more: for multigrid training.
+"""SplitBatchNorm: BatchNorm over groups of clips of a constant size, in the larger batches of multigrid training.
 
-Wu et al.: "A Multigrid Method for Efficiently Training Video Models" (arXiv 1912.00998): the noise in BatchNorm's
-statistics regularizes, and so the number of clips that they are of stays the same.
-Differs from PySlowFast: there the number of groups is constant over the short cycle, and so their size is not.
+Wu et al.: "A Multigrid Method for Efficiently Training Video Models" (arXiv 1912.00998): the noise in the statistics of
+BatchNorm regularizes, so the number of clips that they are computed from is kept constant.
+Differs from PySlowFast: there, the number of groups is constant over the short cycle, and their size is not.
 """
 
 import torch
@@ -15,12 +15,19 @@ from videoctx.tasks.task_data import required_task_data, task_data
 
 
 class SplitBatchNorm(Callback):
-    """In training, groups of clips are normalized each by itself. The running statistics are those of whole batches, so
-    nothing else changes, names and shapes in checkpoints neither.
+    """Normalizes each group of clips by itself in training.
+
+    The running statistics are those of whole batches. Names and shapes in checkpoints are those of BatchNorm.
 
     Args:
-        num_clips: of a group; by default those of a batch of a device without multigrid. Where a batch does not divide,
-            some groups are larger.
+        num_clips: Clips per group. None: the clips in a batch of a device without multigrid. If a batch cannot be
+            divided, some groups are larger.
+
+    Raises:
+        ValueError: A group is larger than a batch.
+
+    Example:
+        >>> callback = SplitBatchNorm(num_clips=8)
     """
 
     def __init__(self, *, num_clips: int | None = None) -> None:
@@ -47,7 +54,7 @@ class SplitBatchNorm(Callback):
 
 
 def split_norms(net: nn.Module, num_clips: int) -> None:
-    """Put a `SplitNorm` with the same parameters and statistics in the place of every BatchNorm inside."""
+    """Replace every BatchNorm inside `net` by a `SplitNorm` with the same parameters and statistics."""
     for parent in list(net.modules()):
         for name, layer in parent.named_children():
             if isinstance(layer, _BatchNorm) and not isinstance(layer, nn.SyncBatchNorm) and layer.track_running_stats:
@@ -55,7 +62,7 @@ def split_norms(net: nn.Module, num_clips: int) -> None:
 
 
 class SplitNorm(_BatchNorm):
-    """A BatchNorm that in training takes each group of at least `num_clips` clips by itself: (B, C, *) → (B, C, *)."""
+    """A BatchNorm that normalizes each group of at least `num_clips` clips by itself: (B, C, *) → (B, C, *)."""
 
     def __init__(self, norm: _BatchNorm, num_clips: int) -> None:
         super().__init__(norm.num_features, norm.eps, norm.momentum, affine=False, track_running_stats=False)
@@ -76,6 +83,7 @@ class SplitNorm(_BatchNorm):
         num_groups = max(len(x) // self.num_clips, 1)
         size, num_larger = divmod(len(x), num_groups)
         sizes = [size + 1] * num_larger + [size] * (num_groups - num_larger)
+        assert self.running_mean is not None
         means, variances = self.running_mean.new_zeros(2, num_groups, self.num_features)
         groups = [
             F.batch_norm(group, mean, var, self.weight, self.bias, training=True, momentum=1.0, eps=self.eps)
@@ -88,13 +96,20 @@ class SplitNorm(_BatchNorm):
         return torch.cat(groups)
 
     def _count(self, means: Tensor, variances: Tensor, num_values: Tensor) -> None:
-        """The running statistics take in those of the whole batch, as BatchNorm's do: variances are over n - 1."""
+        """Update the running statistics by those of the whole batch, as BatchNorm does: variances are over n - 1."""
+        running_mean, running_var, num_batches = self.running_mean, self.running_var, self.num_batches_tracked
+        assert running_mean is not None
+        assert running_var is not None
+        assert num_batches is not None
         total = num_values.sum()
         mean = (num_values * means).sum(dim=0) / total
         squares = (num_values - 1) * variances + num_values * (means - mean) ** 2
-        self.num_batches_tracked.add_(1)
-        momentum = self.momentum  # None: all batches count alike
-        if momentum is None:
-            momentum = self.num_batches_tracked.to(mean.dtype).reciprocal()
-        self.running_mean.lerp_(mean, momentum)
-        self.running_var.lerp_(squares.sum(dim=0) / (total - 1), momentum)
+        num_batches.add_(1)
+        variance = squares.sum(dim=0) / (total - 1)
+        if self.momentum is None:  # all batches have the same weight
+            weight = num_batches.to(mean.dtype).reciprocal()
+            running_mean.lerp_(mean, weight)
+            running_var.lerp_(variance, weight)
+        else:
+            running_mean.lerp_(mean, self.momentum)
+            running_var.lerp_(variance, self.momentum)

@@ -1,4 +1,4 @@
-"""How fast training goes, and whether it waits for videos."""
+"""Throughput: how fast training is, and whether it waits for videos."""
 
 import time
 from typing import Any
@@ -11,19 +11,20 @@ from videoctx.evaluation.report.training_curves import CLIPS_PER_SECOND, DATA_WA
 
 
 class Throughput(Callback):
-    """Logs, in the steps that are logged, `train/clips_per_second` of all ranks and `train/data_wait_fraction`, the
-    share of the time in which rank zero waited for decoded videos; both since they were logged last.
+    """Logs `train/clips_per_second` and `train/data_wait_fraction` in the steps that are logged.
 
-    Validation and what comes between epochs do not count. Nothing here waits for the device, so its clock is that of
-    the host, which may be some steps ahead; over many steps that makes no difference. (Lightning's `ThroughputMonitor`
-    synchronizes with the device in every step.)
+    The first is over all ranks. The second is the share of the time in which rank zero waited for decoded videos. Both
+    are measured since they were last logged, without validation and the time between epochs.
 
-    How long a loader was waited for is its `seconds_waited`; one that has none is taken for always ready.
+    Nothing here waits for the device. The clock is that of the host, which may be some steps ahead; over many steps
+    this makes no difference. (Lightning's `ThroughputMonitor` synchronizes with the device in every step.)
+
+    The waiting time is the `seconds_waited` of the loader. A loader without it counts as always ready.
     """
 
     def on_train_start(self, trainer: Trainer, *_: Any) -> None:
         self._begin()
-        self._mark = _clocks(trainer)  # a run that goes on within an epoch does not start one
+        self._mark = _clocks(trainer)  # a run that is resumed within an epoch does not start one
 
     def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
         self._mark = _clocks(trainer)
@@ -45,13 +46,14 @@ class Throughput(Callback):
         self._num_clips += len(batch.clips)
         if (batch_idx + 1) % trainer.accumulate_grad_batches and not trainer.is_last_batch:
             return
-        if not trainer.log_every_n_steps or trainer.global_step % trainer.log_every_n_steps:
+        interval: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # a connector of Lightning's sets it
+        if not interval or trainer.global_step % interval:
             return
         logged = {
             CLIPS_PER_SECOND: self._num_clips * trainer.world_size / self._seconds,
             DATA_WAIT_FRACTION: self._seconds_waited / self._seconds,
         }
-        # Tensors of the host: a number would be sent to the device.
+        # Tensors on the host: numbers would be copied to the device.
         pl_module.log_dict({name: torch.tensor(value) for name, value in logged.items()}, batch_size=1)
         self._begin()
 
@@ -61,5 +63,5 @@ class Throughput(Callback):
 
 
 def _clocks(trainer: Trainer) -> tuple[float, float]:
-    """Seconds: now, and waited for the training's loader so far."""
+    """Return the time now, and the time that the training loader was waited for so far, in seconds."""
     return time.perf_counter(), getattr(trainer.train_dataloader, "seconds_waited", 0.0)
