@@ -75,7 +75,7 @@ def test_the_ways_out_that_it_names(run, decoded, sides, way):
     folder = run("fit", sides, way, "--trainer.max_epochs=1")
     assert (folder / "checkpoints" / "last.ckpt").is_file()
     (said,) = [message for message in decoded[0] if "have no video" in message]
-    assert said == "1 of 4 classes have no video in split 'train', so nothing is learned of them: walk"
+    assert said == "1 of 4 classes have no video in split 'train', so they are not learned: walk"
 
 
 @pytest.mark.parametrize(("batch_size", "clips"), [(1, "a single clip"), (3, "only 3 clips"), (4, None)])

@@ -68,13 +68,13 @@ def test_classes_may_have_a_byte_order_mark_windows_line_ends_and_blank_lines(cl
 
 def test_missing_class_file(tmp_path):
     path = tmp_path / CLASS_FILE
-    refused(lambda: read_classes(path), path, "No such file", "one name a line")
+    refused(lambda: read_classes(path), path, "No such file", "one name per line")
 
 
 @pytest.mark.parametrize("data", [b"", b"\n \n"])
 def test_empty_class_file(class_file, data):
     path = class_file(data)
-    refused(lambda: read_classes(path), path, "no class names", "one a line")
+    refused(lambda: read_classes(path), path, "no class names", "one per line")
 
 
 def test_classes_named_twice(class_file):

@@ -240,7 +240,7 @@ def test_fewer_frames_than_the_probe_result_says_are_an_error(decoder, closed_go
 def test_another_size_than_the_probe_result_says_is_an_error(closed_gop_mp4):
     probe_result = replace(inspect_video(str(closed_gop_mp4.path)), size_bytes=7)
     with (
-        pytest.raises(VideoDecodeError, match=r"manifest says 7: .*run inspect_videos again"),
+        pytest.raises(VideoDecodeError, match=r"but 7 in the manifest: .*run inspect_videos again"),
         open_video(str(closed_gop_mp4.path), probe_result=probe_result),
     ):
         pass

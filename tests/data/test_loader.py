@@ -168,7 +168,7 @@ def test_a_video_that_hangs_fails_alone_and_is_not_tried_again(tricky):
 def test_a_video_that_kills_its_process_fails_alone(tricky, name, ending):
     rows, failures = rows_and_failures(tricky(None, None, name, None, None))
     assert rows == [0, 1, 2, 3, 4]
-    assert failures == {2: f"the process that decodes it died 2 times ({ending})"}
+    assert failures == {2: f"its decoding process died 2 times ({ending})"}
 
 
 def test_a_process_may_die_once(tricky):

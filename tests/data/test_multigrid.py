@@ -285,4 +285,4 @@ def test_clips_beside_training_are_full(video_folder, tmp_path):
 
 def test_a_stage_says_what_it_is():
     stage = Stage(num_epochs=2, clip_len=4, cycle=((4, 8), (2, 11)), num_videos=7, batch_factor=1, num_drops=0)
-    assert str(stage) == "4 frames, videos a batch and device 4 at 8 px, 2 at 11 px, 2 steps an epoch"
+    assert str(stage) == "4 frames, videos per batch and device 4 at 8 px, 2 at 11 px, 2 steps per epoch"

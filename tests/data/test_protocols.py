@@ -262,9 +262,9 @@ def test_torchvision_s_preset_gives_the_same_pixels():
 
 
 def test_crops_that_a_project_has_no_rule_for():
-    with pytest.raises(ValueError, match=r"3 crops a clip; expected 1 with protocol torchvision"):
+    with pytest.raises(ValueError, match=r"3 crops per clip; expected 1 with protocol torchvision"):
         PROTOCOLS["torchvision"].check("torchvision", 3)
-    with pytest.raises(ValueError, match=r"2 crops a clip; expected 1 or 3 with protocol pyslowfast"):
+    with pytest.raises(ValueError, match=r"2 crops per clip; expected 1 or 3 with protocol pyslowfast"):
         PROTOCOLS["pyslowfast"].check("pyslowfast", 2)
     PROTOCOLS["videoctx"].check("videoctx", 5)
 

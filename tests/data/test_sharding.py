@@ -118,14 +118,14 @@ def test_a_resumed_epoch_is_its_rest_and_the_next_is_whole(num_videos, num_ranks
 
 def test_weighted_videos_come_as_often_as_they_weigh():
     weights = np.array([0.0, 1, 2, 5] * 500)
-    counts = np.bincount(np.arange(2000)[Weighted(weights).draw(np.random.default_rng(0))] % 4, minlength=4)
+    counts = np.bincount(np.arange(2000)[Weighted(weights).sample(np.random.default_rng(0))] % 4, minlength=4)
     assert counts[0] == 0
     assert counts[1:] / 2000 == pytest.approx(np.array([1, 2, 5]) / 8, abs=0.03)  # 2.7 standard deviations
 
 
 def test_classes_come_equally_often_whatever_their_size():
     labels = np.repeat([0, 2, 3], [1700, 250, 50])  # no video of class 1
-    drawn = labels[Weighted.by_class(labels).draw(np.random.default_rng(0))]
+    drawn = labels[Weighted.by_class(labels).sample(np.random.default_rng(0))]
     assert np.bincount(drawn) / 2000 == pytest.approx([1 / 3, 0, 1 / 3, 1 / 3], abs=0.03)
 
 
@@ -145,7 +145,7 @@ def test_weights_of_nothing_are_refused():
 @given(sizes=st.lists(st.integers(1, 20), min_size=1, max_size=6), buffer=st.integers(1, 50), seed=st.integers(0, 99))
 def test_shards_are_read_whole_and_a_few_at_a_time(sizes, buffer, seed):
     shards = np.repeat(np.arange(len(sizes)), sizes)
-    order = ShuffledShards(shards, buffer).draw(np.random.default_rng(seed))
+    order = ShuffledShards(shards, buffer).sample(np.random.default_rng(seed))
     assert sorted(order) == list(range(len(shards)))
     for shard in range(len(sizes)):  # no further apart than the shard's own length and the buffer before and behind
         places = np.flatnonzero(shards[order] == shard)
@@ -154,7 +154,7 @@ def test_shards_are_read_whole_and_a_few_at_a_time(sizes, buffer, seed):
 
 def test_shards_are_shuffled_inside_and_among_each_other():
     shards = np.repeat(np.arange(5), 20)
-    orders = [ShuffledShards(shards, 10).draw(np.random.default_rng(seed)) for seed in range(2)]
+    orders = [ShuffledShards(shards, 10).sample(np.random.default_rng(seed)) for seed in range(2)]
     assert (orders[0] != orders[1]).any()
     assert (np.diff(orders[0][shards[orders[0]] == 3]) < 0).any()
     assert [*dict.fromkeys(shards[orders[0]])] != [*dict.fromkeys(shards[orders[1]])]

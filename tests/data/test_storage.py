@@ -17,7 +17,8 @@ import pytest
 
 from tests.http_server import Fault, FileServer
 from videoctx.data.decoding.containers import VideoDecodeError
-from videoctx.data.storage.local_files import LocalFiles, remote
+from videoctx.data.storage import remote
+from videoctx.data.storage.local_files import LocalFiles
 from videoctx.data.storage.locations import resolve, split_member
 from videoctx.data.storage.remote import StorageError
 
@@ -147,10 +148,10 @@ def test_a_dropped_connection_costs_a_piece_not_the_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("fault", "says", "attempts"),
     [
-        (Fault.ERROR_503, "the server answers 503 Service Unavailable (3 attempts)", 3),
-        (Fault.ERROR_403, "the server answers 403 Forbidden", 1),
-        (Fault.SILENCE, "no answer within 0.1 s (3 attempts)", 3),
-        (None, "the server answers 404 Not Found", 1),
+        (Fault.ERROR_503, "the server responded 503 Service Unavailable (3 attempts)", 3),
+        (Fault.ERROR_403, "the server responded 403 Forbidden", 1),
+        (Fault.SILENCE, "no response within 0.1 s (3 attempts)", 3),
+        (None, "the server responded 404 Not Found", 1),
     ],
 )
 def test_a_failure_for_good_is_named(tmp_path, fault, says, attempts):
@@ -218,9 +219,9 @@ def test_what_is_leased_stays_and_what_finds_no_room_lives_for_its_lease(tmp_pat
         held = [stack.enter_context(files.local_copy(server.url(f"{k}.mp4"))) for k in range(5)]
         assert [Path(path).read_bytes() for path in held] == [content(k) for k in range(5)]
         assert bytes_in(tmp_path / "entries") == 2 * SIZE
-        assert bytes_in(tmp_path / "leases") == 3 * SIZE
+        assert bytes_in(tmp_path / "temporary") == 3 * SIZE
         stack.close()
-        assert bytes_in(tmp_path / "leases") == 0
+        assert bytes_in(tmp_path / "temporary") == 0
         assert bytes_in(tmp_path / "entries") == 2 * SIZE
         assert fetched(files, server.url("4.mp4")) == content(4)
         assert bytes_in(tmp_path / "entries") == 2 * SIZE
@@ -271,7 +272,7 @@ def test_a_remote_tar_file_is_downloaded_once_for_all_its_members(tmp_path):
             fetched(files, f"tar://1.mp4::{server.url('b.tar')}")
         with pytest.raises(StorageError, match=f"has {len(tar)} bytes, but max_cache_bytes is 1000"):
             fetched(local_files(tmp_path / "small", max_cache_bytes=1000), paths[0])
-    assert bytes_in(tmp_path / "cache/leases") == 0
+    assert bytes_in(tmp_path / "cache/temporary") == 0
 
 
 @pytest.mark.parametrize(
@@ -292,7 +293,7 @@ def test_a_bad_tar_file_is_named(tmp_path, make, says):
     with pytest.raises(VideoDecodeError) as caught:
         fetched(local_files(tmp_path / "cache"), path)
     assert str(caught.value).startswith(f"{path}: {says}")
-    assert bytes_in(tmp_path / "cache/leases") == 0
+    assert bytes_in(tmp_path / "cache/temporary") == 0
 
 
 def fetch_all(cache: Path, urls: list[str], max_cache_bytes: int, seed: int, answers) -> None:
@@ -358,7 +359,7 @@ def test_processes_and_threads_keep_the_bound(tmp_path):
         assert wrong == []
         assert 5 * SIZE < most <= 10 * SIZE
     assert int((tmp_path / "total").read_text()) == bytes_in(tmp_path / "entries") <= 10 * SIZE
-    assert bytes_in(tmp_path / "leases") == bytes_in(tmp_path / "partial") == 0
+    assert bytes_in(tmp_path / "temporary") == bytes_in(tmp_path / "partial") == 0
 
 
 def hold_and_wait(cache: Path, paths: list[str], stalled: str, held) -> None:
@@ -386,14 +387,14 @@ def test_what_a_killed_process_left_is_removed_and_nothing_of_the_living(tmp_pat
             time.sleep(0.005)
         files = local_files(cache)
         with files.local_copy(member) as mine:
-            assert len(list((cache / "leases").iterdir())) == 2
+            assert len(list((cache / "temporary").iterdir())) == 2
             assert fetched(local_files(cache), server.url("a.mp4")) == content(1)  # starts, and spares the living
-            assert len(list((cache / "leases").iterdir())) == 2
+            assert len(list((cache / "temporary").iterdir())) == 2
             assert len(list((cache / "partial").iterdir())) == 1
             os.kill(process.pid, signal.SIGKILL)
             process.join()
             assert fetched(local_files(cache), server.url("a.mp4")) == content(1)
-            assert list((cache / "leases").iterdir()) == [Path(mine)]
+            assert list((cache / "temporary").iterdir()) == [Path(mine)]
             assert Path(mine).read_bytes() == content(0)
         assert list((cache / "partial").iterdir()) == []
         assert int((cache / "total").read_text()) == SIZE

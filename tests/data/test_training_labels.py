@@ -65,14 +65,14 @@ def test_flipped_clips_show_the_partner_too(caplog):
     records = [VideoRecord("0.mp4", 0, "train")]
     warn_of_untrained_classes(records, ["left", "right", "run"], split="train", flipped_to=[1, 0, 2])
     (message,) = caplog.messages
-    assert "1 of 3 classes have no video in split 'train', so nothing is learned of them: run" in message
+    assert "1 of 3 classes have no video in split 'train', so they are not learned: run" in message
 
 
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
         ([0, 1, 2], None),
-        ([0, 0], "2 of 3 classes have no video in split 'train', so nothing is learned of them: run, wave"),
+        ([0, 0], "2 of 3 classes have no video in split 'train', so they are not learned: run, wave"),
         ([(True, False, False), (False, True, False)], "1 of 3 classes have no video in split 'train'"),
         ([(True, False, True), (False, True, False)], None),
     ],

@@ -210,7 +210,7 @@ def test_videos_from_a_server_and_from_shards(manifest, tmp_path, capsys):
         assert pack(manifest, tmp_path / "out") == 0
         write_manifest(manifest, [*rows, {"path": server.url("no.mp4"), "label": "wave", "split": "val"}], CLASSES)
         assert pack(manifest, tmp_path / "more") == 1
-        assert f"{server.url('no.mp4')}: cannot be fetched: the server answers 404" in capsys.readouterr().err
+        assert f"{server.url('no.mp4')}: cannot be fetched: the server responded 404" in capsys.readouterr().err
     assert pack(tmp_path / "out/manifest.csv", tmp_path / "again") == 0
     assert sorted(path.name for path in (tmp_path / "again").glob("[!.]*.tar")) == [
         f"train-{k:06d}.tar" for k in range(3)

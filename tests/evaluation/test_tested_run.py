@@ -115,4 +115,4 @@ def test_a_protocol_s_clips_are_those_that_are_scored(place, run, name, views, s
 def test_a_protocol_that_there_is_not_and_crops_that_it_has_not(place, refused):
     assert "pyslowfast" in refused("test", "--ckpt_path", place.last, "--data.test.protocol=slowfast")
     line = refused("test", "--ckpt_path", place.last, "--data.test.protocol=torchvision")
-    assert "3 crops a clip; expected 1 with protocol torchvision" in line
+    assert "3 crops per clip; expected 1 with protocol torchvision" in line

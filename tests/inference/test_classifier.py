@@ -93,7 +93,7 @@ def test_preprocessing_survives_the_way_through_a_file(tmp_path):
     assert Preprocessing.from_dict(torch.load(tmp_path / "stored", weights_only=True)) == made
     with pytest.raises(ValueError, match="the preprocessing differs in mean, size; expected clip_len"):
         Preprocessing.from_dict({name: value for name, value in made.as_dict().items() if name != "mean"} | {"size": 1})
-    with pytest.raises(ValueError, match="3 crops a clip; expected 1 with protocol torchvision"):
+    with pytest.raises(ValueError, match="3 crops per clip; expected 1 with protocol torchvision"):
         made.transform(num_crops=3)
 
 

@@ -79,4 +79,4 @@ def test_what_cannot_be_done_is_said_in_one_line(network, tmp_path, refused):
     (tmp_path / "cut.ckpt").write_bytes(network.checkpoint.read_bytes()[:5000])
     assert "cut.ckpt" in refused("classify", video, "--ckpt_path", tmp_path / "cut.ckpt")
     counting = write_checkpoint(tmp_path / "torchvision.ckpt", protocol="torchvision", views=(1, 1))
-    assert "3 crops a clip; expected 1" in refused("classify", video, "--ckpt_path", counting, "--views", "1x3")
+    assert "3 crops per clip; expected 1" in refused("classify", video, "--ckpt_path", counting, "--views", "1x3")

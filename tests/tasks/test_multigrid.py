@@ -131,11 +131,11 @@ def test_a_run_says_its_plan_and_the_rest_of_it_is_the_same(run, small, capsys):
     whole = run("fit", *arguments, name="-whole")
     said = re.findall(r"^epochs .*", capsys.readouterr().out, re.MULTILINE)
     assert said == [
-        "epochs 0 to 1: 2 frames, videos a batch and device 8 at 24 px, 4 at 32 px, 1 steps an epoch,"
+        "epochs 0 to 1: 2 frames, videos per batch and device 8 at 24 px, 4 at 32 px, 1 steps per epoch,"
         " learning rate 0.04",
-        "epochs 2 to 2: 4 frames, videos a batch and device 4 at 24 px, 2 at 32 px, 2 steps an epoch,"
+        "epochs 2 to 2: 4 frames, videos per batch and device 4 at 24 px, 2 at 32 px, 2 steps per epoch,"
         " learning rate 0.02",
-        "epochs 3 to 3: 4 frames, videos a batch and device 4 at 24 px, 2 at 32 px, 2 steps an epoch,"
+        "epochs 3 to 3: 4 frames, videos per batch and device 4 at 24 px, 2 at 32 px, 2 steps per epoch,"
         " learning rate 0.002",
     ]
     rest = run("fit", *arguments, "--ckpt_path", whole / "checkpoints" / "step=3.ckpt", name="-rest")
@@ -151,7 +151,7 @@ def test_the_short_cycle_alone_takes_any_schedule(run, small, capsys):
     options = ["--data.train.multigrid.milestone_epochs=[]", "--model.schedule=videoctx.tasks.WarmupCosine"]
     options += ["--model.schedule.warmup_epochs=0"]
     folder = run("fit", "-c", small, *options, "--trainer.max_epochs=1")
-    assert "epochs 0 to 0: 4 frames, videos a batch and device 4 at 24 px, 2 at 32 px, 2 steps an epoch\n" in (
+    assert "epochs 0 to 0: 4 frames, videos per batch and device 4 at 24 px, 2 at 32 px, 2 steps per epoch\n" in (
         capsys.readouterr().out
     )
     assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2

@@ -137,7 +137,7 @@ def test_a_resumed_run_with_other_steps_has_the_schedule_of_its_checkpoint(sched
 
 
 def test_epochs_may_be_broken_numbers_of_steps():
-    """2.5 steps an epoch, as with gradients accumulated over 4 of 10 batches."""
+    """2.5 steps per epoch, as with gradients accumulated over 4 of 10 batches."""
     (rates,) = learning_rates(WarmupCosine(warmup_epochs=2), steps_per_epoch=2.5, total_steps=25)
     assert rates[4] < rates[5] == pytest.approx(LR)
     assert rates[25] == pytest.approx(0)

@@ -1,32 +1,33 @@
-"""The manifest: one CSV row a video (or a stretch of one), and a file of class names beside it.
+"""The manifest: a CSV file with one row per video or segment of a video, and a file of class names beside it.
+
+`path` is a file, a URL or a member of a tar file (`videoctx.data.storage.locations`).
 
 | column          | needed | meaning |
 |-----------------|--------|---------|
-| `path`          | yes    | a file, relative to the manifest's folder or `root`, absolute, or a URL: `locations.py` |
-| `label`         | yes    | class name, exactly as in the class file; empty where it is to be predicted |
+| `path`          | yes    | absolute, a URL, or relative to the manifest's folder or `root` |
+| `label`         | yes    | class name, exactly as in the class file; empty if it is to be predicted |
 | `split`         | yes    | `train`, `val`, `test`, or any other name |
 | `start_seconds` | no     | the action starts here; empty: at the first frame |
 | `end_seconds`   | no     | the action ends here; empty: at the last frame |
-| `weight`        | no     | how often the video is drawn where training draws by weight; empty: 1 |
+| `weight`        | no     | relative frequency in training, if its order is `weighted`; empty: 1 |
 
-Where a video may show several classes (Charades), `label` holds their names with `|` between them, and is empty where
-it shows none of them.
+If a video may show several classes (Charades), `label` holds their names separated by `|`. It is empty if the video
+shows none of them.
 
-`data_prep.inspect_videos` adds what it found, so that no file has to be looked into again. Where `size_bytes` is
-empty, the file has not been inspected.
+`data_prep.inspect_videos` adds its results, so that files need not be probed again. If `size_bytes` is empty, the file
+has not been inspected.
 
 | column                | meaning |
 |-----------------------|---------|
-| `size_bytes`          | of the file; one that has another size now is refused |
-| `decoders`            | libraries that decode it exactly, the fastest first: `decord torchcodec pyav` |
-| `num_frames`          | frames that can be decoded |
+| `size_bytes`          | size of the file; a file of another size is refused |
+| `decoders`            | libraries that decode the file exactly, the fastest first: `decord torchcodec pyav` |
+| `num_frames`          | number of frames that can be decoded |
 | `fps`                 | frames per second, on average |
 | `variable_frame_rate` | `yes`, or empty |
-| `problem`             | why it cannot be used; empty where it can |
+| `problem`             | why the file cannot be used; empty if it can |
 
-Further columns are kept for the tools that wrote them and ignored here. The class file, `classes.txt`, has
-one name a line; the line number, from 0, is the class index. So the number of classes is written down nowhere
-else.
+Other columns are kept for the tools that wrote them and are ignored here. The class file, `classes.txt`, has one name
+per line. The line number, from 0, is the class index.
 """
 
 import csv
@@ -36,6 +37,7 @@ from pathlib import Path
 
 from videoctx.atomic_write import atomic_write
 from videoctx.data.storage.locations import resolve
+from videoctx.first_few import first_few
 
 CLASS_FILE = "classes.txt"
 COLUMNS = ("path", "label", "split", "start_seconds", "end_seconds")
@@ -45,22 +47,22 @@ PROBE_COLUMNS = ("size_bytes", "decoders", "num_frames", "fps", "variable_frame_
 
 
 class AnnotationError(ValueError):
-    """A manifest or class file that cannot be used; the message names the file, the row and the remedy."""
+    """A manifest or class file cannot be used. The message names the file, the line and what is expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What inspecting a file has found."""
+    """What `data_prep.inspect_videos` found about a file."""
 
     size_bytes: int
     decoders: tuple[str, ...]  # exact on this file, the fastest first
     num_frames: int  # that can be decoded
-    fps: float  # on average
+    fps: float  # average
     variable_frame_rate: bool = False
     problem: str | None = None  # why the file cannot be used
 
     def as_row(self) -> dict[str, str]:
-        """The columns of the manifest."""
+        """Return the columns of the manifest."""
         return {
             "size_bytes": str(self.size_bytes),
             "decoders": " ".join(self.decoders),
@@ -75,8 +77,8 @@ class ProbeResult:
 class VideoRecord:
     """One row of the manifest."""
 
-    path: str  # where the file is
-    label: int | tuple[bool, ...] | None  # class index, or for each class whether it is shown; None: not given
+    path: str  # resolved path or URL of the file
+    label: int | tuple[bool, ...] | None  # class index, or whether each class is shown; None: not given
     split: str
     start_seconds: float | None = None
     end_seconds: float | None = None
@@ -85,27 +87,27 @@ class VideoRecord:
 
     @property
     def class_index(self) -> int | tuple[bool, ...]:
-        """The label for tensors: -1 where it is not given."""
+        """The label for tensors: -1 if it is not given."""
         return -1 if self.label is None else self.label
 
 
 def read_classes(path: str | Path) -> list[str]:
-    """Class names in class order.
+    """Read the class names, in the order of their indices.
 
     Raises:
-        AnnotationError: the file is missing, empty or not UTF-8, or names a class twice.
+        AnnotationError: The file is missing, empty or not UTF-8, or names a class twice.
     """
     try:
         names = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
     except OSError as error:
         raise AnnotationError(
-            f"{path}: cannot read the class names ({error.strerror}); expected a text file with one name a line"
+            f"{path}: cannot read the class names ({error.strerror}); expected a text file with one name per line"
         ) from error
     except UnicodeDecodeError as error:
         raise AnnotationError(f"{path}: the class names are not UTF-8 text ({error})") from error
     names = [name for name in names if name]
     if not names:
-        raise AnnotationError(f"{path}: no class names; expected one a line")
+        raise AnnotationError(f"{path}: no class names; expected one per line")
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise AnnotationError(f"{path}: classes named more than once: {', '.join(doubled)}")
@@ -114,16 +116,16 @@ def read_classes(path: str | Path) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class CsvTable:
-    """All rows of a CSV file with a header, as text without outer spaces, in file order."""
+    """All rows of a CSV file with a header, in file order. Cells are text without surrounding spaces."""
 
     file: Path
     columns: tuple[str, ...]
     rows: list[dict[str, str]]
-    lines: list[int]  # for each row, the line of the file on which it ends
-    bad_rows: dict[int, str]  # line -> why its row cannot be used
+    lines: list[int]  # last line of each row in the file
+    bad_rows: dict[int, str]  # why a row cannot be used, by line
 
     def refuse_bad_rows(self) -> None:
-        """Raise an AnnotationError about the first bad row, if there is one."""
+        """Raise an AnnotationError for the first bad row, if there is one."""
         for line, reason in sorted(self.bad_rows.items()):
             raise AnnotationError(f"{self.file}, line {line}: {reason}")
 
@@ -132,11 +134,11 @@ def read_table(manifest: str | Path, *, refuse_bad_rows: bool = True) -> CsvTabl
     """Read all rows of a manifest with all their columns.
 
     Args:
-        refuse_bad_rows: raise an error for a row without a usable path, or with more or fewer columns than the
-            header; otherwise such rows are in `rows` and in `bad_rows`.
+        refuse_bad_rows: Raise an error for a row without a usable path, or with more or fewer columns than the
+            header. If False, such rows are in `rows` and in `bad_rows`.
 
     Raises:
-        AnnotationError: as `read_csv`.
+        AnnotationError: See `read_csv`.
     """
     table = read_csv(Path(manifest), REQUIRED_COLUMNS, kind="manifest")
     _refuse_doubled(table.file, table.columns)
@@ -151,14 +153,17 @@ def read_table(manifest: str | Path, *, refuse_bad_rows: bool = True) -> CsvTabl
 
 
 def read_csv(file: Path, required_columns: Sequence[str], *, kind: str, may_be_empty: bool = False) -> CsvTable:
-    """Read a CSV file. A row with more or fewer columns than the header is in `bad_rows`.
+    """Read a CSV file with a header.
+
+    Rows with more or fewer columns than the header are listed in `bad_rows`.
 
     Args:
-        kind: what messages call the file.
-        may_be_empty: a file without rows is no error.
+        required_columns: Columns that the header must have.
+        kind: What error messages call the file.
+        may_be_empty: Accept a file without rows.
 
     Raises:
-        AnnotationError: the file cannot be read, is not CSV in UTF-8, has no rows, or lacks a required column or has it
+        AnnotationError: The file cannot be read, is not CSV in UTF-8, has no rows, or lacks a required column or has it
             twice.
     """
     rows, lines, bad_rows = [], [], {}
@@ -198,15 +203,18 @@ def read_manifest(
     labels_required: bool = True,
     multi_label: bool = False,
 ) -> list[VideoRecord]:
-    """The rows of one split, in file order.
+    """Read the rows of one split, in file order.
 
     Args:
-        root: what relative paths start from, a folder or a URL; by default the manifest's own folder.
-        labels_required: refuse rows without a label.
-        multi_label: a video may show several classes, or none.
+        class_names: Names of the classes, in the order of their indices.
+        split: Value of the `split` column.
+        root: Folder or URL that relative paths start from. By default the manifest's folder.
+        labels_required: Refuse rows without a label.
+        multi_label: A video may show several classes, or none.
 
     Raises:
-        AnnotationError: a missing file or column, an unknown label, bad seconds, or no row in `split`.
+        AnnotationError: A file or column is missing, a label is unknown, a number is out of range, or no row has the
+            split.
     """
     manifest = Path(manifest)
     root = manifest.parent if root is None else root
@@ -214,7 +222,7 @@ def read_manifest(
     records, splits = [], set()
     table = read_csv(manifest, REQUIRED_COLUMNS, kind="manifest")
     _refuse_doubled(manifest, table.columns)
-    table.refuse_bad_rows()
+    table.refuse_bad_rows()  # but an empty path only in this split
     for line, row in zip(table.lines, table.rows, strict=True):
         splits.add(row["split"])
         if row["split"] != split:
@@ -222,13 +230,14 @@ def read_manifest(
         where = f"{manifest}, line {line}"
         if not row["path"]:
             raise AnnotationError(f"{where}: the path is empty")
-        shown = _shown(row["label"], index_of, where, multi_label=multi_label)
+        shown = _class_indices(row["label"], index_of, where, multi_label=multi_label)
+        label: int | tuple[bool, ...] | None
         if multi_label:
             label = tuple(index in shown for index in range(len(class_names)))
         elif shown or not labels_required:
-            label = next(iter(shown), None)
+            label = min(shown, default=None)
         else:
-            raise AnnotationError(f"{where}: the label is empty; expected a class ({_some(class_names)})")
+            raise AnnotationError(f"{where}: the label is empty; expected a class ({first_few(class_names, most=6)})")
         start, end = (_number(row, column, where) for column in ("start_seconds", "end_seconds"))
         if start is not None and end is not None and end <= start:
             raise AnnotationError(f"{where}: end_seconds {end:g} is not after start_seconds {start:g}")
@@ -243,17 +252,18 @@ def read_manifest(
 
 
 def write_manifest(manifest: str | Path, rows: Iterable[Mapping[str, object]], class_names: Iterable[str]) -> None:
-    """Write the manifest, and the class file beside it; nothing is written when a value is refused.
+    """Write a manifest, and the class file beside it. If a value is refused, nothing is written.
 
     Raises:
-        AnnotationError: a value that would not be read back as it is: line breaks, outer spaces, not UTF-8.
+        AnnotationError: A value would not be read back unchanged: it has line breaks or surrounding spaces, or is not
+            UTF-8.
     """
     manifest, rows, class_names = Path(manifest), list(rows), list(class_names)
     for name in class_names:
         _check_text("class name", name, manifest.parent / CLASS_FILE)
         if LABEL_SEPARATOR in name:
             raise AnnotationError(
-                f"class name {name!r} has a {LABEL_SEPARATOR!r}, which parts the classes of a video in a manifest;"
+                f"class name {name!r} has a {LABEL_SEPARATOR!r}, which separates the classes of a video in a manifest;"
                 " expected another name"
             )
     for row in rows:
@@ -269,8 +279,8 @@ def write_manifest(manifest: str | Path, rows: Iterable[Mapping[str, object]], c
             writer.writerows(rows)
 
 
-def _shown(cell: str, index_of: Mapping[str, int], where: str, *, multi_label: bool) -> set[int]:
-    """The classes that a row's `label` names."""
+def _class_indices(cell: str, index_of: Mapping[str, int], where: str, *, multi_label: bool) -> set[int]:
+    """Return the indices of the classes that a row's `label` names."""
     if not cell:
         return set()
     names = [name.strip() for name in cell.split(LABEL_SEPARATOR)] if multi_label else [cell]
@@ -280,7 +290,7 @@ def _shown(cell: str, index_of: Mapping[str, int], where: str, *, multi_label: b
             hint = "; multi_label reads several" if several else ""
             raise AnnotationError(
                 f"{where}: label {name!r} is not one of the {len(index_of)} classes"
-                f" in the class file ({_some(list(index_of))}){hint}"
+                f" in the class file ({first_few(list(index_of), most=6)}){hint}"
             )
     return {index_of[name] for name in names}
 
@@ -320,14 +330,10 @@ def _number(row: Mapping[str, str], column: str, where: str) -> float | None:
 def _probe_result(row: Mapping[str, str], where: str) -> ProbeResult | None:
     if not row.get("size_bytes"):
         return None
-    size, num_frames, fps = (_number(row, column, where) for column in ("size_bytes", "num_frames", "fps"))
+    size, num_frames, fps = (_number(row, column, where) or 0.0 for column in ("size_bytes", "num_frames", "fps"))
     problem = row.get("problem") or None
     decoders = tuple(row.get("decoders", "").split())
     if problem is None and not (decoders and num_frames):
         raise AnnotationError(f"{where}: size_bytes is given, but not decoders and num_frames; expected all or none")
     varies = bool(row.get("variable_frame_rate"))
-    return ProbeResult(int(size), decoders, int(num_frames or 0), fps or 0.0, varies, problem)
-
-
-def _some(names: list[str], most: int = 6) -> str:
-    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+    return ProbeResult(int(size), decoders, int(num_frames), fps, varies, problem)

@@ -8,7 +8,7 @@ def data_card(
     *,
     manifest: str,
     manifest_sha256: str,
-    split: str | None,
+    split: str,
     num_videos: int,
     clips: ClipSettings,
     decoder: str,

@@ -1,14 +1,13 @@
 """The LightningDataModule: reads a manifest, loads decoded videos, and makes network input of them on the device."""
 
-import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, Trainer
 
 from videoctx.batch import ClipBatch
 from videoctx.data.annotations import CLASS_FILE, AnnotationError, VideoRecord, read_classes, read_manifest
@@ -34,13 +33,11 @@ from videoctx.data.sampling.video_samplers import (
 from videoctx.data.settings import ClipSettings, LoadingSettings, StorageSettings, TestSettings, TrainSettings
 from videoctx.data.storage.local_files import LocalFiles
 from videoctx.data.storage.locations import split_member
-from videoctx.data.trainer_state import begin_next_epoch, check_multigrid_options, training_progress
+from videoctx.data.trainer_state import begin_next_epoch, check_multigrid_options, train_sampler, training_progress
 from videoctx.data.training_labels import check_flip, flipped_classes, warn_of_untrained_classes
 from videoctx.data.transforms.normalize import Normalize
 from videoctx.data.transforms.train_transform import TrainTransform
 from videoctx.data.transforms.view_transform import ViewTransform
-
-logger = logging.getLogger(__name__)
 
 BESIDE_TRAINING = 2**32  # epochs from here on are those of `clips_beside_training`: their clips are not training's
 
@@ -111,7 +108,7 @@ class VideoDataModule(LightningDataModule):
         self.root = root
         self.class_names = read_classes(class_file or self.manifest.parent / CLASS_FILE)
         self.multi_label = multi_label
-        self.splits = {"train": train_split, "val": val_split, "test": test_split}
+        self.splits = {"train": train_split, "test": test_split} | ({"val": val_split} if val_split else {})
         self.batch_size = batch_size
         self.clips = clips
         self.train = train
@@ -169,9 +166,9 @@ class VideoDataModule(LightningDataModule):
             protocol=self.test.protocol,
             short_side_px=self.test.short_side_px,
             crop_size_px=self.test.crop_size_px,
-            views=tuple(self.test.views),
-            mean=tuple(self.clips.mean),
-            std=tuple(self.clips.std),
+            views=self.test.views,
+            mean=self.clips.mean,
+            std=self.clips.std,
         )
 
     def preprocessing_dict(self) -> dict[str, Any]:
@@ -199,16 +196,17 @@ class VideoDataModule(LightningDataModule):
         They serve to measure statistics of the network. With multigrid training they have the full shape, with which
         the network is evaluated.
         """
-        loader = self.loaders["train"]
+        trainer, loader = self._attached_trainer, self.loaders["train"]
+        sampler = train_sampler(loader)
         batch_sampler, loader.batch_sampler = loader.batch_sampler, None
-        loader.sampler.set_epoch(self.trainer.current_epoch + BESIDE_TRAINING)
-        device = self.trainer.strategy.root_device
+        sampler.set_epoch(trainer.current_epoch + BESIDE_TRAINING)
+        device = trainer.strategy.root_device
         try:
             for batch in islice(loader, num_batches):
                 yield self.train_transform(batch.to(device, non_blocking=True))
         finally:
             loader.batch_sampler = batch_sampler
-            loader.sampler.set_epoch(self.trainer.current_epoch)
+            sampler.set_epoch(trainer.current_epoch)
 
     # ------------------------------------------------------------------ loaders
 
@@ -218,13 +216,13 @@ class VideoDataModule(LightningDataModule):
             return
         self._resumed = None  # of a run before this one
         if self.train.multigrid:
-            check_multigrid_options(self.trainer)
+            max_epochs = check_multigrid_options(self._attached_trainer)
             self.stages = self.train.multigrid.stages(
                 clip_len=self.clips.clip_len,
                 crop_size_px=self.train.crop_size_px,
                 batch_size=self.batch_size,
                 num_videos=-(-len(self._train_dataset) // self._num_ranks),
-                max_epochs=self.trainer.max_epochs,
+                max_epochs=max_epochs,
             )
         self._check_classes()
 
@@ -244,7 +242,7 @@ class VideoDataModule(LightningDataModule):
         sampler = TrainSampler(self._order(dataset.records), num_ranks=self._num_ranks, rank=self._rank, seed=self.seed)
         batches = None
         if self.train.multigrid:
-            sampler.set_epoch(self.trainer.current_epoch)
+            sampler.set_epoch(self._attached_trainer.current_epoch)
             batches = MultigridBatches(sampler, self.stages)
         self._train_sha256 = self._fingerprint(dataset.records)
         if self._resumed:
@@ -260,11 +258,11 @@ class VideoDataModule(LightningDataModule):
             "train", dataset, sampler, batch_size=self.batch_size, drop_last=drop_last, batch_sampler=batches
         )
 
-    def val_dataloader(self) -> VideoLoader | ReadyClips | list:
+    def val_dataloader(self) -> VideoLoader | ReadyClips | list[VideoLoader]:
         """Return the loader of validation views, or an empty list without a validation split."""
         if self.trainer and self.train.multigrid and (loader := self.trainer.val_dataloaders) is not None:
             return loader
-        return self._evaluation_loader("val") if self.splits["val"] else []
+        return self._evaluation_loader("val") if "val" in self.splits else []
 
     def test_dataloader(self) -> VideoLoader | ReadyClips:
         """Return the loader of test views."""
@@ -276,9 +274,10 @@ class VideoDataModule(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: DecodedBatch, dataloader_idx: int) -> ClipBatch:  # noqa: ARG002
         """Make network input of a decoded batch, on its device."""
-        if self.trainer.training:
+        trainer = self._attached_trainer
+        if trainer.training:
             return self._training_clips(batch)
-        return self._views("val" if self.trainer.validating or self.trainer.sanity_checking else "test", batch)
+        return self._views("val" if trainer.validating or trainer.sanity_checking else "test", batch)
 
     def teardown(self, stage: str) -> None:  # noqa: ARG002
         """End the decoding processes."""
@@ -294,7 +293,7 @@ class VideoDataModule(LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """Return how far training is (`videoctx.data.resume.TrainingState`)."""
         state = TrainingState(
-            **training_progress(self.trainer),
+            **training_progress(self._attached_trainer),
             train_sha256=self._train_sha256,
             multigrid=self._multigrid_plan,
             **self._topology,
@@ -319,9 +318,14 @@ class VideoDataModule(LightningDataModule):
         if not multigrid.milestone_epochs:
             return f"{multigrid}"
         ranks = f"{self.batch_size} videos on each of {self._num_ranks} ranks"
-        return f"{multigrid} with {ranks} over {self.trainer.max_epochs} epochs"
+        return f"{multigrid} with {ranks} over {self._attached_trainer.max_epochs} epochs"
 
     # ------------------------------------------------------------------ parts
+
+    @property
+    def _attached_trainer(self) -> Trainer:
+        assert self.trainer is not None, "this is called by a Trainer"
+        return self.trainer
 
     @property
     def _num_ranks(self) -> int:
@@ -369,17 +373,17 @@ class VideoDataModule(LightningDataModule):
         )
         return VideoDataset(records, sampler=sampler, seed=self.seed, decoder=self.loading.decoder)
 
-    def _fingerprint(self, records: list[VideoRecord]) -> str:
+    def _fingerprint(self, records: Sequence[VideoRecord]) -> str:
         return fingerprint(records, self.class_names, root=str(self.root or self.manifest.parent))
 
-    def _order(self, records: list[VideoRecord]) -> Order:
+    def _order(self, records: Sequence[VideoRecord]) -> Order:
         if self.train.order == "class_balanced":
-            return Weighted.by_class([record.class_index for record in records])
+            return Weighted.by_class(np.array([record.class_index for record in records]))
         if self.train.order == "weighted":
             return Weighted(np.array([record.weight for record in records]))
-        members = [split_member(record.path) for record in records]
-        if all(members):
-            _, shards = np.unique([tar for _, tar in members], return_inverse=True)
+        members = [member for record in records if (member := split_member(record.path))]
+        if len(members) == len(records):
+            _, shards = np.unique(np.array([tar for _, tar in members]), return_inverse=True)
             return ShuffledShards(shards, self.train.shuffle_buffer)
         return Shuffled(len(records))
 

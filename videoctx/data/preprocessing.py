@@ -1,7 +1,4 @@
-"""Preprocessing: how the clips of a test are made, which a trained network must see again whoever feeds it.
-
-It travels inside the checkpoint, as plain numbers and text.
-"""
+"""How the clips of a test are made. A checkpoint stores it, so that a trained network gets the same kind of clips."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -15,17 +12,23 @@ from videoctx.data.transforms.view_transform import ViewTransform
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing:
-    """How a test makes its clips: the settings that a checkpoint stores.
+    """How a test makes its clips.
 
     Args:
-        clip_len: T, frames of a clip.
-        frame_interval: distance between a clip's frames, in frames of the video.
-        short_videos: what fills a clip longer than its video.
-        protocol: whose clip grid, resizing and crops.
-        short_side_px: short side before the crops.
-        crop_size_px: side of the crops: the network's input is (3, T, side, side).
-        views: clips × crops of a video.
-        mean, std: of the red, green and blue channels, in [0, 1].
+        clip_len: Number of frames T of a clip.
+        frame_interval: Distance between consecutive frames of a clip, in frames of the video.
+        short_videos: What fills a clip that is longer than its video.
+        protocol: Project whose clip placement, resizing and crops are used (`videoctx.data.sampling.protocols`).
+        short_side_px: Short side that frames are resized to before the crops.
+        crop_size_px: Side of the square crops. The network's input is (3, T, crop_size_px, crop_size_px).
+        views: Number of clips and number of crops per video.
+        mean: Mean of the red, green and blue channels, in [0, 1].
+        std: Standard deviation of the red, green and blue channels, in [0, 1].
+
+    >>> clips = {"clip_len": 8, "frame_interval": 8, "short_videos": "wrap", "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    >>> preprocessing = Preprocessing(**clips, protocol="videoctx", short_side_px=256, crop_size_px=224, views=(10, 3))
+    >>> preprocessing.sampler().num_clips
+    10
     """
 
     clip_len: int
@@ -40,34 +43,38 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Preprocessing":
-        """What `as_dict` gave.
+        """Read what `as_dict` returned.
 
         Raises:
-            ValueError: a field is missing, or one is not known.
+            ValueError: A field is missing, or a field is unknown.
         """
         names = {field.name for field in fields(cls)}
         if other := sorted(names ^ stored.keys()):
             raise ValueError(f"the preprocessing differs in {', '.join(other)}; expected {', '.join(sorted(names))}")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()})
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
+        }
+        return cls(**values)
 
     def as_dict(self) -> dict[str, Any]:
-        """Numbers, text and lists alone, which `torch.load(weights_only=True)` and JSON read."""
+        """Return numbers, strings and lists, which JSON and `torch.load(weights_only=True)` can read."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @property
     def shape(self) -> ClipShape:
+        """The shape of a clip in time."""
         return ClipShape(clip_len=self.clip_len, frame_interval=self.frame_interval, short_videos=self.short_videos)
 
     def sampler(self, *, num_clips: int | None = None) -> UniformClips:
-        """Which frames are a video's clips; by default as many clips as in the test."""
+        """Return the sampler of a video's clips. By default it gives as many clips as the test."""
         num_clips = self.views[0] if num_clips is None else num_clips
         return UniformClips(shape=self.shape, num_clips=num_clips, grid=PROTOCOLS[self.protocol].clips)
 
     def transform(self, *, num_crops: int | None = None) -> ViewTransform:
-        """Resizes, crops and normalizes them; by default as many crops as in the test.
+        """Return the transform of decoded clips to network input. By default it takes as many crops as the test.
 
         Raises:
-            ValueError: the protocol has no rule for so many crops.
+            ValueError: The protocol has no rule for this number of crops.
         """
         num_crops = self.views[1] if num_crops is None else num_crops
         PROTOCOLS[self.protocol].check(self.protocol, num_crops)

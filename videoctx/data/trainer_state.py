@@ -5,6 +5,7 @@ import math
 from lightning.pytorch import Trainer
 
 from videoctx.data.loading.loader import VideoLoader
+from videoctx.data.sampling.video_samplers import TrainSampler
 
 # Trainer options that multigrid training needs: its batches are its own, and epochs differ in length.
 MULTIGRID_OPTIONS = {"accumulate_grad_batches": 1, "limit_train_batches": 1.0, "reload_dataloaders_every_n_epochs": 1}
@@ -15,14 +16,20 @@ def training_progress(trainer: Trainer) -> dict[str, int]:
     loop = trainer.fit_loop
     return {
         "epoch": loop.epoch_progress.current.ready - 1,
-        "num_batches": loop.epoch_loop.batch_progress.current.processed,
+        "num_batches": loop.epoch_loop.batch_progress.current.processed,  # type: ignore[attr-defined]  # a base class
         "batches_per_epoch": int(loop.max_batches) if math.isfinite(loop.max_batches) else 0,
         "accumulate_grad_batches": trainer.accumulate_grad_batches,
     }
 
 
-def check_multigrid_options(trainer: Trainer) -> None:
-    """Check the Trainer's options for multigrid training.
+def train_sampler(loader: VideoLoader) -> TrainSampler:
+    """Return the sampler of a training loader."""
+    assert isinstance(loader.sampler, TrainSampler), "the loader of training clips has a training sampler"
+    return loader.sampler
+
+
+def check_multigrid_options(trainer: Trainer) -> int:
+    """Check the Trainer's options for multigrid training, and return its number of epochs.
 
     Raises:
         ValueError: An option differs from what multigrid training needs.
@@ -31,8 +38,9 @@ def check_multigrid_options(trainer: Trainer) -> None:
         given = getattr(trainer, name)
         if (type(given), given) != (type(value), value):  # limit_train_batches 1 is one batch, 1.0 is all of them
             raise ValueError(f"trainer.{name} is {given} with data.train.multigrid; expected {value}")
-    if (trainer.max_epochs or 0) < 1:
+    if trainer.max_epochs is None or trainer.max_epochs < 1:
         raise ValueError(f"trainer.max_epochs is {trainer.max_epochs} with data.train.multigrid; expected 1 or more")
+    return trainer.max_epochs
 
 
 def begin_next_epoch(trainer: Trainer, loader: VideoLoader) -> None:
@@ -42,7 +50,7 @@ def begin_next_epoch(trainer: Trainer, loader: VideoLoader) -> None:
     If the next epoch is longer, Lightning would take the checkpoint for one from the middle of an epoch, so the
     progress is raised to the new length.
     """
-    loader.sampler.set_epoch(trainer.current_epoch)
+    train_sampler(loader).set_epoch(trainer.current_epoch)
     epoch_loop = trainer.fit_loop.epoch_loop
     progress = epoch_loop.batch_progress
     if epoch_loop.restarted_on_train_batch_end and progress.is_last_batch:

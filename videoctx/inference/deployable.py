@@ -63,7 +63,7 @@ def _filters(preprocessing: Preprocessing, frame_size_px: tuple[int, int]) -> tu
         resized = int(short_side_px * height / min(height, width)), int(short_side_px * width / min(height, width))
     corner = protocol.corner(*resized, crop_px, 0, 1)
     rows, columns = (
-        _interpolation(side, new_side, smooth=protocol.smooth)[start : start + crop_px]
+        _interpolation(side, new_side, smooth=protocol.antialias)[start : start + crop_px]
         for side, new_side, start in zip(frame_size_px, resized, corner, strict=True)
     )
     return rows, columns

@@ -1,19 +1,20 @@
-"""What a file really holds, read by demuxing: only the first frame is decoded, a few milliseconds a file.
+"""Properties of a video file, read by demuxing. Only the first frame is decoded, which takes a few milliseconds.
 
-It decides which decoders are exact on the file. decord and torchcodec number the packets and take packet k for
-frame k; they are exact where every packet shows one frame and says when, in containers that they can seek in.
-decord also takes a key frame's place in decoding order for its place in showing order and does not know of edit
-lists: elsewhere it returns other frames than were asked for, without a word, or never returns. PyAV decodes from
-the first frame on and is exact everywhere.
+They decide which decoders are exact on the file. decord and torchcodec number the packets and take packet k for
+frame k. They are exact if every packet shows one frame, has a timestamp, and the container can be seeked. decord also
+takes a key frame's position in decoding order for its position in presentation order and ignores edit lists. On other
+files it silently returns different frames than requested, or never returns. PyAV decodes from the first frame on and is
+exact on all files.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -23,18 +24,18 @@ from videoctx.user_error import UserError
 # FFmpeg's names of the containers in which packet k can be frame k, given the conditions below.
 MP4, MATROSKA, AVI = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"
 INDEXED_FORMATS = (MP4, MATROSKA, AVI)
-AVI_CODECS = ("mpeg4", "mjpeg")  # AVI says when a frame is decoded, not when it is shown
+AVI_CODECS = ("mpeg4", "mjpeg")  # AVI stores when a frame is decoded, not when it is shown
 DECORD_CODECS = ("h264", "hevc", "vp8", "vp9", "mpeg4", "mjpeg")  # not av1: its FFmpeg is older than AV1
 INTRA_CODECS = ("mjpeg", "prores", "dnxhd", "ffv1", "rawvideo", "png", "huffyuv")
-DECORD_MIN_WIDTH = 80  # it mistakes the padded rows of some narrower frames for pixels
+DECORD_MIN_WIDTH = 80  # it takes the row padding of some narrower frames for pixels
 DECODERS = ("decord", "torchcodec", "pyav")  # the fastest first
 
-MPEG4_PICTURE = b"\x00\x00\x01\xb6"  # start of a picture in MPEG-4 part 2
-MPEG4_EMPTY_PICTURE_BYTES = 8  # what follows the start of a picture that only says "as before", at most
+MPEG4_VOP = b"\x00\x00\x01\xb6"  # start code of a frame (VOP) in MPEG-4 part 2
+MPEG4_EMPTY_VOP_BYTES = 8  # most bytes after the start code of a frame that only repeats the one before
 
 
 class VideoDecodeError(UserError):
-    """A video that cannot be read; says which and why in one line."""
+    """A video cannot be read. The message is one line with its path and the reason."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(path, reason)  # both, so that it survives a pickle between processes
@@ -55,42 +56,42 @@ class Container:
     height: int
     pixel_format: str  # FFmpeg's name
     full_range: bool  # luma from 0 to 255, not from 16 to 235
-    rotation: int  # degrees, a multiple of 90: the stored picture turned so far counter-clockwise is upright
-    mirrored: bool  # turned, it is to be mirrored too
-    fps: float  # on average
-    num_packets: int  # of video, cut-away ones too; a promise of frames, not a count
-    num_discarded: int  # packets that an edit list cuts away
+    rotation: int  # degrees counterclockwise that turn the stored frame upright, a multiple of 90
+    mirrored: bool  # after the rotation the frame is mirrored too
+    fps: float  # average
+    num_packets: int  # video packets, discarded ones included; not always the number of frames
+    num_discarded: int  # packets that an edit list removes
     num_empty: int  # packets that show no frame, or may show none
     duration_seconds: float  # from the first frame shown to the end of the last
     variable_frame_rate: bool
-    gop_lengths: tuple[int, ...]  # packets from each key frame to the next
-    has_b_frames: bool  # some frame is decoded before one that is shown earlier
-    open_gop: bool  # some frame that is decoded after a key frame is shown before it
-    has_timestamps: bool  # every packet says when it is shown, and no two at once
+    gop_lengths: tuple[int, ...]  # number of packets from each key frame to the next
+    has_b_frames: bool  # a frame is decoded before one that is shown earlier
+    open_gop: bool  # a frame that is decoded after a key frame is shown before it
+    has_timestamps: bool  # every packet has a presentation time, and all are distinct
     starts_with_key_frame: bool
     frame_seconds: np.ndarray = field(repr=False, compare=False)
-    """(num_frames,) float64: when frame k is shown, from the first frame shown on; in a file of variable frame rate,
-    what seconds of an annotation are to be looked up in. Regular where the packets do not say (`has_timestamps`)."""
+    """(num_frames,) float64: time of frame k, relative to the first frame. The times are evenly spaced if packets have
+    no timestamps (`has_timestamps`). Seconds of an annotation are looked up here if the frame rate is variable."""
 
     @property
     def why_not(self) -> dict[str, str]:
-        """Decoders that are not exact here, and why."""
+        """Decoders that are not exact on this file, and why."""
         reasons = {"torchcodec": self._why_not_numbered, "decord": self._why_not_numbered or self._why_not_decord}
         return {decoder: reason for decoder, reason in reasons.items() if reason}
 
     @property
     def decoders(self) -> tuple[str, ...]:
-        """Decoders that are exact here, the fastest first, installed or not."""
+        """Decoders that are exact on this file, the fastest first, whether or not they are installed."""
         return tuple(decoder for decoder in DECODERS if decoder not in self.why_not)
 
     @property
     def num_frames(self) -> int | None:
-        """Frames shown, if the file is whole; None where only decoding tells."""
+        """Number of frames if the file is complete. None if only decoding can tell."""
         return None if self._why_not_numbered else self.num_packets - self.num_discarded
 
     @property
     def _why_not_numbered(self) -> str | None:
-        """Why packet k may not be frame k."""
+        """The reason why packet k may not be frame k, if there is one."""
         if self.format not in INDEXED_FORMATS:
             return f"frames are not numbered in {self.format}"
         if self.mirrored:
@@ -106,7 +107,7 @@ class Container:
         if self.format == AVI and self.has_b_frames:
             return "B-frames in AVI"
         if len(self.gop_lengths) == self.num_packets > 1 and self.codec not in INTRA_CODECS:
-            return f"all frames are said to be key frames, which {self.codec} seldom means"
+            return f"all frames are marked as key frames, which {self.codec} rarely is"
         return None
 
     @property
@@ -114,7 +115,7 @@ class Container:
         if self.codec not in DECORD_CODECS:
             return f"it cannot decode {self.codec} exactly"
         if self.num_discarded:
-            return "an edit list cuts frames away"
+            return "an edit list removes frames"
         if self.open_gop:
             return "open GOPs"
         if min(self.width, self.height) < DECORD_MIN_WIDTH:
@@ -123,20 +124,20 @@ class Container:
 
 
 def probe(path: str) -> Container:
-    """Read a file's packets; remembered until the file changes.
+    """Read the properties of a file. The result is cached until the file changes.
 
     Raises:
-        VideoDecodeError: the file is missing, empty, or no video, or its first frame cannot be decoded.
+        VideoDecodeError: The file is missing, empty, or no video, or its first frame cannot be decoded.
     """
     status = file_status(path)
     return _probe(path, status.st_mtime_ns, status.st_size)
 
 
 def file_status(path: str) -> os.stat_result:
-    """Size and times of a file that has something in it.
+    """Return size and times of a file that is not empty.
 
     Raises:
-        VideoDecodeError: the file is missing, no file, or empty.
+        VideoDecodeError: The file is missing, not a file, or empty.
     """
     try:
         status = Path(path).stat()
@@ -151,10 +152,10 @@ def file_status(path: str) -> os.stat_result:
 
 @contextmanager
 def open_container(path: str) -> Iterator[av.container.InputContainer]:
-    """The file as PyAV opens it, to be decoded on one thread, where damage is an error and is not painted over.
+    """Open a file with PyAV, for decoding on one thread. Damage is an error and is not concealed.
 
     Raises:
-        VideoDecodeError: it is no video.
+        VideoDecodeError: The file is not a video.
     """
     try:
         container = av.open(f"file:{path}" if "://" not in path else path)
@@ -201,21 +202,23 @@ def _probe(path: str, modified_ns: int, size: int) -> Container:  # noqa: ARG001
         if first_frame is None:
             raise VideoDecodeError(path, "the video has no frames")
         if np.count_nonzero(display_matrix(first_frame)) != 2:
-            raise VideoDecodeError(path, "its display matrix turns frames by other than multiples of 90 degrees")
+            raise VideoDecodeError(
+                path, "its display matrix rotates frames by an angle that is not a multiple of 90 degrees"
+            )
         return _container(container, stream, codec, packets, first_frame)
 
 
 def _read(packet: av.Packet, codec: str) -> _Packet:
     is_empty, is_b = packet.size == 0, False
     if codec == "mpeg4":
-        pictures = bytes(packet).split(MPEG4_PICTURE)[1:]
-        # none, two in one (DivX's "packed bitstream"), or one that only says "as before"
-        is_empty = len(pictures) != 1 or len(pictures[0]) <= MPEG4_EMPTY_PICTURE_BYTES
-        is_b = any(picture[:1] and picture[0] >> 6 == 2 for picture in pictures)
+        vops = bytes(packet).split(MPEG4_VOP)[1:]
+        # none, two in one packet (DivX's "packed bitstream"), or one that only repeats the frame before
+        is_empty = len(vops) != 1 or len(vops[0]) <= MPEG4_EMPTY_VOP_BYTES
+        is_b = any(vop[:1] and vop[0] >> 6 == 2 for vop in vops)
     elif codec == "vp8" and packet.size:
         is_empty = not bytes(packet)[0] & 0x10  # show_frame: an alternate reference frame is not shown
     elif packet.has_sidedata("new_extradata"):
-        is_empty = True  # the picture changes its size or kind here: no frame is sure until it is decoded
+        is_empty = True  # the size or format changes here, so that only decoding shows whether there is a frame
     return _Packet(packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe, packet.is_discard, is_empty, is_b)
 
 
@@ -229,21 +232,21 @@ def _container(
     has_pts = all(packet.pts is not None for packet in packets)
     shown = np.array([packet.pts if has_pts else index for index, packet in enumerate(packets)])
     key = np.flatnonzero([packet.is_key for packet in packets])
-    # MPEG-4 with B-frames has an empty packet for each picture that came early in another: time goes on evenly.
-    are_made_up_for = any(packet.is_b for packet in packets)
-    kept = np.array([not packet.is_discarded and (are_made_up_for or not packet.is_empty) for packet in packets])
+    # MPEG-4 with B-frames has an empty packet for each frame that came early in another packet.
+    empty_packets_count = any(packet.is_b for packet in packets)
+    kept = np.array([not packet.is_discarded and (empty_packets_count or not packet.is_empty) for packet in packets])
     order = np.sort(shown[kept])
     steps = np.diff(order)
     has_timestamps = has_pts and len(np.unique(shown)) == len(shown)
     last_duration = packets[int(shown.argmax())].duration
     variable_frame_rate = bool(len(steps) and steps.max() - steps.min() > max(1, steps.min() // 50))
     fps = float(stream.average_rate or stream.guessed_rate or 0)
-    seconds_per_unit = float(stream.time_base) if has_pts else 1 / fps if fps else 0.0
+    seconds_per_unit = float(stream.time_base or 0) if has_pts else 1 / fps if fps else 0.0
     duration_seconds = float(order[-1] - order[0] + last_duration) * seconds_per_unit if len(order) else 0.0
     if variable_frame_rate and duration_seconds:
-        fps = len(order) / duration_seconds  # headers tell of the shortest step
+        fps = len(order) / duration_seconds  # the header holds the shortest step
     out_of_order = (np.diff(shown) < 0).any() or any(packet.is_b for packet in packets)
-    # AVI keeps no time of showing: where FFmpeg makes one up that is not the time of decoding, it expects B-frames.
+    # AVI stores no presentation time. If FFmpeg computes one that differs from the decoding time, it expects B-frames.
     delayed = container.format.name == AVI and any(packet.pts != packet.dts for packet in packets)
     matrix = display_matrix(first_frame)
     return Container(
@@ -271,12 +274,14 @@ def _container(
 
 
 def display_matrix(frame: av.VideoFrame) -> np.ndarray:
-    """(2, 2) int, of 0, 1 and -1: the directions (right, down) into which the stored rows and columns are laid.
+    """Return the rotation and mirroring of a stored frame, (2, 2) int of 0, 1 and -1.
 
-    [[1, 0], [0, 1]] where nothing is to be turned; a third entry that is not 0 tells of an oblique turn.
+    The rows are the directions (right, down) of the stored rows and columns in the upright frame: [[1, 0], [0, 1]] if
+    nothing is turned. More than two entries that are not 0 mean a rotation by other than a multiple of 90 degrees.
     """
-    for side_data in frame.side_data:
-        if side_data.type.name == "DISPLAYMATRIX":
-            signs = np.sign(np.frombuffer(side_data, np.int32).reshape(3, 3)[:2, :2])
+    entries: Iterable[Any] = frame.side_data  # PyAV's stubs take its items for strings
+    for entry in entries:
+        if entry.type.name == "DISPLAYMATRIX":
+            signs = np.sign(np.frombuffer(entry, np.int32).reshape(3, 3)[:2, :2])
             return signs if signs.any() else np.eye(2, dtype=int)
     return np.eye(2, dtype=int)

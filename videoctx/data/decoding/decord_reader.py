@@ -1,4 +1,4 @@
-"""Decoding with decord: fast, exact on closed GOPs."""
+"""Decoding with decord, which is fast, and exact on closed GOPs."""
 
 import os
 from collections.abc import Iterator
@@ -11,12 +11,18 @@ from videoctx.data.decoding.containers import VideoDecodeError
 
 
 class DecordReader:
-    """One thread: a loader has a worker a core already."""
+    """Frames of a video, decoded by decord on one thread, as a loader has one process per core already.
+
+    Args:
+        path: Path of a local file.
+        num_frames: Number of frames if it is known. Otherwise the library's own count is used.
+        fps: Average number of frames per second.
+    """
 
     def __init__(self, path: str, *, num_frames: int | None, fps: float) -> None:
         self._path = path
         try:
-            # absolute: FFmpeg takes what stands before a colon for a protocol
+            # absolute, because FFmpeg takes what is before a colon for a protocol
             self._reader = decord.VideoReader(os.path.abspath(path), num_threads=1, fault_tol=1)
             promised = len(self._reader)
         except UnicodeEncodeError as error:
@@ -29,21 +35,20 @@ class DecordReader:
         self.fps = fps
 
     def read(self, indices: np.ndarray) -> np.ndarray:
+        """Decode the frames at sorted, distinct indices. Returns (U, H, W, 3) uint8 RGB."""
         try:
             return self._reader.get_batch(indices).asnumpy()
         except (RuntimeError, IndexError, decord.DECORDError) as error:
             raise VideoDecodeError(self._path, _reason(error)) from error
 
     def close(self) -> None:
+        """Stop decoding in the background."""
         del self._reader
 
 
 @contextmanager
 def open_decord(path: str, *, num_frames: int | None, fps: float) -> Iterator[DecordReader]:
-    """
-    Args:
-        num_frames: how many there are, where that is known; else decord's own count is believed.
-    """
+    """Open a video with decord. See the reader for the arguments."""
     reader = DecordReader(path, num_frames=num_frames, fps=fps)
     try:
         yield reader
@@ -52,7 +57,7 @@ def open_decord(path: str, *, num_frames: int | None, fps: float) -> Iterator[De
 
 
 def _reason(error: Exception) -> str:
-    """The one line of decord's message that says something."""
+    """Return the informative line of decord's message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     first = lines[0] if lines else type(error).__name__
     return f"decord cannot read it: {first.split('] ', 1)[-1]}"

@@ -1,4 +1,4 @@
-"""Decoding with PyAV from the first frame on: never a wrong frame, whatever the container says of itself."""
+"""Decoding with PyAV from the first frame on, which is exact whatever the container's metadata."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,15 @@ from videoctx.data.decoding.containers import VideoDecodeError, display_matrix, 
 
 
 class PyAVReader:
-    """Converts the frames that are asked for, and stops at the last; damage on the way there is an error."""
+    """Frames of a video, decoded by PyAV from the first frame to the last requested one.
+
+    Damage before that is an error.
+
+    Args:
+        path: Path of a local file.
+        num_frames: Number of frames if it is known. Otherwise they are counted by decoding all of them.
+        fps: Average number of frames per second.
+    """
 
     def __init__(self, path: str, *, num_frames: int | None, fps: float) -> None:
         self._path = path
@@ -20,6 +28,7 @@ class PyAVReader:
         self.fps = fps
 
     def read(self, indices: np.ndarray) -> np.ndarray:
+        """Decode the frames at sorted, distinct indices. Returns (U, H, W, 3) uint8 RGB."""
         wanted = set(indices.tolist())
         last = int(indices[-1])
         frames: list[np.ndarray] = []
@@ -35,18 +44,15 @@ class PyAVReader:
 
 @contextmanager
 def open_pyav(path: str, *, num_frames: int | None, fps: float) -> Iterator[PyAVReader]:
-    """
-    Args:
-        num_frames: how many there are, where that is known; else they are counted by decoding all of them.
-    """
+    """Open a video with PyAV. See the reader for the arguments."""
     yield PyAVReader(path, num_frames=num_frames, fps=fps)
 
 
 def decode(path: str) -> Iterator[av.VideoFrame]:
-    """All frames, as stored.
+    """Yield all frames, as stored.
 
     Raises:
-        VideoDecodeError: a frame is damaged, or of another size than the first.
+        VideoDecodeError: A frame is damaged, or its size differs from the first frame's.
     """
     size = None
     with open_container(path) as container:
@@ -64,10 +70,10 @@ def decode(path: str) -> Iterator[av.VideoFrame]:
 
 
 def count_frames(path: str) -> int:
-    """Frames that can be decoded; remembered until the file changes.
+    """Return the number of frames that can be decoded. It is cached until the file changes.
 
     Raises:
-        VideoDecodeError: as `decode`.
+        VideoDecodeError: See `decode`.
     """
     status = Path(path).stat()
     return _count_frames(path, status.st_mtime_ns, status.st_size)
@@ -79,9 +85,9 @@ def _count_frames(path: str, modified_ns: int, size: int) -> int:  # noqa: ARG00
 
 
 def upright(frame: av.VideoFrame) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, turned and mirrored as the container's display matrix asks."""
-    picture = frame.to_ndarray(format="rgb24")
+    """Return a frame (H, W, 3) uint8 RGB, rotated and mirrored as the container's display matrix requires."""
+    image = frame.to_ndarray(format="rgb24")
     (row_right, row_down), (column_right, column_down) = display_matrix(frame)
     if row_right == 0:  # stored rows are shown as columns
-        picture = picture.swapaxes(0, 1)
-    return picture[:: row_down + column_down, :: row_right + column_right]
+        image = image.swapaxes(0, 1)
+    return image[:: row_down + column_down, :: row_right + column_right]

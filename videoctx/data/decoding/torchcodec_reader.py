@@ -1,8 +1,8 @@
-"""Decoding with torchcodec: fast, exact on open GOPs and edit lists too; needs the system's FFmpeg.
+"""Decoding with torchcodec, which is fast, and exact on open GOPs and edit lists too. It needs the system's FFmpeg.
 
-Its exact mode demuxes the file at opening. Telling it the packets' times (`custom_frame_mappings`) instead, which the
-container has been read for already, saves a tenth of that, 0.3 of 3.4 ms for 10 s of 720p, where reading a clip takes
-hundreds: not done.
+Its exact mode demuxes the file when it is opened. Passing the packets' times (`custom_frame_mappings`), which are known
+from probing the container, would save 0.3 of 3.4 ms for 10 s of 720p. Reading a clip takes hundreds of milliseconds, so
+this is not done.
 """
 
 from collections.abc import Iterator
@@ -14,14 +14,20 @@ from torchcodec.decoders import VideoDecoder
 
 from videoctx.data.decoding.containers import VideoDecodeError
 
-if torchcodec.ffmpeg_major_version is None:  # it is imported without FFmpeg too, to read images
+if torchcodec.ffmpeg_major_version is None:  # torchcodec can be imported without FFmpeg, to read images
     raise ImportError("torchcodec finds no FFmpeg")
 
 ERRORS = (RuntimeError, ValueError, IndexError)
 
 
 class TorchcodecReader:
-    """One thread: a loader has a worker a core already."""
+    """Frames of a video, decoded by torchcodec on one thread, as a loader has one process per core already.
+
+    Args:
+        path: Path of a local file.
+        num_frames: Number of frames if it is known. Otherwise the library's own count is used.
+        fps: Average number of frames per second.
+    """
 
     def __init__(self, path: str, *, num_frames: int | None, fps: float) -> None:
         self._path = path
@@ -41,6 +47,7 @@ class TorchcodecReader:
         self.fps = fps
 
     def read(self, indices: np.ndarray) -> np.ndarray:
+        """Decode the frames at sorted, distinct indices. Returns (U, H, W, 3) uint8 RGB."""
         try:
             return self._decoder.get_frames_at(indices.tolist()).data.numpy()
         except ERRORS as error:
@@ -49,10 +56,7 @@ class TorchcodecReader:
 
 @contextmanager
 def open_torchcodec(path: str, *, num_frames: int | None, fps: float) -> Iterator[TorchcodecReader]:
-    """
-    Args:
-        num_frames: how many there are, where that is known; else torchcodec's own count is believed.
-    """
+    """Open a video with torchcodec. See the reader for the arguments."""
     yield TorchcodecReader(path, num_frames=num_frames, fps=fps)
 
 

@@ -1,16 +1,15 @@
-"""Frames at indices, whatever library reads them.
+"""Frames of a video at given indices, decoded by one of three libraries.
 
-A reader is opened in the process that uses it (decord's own threads do not survive a fork), asked once for the
-sorted distinct frames of everything that is wanted from a video, and dropped at once (an idle decord reader
-goes on decoding in the background).
+The libraries are decord; torchcodec, which needs the system's FFmpeg; and PyAV, which reads all files but decodes from
+the first frame on. By default a file is decoded by the fastest library that is installed and exact on it. Which ones
+are exact is read from the container (`videoctx.data.decoding.containers`) or from the manifest.
 
-Three libraries read, of which a file takes the fastest that is installed and exact on it: decord; torchcodec, which
-needs the system's FFmpeg; PyAV, which reads everything and has to decode from the first frame on. Which are exact is
-found by looking into the container (`videoctx.data.decoding.containers`), or has been written into the manifest.
+Open a reader in the process that uses it, because decord's threads do not survive a fork. Ask it once for all frames,
+and close it at once, because an idle decord reader keeps decoding in the background.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from importlib import import_module
 from typing import Literal, Protocol, get_args
@@ -29,16 +28,16 @@ class VideoReader(Protocol):
 
     @property
     def num_frames(self) -> int:
-        """How many frames can be decoded."""
+        """Number of frames that can be decoded."""
         ...
 
     @property
     def fps(self) -> float:
-        """Frames per second, on average."""
+        """Average number of frames per second."""
         ...
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """The frames at sorted, distinct `indices` (U,): (U, H, W, 3) uint8 RGB, upright."""
+        """Decode the frames at sorted, distinct indices (U,). Returns (U, H, W, 3) uint8 RGB, upright."""
         ...
 
 
@@ -47,16 +46,17 @@ def open_video(path: str, decoder: Decoder = "auto", probe_result: ProbeResult |
     """Open a video for reading.
 
     Args:
-        decoder: `auto` takes the fastest that is installed and exact on this file.
-        probe_result: what inspecting the file has found. It is believed, and the file is not looked into again, as long
-            as its size is the same. Without it the container is looked into, at the first opening; that finds no
-            damage in the middle, which decord and torchcodec may paint over.
+        path: Path of a local file.
+        decoder: Decoding library. `auto` takes the fastest one that is installed and exact on this file.
+        probe_result: What `data_prep.inspect_videos` found about the file. If given, the container is not probed, as
+            long as the file's size is unchanged. Without it the container is probed when the file is first opened. This
+            does not find damage in the middle of a file, which decord and torchcodec may conceal.
 
     Raises:
-        VideoDecodeError: the file is missing, empty, no video, damaged, or not the one that was inspected; also from
-            within the `with` block.
-        ValueError: there is no such decoder.
-        ImportError: the decoder that is asked for is not installed.
+        VideoDecodeError: The file is missing, empty, damaged, not a video, or not the file that was inspected. It is
+            raised inside the `with` block too.
+        ValueError: The decoder is unknown.
+        ImportError: The decoder is not installed.
     """
     if decoder not in get_args(Decoder):
         raise ValueError(f"decoder is {decoder!r}; expected one of {', '.join(get_args(Decoder))}")
@@ -79,22 +79,26 @@ def open_video(path: str, decoder: Decoder = "auto", probe_result: ProbeResult |
 
 
 def probe_result_of(container: Container, *, num_frames: int, size_bytes: int) -> ProbeResult:
-    """The probe result on a file of which `num_frames` frames have been decoded, to the end and without damage."""
+    """Return the probe result of a file that was decoded to its end without damage.
+
+    Args:
+        num_frames: Number of decoded frames.
+    """
     if num_frames == 0:
         return ProbeResult(size_bytes, (), 0, container.fps, problem="the video has no frames")
-    kept_promise = num_frames == container.num_frames
-    decoders = container.decoders if kept_promise else ("pyav",)  # the others take packet k for frame k
+    counts_agree = num_frames == container.num_frames
+    decoders = container.decoders if counts_agree else ("pyav",)  # the others take packet k for frame k
     return ProbeResult(size_bytes, decoders, num_frames, container.fps, container.variable_frame_rate)
 
 
 @cache
 def is_installed(decoder: str) -> bool:
-    """Whether the library can be used here; it is loaded for that."""
+    """Return whether the library can be imported here."""
     if decoder not in LIBRARIES:
         return False
     try:
         import_module(f"videoctx.data.decoding.{decoder}_reader")
-    except (ImportError, OSError, RuntimeError):  # OSError, RuntimeError: it is there, but not what it needs
+    except (ImportError, OSError, RuntimeError):  # OSError, RuntimeError: its own libraries are missing
         return False
     return True
 
@@ -107,7 +111,7 @@ def _choose(path: str, exact: tuple[str, ...]) -> str:
 
 
 def _can_name(path: str, decoder: str) -> bool:
-    """Only PyAV opens files whose name is not UTF-8."""
+    """Return whether the decoder can open a file of this name. Only PyAV opens names that are not UTF-8."""
     return decoder == "pyav" or path.isascii() or path.encode(errors="replace").decode() == path
 
 
@@ -118,12 +122,12 @@ def _check_unchanged(path: str, probe_result: ProbeResult) -> None:
     if size != probe_result.size_bytes:
         raise VideoDecodeError(
             path,
-            f"{size} bytes, but the manifest says {probe_result.size_bytes}: another file than the one inspected;"
+            f"{size} bytes, but {probe_result.size_bytes} in the manifest: not the file that was inspected;"
             f" run inspect_videos again",
         )
 
 
-def _open_reader(path: str, decoder: str, num_frames: int | None, fps: float):
+def _open_reader(path: str, decoder: str, num_frames: int | None, fps: float) -> AbstractContextManager[VideoReader]:
     if decoder == "decord":
         from videoctx.data.decoding.decord_reader import open_decord
 

@@ -1,8 +1,9 @@
-"""Processes that decode, can be killed, and are replaced."""
+"""Processes that decode videos, can be killed, and are replaced."""
 
 import multiprocessing
 import threading
 import weakref
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
@@ -17,16 +18,21 @@ REMEDY = "expected enough memory and processes for data.loading.num_workers of t
 
 
 class Task(NamedTuple):
-    """A video that is being decoded, and where its frames will be."""
+    """A video that is being decoded, and the memory for its frames."""
 
     future: Future[Sent]
     slot: Slot
 
 
 class DecodingProcesses:
-    """A pool from its first task to `close`; any thread may ask for tasks.
+    """A pool of decoding processes, from its first task to `close`. It may be used by several threads.
 
-    A pool in which a process dies while it has nothing to do gives itself up: the next task gets a new one.
+    A pool breaks if one of its processes dies while it is idle. The next task then starts a new pool.
+
+    Args:
+        dataset: Decodes the videos.
+        num_processes: Number of processes.
+        deadline_seconds: Time limit for decoding one video.
     """
 
     def __init__(self, dataset: VideoDataset, *, num_processes: int, deadline_seconds: float) -> None:
@@ -34,16 +40,18 @@ class DecodingProcesses:
         self.num_processes = num_processes
         self.deadline_seconds = deadline_seconds
         self.slots = Slots()
-        self._lock = threading.RLock()  # a task's end may be told to the thread that asks for another
+        self._lock = threading.RLock()  # a task's callback may run in the thread that requests another task
         self._closed = False
         self._pool: ProcessPool | None = None
+        self._end_pool: Callable[[], object] = _no_pool
         self._unfinished: set[Future[Sent]] = set()
 
-    def decode(self, draw: SampleIndex, location: str) -> Task:
-        """
+    def decode(self, index: SampleIndex, location: str) -> Task:
+        """Start decoding one video from the local file at `location`.
+
         Raises:
-            CancelledError: the processes have been ended.
-            ChildProcessError: they cannot be started.
+            CancelledError: The processes have been ended.
+            ChildProcessError: The processes cannot be started.
         """
         with self._lock:
             if self._closed:
@@ -60,7 +68,7 @@ class DecodingProcesses:
                 self._end_pool = weakref.finalize(self, _end, self._pool)
             slot = self.slots.take()
             try:
-                future = self._pool.schedule(_load, (draw, location, slot.name), timeout=self.deadline_seconds)
+                future = self._pool.schedule(_load, (index, location, slot.name), timeout=self.deadline_seconds)
             except BrokenProcessPool as error:
                 raise ChildProcessError(
                     f"decoding processes cannot be started ({error.__cause__!r}); {REMEDY}"
@@ -70,11 +78,11 @@ class DecodingProcesses:
         return Task(future, slot)
 
     def close(self) -> None:
-        """End the processes; whoever waits for a task gets a CancelledError."""
+        """End the processes. Threads that wait for a task get a CancelledError."""
         with self._lock:
             self._closed = True
             unfinished = list(self._unfinished)
-        for future in unfinished:  # the pool leaves those that it has not begun as they are
+        for future in unfinished:  # the pool does not cancel the tasks that it has not begun
             future.cancel()
         if self._pool is not None:
             self._end_pool()
@@ -84,12 +92,16 @@ class DecodingProcesses:
             self._unfinished.discard(future)
 
 
+def _no_pool() -> None:
+    """There is no pool to end."""
+
+
 def _end(pool: ProcessPool) -> None:
     pool.stop()
     pool.join()
 
 
-# In the processes -------------------------------------------------------------------------------------------------
+# Inside the processes -------------------------------------------------------------------------------------------------
 
 _dataset: VideoDataset
 
@@ -97,8 +109,8 @@ _dataset: VideoDataset
 def _begin(dataset: VideoDataset) -> None:
     global _dataset
     _dataset = dataset
-    torch.set_num_threads(1)  # there is a process a core already
+    torch.set_num_threads(1)  # there is one process per core already
 
 
-def _load(draw: SampleIndex, location: str, slot: str) -> Sent:
-    return pack(_dataset.load(draw, location), slot)
+def _load(index: SampleIndex, location: str, slot: str) -> Sent:
+    return pack(_dataset.load(index, location), slot)

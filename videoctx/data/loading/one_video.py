@@ -1,4 +1,4 @@
-"""Decodes chosen clips of one video, outside of any data set: for a prediction, an explanation or a report."""
+"""Decode chosen clips of one video outside of a dataset: for a prediction, an explanation or a report."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,9 +15,9 @@ class OneVideo(NamedTuple):
     """The decoded clips of one video.
 
     Args:
-        batch: a batch that holds this video alone, as `ViewTransform` takes it.
-        indices: (num_clips, clip_len) the number of each frame in the video.
-        fps: frames per second of the video, on average.
+        batch: Batch of this video alone, as `ViewTransform` takes it.
+        indices: (num_clips, clip_len) index of each frame in the video.
+        fps: Average number of frames per second of the video.
     """
 
     batch: DecodedBatch
@@ -29,11 +29,12 @@ def read_one_video(path: str, choose_clips: Callable[[int, float], np.ndarray]) 
     """Decode clips of a video, each distinct frame once.
 
     Args:
-        path: of a file.
-        choose_clips: number of frames and frames per second of the video → (num_clips, clip_len) frame numbers.
+        path: Path of a local file.
+        choose_clips: Returns frame indices (num_clips, clip_len), given the number of frames and the frames per second
+            of the video.
 
     Raises:
-        VideoDecodeError: the video cannot be read, or `choose_clips` raises `NoClipError`.
+        VideoDecodeError: The video cannot be read, or `choose_clips` raises `NoClipError`.
     """
     with open_video(path) as reader:
         try:

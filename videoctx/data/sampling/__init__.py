@@ -1,1 +1,1 @@
-"""Sampling: which videos a rank reads, and which frames make their clips."""
+"""Sampling: which videos each rank reads, and which frames make their clips."""

@@ -1,6 +1,6 @@
-"""Which frames make a clip. Integers only: no seconds, no pixels, no files.
+"""Which frames make a clip, in integers.
 
-A clip is `clip_len` frames, `frame_interval` apart; it spans (clip_len - 1) · frame_interval + 1 frames of its video.
+A clip is `clip_len` frames, `frame_interval` apart. It spans (clip_len - 1) · frame_interval + 1 frames of its video.
 """
 
 from collections.abc import Callable
@@ -13,19 +13,28 @@ ShortVideos = Literal["wrap", "repeat_last", "refuse"]
 
 
 class NoClipError(ValueError):
-    """The video gives no clip of the shape that is asked for."""
+    """A video has no clip of the requested shape."""
 
 
 class ClipTooLongError(NoClipError):
-    """The video has fewer frames than a clip spans, and `short_videos` is `refuse`."""
+    """A video has fewer frames than a clip spans, and `short_videos` is `refuse`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipShape:
-    """
+    """The shape of a clip in time.
+
     Args:
-        short_videos: what a clip longer than its video holds past the end: the video again from its first
-            frame (`wrap`, as Non-local does), its last frame (`repeat_last`), or nothing: it is an error (`refuse`).
+        clip_len: Number of frames of a clip.
+        frame_interval: Distance between consecutive frames of a clip, in frames of the video.
+        short_videos: What fills a clip that passes the end of its video: the video again from its first frame (`wrap`,
+            as in Non-local), its last frame (`repeat_last`), or an error (`refuse`).
+
+    Raises:
+        ValueError: A value is out of its range.
+
+    >>> ClipShape(clip_len=4, frame_interval=2).frames(start=3, num_frames=8)
+    array([3, 5, 7, 1])
     """
 
     clip_len: int
@@ -41,14 +50,14 @@ class ClipShape:
 
     @property
     def span(self) -> int:
-        """Frames from a clip's first to its last, both counted."""
+        """Number of video frames from a clip's first frame to its last, both included."""
         return (self.clip_len - 1) * self.frame_interval + 1
 
     def frames(self, start: int, num_frames: int) -> np.ndarray:
-        """Frame indices of the clip that begins at `start`, (clip_len,) int64, each in [0, num_frames).
+        """Return the frame indices of the clip that begins at `start`, (clip_len,) int64, each in [0, num_frames).
 
         Raises:
-            ClipTooLongError: the clip passes the end of the video and `short_videos` is `refuse`.
+            ClipTooLongError: The clip passes the end of the video and `short_videos` is `refuse`.
         """
         frames = start + self.frame_interval * np.arange(self.clip_len)
         if frames[-1] < num_frames:
@@ -64,14 +73,15 @@ class ClipShape:
 
 
 def random_starts(num_frames: int, shape: ClipShape, num_clips: int, rng: np.random.Generator) -> np.ndarray:
-    """First frames of clips drawn uniformly among all that fit, with replacement; 0 where none fits. (num_clips,)."""
+    """Sample first frames (num_clips,) of clips, uniformly among all that fit, with replacement. 0 if none fits."""
     return rng.integers(0, max(num_frames - shape.span, 0) + 1, size=num_clips)
 
 
 def uniform_starts(num_frames: int, shape: ClipShape, num_clips: int) -> np.ndarray:
-    """First frames of clips spread evenly, the first at the start and the last at the end; a single one in the middle.
+    """Return evenly spaced first frames (num_clips,) int64 of clips.
 
-    (num_clips,) int64; all 0 where none fits. Rounded down: clip i starts at ⌊i · last / (num_clips - 1)⌋.
+    The first clip is at the start of the video, the last one at its end, and a single clip is in the middle. Clip i
+    starts at ⌊i · last / (num_clips - 1)⌋. All starts are 0 if no clip fits.
     """
     last = max(num_frames - shape.span, 0)
     if num_clips == 1:
@@ -83,42 +93,49 @@ ClipGrid = Callable[[int, float, ClipShape, int], np.ndarray]  # frames, fps, sh
 
 
 def uniform_clips(num_frames: int, fps: float, shape: ClipShape, num_clips: int) -> np.ndarray:  # noqa: ARG001
-    """Frames of the clips that begin at `uniform_starts`, (num_clips, clip_len)."""
+    """Return the frame indices of the clips that begin at `uniform_starts`, (num_clips, clip_len)."""
     return np.stack([shape.frames(start, num_frames) for start in uniform_starts(num_frames, shape, num_clips)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RandomClips:
-    """Clips at random places: for training."""
+    """Clips at random positions, for training."""
 
     shape: ClipShape
     num_clips: int = 1
 
     def clips(self, num_frames: int, fps: float, rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002
-        """Frame indices, (num_clips, clip_len).
+        """Return frame indices (num_clips, clip_len).
 
         Raises:
-            NoClipError: the video gives no such clip.
+            NoClipError: The video has no such clip.
         """
         return np.stack([self.shape.frames(start, num_frames) for start in self.starts(num_frames, rng)])
 
     def shortened(self, clip_len: int, rng: np.random.Generator) -> "RandomClips":
-        """Clips of fewer frames, further apart: between the usual distance, and that at which they stand for as many
-        frames of the video, drawn uniformly."""
+        """Return a sampler of clips with fewer frames that are further apart.
+
+        The frame interval is sampled uniformly, between the usual one and the one at which the clips cover as many
+        frames of the video as the usual clips.
+        """
         least = self.shape.frame_interval
         interval = int(rng.integers(least, least * self.shape.clip_len // clip_len + 1))
         return replace(self, shape=replace(self.shape, clip_len=clip_len, frame_interval=interval))
 
     def starts(self, num_frames: int, rng: np.random.Generator) -> np.ndarray:
+        """Return the first frames of the clips, (num_clips,)."""
         return random_starts(num_frames, self.shape, self.num_clips, rng)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UniformClips:
-    """Clips at fixed, even places: for validation and test.
+    """Clips at fixed positions, for validation and test.
 
     Args:
-        grid: where; by default as `uniform_starts` says. `videoctx.data.sampling.protocols` has those of other projects.
+        shape: Shape of a clip in time.
+        num_clips: Number of clips per video.
+        grid: Positions of the clips. By default those of `uniform_starts`; `videoctx.data.sampling.protocols` has those
+            of other projects.
     """
 
     shape: ClipShape
@@ -126,14 +143,15 @@ class UniformClips:
     grid: ClipGrid = uniform_clips
 
     def clips(self, num_frames: int, fps: float, rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002
-        """Frame indices, (num_clips, clip_len).
+        """Return frame indices (num_clips, clip_len).
 
         Raises:
-            NoClipError: the video gives no such clip.
+            NoClipError: The video has no such clip.
         """
         return self.grid(num_frames, fps, self.shape, self.num_clips)
 
     def starts(self, num_frames: int, rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002 - the samplers' signature
+        """Return the first frames of the clips, (num_clips,)."""
         return uniform_starts(num_frames, self.shape, self.num_clips)
 
 
@@ -148,12 +166,17 @@ def frame_range(
     *,
     frame_seconds: np.ndarray | None = None,
 ) -> tuple[int, int]:
-    """The frames that begin to be shown in [start, end), as (first, stop).
+    """Return the frames whose display begins in [start, end), as (first, stop).
 
-    Seconds count to the nearest thousandth of a frame, so at 30 fps 1.1 s is frame 33 and not 34.
+    Seconds are rounded to a thousandth of a frame, so that at 30 fps 1.1 s is frame 33 and not 34.
 
     Args:
-        frame_seconds: (num_frames,) when each frame is shown; by default frame k at k / fps.
+        start_seconds: Start of the segment. None: start of the video.
+        end_seconds: End of the segment. None: end of the video.
+        frame_seconds: (num_frames,) time of each frame. By default frame k is at k / fps.
+
+    >>> frame_range(300, 30.0, 1.1, 2.0)
+    (33, 60)
     """
 
     def frame_at(seconds: float) -> int:
@@ -167,9 +190,10 @@ def frame_range(
 
 
 def crop_corner(height: int, width: int, size: int, crop: int, num_crops: int) -> tuple[int, int]:
-    """Top and left of test crop `crop` out of `num_crops`: spread evenly along the longer side, centered on the shorter.
+    """Return top and left of test crop `crop` out of `num_crops`.
 
-    One crop is the center; three are the left, middle and right (or top, middle and bottom) of Non-local's test.
+    Crops are evenly spaced along the longer side and centered on the shorter one. A single crop is the center; three
+    are the left, middle and right (or top, middle and bottom) crops of Non-local's test.
     """
     rows, columns = height - size, width - size
     if num_crops == 1:

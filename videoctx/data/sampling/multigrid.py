@@ -1,12 +1,12 @@
 """Multigrid training: batches of more, shorter and smaller clips first, and of full ones at the end.
 
-Wu et al.: "A Multigrid Method for Efficiently Training Video Models" (arXiv 1912.00998), as their code, PySlowFast,
-has it. B clips of T frames and S × S pixels take as much work and memory wherever B·T·S² is the same. The long cycle
-changes T and S over epochs, within each stretch of constant learning rate of a step schedule, and ends with the full
-shape; the short cycle changes S from batch to batch. What a clip shows of its video stays: a shorter one takes its
-frames further apart, at random up to as far as makes it span as much, and a smaller crop is of a smaller picture.
+Wu et al.: "A Multigrid Method for Efficiently Training Video Models" (arXiv 1912.00998), as implemented in their code,
+PySlowFast. B clips of T frames and S × S pixels take the same work and memory if B·T·S² is the same. The long cycle
+changes T and S over epochs, within each period of constant learning rate of a step schedule, and ends with the full
+shape. The short cycle changes S from batch to batch. The content of a clip stays about the same: a shorter clip has a
+larger frame interval, sampled up to the one that covers as much of the video, and a smaller crop is of a smaller frame.
 
-    8×8 clips of 224 px, 8 videos a batch: (videos, T, S) of the four shapes of a long cycle, and their short cycles
+    8×8 clips of 224 px, 8 videos per batch: (videos, T, S) of the four shapes of a long cycle, and their short cycles
     (128, 2, 112) (64, 2, 158) (64, 2, 158) · (64, 4, 112) (32, 4, 158) (32, 4, 158)
     (64, 4, 112) (32, 4, 158) (16, 4, 224) · (32, 8, 112) (16, 8, 158) (8, 8, 224)
 """
@@ -22,22 +22,24 @@ from videoctx.data.sampling.video_samplers import TrainSampler
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """Epochs with clips of one length, at one learning rate; of one device."""
+    """Consecutive epochs with one clip length and one learning rate. Sizes and counts are per device."""
 
     num_epochs: int
     clip_len: int
-    cycle: tuple[tuple[int, int], ...]  # videos of a batch and side of their crops, in turns; last the long cycle's
-    num_videos: int  # in an epoch
-    batch_factor: int  # how many times as many videos the long cycle's batch has as one without multigrid
-    num_drops: int  # of the learning rate, before
+    cycle: tuple[tuple[int, int], ...]  # videos of a batch and side of their crops, in turns; the long cycle's is last
+    num_videos: int  # per epoch
+    batch_factor: int  # videos in the long cycle's batch, relative to a batch without multigrid
+    num_drops: int  # drops of the learning rate before the stage
 
     @property
     def batches(self) -> list[tuple[int, int]]:
-        """Videos and side of the crops of every batch of an epoch.
+        """Number of videos and side of the crops of every batch of an epoch.
 
-        The last holds what is left; less than a batch without multigrid is left out where there are other batches.
+        The last batch holds the rest. It is left out if it is smaller than a batch without multigrid and there are
+        other batches.
         """
-        least, left, batches = self.cycle[-1][0] // self.batch_factor, self.num_videos, []
+        batches: list[tuple[int, int]] = []
+        least, left = self.cycle[-1][0] // self.batch_factor, self.num_videos
         turns = cycle(self.cycle)
         while left >= least or not batches:
             num_videos, crop_size_px = next(turns)
@@ -47,23 +49,29 @@ class Stage:
 
     def __str__(self) -> str:
         batches = ", ".join(f"{num_videos} at {crop_size_px} px" for num_videos, crop_size_px in self.cycle)
-        return f"{self.clip_len} frames, videos a batch and device {batches}, {len(self.batches)} steps an epoch"
+        return f"{self.clip_len} frames, videos per batch and device {batches}, {len(self.batches)} steps per epoch"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Multigrid:
-    """Which shapes clips take in training.
+    """The shapes of clips in multigrid training.
 
     Args:
-        milestone_epochs: where the learning rate drops in the step schedule without multigrid; before each there is a
-            long cycle. Empty: no long cycle.
-        num_epochs: of that schedule. `trainer.max_epochs` says how many they become; in the paper 1.5 times as many.
-        long_factors: clip length and crop of the long cycle's shapes, relative to the full ones, which come last.
-        short_factors: crops of the short cycle before the long cycle's, relative to the full one. Empty: no short
+        milestone_epochs: Epochs at which the learning rate drops in the step schedule without multigrid. There is a
+            long cycle before each. Empty: no long cycle.
+        num_epochs: Number of epochs of that schedule. `trainer.max_epochs` is their number with multigrid, in the paper
+            1.5 times as many.
+        long_factors: Clip length and crop of the long cycle's shapes, relative to the full shape, which comes last.
+        short_factors: Crops of the short cycle before the long cycle's, relative to the full crop. Empty: no short
             cycle.
 
     Raises:
-        ValueError: a factor is not above 0 and up to 1, or the epochs do not rise.
+        ValueError: A factor is not in (0, 1], or the epochs do not increase.
+
+    >>> plan = Multigrid(milestone_epochs=(2,), num_epochs=3, long_factors=((0.5, 1.0), (1.0, 1.0)))
+    >>> stages = plan.stages(clip_len=8, crop_size_px=224, batch_size=8, num_videos=100, max_epochs=6)
+    >>> [(stage.num_epochs, stage.clip_len) for stage in stages]
+    [(3, 4), (2, 8), (1, 8)]
     """
 
     milestone_epochs: tuple[float, ...] = ()
@@ -88,21 +96,21 @@ class Multigrid:
     def stages(
         self, *, clip_len: int, crop_size_px: int, batch_size: int, num_videos: int, max_epochs: int
     ) -> list[Stage]:
-        """The run: what its epochs are.
+        """Return the stages of a run.
 
-        As PySlowFast has it: all shapes of a long cycle get as many steps; the epochs after the last milestone lose as
-        many steps as the others do; they are the final training on the full shape, and it is in their middle that the
-        learning rate drops for the last time.
+        As in PySlowFast, all shapes of a long cycle get the same number of steps. The epochs after the last milestone
+        are the final training on the full shape. They lose as many steps as the others do, and the learning rate drops
+        for the last time in their middle.
 
         Args:
-            clip_len: T without multigrid, as the next two.
-            crop_size_px: S.
-            batch_size: B, of a device.
-            num_videos: of a device in an epoch.
-            max_epochs: of the run.
+            clip_len: Number of frames T without multigrid.
+            crop_size_px: Side S of the crop without multigrid.
+            batch_size: Number of videos B per device without multigrid.
+            num_videos: Number of videos per device and epoch.
+            max_epochs: Number of epochs of the run.
 
         Raises:
-            ValueError: a clip would not have a whole number of frames, or there are too few epochs.
+            ValueError: A clip would not have a whole number of frames, or there are too few epochs.
         """
         shapes = [
             self._shape(clip_len, crop_size_px, batch_size, *factors)
@@ -138,7 +146,7 @@ class Multigrid:
     def _shape(
         self, clip_len: int, crop_size_px: int, batch_size: int, length_factor: float, crop_factor: float
     ) -> tuple[int, tuple[tuple[int, int], ...]]:
-        """Frames of a clip, and the short cycle's videos and crops."""
+        """Return the number of frames of a clip, and videos and crops of the short cycle."""
         length = round(clip_len * length_factor)
         if not math.isclose(length, clip_len * length_factor):
             raise ValueError(
@@ -152,12 +160,12 @@ class Multigrid:
 
 
 class MultigridBatches:
-    """Batches of the draws of a sampler, which say of what shape the clips are to be."""
+    """Batches of a sampler's indices, with the shape of their clips."""
 
     def __init__(self, sampler: TrainSampler, stages: list[Stage]) -> None:
         self.sampler = sampler
         self.stages = stages
-        self._resumed = (0, 0)  # an epoch, and how many of its batches this rank has had
+        self._resumed = (0, 0)  # an epoch, and the number of its batches that this rank has had
 
     def __len__(self) -> int:
         return len(self._stage(self.sampler.epoch).batches)
@@ -169,12 +177,12 @@ class MultigridBatches:
         self.sampler.resume(epoch=epoch, num_taken=sum(num_videos for num_videos, _ in taken))
 
     def __iter__(self) -> Iterator[list[SampleIndex]]:
-        epoch, draws = self.sampler.epoch, iter(self.sampler)
+        epoch, samples = self.sampler.epoch, iter(self.sampler)
         stage = self._stage(epoch)
         resumed_epoch, num_batches = self._resumed
         for num_videos, crop_size_px in stage.batches[num_batches if epoch == resumed_epoch else 0 :]:
-            batch = islice(draws, num_videos)
-            yield [draw._replace(clip_len=stage.clip_len, crop_size_px=crop_size_px) for draw in batch]
+            batch = islice(samples, num_videos)
+            yield [sample._replace(clip_len=stage.clip_len, crop_size_px=crop_size_px) for sample in batch]
 
     def _stage(self, epoch: int) -> Stage:
         ends = accumulate(stage.num_epochs for stage in self.stages)

@@ -1,37 +1,37 @@
-"""How other projects test a video network: which frames make a video's views, how they are resized and cropped.
+"""How other projects test a video network: which frames make a video's views, and how they are resized and cropped.
 
-Weights that were imported reproduce their project's table under its own test only. The rules, for n clips of T frames,
-`interval` apart, of a video of N frames at `fps`; W = T · interval · fps / 30 is a clip's length where frames are
-counted at 30 a second:
+Imported weights reproduce the results of their project only under its own test. The rules, for n clips of T frames,
+`interval` apart, of a video of N frames at `fps`; W = T · interval · fps / 30 is the length of a clip for projects that
+count frames at 30 per second:
 
-| protocol       | clip i starts at frame         | its frames                    | too short a video            |
+| protocol       | clip i starts at frame         | its frames                    | a video that is too short    |
 |----------------|--------------------------------|-------------------------------|------------------------------|
-| `videoctx`     | ⌊i · last / (n - 1)⌋           | every `interval`-th           | as `short_videos` says       |
-| `nonlocal`     | ⌊i · N / n⌋                    | every `interval`-th           | begins again                 |
-| `mmaction2`    | round(i · last / (n - 1))      | every `interval`-th           | begins again                 |
-| `pyslowfast`   | i · (N - W) / n                | T spread over W, rounded down | repeats its last frame       |
-| `pytorchvideo` | ⌈i · (N - W) / n⌉              | T spread over those within W  | T spread over all of it      |
-| `torchvision`  | ⌊i · last / (n - 1)⌋           | T, 30 / `interval` a second   | left out; here: failed       |
+| `videoctx`     | ⌊i · last / (n - 1)⌋           | every `interval`-th           | set by `short_videos`        |
+| `nonlocal`     | ⌊i · N / n⌋                    | every `interval`-th           | wraps around                 |
+| `mmaction2`    | round(i · last / (n - 1))      | every `interval`-th           | wraps around                 |
+| `pyslowfast`   | i · (N - W) / n                | T, evenly in W, rounded down  | repeats its last frame       |
+| `pytorchvideo` | ⌈i · (N - W) / n⌉              | T, evenly among those in W    | T, evenly among all          |
+| `torchvision`  | ⌊i · last / (n - 1)⌋           | T, 30 / `interval` per second | left out; here: failed       |
 
-`last` is N minus the frames that a clip spans; with `torchvision`, N frames are those left at 30 / `interval` a second.
-A single clip is in the middle (`videoctx`, `mmaction2`) or at the start (the others). With `nonlocal` the last clips of
-any video pass its end, where it begins again.
+`last` is N minus the frames that a clip spans. With `torchvision`, N is the number of frames at 30 / `interval` per
+second. A single clip is in the middle (`videoctx`, `mmaction2`) or at the start (the others). With `nonlocal` the last
+clips of every video pass its end and wrap around.
 
 | protocol       | resize: short side, and long side        | crops               | the project's usual sizes, views |
 |----------------|------------------------------------------|---------------------|----------------------------------|
-| `videoctx`     | rounded down, smoothed                   | any number          | 256, 256; 10 × 3                 |
+| `videoctx`     | rounded down, with antialiasing          | any number          | 256, 256; 10 × 3                 |
 | `nonlocal`     | rounded down                             | 1, 3, steps ⌊r / 2⌋ | 256, 256; 10 × 3                 |
 | `mmaction2`    | rounded                                  | 1, 3, steps ⌊r / 2⌋ | 256, 256; 10 × 3                 |
 | `pyslowfast`   | rounded down                             | 1, 3, middle ⌈r / 2⌉| 256, 256; 10 × 3                 |
 | `pytorchvideo` | rounded down                             | 1, 3, middle ⌈r / 2⌉| 256, 256; 10 × 3                 |
 | `torchvision`  | 4/3 of the short one, aspect not kept    | 1                   | 128, 112; 5 × 1                  |
 
-r is what is left of the longer side beside a crop. The last column is `test.short_side_px`, `test.crop_size_px` and
-`test.views`. All average the probabilities of the views, as the tasks here do. `mean` and `std` belong to the weights.
+r is the longer side minus the crop. The last column is `test.short_side_px`, `test.crop_size_px` and
+`test.views`. All average the probabilities of the views, as this package does. `mean` and `std` belong to the weights.
 
-Differs from the projects: pictures are resized as bytes (PySlowFast and PyTorchVideo resize floats: up to half a gray
-level), with PyTorch's bilinear filter (mmaction2 and video-nonlocal-net use OpenCV's; PySlowFast's default decoder
-scales while it decodes).
+Differs from the projects: frames are resized as uint8 (PySlowFast and PyTorchVideo resize floats, which differs by up
+to half a gray level), with PyTorch's bilinear filter (mmaction2 and video-nonlocal-net use OpenCV's; PySlowFast's
+default decoder scales while it decodes).
 """
 
 import math
@@ -46,46 +46,48 @@ import torch
 from videoctx.data.sampling.clip_samplers import ClipGrid, ClipShape, NoClipError, crop_corner, uniform_clips
 
 ProtocolName = Literal["videoctx", "nonlocal", "pyslowfast", "mmaction2", "pytorchvideo", "torchvision"]
-# Where clip i of n starts, from 0 to 1: i / n, or i / (n - 1) and a single one in the middle or at the start
+# Where clip i of n starts, from 0 to 1: i / n, or i / (n - 1) with a single clip in the middle or at the start
 ClipPlacement = Literal["from_start", "ends_or_middle", "ends_or_start"]
-FPS = 30  # frames a second in which the projects count a clip's frames
+FPS = 30  # frames per second at which the projects count a clip's frames
 
 
 class UnknownFrameRateError(NoClipError):
-    """The protocol counts frames by time, and the video does not say how fast they are shown."""
+    """The protocol counts frames by time, and the video has no frame rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """
+    """The rules of one project.
+
     Args:
-        clips: frames of a video's clips.
-        clip_placement: where the clips start.
-        size: height, width and wanted short side → height and width to resize to; none: torchvision's own rule.
-        corner: height, width, crop size, which crop, of how many → its top and left.
-        smooth: filter before shrinking (antialias).
-        num_crops: how many crops it knows; none: any number.
+        clips: Returns the frame indices of a video's clips.
+        clip_placement: Where the clips start.
+        size: Returns the height and width to resize to, given height, width and the requested short side. None:
+            torchvision's own rule.
+        corner: Returns top and left of a crop, given height, width, crop size, number of the crop and number of crops.
+        antialias: Whether frames are filtered before they are shrunk.
+        num_crops: Numbers of crops that the project has a rule for. None: any number.
     """
 
     clips: ClipGrid
     clip_placement: ClipPlacement
     size: Callable[[int, int, int], tuple[int, int]] | None = None
     corner: Callable[[int, int, int, int, int], tuple[int, int]] = crop_corner
-    smooth: bool = False
+    antialias: bool = False
     num_crops: tuple[int, ...] | None = (1, 3)
 
     def check(self, name: str, num_crops: int) -> None:
-        """Raises ValueError where the project has no rule for so many crops."""
+        """Raise a ValueError if the project has no rule for this number of crops."""
         if self.num_crops and num_crops not in self.num_crops:
             accepted = " or ".join(map(str, self.num_crops))
-            raise ValueError(f"{num_crops} crops a clip; expected {accepted} with protocol {name}")
+            raise ValueError(f"{num_crops} crops per clip; expected {accepted} with protocol {name}")
 
 
 # Frames ---------------------------------------------------------------------------------------------------------------
 
 
 def nonlocal_clips(num_frames: int, fps: float, shape: ClipShape, num_clips: int) -> np.ndarray:  # noqa: ARG001
-    """video-nonlocal-net: `DecodeClipFromVideoFileFlex`, in single precision as there.
+    """video-nonlocal-net: `DecodeClipFromVideoFileFlex`, in single precision.
 
     https://github.com/facebookresearch/video-nonlocal-net/blob/main/caffe2_customized_ops/video/customized_video_io.cc
     """
@@ -100,9 +102,9 @@ def mmaction2_clips(num_frames: int, fps: float, shape: ClipShape, num_clips: in
     https://github.com/open-mmlab/mmaction2/blob/main/mmaction/datasets/transforms/loading.py
     """
     last = max(num_frames - shape.span, 0)
-    if shape.clip_len == 1:  # a 2D network: the middle of each of n stretches
-        stretch = num_frames / num_clips
-        starts = np.arange(num_clips) * stretch + stretch / 2
+    if shape.clip_len == 1:  # a 2D network: the middle of each of n segments
+        segment = num_frames / num_clips
+        starts = np.arange(num_clips) * segment + segment / 2
     elif num_clips == 1:
         starts = np.array([last // 2])
     else:
@@ -113,8 +115,8 @@ def mmaction2_clips(num_frames: int, fps: float, shape: ClipShape, num_clips: in
 def pyslowfast_clips(num_frames: int, fps: float, shape: ClipShape, num_clips: int) -> np.ndarray:
     """PySlowFast: `get_start_end_idx` and `temporal_sampling`, without `USE_OFFSET_SAMPLING`.
 
-    Differs from PySlowFast where it decodes only a clip's stretch: its frames are then up to one later, as it rounds
-    the stretch's start up before it spreads the frames.
+    Differs from PySlowFast if it decodes only a clip's segment: its frames are then up to one frame later, because it
+    rounds the start of the segment up before it distributes the frames.
 
     https://github.com/facebookresearch/SlowFast/blob/main/slowfast/datasets/decoder.py
     """
@@ -128,8 +130,8 @@ def pyslowfast_clips(num_frames: int, fps: float, shape: ClipShape, num_clips: i
 def pytorchvideo_clips(num_frames: int, fps: float, shape: ClipShape, num_clips: int) -> np.ndarray:
     """PyTorchVideo: `ConstantClipsPerVideoSampler`, `get_clip` and `uniform_temporal_subsample`, in exact fractions.
 
-    A clip lasts T · interval / 30 seconds, as in the project's tutorials; sound does not count for a video's duration.
-    Clips are spread as in the releases (up to 0.1.5), with which the model zoo's table was made; since April 2022 the
+    A clip lasts T · interval / 30 seconds, as in the project's tutorials. The duration of a video excludes its sound.
+    Clips are placed as in the releases up to 0.1.5, with which the model zoo was evaluated. Since April 2022 the
     unreleased main branch divides by n - 1.
 
     https://github.com/facebookresearch/pytorchvideo/blob/0.1.5/pytorchvideo/data/clip_sampling.py
@@ -137,7 +139,7 @@ def pytorchvideo_clips(num_frames: int, fps: float, shape: ClipShape, num_clips:
     https://github.com/facebookresearch/pytorchvideo/blob/main/pytorchvideo/transforms/functional.py
 
     Raises:
-        NoClipError: no frame is shown during a clip, which is shorter than a frame.
+        NoClipError: No frame falls into a clip, which is shorter than a frame.
     """
     rate = Fraction(_known(fps)).limit_denominator(1001)  # 29.97… is 30000 / 1001
     length = shape.clip_len * shape.frame_interval * rate / FPS
@@ -146,19 +148,19 @@ def pytorchvideo_clips(num_frames: int, fps: float, shape: ClipShape, num_clips:
     for clip in range(num_clips):
         first, stop = math.ceil(step * clip), min(math.ceil(step * clip + length), num_frames)
         if stop <= first:
-            raise NoClipError(f"a clip of {float(length):g} frames from {float(step * clip):g} on holds none")
+            raise NoClipError(f"a clip of {float(length):g} frames from {float(step * clip):g} holds none")
         clips.append(first + torch.linspace(0, stop - first - 1, shape.clip_len).long())
     return torch.stack(clips).numpy()  # (num_clips, clip_len)
 
 
 def torchvision_clips(num_frames: int, fps: float, shape: ClipShape, num_clips: int) -> np.ndarray:
-    """torchvision's references: `VideoClips` with a step of 1 and `UniformClipSampler`, each video for itself.
+    """torchvision's references: `VideoClips` with a step of 1 and `UniformClipSampler`, applied to each video.
 
     https://github.com/pytorch/vision/blob/main/torchvision/datasets/video_utils.py
     https://github.com/pytorch/vision/blob/main/torchvision/datasets/samplers/clip_sampler.py
 
     Raises:
-        NoClipError: the video is shorter than a clip; torchvision leaves it out of its accuracy.
+        NoClipError: The video is shorter than a clip. torchvision leaves such videos out of its accuracy.
     """
     rate = FPS / shape.frame_interval
     step = _known(fps) / rate
@@ -169,7 +171,7 @@ def torchvision_clips(num_frames: int, fps: float, shape: ClipShape, num_clips: 
     windows = len(kept) - shape.clip_len + 1
     if windows < 1:
         raise NoClipError(
-            f"{len(kept)} frames at {rate:g} a second, a clip has {shape.clip_len}; protocol torchvision leaves such"
+            f"{len(kept)} frames at {rate:g} per second, a clip has {shape.clip_len}; protocol torchvision leaves such"
             " videos out"
         )
     starts = torch.linspace(0, windows - 1, num_clips).floor().long()
@@ -182,7 +184,7 @@ def _known(fps: float) -> float:
     return fps
 
 
-# Pictures -------------------------------------------------------------------------------------------------------------
+# Resizing and crops --------------------------------------------------------------------------------------------------
 
 
 def floor_size(height: int, width: int, short_side_px: int) -> tuple[int, int]:
@@ -195,7 +197,7 @@ def floor_size(height: int, width: int, short_side_px: int) -> tuple[int, int]:
 
 
 def single_precision_size(height: int, width: int, short_side_px: int) -> tuple[int, int]:
-    """`ScaleTransform` of video-nonlocal-net; no side is shorter than asked for, where it may miss by one."""
+    """`ScaleTransform` of video-nonlocal-net, which may make a side one pixel shorter than requested; this does not."""
     ratio = np.float32(short_side_px) / np.float32(min(height, width))
     long_side = max(int(np.float32(max(height, width)) * ratio), short_side_px)
     return (long_side, short_side_px) if height > width else (short_side_px, long_side)
@@ -208,7 +210,7 @@ def rounded_size(height: int, width: int, short_side_px: int) -> tuple[int, int]
 
 
 def four_by_three(height: int, width: int, short_side_px: int) -> tuple[int, int]:  # noqa: ARG001
-    """`VideoClassificationPresetEval` of torchvision: 128 × 171, whatever the shape."""
+    """`VideoClassificationPresetEval` of torchvision: 128 × 171, whatever the aspect ratio."""
     return short_side_px, round(short_side_px * 4 / 3)
 
 
@@ -221,7 +223,7 @@ def stepped_corner(height: int, width: int, size: int, crop: int, num_crops: int
 
 
 def ceiled_corner(height: int, width: int, size: int, crop: int, num_crops: int) -> tuple[int, int]:
-    """`uniform_crop` of PySlowFast and PyTorchVideo, which call a single one the middle of three."""
+    """`uniform_crop` of PySlowFast and PyTorchVideo, in which a single crop is the middle one of three."""
     crop = crop if num_crops == 3 else 1
     top, left = ((room if crop == 2 else math.ceil(room / 2) if crop else 0) for room in (height - size, width - size))
     middle_top, middle_left = math.ceil((height - size) / 2), math.ceil((width - size) / 2)
@@ -234,7 +236,7 @@ def rounded_corner(height: int, width: int, size: int, crop: int, num_crops: int
 
 
 PROTOCOLS: dict[ProtocolName, Protocol] = {
-    "videoctx": Protocol(clips=uniform_clips, clip_placement="ends_or_middle", smooth=True, num_crops=None),
+    "videoctx": Protocol(clips=uniform_clips, clip_placement="ends_or_middle", antialias=True, num_crops=None),
     "nonlocal": Protocol(
         clips=nonlocal_clips, clip_placement="from_start", size=single_precision_size, corner=stepped_corner
     ),

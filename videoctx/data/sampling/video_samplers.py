@@ -1,10 +1,10 @@
 """Which rank reads which video, and in which order.
 
-An epoch's order follows from (seed, epoch) alone, so every rank knows it whole and takes its own part, and a run
-that is resumed in the middle of an epoch goes on where it stopped without reading anything again.
+The order of an epoch depends on (seed, epoch) alone. So every rank knows the whole order and takes its own part, and a
+run that is resumed in the middle of an epoch continues there without reading any video again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -16,12 +16,12 @@ OrderName = Literal["shuffled", "class_balanced", "weighted"]
 
 
 class Order(Protocol):
-    """The videos of an epoch, one after the other."""
+    """An order of the videos of an epoch."""
 
     def __len__(self) -> int: ...
 
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """(len,) int64 videos."""
+    def sample(self, rng: np.random.Generator) -> np.ndarray:
+        """Return the videos of one epoch, (len,) int64."""
         ...
 
 
@@ -34,13 +34,14 @@ class Shuffled:
     def __len__(self) -> int:
         return self.num_videos
 
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
+    def sample(self, rng: np.random.Generator) -> np.ndarray:
+        """Return the videos of one epoch, (len,) int64."""
         return rng.permutation(self.num_videos)
 
 
 @dataclass(frozen=True, slots=True)
 class Weighted:
-    """As many videos as there are, each drawn with a probability proportional to its weight, with replacement."""
+    """As many samples as there are videos, with replacement. A video's probability is proportional to its weight."""
 
     weights: np.ndarray  # (num_videos,) zero or more
 
@@ -49,15 +50,16 @@ class Weighted:
             raise ValueError("all weights are zero; expected one above zero at least")
 
     @classmethod
-    def by_class(cls, labels: Sequence[int]) -> "Weighted":
-        """Every class that has videos is drawn equally often."""
+    def by_class(cls, labels: np.ndarray) -> "Weighted":
+        """Give every class that has videos the same probability. `labels` are class indices (num_videos,)."""
         counts = np.bincount(labels)
         return cls(1 / counts[labels])
 
     def __len__(self) -> int:
         return len(self.weights)
 
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
+    def sample(self, rng: np.random.Generator) -> np.ndarray:
+        """Return the videos of one epoch, (len,) int64."""
         return rng.choice(len(self.weights), size=len(self.weights), p=self.weights / self.weights.sum())
 
 
@@ -65,16 +67,17 @@ class Weighted:
 class ShuffledShards:
     """Every video once, shard after shard, so that few shards are needed at a time.
 
-    Shards come in random order, and a video is drawn at random among the `buffer` next ones.
+    Shards come in random order, and the next video is sampled among about `buffer` videos.
     """
 
-    shards: np.ndarray  # (num_videos,) which shard each video is in
+    shards: np.ndarray  # (num_videos,) shard of each video
     buffer: int
 
     def __len__(self) -> int:
         return len(self.shards)
 
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
+    def sample(self, rng: np.random.Generator) -> np.ndarray:
+        """Return the videos of one epoch, (len,) int64."""
         order = np.argsort(rng.permutation(self.shards.max() + 1)[self.shards], kind="stable")
         keys = np.arange(len(order)) + rng.uniform(0, self.buffer, len(order))
         return order[np.argsort(keys)]
@@ -83,8 +86,9 @@ class ShuffledShards:
 class TrainSampler:
     """An equal, contiguous part of each epoch's order for every rank.
 
-    Where the videos do not divide, the parts are filled up from the start of the order: no rank may run out of
-    steps before another. A video that comes again in an epoch is drawn with another `repeat`, so its clips differ.
+    If the number of videos is not divisible by the number of ranks, the parts are filled up from the start of the
+    order, so that all ranks have the same number of steps. A video that comes again in an epoch has another `repeat`,
+    so that its clips differ.
     """
 
     def __init__(self, order: Order, *, num_ranks: int, rank: int, seed: int) -> None:
@@ -93,20 +97,21 @@ class TrainSampler:
         self.rank = rank
         self.seed = seed
         self.epoch = 0
-        self._resumed = (0, 0)  # an epoch, and how many of its draws this rank has had
+        self._resumed = (0, 0)  # an epoch, and the number of its samples that this rank has had
 
     def __len__(self) -> int:
         return -(-len(self.order) // self.num_ranks)
 
     def set_epoch(self, epoch: int) -> None:
+        """Set the epoch of the next iteration."""
         self.epoch = epoch
 
     def resume(self, *, epoch: int, num_taken: int) -> None:
-        """Leave out the first `num_taken` draws of `epoch`."""
+        """Leave out the first `num_taken` samples of `epoch`."""
         self._resumed = (epoch, num_taken)
 
     def __iter__(self) -> Iterator[SampleIndex]:
-        order = self.order.draw(np.random.default_rng((self.seed, self.epoch)))
+        order = self.order.sample(np.random.default_rng((self.seed, self.epoch)))
         order = np.resize(order, len(self) * self.num_ranks)  # filled up from the start
         epoch, start, stop = self.epoch, self.rank * len(self), (self.rank + 1) * len(self)
         repeats = _repeats(order)
@@ -118,7 +123,7 @@ class TrainSampler:
 class EvaluationSampler:
     """Every video exactly once over all ranks.
 
-    A short share is filled with nothing (None), which makes all ranks take the same number of steps.
+    The part of a rank with one video less is filled with None, so that all ranks have the same number of steps.
     """
 
     def __init__(self, num_videos: int, *, num_ranks: int, rank: int) -> None:
@@ -135,7 +140,7 @@ class EvaluationSampler:
 
 
 def _repeats(order: np.ndarray) -> np.ndarray:
-    """How often each entry has come before."""
+    """Return how often each entry has come before."""
     by_video = np.argsort(order, kind="stable")
     changes = np.flatnonzero(np.diff(order[by_video], prepend=-1))  # where the next video begins
     lengths = np.diff([*changes, len(order)])

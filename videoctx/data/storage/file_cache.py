@@ -1,16 +1,17 @@
-"""A folder of downloaded files, bounded in bytes, that the processes and threads of one computer share.
+"""A cache of downloaded files with a maximum size, shared by the processes and threads of one computer.
 
-A file is downloaded once, whoever asks for it at the same time, and stays while it is leased; the least recently
-leased files make room for others.
+A file is downloaded once, also if several processes request it at the same time, and stays while it is open. The least
+recently used files are removed to make room for others.
 
-    entries/NAME     complete files; together with what is being downloaded never over the bound
-    partial/NAME     being downloaded
-    leases/…         files of one lease, such as those for which there was no room; gone when it ends
-    turns/…          who downloads a name holds the lock of one of these
-    total            bytes in entries and partial
+    entries/NAME     complete files; their total size and that of partial files never exceeds the maximum
+    partial/NAME     files that are being downloaded
+    temporary/…      files of one use, such as those without room in the cache; removed at the end of the use
+    turns/…          lock files: a process that downloads a name holds the lock of one of these
+    total            number of bytes in entries and partial
 
-Everything rests on `flock`: who reads a file holds a shared lock on it, who writes or removes it an exclusive
-one. The system lets go of a dead process's locks, so what lies unlocked in `partial` or `leases` is a leftover.
+All of this relies on `flock`: a reader of a file holds a shared lock on it, and a process that writes or removes it
+holds an exclusive lock. The system releases the locks of a dead process, so unlocked files in `partial` or `temporary`
+are leftovers.
 """
 
 import os
@@ -30,24 +31,24 @@ except ImportError as error:
         "videoctx.data needs fcntl, which Windows lacks; expected Linux, macOS or the Windows Subsystem for Linux"
     ) from error
 
-EVICTED_AT_ONCE = 1 / 20  # of the bound: making room takes a look at all entries
-NUM_TURNS = 256  # files of locks; two names that share one wait for each other
+EVICTED_AT_ONCE = 1 / 20  # fraction of the maximum, because making room lists all entries
+NUM_TURNS = 256  # lock files; two names that share one wait for each other
 
 
 class Source(Protocol):
-    """Where a file comes from."""
+    """A source of a file."""
 
     def size(self) -> int | None:
-        """Bytes of the file, if known; room is made for it before it is written."""
+        """Return the size of the file in bytes, if it is known. Room is made before the file is written."""
         ...
 
     def write(self, path: Path) -> None:
-        """Write the whole file to `path`, which exists."""
+        """Write the file to `path`, which exists."""
         ...
 
 
 @dataclass(slots=True)
-class _Hold:
+class _LockedFile:
     """An open file with a lock on it."""
 
     path: Path
@@ -58,27 +59,34 @@ class _Hold:
         return os.fstat(self.descriptor).st_size
 
     def in_place(self) -> bool:
-        """Whether the path still leads to this file."""
+        """Return whether the path still leads to this file."""
         try:
             return os.path.samestat(os.fstat(self.descriptor), self.path.stat())
         except FileNotFoundError:
             return False
 
     def release(self) -> None:
-        # A process forked meanwhile has the descriptor too, and with it the lock: so closing is not enough to end
-        # it here, and it is not for the other one to end.
+        # A forked process has the descriptor too, and with it the lock. So closing does not release the lock here, and
+        # the forked process must not release it.
         if self.process == os.getpid():
             fcntl.flock(self.descriptor, fcntl.LOCK_UN)
         os.close(self.descriptor)
 
 
-def _hold(path: Path, *, exclusive: bool, create: bool = False, wait: bool = True) -> _Hold | None:
-    """Lock a file; nothing where there is none, or where another has it and `wait` is false."""
+def _create_and_lock(path: Path) -> _LockedFile:
+    """Lock a file exclusively, after creating it if it is missing."""
+    locked = _lock(path, exclusive=True, create=True)
+    assert locked is not None, "a file that is created is there"
+    return locked
+
+
+def _lock(path: Path, *, exclusive: bool, create: bool = False, wait: bool = True) -> _LockedFile | None:
+    """Lock a file. Return None if it is missing, or if another process has locked it and `wait` is false."""
     flags = os.O_RDWR if exclusive else os.O_RDONLY
     operation = (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB)
     while True:
         try:
-            held = _Hold(path, os.open(path, flags | os.O_CREAT if create else flags, 0o666))
+            held = _LockedFile(path, os.open(path, flags | os.O_CREAT if create else flags, 0o666))
         except FileNotFoundError:
             if create:
                 raise
@@ -90,72 +98,70 @@ def _hold(path: Path, *, exclusive: bool, create: bool = False, wait: bool = Tru
             return None
         except OSError as error:
             os.close(held.descriptor)
-            raise OSError(
-                error.errno, f"cannot lock ({error.strerror}); expected a disk of this computer", str(path)
-            ) from error
+            raise OSError(error.errno, f"cannot lock ({error.strerror}); expected a local disk", str(path)) from error
         except BaseException:
             os.close(held.descriptor)
             raise
-        if held.in_place():  # else it was moved or removed before the lock came
+        if held.in_place():  # or else it was moved or removed before it was locked
             return held
         held.release()
 
 
 class FileCache:
-    """The folder; an instance may go to other threads and processes.
+    """The cache. An instance may be used by other threads and passed to other processes.
 
     Args:
-        folder: on a disk of this computer; a network's file system may not keep locks.
-        max_bytes: of all files together, save those of `leases`.
+        folder: Folder on a local disk, as locks may not work on a network file system.
+        max_bytes: Maximum total size of the files, without those in `temporary`.
     """
 
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
         self.max_bytes = max_bytes
-        self._entries, self._partial, self._leases, self._turns = (
-            folder / name for name in ("entries", "partial", "leases", "turns")
+        self._entries, self._partial, self._temporary, self._turns = (
+            folder / name for name in ("entries", "partial", "temporary", "turns")
         )
         self._total = folder / "total"
-        for part in (self._entries, self._partial, self._leases, self._turns):
+        for part in (self._entries, self._partial, self._temporary, self._turns):
             part.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._locked_total() as total:
-            for path in (*self._partial.iterdir(), *self._leases.iterdir()):
+            for path in (*self._partial.iterdir(), *self._temporary.iterdir()):
                 _remove(path)  # left by a dead process
             total.bytes = self._count()
             self._evict(total, total.bytes - max_bytes)
 
     @contextmanager
     def local_copy(self, name: str, source: Source) -> Iterator[Path]:
-        """The file of that name, downloaded where it is not there yet; it stays as it is inside the `with`."""
-        held = _hold(self._entries / name, exclusive=False) or self._download(name, source)
+        """Yield the file of this name, downloaded if it is not there yet. It does not change inside the `with`."""
+        held = _lock(self._entries / name, exclusive=False) or self._download(name, source)
         try:
-            # The last use is the time of access; that of change tells others that the content is the same.
+            # The access time is the last use. The modification time stays, as the content is the same.
             os.utime(held.descriptor, ns=(time.time_ns(), os.fstat(held.descriptor).st_mtime_ns))
             yield held.path
         finally:
             self._end(held)
 
     @contextmanager
-    def lease_new(self, name: str) -> Iterator[Path]:
-        """An empty file to write, for this lease only; its name ends with `name`."""
-        held = _hold(self._leases / f"{uuid4().hex}-{name}", exclusive=True, create=True)
+    def temporary_file(self, name: str) -> Iterator[Path]:
+        """Yield an empty file that is removed at the end of the `with`. Its name ends with `name`."""
+        held = _create_and_lock(self._temporary / f"{uuid4().hex}-{name}")
         try:
             yield held.path
         finally:
             self._end(held)
 
-    def _end(self, held: _Hold) -> None:
-        if held.path.parent == self._leases and held.process == os.getpid():
+    def _end(self, held: _LockedFile) -> None:
+        if held.path.parent == self._temporary and held.process == os.getpid():
             held.path.unlink(missing_ok=True)
         held.release()
 
-    def _download(self, name: str, source: Source) -> _Hold:
-        turn = _hold(self._turns / f"{zlib.crc32(name.encode()) % NUM_TURNS:02x}", exclusive=True, create=True)
+    def _download(self, name: str, source: Source) -> _LockedFile:
+        turn = _create_and_lock(self._turns / f"{zlib.crc32(name.encode()) % NUM_TURNS:02x}")
         try:
             while True:
-                present = _hold(self._entries / name, exclusive=False)
-                if present:  # since another has downloaded it meanwhile
+                present = _lock(self._entries / name, exclusive=False)
+                if present:  # another process has downloaded it meanwhile
                     return present
-                held = _hold(self._partial / name, exclusive=True, create=True)
+                held = _create_and_lock(self._partial / name)
                 try:
                     self._fill(held, source)
                     fcntl.flock(held.descriptor, fcntl.LOCK_SH)
@@ -164,15 +170,15 @@ class FileCache:
                 except BaseException:
                     held.release()
                     raise
-                held.release()  # evicted as soon as it was there
+                held.release()  # it was evicted before it was locked again
         finally:
             turn.release()
 
-    def _fill(self, partial: _Hold, source: Source) -> None:
-        """Download into a partial file, and move it to the entries, or to the leases where there is no room."""
+    def _fill(self, partial: _LockedFile, source: Source) -> None:
+        """Download into a partial file, and move it to the entries, or to the temporary files if there is no room."""
         name, reserved = partial.path.name, 0
         try:
-            os.truncate(partial.path, 0)  # a process that died here may have left something
+            os.truncate(partial.path, 0)  # a process that died here may have left content
             size = source.size()
             if size is None:
                 source.write(partial.path)
@@ -181,20 +187,21 @@ class FileCache:
             else:
                 kept = self._make_room(partial, size)
                 reserved = size if kept else 0
-                if not kept:  # what is leased does not count
-                    partial.path = partial.path.rename(self._leases / f"{uuid4().hex}-{name}")
+                if not kept:  # temporary files do not count
+                    partial.path = partial.path.rename(self._temporary / f"{uuid4().hex}-{name}")
                 source.write(partial.path)
             reserved = size if kept else 0
             os.fsync(partial.descriptor)
-            partial.path = partial.path.rename(self._entries / name if kept else self._leases / f"{uuid4().hex}-{name}")
+            target = self._entries / name if kept else self._temporary / f"{uuid4().hex}-{name}"
+            partial.path = partial.path.rename(target)
         except BaseException:
             with self._locked_total() as total:
                 partial.path.unlink(missing_ok=True)
                 total.bytes -= reserved
             raise
 
-    def _make_room(self, partial: _Hold, size: int) -> bool:
-        """Reserve room for a partial file; false where there is none, as what is there is leased."""
+    def _make_room(self, partial: _LockedFile, size: int) -> bool:
+        """Reserve room for a partial file. Return False if there is none, because too many files are in use."""
         if size > self.max_bytes:
             return False
         with self._locked_total() as total:
@@ -206,17 +213,17 @@ class FileCache:
             if total.bytes + size > self.max_bytes:
                 return False
             total.bytes += size
-            total.save()  # first, so that whoever dies here has taken too much room rather than too little
-            os.truncate(partial.path, size)  # so that it is counted in full
+            total.save()  # first, so that a process that dies here has reserved too much rather than too little
+            os.truncate(partial.path, size)  # so that its full size is counted
             return True
 
     def _count(self) -> int:
-        """Bytes in entries and partial files, each once although it moves from these to those meanwhile."""
+        """Return the bytes in entries and partial files. A file that moves meanwhile is counted once."""
         statuses = [_status(path) for part in (self._partial, self._entries) for path in part.iterdir()]
         return sum({status.st_ino: status.st_size for status in statuses if status}.values())
 
     def _evict(self, total: "_Total", num_bytes: int) -> None:
-        """Remove entries, the least recently leased first, none that is leased, until so many bytes are free."""
+        """Remove the least recently used entries that are not in use, until this number of bytes is free."""
         if num_bytes <= 0:
             return
         statuses = {path: status for path in self._entries.iterdir() if (status := _status(path))}
@@ -229,10 +236,10 @@ class FileCache:
 
     @contextmanager
     def _locked_total(self) -> Iterator["_Total"]:
-        held = _hold(self._total, exclusive=True, create=True)
+        held = _create_and_lock(self._total)
         try:
             text = os.pread(held.descriptor, 20, 0).strip()
-            total = _Total(held, int(text) if text.isdigit() else 0)  # it is counted anew when a process starts
+            total = _Total(held, int(text) if text.isdigit() else 0)  # it is counted again when a process starts
             yield total
             total.save()
         finally:
@@ -241,7 +248,7 @@ class FileCache:
 
 @dataclass(slots=True)
 class _Total:
-    file: _Hold
+    file: _LockedFile
     bytes: int
 
     def save(self) -> None:
@@ -249,8 +256,8 @@ class _Total:
 
 
 def _remove(path: Path) -> bool:
-    """Remove a file that nobody holds."""
-    held = _hold(path, exclusive=True, wait=False)
+    """Remove a file that is not locked. Return whether it was removed."""
+    held = _lock(path, exclusive=True, wait=False)
     if held is None:
         return False
     path.unlink()

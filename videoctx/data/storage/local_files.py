@@ -1,9 +1,9 @@
-"""Videos that are not files of their own on this computer, made such for as long as they are needed.
+"""Local copies of videos that are remote or inside tar files, for as long as they are needed.
 
-A path is a file, an fsspec URL or a member of a tar shard (`videoctx.data.storage.locations`). Decoders want a file:
-`LocalFiles.local_copy` gives one. What a URL leads to is downloaded (`videoctx.data.storage.remote`) into a bounded cache
-(`videoctx.data.storage.file_cache`); a member is copied out of its shard, which is itself downloaded first, whole, where
-it is not here. A file that changes behind its URL is not noticed while it is in the cache.
+A path is a file, an fsspec URL or a member of a tar shard (`videoctx.data.storage.locations`). Decoders need a file,
+which `LocalFiles.local_copy` provides. The file of a URL is downloaded (`videoctx.data.storage.remote`) into a bounded
+cache (`videoctx.data.storage.file_cache`); a member is copied out of its shard, which is downloaded
+first if it is remote. If a file changes behind its URL while it is in the cache, the change is not noticed.
 """
 
 import getpass
@@ -28,14 +28,16 @@ COPY_BYTES = 4 * 2**20
 
 
 class LocalFiles:
-    """Gives the file of a path; one instance serves any number of threads, and processes after a fork or pickle.
+    """Provides local files for paths. An instance may be used by any number of threads and passed to other processes.
 
     Args:
-        cache_dir: on a disk of this computer; by default a folder of this user below the system's temporary one.
-        max_cache_bytes: of what has been downloaded. Files in use do not count where they no longer fit.
-        num_attempts: after which a server's failure is final.
-        first_wait_seconds: before the second attempt; twice as long, and a little at random, before each next.
-        timeout_seconds: of an HTTP server's silence. Other backends of fsspec have their own.
+        cache_dir: Folder on a local disk. By default a folder of this user inside the system's folder for temporary
+            files.
+        max_cache_bytes: Maximum size of the downloaded files. Files in use that do not fit do not count.
+        num_attempts: Number of attempts, after which a server's failure is final.
+        first_wait_seconds: Time before the second attempt. It is doubled, with some jitter, before each further
+            attempt.
+        timeout_seconds: Time limit for an HTTP server's response. Other backends of fsspec have their own.
     """
 
     def __init__(
@@ -63,17 +65,17 @@ class LocalFiles:
 
     @contextmanager
     def local_copy(self, path: str) -> Iterator[str]:
-        """A local file with the video's bytes, valid inside the `with`.
+        """Yield a local file with the video's bytes, valid inside the `with`.
 
-        A local file is itself: it is not even looked at. A `VideoDecodeError` about the local file that is raised
-        inside the `with` leaves it as one about `path`.
+        A local path is returned as it is, without a check. A `VideoDecodeError` for the local file that is raised
+        inside the `with` becomes one for `path`.
 
         Raises:
-            VideoDecodeError: the video cannot be fetched.
-            StorageError: a library that speaks the URL's protocol is missing; a shard is larger than the cache.
-            OSError: the cache folder cannot be written.
+            VideoDecodeError: The video cannot be fetched.
+            StorageError: The library for the URL's protocol is missing, or a shard is larger than the cache.
+            OSError: The cache folder cannot be written.
         """
-        with self._lease(path) as local:
+        with self._local_file(path) as local:
             try:
                 yield local
             except VideoDecodeError as error:
@@ -82,16 +84,17 @@ class LocalFiles:
                 raise VideoDecodeError(path, error.reason) from error
 
     def size(self, path: str) -> int:
-        """Bytes of the video; its server is asked for no more than that, where it knows.
+        """Return the size of the video in bytes. The file is fetched only if its server does not report the size.
 
         Raises:
-            VideoDecodeError: there is no such file, or it cannot be told.
-            StorageError, OSError: as in `lease`.
+            VideoDecodeError: The file is missing, or its size is unknown.
+            StorageError: See `local_copy`.
+            OSError: See `local_copy`.
         """
         location = split_member(path)
         if location is not None:
             member, tar = location
-            with self._lease_tar(path, tar) as local_tar:
+            with self._local_tar(path, tar) as local_tar:
                 return _find_member(path, local_tar, member)[1]
         if is_url(path) and not path.startswith(LOCAL):
             size = Remote(path, self.patience).size()
@@ -104,12 +107,12 @@ class LocalFiles:
                 raise VideoDecodeError(path, error.strerror or str(error)) from error
 
     @contextmanager
-    def _lease(self, path: str) -> Iterator[str]:
+    def _local_file(self, path: str) -> Iterator[str]:
         location = split_member(path)
         if location is not None:
             member, tar = location
-            with self._opened_cache().lease_new(f"copy{_suffix(member)}") as copy:
-                with self._lease_tar(path, tar) as local_tar:
+            with self._opened_cache().temporary_file(f"copy{_suffix(member)}") as copy:
+                with self._local_tar(path, tar) as local_tar:
                     _copy_member(path, local_tar, member, copy)
                 yield str(copy)
         elif path.startswith(LOCAL) and INSIDE not in path:
@@ -121,7 +124,7 @@ class LocalFiles:
             yield path
 
     @contextmanager
-    def _lease_tar(self, path: str, tar: str) -> Iterator[str]:
+    def _local_tar(self, path: str, tar: str) -> Iterator[str]:
         tar = tar.removeprefix(LOCAL)
         if not is_url(tar):
             yield tar
@@ -142,7 +145,7 @@ class LocalFiles:
 
 @dataclass(slots=True)
 class _RemoteShard(Remote):
-    """A tar file; each member of one for which there is never room would download it anew, so that is refused."""
+    """A remote tar file. One that is larger than the cache is refused, as every member would download it again."""
 
     max_bytes: int = 0
 
@@ -151,7 +154,7 @@ class _RemoteShard(Remote):
         if size is not None and size > self.max_bytes:
             raise StorageError(
                 f"{self.url}: has {size} bytes, but max_cache_bytes is {self.max_bytes};"
-                " expected room for a whole shard for each video in use"
+                " expected room for one shard per video in use"
             )
         return size
 
@@ -161,7 +164,7 @@ def _entry_name(url: str) -> str:
 
 
 def _suffix(name: str) -> str:
-    """A plain suffix, as some decoders go by it; nothing where it is not plain."""
+    """Return a plain suffix, which some decoders read, or nothing."""
     found = re.search(r"\.[A-Za-z0-9]{1,8}$", name)
     return found.group().lower() if found else ""
 
@@ -173,13 +176,13 @@ def _copy_member(path: str, tar: str, member: str, copy: Path) -> None:
         while size > 0:
             piece = source.read(min(size, COPY_BYTES))
             if not piece:
-                raise VideoDecodeError(path, "its tar file is cut short")
+                raise VideoDecodeError(path, "its tar file is truncated")
             target.write(piece)
             size -= len(piece)
 
 
 def _find_member(path: str, tar: str, member: str) -> tuple[int, int]:
-    """Where it starts in the tar file, and its size, in bytes; `path` is for the error."""
+    """Return start and size of a member in bytes. `path` is for the error."""
     try:
         status = Path(tar).stat()
         members = _members(tar, status.st_mtime_ns, status.st_size)
@@ -187,7 +190,7 @@ def _find_member(path: str, tar: str, member: str) -> tuple[int, int]:
         raise VideoDecodeError(path, f"its tar file cannot be read: {error.strerror or error}") from error
     except tarfile.TarError as error:
         raise VideoDecodeError(
-            path, f"its tar file cannot be read: {error}; expected a whole one that is not compressed"
+            path, f"its tar file cannot be read: {error}; expected a complete one that is not compressed"
         ) from error
     if member not in members:
         raise VideoDecodeError(path, f"no such file among the {len(members)} in the tar file")
@@ -196,6 +199,6 @@ def _find_member(path: str, tar: str, member: str) -> tuple[int, int]:
 
 @lru_cache(maxsize=1024)
 def _members(tar: str, modified_ns: int, size: int) -> dict[str, tuple[int, int]]:  # noqa: ARG001 - part of the key
-    """Where the plain files of a tar file start in it, and their sizes, in bytes; remembered until it changes."""
+    """Return start and size in bytes of the regular files of a tar file. The result is cached until it changes."""
     with tarfile.open(tar, "r:") as archive:
         return {entry.name: (entry.offset_data, entry.size) for entry in archive if entry.isreg()}

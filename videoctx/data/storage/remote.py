@@ -1,6 +1,6 @@
-"""A file behind an fsspec URL, fetched from a server that may fail for a while.
+"""Files behind fsspec URLs, fetched from servers that may fail temporarily.
 
-What a server needs to know (credentials, endpoints, proxies) comes from fsspec's own configuration:
+Credentials, endpoints and proxies come from fsspec's own configuration:
 https://filesystem-spec.readthedocs.io/en/latest/features.html#configuration
 """
 
@@ -15,34 +15,33 @@ from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.storage.locations import INSIDE
 from videoctx.user_error import UserError
 
-PIECE_BYTES = 16 * 2**20  # asked of a server at once; what a dropped connection can cost
+PIECE_BYTES = 16 * 2**20  # per request, and thus the most that a dropped connection can cost
 LONGEST_WAIT_SECONDS = 30
-LONGEST_REASON = 200  # characters; some libraries quote what they could not read
-TRY_AGAIN = (408, 425, 429)  # of the HTTP answers 4xx, which else are final
+LONGEST_REASON = 200  # characters, as some libraries quote what they could not read
+TRY_AGAIN = (408, 425, 429)  # HTTP status codes 4xx that may pass; the others are final
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 class StorageError(UserError):
-    """No video can be fetched from there, whichever it is; says what to change in one line."""
+    """No video can be fetched from a place. The message is one line with what to change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """With a server."""
+    """Number of attempts and time limits of requests to a server."""
 
-    num_attempts: int  # after which a failure is final
-    first_wait_seconds: float  # before the second attempt; twice as long, and a little at random, before each next
-    timeout_seconds: float  # of an HTTP server's silence; other backends of fsspec have their own
+    num_attempts: int  # a failure of the last one is final
+    first_wait_seconds: float  # before the second attempt; doubled, with some jitter, before each further attempt
+    timeout_seconds: float  # of an HTTP server without response; other backends of fsspec have their own
 
 
 @dataclass(slots=True)
 class Remote:
     """The file that a URL leads to.
 
-    Raises, in both methods:
-        VideoDecodeError: it cannot be fetched.
-        StorageError: the library that speaks the URL's protocol is missing.
+    Both methods raise a VideoDecodeError if the file cannot be fetched, and a StorageError if the library for the URL's
+    protocol is missing.
     """
 
     url: str
@@ -50,28 +49,34 @@ class Remote:
     _info: dict[str, Any] | None = None
 
     def size(self) -> int | None:
-        """Bytes, as the server says; nothing where it does not."""
-        file_system, name = self._file_system()
-        self._info = self._ask(file_system.info, name)
-        if self._info.get("type") == "directory":
-            raise VideoDecodeError(self.url, "cannot be fetched: it is a folder")
-        return self._info.get("size")
+        """Return the size in bytes that the server reports. None if it reports none."""
+        return self._server_info().get("size")
 
     def write(self, path: Path) -> None:
-        """Write the file to `path`, which exists; it has the size that the server has said, or that is an error."""
-        size = self.size() if self._info is None else self._info.get("size")
+        """Write the file to `path`, which exists. Another size than the server reported is an error."""
+        info = self._server_info() if self._info is None else self._info
+        size = info.get("size")
         file_system, name = self._file_system()
         with path.open("r+b") as target:
-            if size is None or self._info.get("partial") is False:  # the server gives whole files only
-                self._ask(_fetch_whole, file_system, name, target, size)
+            if size is None or info.get("partial") is False:  # the server does not send parts of files
+                self._request(_fetch_at_once, file_system, name, target, size)
                 return
             while target.tell() < size:
-                target.write(self._ask(_fetch_piece, file_system, name, target.tell(), size))
+                target.write(self._request(_fetch_piece, file_system, name, target.tell(), size))
+
+    def _server_info(self) -> dict[str, Any]:
+        """Request what the server reports about the file."""
+        file_system, name = self._file_system()
+        info: dict[str, Any] = self._request(file_system.info, name)
+        if info.get("type") == "directory":
+            raise VideoDecodeError(self.url, "cannot be fetched: it is a folder")
+        self._info = info
+        return info
 
     def _file_system(self) -> tuple[Any, str]:
-        """fsspec's, and the file's name in it.
+        """Return fsspec's file system, and the file's name in it.
 
-        fsspec keeps the instances, for each process its own, as a forked one cannot use its parent's.
+        fsspec caches the instances per process, because a forked process cannot use those of its parent.
         """
         import fsspec
 
@@ -80,10 +85,10 @@ class Remote:
             import aiohttp
 
             configured = fsspec.config.conf.get(protocol, {}).get("client_kwargs", {})
-            # By default a request ends after five minutes, too soon for a large file. Here silence ends it.
+            # By default a request ends after five minutes, too soon for a large file. Here it ends without response.
             seconds = self.patience.timeout_seconds
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
-            # Compressed on the way, a file would not have the size that was said.
+            # A file that is compressed in transit would not have the reported size.
             headers = {"Accept-Encoding": "identity"} | dict(configured.get("headers", {}))
             options[protocol] = {"client_kwargs": {"timeout": timeout} | configured | {"headers": headers}}
         try:
@@ -93,8 +98,8 @@ class Remote:
         except ValueError as error:
             raise VideoDecodeError(self.url, f"cannot be fetched: {error}") from error
 
-    def _ask(self, function: Callable[..., Answer], *arguments: Any) -> Answer:
-        """What the function returns, which is called again while it fails for a reason that may pass."""
+    def _request(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Call a function, and call it again while it fails for a temporary reason."""
         from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
         wait_seconds = self.patience.first_wait_seconds
@@ -106,25 +111,25 @@ class Remote:
         )
         try:
             return retrying(function, *arguments)
-        except Exception as error:  # every backend of fsspec has exceptions of its own
+        except Exception as error:  # every backend of fsspec has its own exceptions
             tried = f" ({self.patience.num_attempts} attempts)" if _may_pass(error) else ""
             reason = f"cannot be fetched: {_reason(error, self.patience)}{tried}"
             raise VideoDecodeError(self.url, reason) from error
 
 
 def _fetch_piece(file_system: Any, name: str, start: int, size: int) -> bytes:
-    """Up to `PIECE_BYTES` of a file from `start` on."""
-    # Asking beyond the end shows whether it is the end.
+    """Return up to `PIECE_BYTES` of a file, from byte `start`."""
+    # A request beyond the end shows whether it is the end.
     piece = file_system.cat_file(name, start=start, end=start + PIECE_BYTES)
     expected = min(PIECE_BYTES, size - start)
-    if len(piece) != expected and not (start == 0 and len(piece) == size):  # some servers do not know of parts
-        raise OSError(f"{len(piece)} bytes came from byte {start} on instead of {expected}")
+    if len(piece) != expected and not (start == 0 and len(piece) == size):  # some servers ignore ranges
+        raise OSError(f"{len(piece)} bytes came from byte {start} instead of {expected}")
     return piece
 
 
-def _fetch_whole(file_system: Any, name: str, target: BinaryIO, size: int | None) -> None:
+def _fetch_at_once(file_system: Any, name: str, target: BinaryIO, size: int | None) -> None:
     target.seek(0)
-    target.truncate(size or 0)  # the size keeps the room that was made in the cache
+    target.truncate(size or 0)  # the size keeps the room that is reserved in the cache
     file_system.get_file(name, target)
     if size is not None and target.tell() != size:
         raise OSError(f"{target.tell()} bytes came instead of {size}")
@@ -143,22 +148,24 @@ def _reason(error: Exception, patience: Patience) -> str:
     status = _http_status(cause)
     if status is not None:
         phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
-        return f"the server answers {status} {phrase}".rstrip()
+        return f"the server responded {status} {phrase}".rstrip()
     if isinstance(cause, FileNotFoundError):
         return "no such file"
     if isinstance(cause, TimeoutError):
-        return f"no answer within {patience.timeout_seconds:g} s"
+        return f"no response within {patience.timeout_seconds:g} s"
     kind = "" if type(cause) is OSError else f"{type(cause).__name__}: "
     return shorten(f"{kind}{cause}", LONGEST_REASON)
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What lies behind an error: of all that goes wrong with `info`, fsspec's HTTP says that there is no such file."""
+    """Return the cause of an error. fsspec's HTTP raises FileNotFoundError for every failure of `info`."""
     cause = error.__cause__
+    if cause is None or not isinstance(error, FileNotFoundError):
+        return error
     of_http = isinstance(cause, OSError) or type(cause).__module__.startswith("aiohttp")
-    return cause if isinstance(error, FileNotFoundError) and of_http else error
+    return cause if of_http else error
 
 
 def _http_status(cause: BaseException) -> int | None:
-    """What the server has answered; nothing for a garbled answer, which aiohttp calls 400."""
+    """Return the HTTP status of the response. None for a malformed response, which aiohttp reports as 400."""
     return None if cause.__cause__ is not None else getattr(cause, "status", None)

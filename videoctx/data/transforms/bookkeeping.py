@@ -9,13 +9,13 @@ from videoctx.data.loading.dataset import DecodedBatch
 
 
 def _labels(labels: list[int | tuple[bool, ...]]) -> Tensor:
-    """(V,) int64, or (V, K) bool where a video may show several classes."""
+    """Return labels (V,) int64, or (V, K) bool if a video may show several classes."""
     several = bool(labels) and isinstance(labels[0], tuple)
     return torch.tensor(labels, dtype=torch.bool if several else torch.int64)
 
 
 def bookkeeping(batch: DecodedBatch, *, views_per_video: int) -> dict[str, Any]:
-    """The fields of ClipBatch that say whose the clips are."""
+    """Return the fields of a `ClipBatch` that relate its clips to the videos of `batch`."""
     readable = [index for index, video in enumerate(batch.videos) if video.failure is None]
     return {
         "video": torch.tensor(readable, dtype=torch.int64).repeat_interleave(views_per_video),

@@ -19,8 +19,18 @@ def check_std(std: Sequence[float]) -> None:
 class Normalize(nn.Module):
     """(T, 3, H, W) uint8 → (3, T, H, W) float: (x / 255 - mean) / std for each channel.
 
-    torchvision's `normalize` brings mean and std to the device every time, and looks there for a zero: the device would
-    be waited for three times a clip.
+    torchvision's `normalize` copies mean and std to the device and looks for a zero there in every call, so that the
+    program would wait for the device three times per clip.
+
+    Args:
+        mean: Mean of each channel, in [0, 1].
+        std: Standard deviation of each channel, in [0, 1].
+
+    Raises:
+        ValueError: A standard deviation is not positive.
+
+    >>> Normalize((0.5,) * 3, (0.5,) * 3)(torch.full((1, 3, 1, 1), 255, dtype=torch.uint8)).flatten()
+    tensor([1., 1., 1.])
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:

@@ -7,12 +7,13 @@ from videoctx.data.sampling.protocols import PROTOCOLS, Protocol
 
 
 def resize(frames: Tensor, short_side_px: int, protocol: Protocol = PROTOCOLS["videoctx"]) -> Tensor:
-    """(U, H, W, 3) → (U, 3, H', W'); the aspect is kept, unless the protocol says otherwise."""
+    """Resize frames (U, H, W, 3) → (U, 3, H', W'). The protocol may change the aspect ratio."""
     frames = frames.permute(0, 3, 1, 2)
+    height, width = frames.shape[2:]
     if protocol.size:
-        size = protocol.size(*frames.shape[2:], short_side_px)
-    elif min(frames.shape[2:]) == short_side_px:
+        size = list(protocol.size(height, width, short_side_px))
+    elif min(height, width) == short_side_px:
         return frames
     else:
         size = [short_side_px]
-    return TF.resize(frames, size, antialias=protocol.smooth)
+    return TF.resize(frames, size, antialias=protocol.antialias)

@@ -1,7 +1,7 @@
 """Random crops, flips and further augmentation of training clips.
 
-Workers send uint8 frames; resizing, cropping, flipping and normalizing happen on the device that the network runs on, in
-(T, C, H, W). Every clip of a batch has its own random parameters, which all of its frames share.
+Workers send uint8 frames; resizing, cropping, flipping and normalizing happen on the device that the network runs on,
+in (T, C, H, W). Every clip of a batch has its own random parameters, which all of its frames share.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,20 +39,25 @@ def check_train_crop(
 
 
 class TrainTransform(nn.Module):
-    """A random square of the picture, and a random flip; then what else is asked for.
+    """A random square crop and a random flip, followed by further augmentation.
 
-    What a clip draws follows from its video's seed and its number in the video alone. torchvision's transforms draw
-    from torch's generators: these are seeded for the clip, and left as they were.
+    The random parameters of a clip depend on its video's seed and its number in the video alone. torchvision's
+    transforms use torch's generators, which are seeded for the clip and restored after it.
 
     Args:
-        crop_size_px: side of the square.
-        short_side_px: least and greatest length of the short side before the crop.
-        crop_area: instead of that, least and greatest share of the picture that the crop shows, with a ratio of its
-            sides from 3:4 to 4:3, resized to the square (GoogLeNet's, `RandomResizedCrop`).
-        flip_probability: of a horizontal flip; 0 where left and right tell classes apart.
-        augment: further transforms of the square, (T, 3, H, W) uint8, in order.
-        erasing: a transform of the normalized clip, (T, 3, H, W) float, in which 0 is the mean.
-        flipped_classes: K indices, the class that a flipped clip of each class is trained as; none: as its own.
+        crop_size_px: Side of the square crop.
+        short_side_px: Smallest and largest short side that frames are resized to before the crop.
+        flip_probability: Probability of a horizontal flip.
+        normalize: Normalization of the crop.
+        crop_area: Used instead of `short_side_px` if given: smallest and largest fraction of a frame's area that the
+            crop covers, with an aspect ratio between 3:4 and 4:3, resized to the square (`RandomResizedCrop`, from
+            GoogLeNet).
+        augment: Further transforms of the crop, (T, 3, H, W) uint8, in order.
+        erasing: Transform of the normalized clip, (T, 3, H, W) float, in which 0 is the mean.
+        flipped_classes: K indices: the class that a flipped clip of each class is trained as. None: its own class.
+
+    Raises:
+        ValueError: A value is out of its range.
     """
 
     def __init__(
@@ -70,7 +75,7 @@ class TrainTransform(nn.Module):
         super().__init__()
         check_train_crop(crop_size_px, short_side_px, crop_area)
         if not 0 <= flip_probability <= 1:
-            raise ValueError(f"flip_probability is {flip_probability}; expected 0 to 1")
+            raise ValueError(f"train.flip_probability is {flip_probability}; expected 0 to 1")
         self.crop_size_px = crop_size_px
         self.short_side_px = short_side_px
         self.flip_probability = flip_probability
@@ -81,9 +86,10 @@ class TrainTransform(nn.Module):
         self.flipped_classes = None if flipped_classes is None else torch.tensor(flipped_classes)
 
     def forward(self, batch: DecodedBatch) -> ClipBatch:
+        """Make network input of decoded videos."""
         videos = [video for video in batch.videos if video.failure is None]
-        made = [self._clip(video, clip) for video in videos for clip in range(len(video.clips))]
-        clips, flips = zip(*made, strict=True) if made else ((), ())
+        pairs = [self._clip(video, number) for video in videos for number in range(len(video.clips))]
+        clips, flips = [clip for clip, _ in pairs], [flip for _, flip in pairs]
         views = [View(start, 0) for video in videos for start in video.starts]
         clip_batch = ClipBatch(
             clips=torch.stack(clips) if clips else torch.empty(0),  # (S, 3, T, H, W)
@@ -91,25 +97,21 @@ class TrainTransform(nn.Module):
             **bookkeeping(batch, views_per_video=len(views) // max(len(videos), 1)),
         )
         if self.flipped_classes is not None:
-            clip_batch.swapped_labels = self._swapped(clip_batch.clip_labels, torch.tensor(flips, dtype=torch.bool))
+            flipped = torch.tensor(flips, dtype=torch.bool)
+            clip_batch.swapped_labels = _swapped(clip_batch.clip_labels, flipped, self.flipped_classes)
         return clip_batch
 
-    def _swapped(self, labels: Tensor, flips: Tensor) -> Tensor:
-        """Labels (S,) or (S, K) of clips, changed where `flips` (S,) says so."""
-        if labels.ndim == 1:
-            return torch.where(flips, self.flipped_classes[labels], labels)
-        return torch.where(flips[:, None], labels[:, self.flipped_classes], labels)
-
-    def _clip(self, video: DecodedVideo, clip: int) -> tuple[Tensor, bool]:
-        """(3, T, size, size), and whether it is flipped."""
-        rng = np.random.default_rng((video.seed, clip))
+    def _clip(self, video: DecodedVideo, number: int) -> tuple[Tensor, bool]:
+        """Return a clip (3, T, size, size), and whether it is flipped."""
+        rng = np.random.default_rng((video.seed, number))
         size = video.crop_size_px or self.crop_size_px
-        least = round(self.short_side_px[0] * size / self.crop_size_px)  # a smaller crop may show as much
+        least = round(self.short_side_px[0] * size / self.crop_size_px)  # a smaller crop shows as much of the frame
         short_side = int(rng.integers(least, self.short_side_px[1] + 1))
-        where, flip = rng.random(2), rng.random() < self.flip_probability
-        positions = video.clips[clip].to(video.frames.device, non_blocking=True)  # as an index it would be waited for
+        where, flip = rng.random(2), bool(rng.random() < self.flip_probability)
+        # Indexing with a tensor on the CPU would wait for the device.
+        positions = video.clips[number].to(video.frames.device, non_blocking=True)
         frames = video.frames[positions]  # (T, H, W, 3)
-        with _drawing_from(rng, frames.device) if self._draws_of_torch else nullcontext():
+        with _seeded_from(rng, frames.device) if self._uses_torch_generators else nullcontext():
             if self.crop_area:
                 crop = RandomResizedCrop(size, scale=self.crop_area)
                 frames = crop(frames.permute(0, 3, 1, 2))  # (T, 3, size, size)
@@ -122,19 +124,26 @@ class TrainTransform(nn.Module):
             return clip, flip
 
     @property
-    def _draws_of_torch(self) -> bool:
+    def _uses_torch_generators(self) -> bool:
         return bool(self.crop_area or self.augment or self.erasing)
 
 
 def _random_square(frames: Tensor, size: int, where: np.ndarray) -> Tensor:
-    """(T, 3, H, W) → (T, 3, size, size), at `where` in [0, 1)² of the places there are."""
+    """Crop (T, 3, H, W) → (T, 3, size, size), at `where` in [0, 1)² of the possible positions."""
     top, left = (int(u * (side - size + 1)) for u, side in zip(where, frames.shape[2:], strict=True))
     return TF.crop(frames, top, left, size, size)
 
 
+def _swapped(labels: Tensor, flips: Tensor, flipped_classes: Tensor) -> Tensor:
+    """Return labels (S,) or (S, K) of clips, with the classes exchanged if `flips` (S,) is true."""
+    if labels.ndim == 1:
+        return torch.where(flips, flipped_classes[labels], labels)
+    return torch.where(flips[:, None], labels[:, flipped_classes], labels)
+
+
 @contextmanager
-def _drawing_from(rng: np.random.Generator, device: torch.device) -> Iterator[None]:
-    """Inside, torch's generators draw what follows from `rng`; after, what they would have drawn without."""
+def _seeded_from(rng: np.random.Generator, device: torch.device) -> Iterator[None]:
+    """Seed torch's generators from `rng` inside the `with` block, and restore them after it."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(int(rng.integers(2**63)))
         yield

@@ -23,10 +23,17 @@ def check_view_crop(crop_size_px: int, short_side_px: int) -> None:
 
 
 class ViewTransform(nn.Module):
-    """Short side to a fixed length, then `num_crops` fixed squares of every clip, cut out only when asked for.
+    """Resizing to a fixed short side, then a number of fixed square crops per clip, which are cut out when needed.
 
     Args:
-        protocol: how to resize, and where the crops are.
+        crop_size_px: Side of the square crops.
+        short_side_px: Short side before the crops.
+        num_crops: Number of crops per clip.
+        normalize: Normalization of the crops.
+        protocol: Rules of the resizing and of the positions of the crops.
+
+    Raises:
+        ValueError: A value is out of its range.
     """
 
     def __init__(
@@ -49,14 +56,16 @@ class ViewTransform(nn.Module):
         self.protocol = protocol
 
     def forward(self, batch: DecodedBatch, *, num_clips: int) -> ClipBatch:
+        """Make network input of decoded videos with `num_clips` clips each."""
         videos = [video for video in batch.videos if video.failure is None]
         clips = LazyViews([], self.crop_size_px, self.normalize)
         views = []
         for video in videos:
             frames = resize(video.frames, self.short_side_px, self.protocol)  # (U, 3, H, W), each distinct frame once
+            height, width = frames.shape[2:]
             for start, positions in zip(video.starts, video.clips, strict=True):
                 for crop in range(self.num_crops):
-                    corner = self.protocol.corner(*frames.shape[2:], self.crop_size_px, crop, self.num_crops)
+                    corner = self.protocol.corner(height, width, self.crop_size_px, crop, self.num_crops)
                     clips.views.append((frames, positions.to(frames.device), corner))
                     views.append(View(start, crop))
         return ClipBatch(
@@ -68,7 +77,7 @@ class ViewTransform(nn.Module):
 
 @dataclass(slots=True)
 class LazyViews:
-    """Views of videos that share their frames; a slice of them is made only when it is taken."""
+    """Views that share the frames of their videos. Slicing cuts out the views of the slice."""
 
     views: list[tuple[Tensor, Tensor, tuple[int, int]]]  # frames (U, 3, H, W) uint8, positions (T,), top and left
     crop_size_px: int
