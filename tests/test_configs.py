@@ -235,8 +235,10 @@ def test_a_part_may_come_twice(write):
     assert merged(with_parts(["-c", top])) == {"a": 1, "b": 1}
 
 
-@each_case("argument", ["{a: 1}", "config.json", "runs"])
-def test_what_is_no_yaml_file_is_passed_on(argument):
+@each_case("argument", ["{a: 1}", "a: 1", "config.json"])
+def test_what_is_no_yaml_file_is_passed_on(argument, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
     assert with_parts(["fit", "-c", argument, f"--config={argument}"]) == ["fit", "-c", argument, "--config", argument]
 
 

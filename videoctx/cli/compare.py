@@ -7,7 +7,7 @@ from typing import get_args
 from rich.console import Console
 
 from videoctx.cli.tool_parser import tool_parser
-from videoctx.evaluation.view_scores import Average
+from videoctx.evaluation.choices import Average
 
 
 def run_compare(arguments: Sequence[str]) -> None:

@@ -1,13 +1,14 @@
-"""Configs are made of parts: a file may name others, and its own keys override theirs."""
+"""Replaces the config files on a command line by their contents, with the parts of each before it."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
 
-from videoctx.shipped_configs import read_parts
+from videoctx.shipped_configs import SUFFIXES, find_config, read_parts
 
-# What follows from something else, and from what: it is never set on its own.
+# Values that follow from another, and from which. They are never set on their own.
 LINKED = {
     ("data", "seed"): "seed_everything",
     ("model", "seed"): "seed_everything",
@@ -17,42 +18,48 @@ LINKED = {
 
 SECTIONS = {section for section, _ in LINKED} | {"trainer", "checkpoint", "last_checkpoint", "learning_rate"}
 
+CONFIG_TEXT = re.compile(r"\s*$|.*[:{\n]", re.DOTALL)  # YAML, not the name of a file or of a shipped config
+
 
 def with_parts(arguments: Sequence[str]) -> list[str]:
-    """Put the parts of every config file on the command line before it.
+    """Replace every `--config NAME`, `--config=NAME` and `-c NAME` by the texts of the config and of its parts.
 
-    A config may name others under `parts`, relative to itself: they are read first, in order, and the config's
-    own keys override theirs. `--config a.yaml`, `--config=a.yaml` and `-c a.yaml` are meant.
+    NAME is a YAML file or the name of a shipped config. A config may name others under `parts`, relative to itself:
+    they come first, in order, and the config's own keys override theirs. A YAML text, and a file of another format,
+    stay as they are.
+
+    Raises:
+        ValueError: there is no such config, or it cannot be read.
     """
     expanded: list[str] = []
-    rest = iter(arguments)
-    for argument in rest:
-        name, separator, value = argument.partition("=")
-        if name not in ("-c", "--config"):
+    remaining = iter(arguments)
+    for argument in remaining:
+        option, separator, value = argument.partition("=")
+        if option not in ("-c", "--config"):
             expanded.append(argument)
             continue
         if not separator:
-            value = next(rest, "")
-        if not value.endswith((".yaml", ".yml")):
-            expanded += [name, value]
+            value = next(remaining, "")
+        if not value.endswith(SUFFIXES) and (CONFIG_TEXT.match(value) or Path(value).is_file()):
+            expanded += [option, value]  # jsonargparse reads a text, or a JSON file
             continue
-        for text in _texts(Path(value)):
-            expanded += [name, text]
+        for text in _texts(value):
+            expanded += [option, text]
     return expanded
 
 
-def _texts(path: Path) -> Iterator[str]:
-    """Yield the config at `path` as YAML texts without `parts`, its parts first.
+def _texts(name: str) -> Iterator[str]:
+    """Yield a config as YAML texts without `parts`, its parts first.
 
     Raises:
         ValueError: A section is not a mapping, or sets a value that follows from another.
     """
-    for file, config in read_parts(path):
+    for file, config in read_parts(find_config(name)):
         for section in SECTIONS & config.keys():
             if not isinstance(config[section], dict):
                 raise ValueError(f"{file}: {section} is {config[section]!r}; expected keys and values")
-        for section, name in LINKED:
-            if name in config.get(section, {}):
-                linked = LINKED[section, name]
-                raise ValueError(f"{file}: {section}.{name} follows from {linked}; expected it there alone")
+        for section, key in LINKED:
+            if key in config.get(section, {}):
+                linked = LINKED[section, key]
+                raise ValueError(f"{file}: {section}.{key} follows from {linked}; expected it there alone")
         yield yaml.safe_dump(config, sort_keys=False)

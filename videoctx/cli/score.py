@@ -7,8 +7,7 @@ from typing import get_args
 from rich.console import Console
 
 from videoctx.cli.tool_parser import tool_parser
-from videoctx.evaluation.evaluation_result import EvaluationResult, Level
-from videoctx.evaluation.view_scores import Average
+from videoctx.evaluation.choices import Average, Level
 
 
 def run_score(arguments: Sequence[str]) -> None:
@@ -25,6 +24,7 @@ def run_score(arguments: Sequence[str]) -> None:
     parser.add_argument("--output", help="folder for views.csv and views.png; by default the run's")
     options = parser.parse_args(list(arguments))
 
+    from videoctx.evaluation.evaluation_result import EvaluationResult
     from videoctx.evaluation.scores import read_run
     from videoctx.evaluation.tables import score_table
     from videoctx.evaluation.view_curve import Point, all_views, draw_curve, write_table

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from videoctx.batch import slices
 from videoctx.evaluation.bootstrap import Estimate, estimates
+from videoctx.evaluation.choices import Average
 from videoctx.evaluation.metrics import (
     Weights,
     average_precisions,
@@ -19,9 +20,8 @@ from videoctx.evaluation.metrics import (
     share,
 )
 from videoctx.evaluation.ranking import label_ranks
-from videoctx.evaluation.view_scores import Average, ViewScores
+from videoctx.evaluation.view_scores import ViewScores
 
-Level = Literal["clip", "video"]
 VIEWS_AT_ONCE = 10_000  # in single precision, in which comparing is faster than in half
 
 

@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from videoctx.batch import slices
+from videoctx.evaluation.choices import Average
 
-Average = Literal["probabilities", "logits"]
 VIDEOS_AT_ONCE = 100  # in double precision: 30 views of 400 classes are 0.1 MB per video
 
 
