@@ -94,7 +94,7 @@ def test_windows_is_refused(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("missing", "imported", "message"),
     [
-        ("fcntl", "videoctx.data.storage.file_cache", "videoctx.data needs fcntl, which Windows lacks; expected Linux, macOS"),
+        ("fcntl", "videoctx.data.storage.file_cache", "videoctx.data needs fcntl, which Windows lacks; expected Linux"),
         ("decord", "videoctx.bench.bare_decoding", "decord is not installed; `videoctx bench data` measures against"),
     ],
 )

@@ -1,5 +1,4 @@
-"""Scores of views, and what is computed from them: metrics, intervals, comparisons and the report."""
+"""Scores of views, and what is computed from them: metrics, intervals, comparisons and the report.
 
-from videoctx.evaluation.accuracy import Accuracy, VideoAccuracy
-
-__all__ = ["Accuracy", "VideoAccuracy"]
+Import from its modules. The package itself imports nothing, because the command line reads `choices` without torch.
+"""
