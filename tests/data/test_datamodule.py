@@ -13,6 +13,7 @@ from videoctx.data.annotations import AnnotationError, write_manifest
 from videoctx.data.datamodule import VideoDataModule
 from videoctx.data.decoding.video_reader import open_video
 from videoctx.data.failures import TooManyFailuresError
+from videoctx.data.sampling.multigrid import Multigrid
 from videoctx.data.settings import ClipSettings, LoadingSettings, TestSettings, TrainSettings
 
 CLIPS = ClipSettings(clip_len=4, frame_interval=2)
@@ -412,3 +413,37 @@ def test_lightning_ends_the_run_when_too_many_videos_fail(mixed_manifest, broken
         with pytest.raises(TooManyFailuresError, match=broken_files["truncated"].name):
             trainer.fit(seen, datamodule=data)
         assert seen.batches["train"] == []
+
+
+# ---------------------------------------------------------------- without a Trainer
+
+
+@pytest.mark.parametrize("stage", ["train", "val", "test", "predict"])
+def test_loaders_without_a_trainer_yield_ready_batches(video_folder, stage):
+    data = module(video_folder.manifest, batch_size=2)
+    loader = getattr(data, f"{stage}_dataloader")()
+    batch = next(iter(loader))
+    expected = batches(module(video_folder.manifest, batch_size=2), "test" if stage == "predict" else stage)[0]
+    assert isinstance(batch, ClipBatch)
+    assert batch.rows == expected.rows
+    assert torch.equal(batch.clips[:], expected.clips[:])
+    assert batch.clips[:].device.type == "cpu"
+
+
+def test_every_pass_without_a_trainer_is_another_epoch(video_folder):
+    loader = module(video_folder.manifest, batch_size=2).train_dataloader()
+    first, second = ([batch.rows for batch in loader] for _ in range(2))
+    assert first != second
+    assert first == [batch.rows for batch in module(video_folder.manifest, batch_size=2).train_dataloader()]
+
+
+def test_multigrid_without_a_trainer_is_refused(video_folder):
+    data = module(video_folder.manifest, train={"multigrid": Multigrid()})
+    with pytest.raises(ValueError, match=r"train\.multigrid needs a Trainer"):
+        data.train_dataloader()
+
+
+def test_too_many_failures_are_an_error_without_a_trainer(mixed_manifest):
+    data = module(mixed_manifest(num_good=1, broken=["empty"]), batch_size=2, train={"max_failed_fraction": 0.1})
+    with pytest.raises(TooManyFailuresError):
+        next(iter(data.train_dataloader()))
