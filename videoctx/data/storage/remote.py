@@ -100,12 +100,12 @@ class Remote:
 
     def _request(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Call a function, and call it again while it fails for a temporary reason."""
-        from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+        from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
         wait_seconds = self.patience.first_wait_seconds
         retrying = Retrying(
             stop=stop_after_attempt(self.patience.num_attempts),
-            wait=wait_exponential_jitter(multiplier=wait_seconds, jitter=wait_seconds, max=LONGEST_WAIT_SECONDS),
+            wait=wait_exponential(multiplier=wait_seconds, max=LONGEST_WAIT_SECONDS) + wait_random(0, wait_seconds),
             retry=retry_if_exception(_may_pass),
             reraise=True,
         )
