@@ -1,6 +1,6 @@
 """A numbered video of every kind that decoders get wrong, made with FFmpeg's command line.
 
-Every picture carries its number as in `tests.numbered`, with less contrast and over a moving ramp, so that a wrong
+Every image carries its number as in `tests.numbered`, with less contrast and over a moving ramp, so that a wrong
 color range or matrix is seen as well as a wrong frame.
 """
 
@@ -57,7 +57,7 @@ ENCODED: dict[str, tuple[str, tuple[str, ...]]] = {
     "mpeg4_b_frames.avi": (f"-c:v mpeg4 -bf 2 {_Q}", ONLY_PYAV),
     "mpeg4_b_frames.mp4": (f"-c:v mpeg4 -bf 2 {_Q}", NOT_DECORD),
     "xvid.avi": (f"-c:v libxvid -bf 0 {_Q}", ALL),
-    "xvid_b_frames.avi": (f"-c:v libxvid -bf 2 {_Q}", ONLY_PYAV),  # two pictures in one packet, then an empty one
+    "xvid_b_frames.avi": (f"-c:v libxvid -bf 2 {_Q}", ONLY_PYAV),  # two images in one packet, then an empty one
     "mjpeg.avi": ("-c:v mjpeg -q:v 3 -pix_fmt yuvj420p", ALL),
     "wmv2.wmv": (f"-c:v wmv2 {_Q}", ONLY_PYAV),
     "mpeg1.mpg": (f"-c:v mpeg1video -bf 2 {_Q}", ONLY_PYAV),
@@ -96,15 +96,15 @@ DECODERS = {
 }
 
 
-def faint_picture(number: int, *, width: int, height: int) -> np.ndarray:
-    """The picture of a number, 32 to 223, over a ramp of ±14 that moves with the number."""
+def faint_image(number: int, *, width: int, height: int) -> np.ndarray:
+    """The image of a number, 32 to 223, over a ramp of ±14 that moves with the number."""
     ramp = 14 * np.sin((np.arange(width) + 3 * number) / 12)
     return (paint(number, width=width, height=height) * 0.75 + 32 + ramp[None, :, None]).round().astype(np.uint8)
 
 
-def read_faint_number(picture: np.ndarray) -> int:
-    """As `read_number`, of a faint picture."""
-    return read_number(((picture.astype(float) - 32) / 0.75).clip(0, 255))
+def read_faint_number(image: np.ndarray) -> int:
+    """As `read_number`, of a faint image."""
+    return read_number(((image.astype(float) - 32) / 0.75).clip(0, 255))
 
 
 def make(name: str, folder: Path) -> Path:
@@ -123,13 +123,13 @@ def make(name: str, folder: Path) -> Path:
         options, _ = (ENCODED | ODD_SIZES | ONE_FRAME)[name]
         width, height = (WIDTH + 1, HEIGHT + 1) if name in ODD_SIZES else (WIDTH, HEIGHT)
         numbers = range(1 if name in ONE_FRAME else NUM_FRAMES)
-        pictures = b"".join(faint_picture(number, width=width, height=height).tobytes() for number in numbers)
+        images = b"".join(faint_image(number, width=width, height=height).tobytes() for number in numbers)
         raw = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {FPS} -i -"
         if _ALT_REF in options:  # FFmpeg's encoder decides on them in a first pass
             first = ["-pass", "1", "-passlogfile", str(path), "-f", "null", "-"]
-            _ffmpeg(*raw.split(), *options.split(), *first, stdin=pictures)
+            _ffmpeg(*raw.split(), *options.split(), *first, stdin=images)
             options = f"{options} -pass 2 -passlogfile {path}"
-        _ffmpeg(*raw.split(), *options.split(), str(path), stdin=pictures)
+        _ffmpeg(*raw.split(), *options.split(), str(path), stdin=images)
     return path
 
 
@@ -146,12 +146,12 @@ def write_hanging_video(path: Path, *, num_frames: int = 3000) -> Path:
     It shows one frame. decord counts them all, and never returns when it is asked for one that is more than 129
     frames in: it waits for frames that its decoder will not give. No signal but SIGKILL ends it.
     """
-    picture = av.VideoFrame.from_ndarray(paint(0, width=96, height=80), format="rgb24")
+    image = av.VideoFrame.from_ndarray(paint(0, width=96, height=80), format="rgb24")
     one_gop = f"keyint={num_frames}:min-keyint={num_frames}:scenecut=0:bframes=0:threads=1:log-level=none"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "x264-params": one_gop})
         stream.width, stream.height, stream.pix_fmt = 96, 80, "yuv420p"
-        for frame in [*[picture] * num_frames, None]:
+        for frame in [*[image] * num_frames, None]:
             if frame is not None:
                 frame.pts = None
             for packet in stream.encode(frame):
@@ -171,7 +171,7 @@ def flip_bits(path: Path, target: Path, *, seed: int, num_bits: int = 3) -> Path
 
 
 def _write_with_display_matrix(path: Path, matrix: tuple[int, int, int, int]) -> None:
-    """Pictures stored as they must be for the display matrix to put them right."""
+    """Images stored as they must be for the display matrix to put them right."""
     a, b, c, d = matrix
     options = {"g": "24", "bf": "3", "x264-params": "open-gop=0:b-adapt=0:threads=1:log-level=none"}
     with av.open(str(path), "w") as container:
@@ -181,14 +181,14 @@ def _write_with_display_matrix(path: Path, matrix: tuple[int, int, int, int]) ->
         unit = 1 << 16
         stream.set_display_matrix([a * unit, b * unit, 0, c * unit, d * unit, 0, 0, 0, 1 << 30])
         for number in range(NUM_FRAMES // 2):
-            picture = faint_picture(number, width=WIDTH, height=HEIGHT)[:: b + d, :: a + c]
-            stored = picture if a else picture.swapaxes(0, 1)
+            image = faint_image(number, width=WIDTH, height=HEIGHT)[:: b + d, :: a + c]
+            stored = image if a else image.swapaxes(0, 1)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(stored), format="rgb24")))
         container.mux(stream.encode())
 
 
 def _shape(path: Path) -> tuple[int, int, int]:
-    """Of an upright picture; FFmpeg's raw output does not say."""
+    """Of an upright image; FFmpeg's raw output does not say."""
     with av.open(str(path)) as container:
         frame = next(container.decode(video=0))
     height, width = frame.height, frame.width

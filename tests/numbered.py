@@ -1,7 +1,7 @@
 """Videos whose every frame carries its own number in its pixels, so that a frame off by one is seen.
 
-A picture is 4 × 3 cells. The upper eight are the bits of the number, black or white, the lowest bit first; the bottom
-four are red, green, blue and white, which a turned, mirrored or BGR picture does not show.
+A image is 4 × 3 cells. The upper eight are the bits of the number, black or white, the lowest bit first; the bottom
+four are red, green, blue and white, which a turned, mirrored or BGR image does not show.
 """
 
 from collections import Counter
@@ -37,7 +37,7 @@ class NumberedVideo:
 
 
 def paint(number: int, *, width: int, height: int) -> np.ndarray:
-    """The picture of a number from 0 to 255: (height, width, 3) uint8."""
+    """The image of a number from 0 to 255: (height, width, 3) uint8."""
     if not 0 <= number < 2**NUM_BITS:
         raise ValueError(f"number is {number}; expected 0 to {2**NUM_BITS - 1}")
     cells = np.zeros((ROWS, COLUMNS, 3), np.uint8)
@@ -47,21 +47,21 @@ def paint(number: int, *, width: int, height: int) -> np.ndarray:
     return cells[np.arange(height) * ROWS // height][:, np.arange(width) * COLUMNS // width]
 
 
-def read_number(picture: np.ndarray) -> int:
-    """The number that an upright RGB picture of any size shows.
+def read_number(image: np.ndarray) -> int:
+    """The number that an upright RGB image of any size shows.
 
     Raises:
-        ValueError: the picture shows none: turned, mirrored, its channels swapped, or mixed of two.
+        ValueError: the image shows none: turned, mirrored, its channels swapped, or mixed of two.
     """
-    height, width, _ = picture.shape
+    height, width, _ = image.shape
     cells = np.empty((ROWS, COLUMNS, 3))
     for row in range(ROWS):
         for column in range(COLUMNS):  # the middle of each cell
             top, bottom = (round((row + part) * height / ROWS) for part in (0.25, 0.75))
             left, right = (round((column + part) * width / COLUMNS) for part in (0.25, 0.75))
-            cells[row, column] = picture[top:bottom, left:right].mean((0, 1))
+            cells[row, column] = image[top:bottom, left:right].mean((0, 1))
     if np.abs(cells - 255 * (cells > 127)).max() > 64 or np.abs(cells[-1] - MARKS).max() > 64:
-        raise ValueError(f"not a numbered picture; its cells are\n{cells.round()}")
+        raise ValueError(f"not a numbered image; its cells are\n{cells.round()}")
     return sum(int(cells[divmod(bit, COLUMNS)].mean() > 127) << bit for bit in range(NUM_BITS))
 
 
@@ -81,8 +81,8 @@ def write_video(
     """Encode frames 0, 1, 2, …; the container follows from the suffix.
 
     Args:
-        width, height: of the upright picture.
-        rotation: degrees, a multiple of 90, by which a player turns the stored picture counter-clockwise.
+        width, height: of the upright image.
+        rotation: degrees, a multiple of 90, by which a player turns the stored image counter-clockwise.
     """
     stored_width, stored_height = (height, width) if rotation % 180 else (width, height)
     with av.open(str(path), "w", options=container_options or {}) as container:
@@ -91,14 +91,14 @@ def write_video(
         if rotation:
             stream.set_display_rotation(rotation)
         for number in range(num_frames):
-            picture = np.rot90(paint(number, width=width, height=height), -rotation // 90)
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            image = np.rot90(paint(number, width=width, height=height), -rotation // 90)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return NumberedVideo(path, num_frames, float(fps), width, height)
 
 
-def picture_types(path: Path) -> Counter[str]:
+def image_types(path: Path) -> Counter[str]:
     """How many I, P and B frames a file has."""
     with av.open(str(path)) as container:
         return Counter(av.video.frame.PictureType(frame.pict_type).name for frame in container.decode(video=0))

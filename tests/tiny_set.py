@@ -23,10 +23,10 @@ def encode(path: Path, *, name: str, seed: int) -> None:
         stream = container.add_stream("libx264", rate=10, options={"x264-params": "threads=1:log-level=none"})
         stream.width, stream.height, stream.pix_fmt = 96, 80, "yuv420p"
         for index in range(NUM_FRAMES):
-            picture = noise.copy()
+            image = noise.copy()
             rows = (np.arange(16) + 5 * seed + ROWS_PER_FRAME[name] * index) % 80
-            picture[rows, :, CHANNEL[name]] = 240
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            image[rows, :, CHANNEL[name]] = 240
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
 
 

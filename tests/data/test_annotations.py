@@ -1,4 +1,4 @@
-"""The manifest and the class file: what is written comes back, and each thing that is wrong is named."""
+"""The manifest and the class file: rows are read back as they were written, and every error is named."""
 
 import csv
 

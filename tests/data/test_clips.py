@@ -78,9 +78,9 @@ def test_a_frame_of_several_clips_is_decoded_once(closed_gop_mp4):
     [("wrap", [15, 16, 17, 15, 16]), ("repeat_last", [15, 16, 17, 17, 17])],
 )
 @pytest.mark.parametrize("sampler", [RandomClips, UniformClips])
-def test_a_short_stretch_is_filled_from_itself(closed_gop_mp4, sampler, short_videos, wanted):
-    stretch = record(closed_gop_mp4.path, start_seconds=0.5, end_seconds=0.6)
-    video = dataset([stretch], sampler(shape=shape(5, 1, short_videos), num_clips=2))[SampleIndex(0)]
+def test_a_short_segment_is_filled_from_itself(closed_gop_mp4, sampler, short_videos, wanted):
+    segment = record(closed_gop_mp4.path, start_seconds=0.5, end_seconds=0.6)
+    video = dataset([segment], sampler(shape=shape(5, 1, short_videos), num_clips=2))[SampleIndex(0)]
     assert numbers(video) == [wanted, wanted]
     assert video.starts == [15, 15]
     assert len(video.frames) == 3
@@ -98,11 +98,11 @@ def test_a_short_video_is_refused_when_asked(closed_gop_mp4):
     [(0.5, 1.2, 15, 35), (1.0, None, 30, 59), (None, 0.5, 0, 14), (None, 99.0, 0, 59)],
 )
 def test_clips_stay_within_the_seconds(closed_gop_mp4, start, end, first, last):
-    stretch = [record(closed_gop_mp4.path, start_seconds=start, end_seconds=end)]
-    uniform = dataset(stretch, UniformClips(shape=shape(4, 2), num_clips=2))[SampleIndex(0)]
+    segment = [record(closed_gop_mp4.path, start_seconds=start, end_seconds=end)]
+    uniform = dataset(segment, UniformClips(shape=shape(4, 2), num_clips=2))[SampleIndex(0)]
     assert uniform.starts == [first, last - 6]
     assert numbers(uniform) == [list(range(first, first + 7, 2)), list(range(last - 6, last + 1, 2))]
-    drawn = dataset(stretch, RandomClips(shape=shape(4, 2), num_clips=200))[SampleIndex(0)]
+    drawn = dataset(segment, RandomClips(shape=shape(4, 2), num_clips=200))[SampleIndex(0)]
     assert min(drawn.starts) == first
     assert max(drawn.starts) == last - 6
     assert {number for clip in numbers(drawn) for number in clip} == set(range(first, last + 1))
@@ -120,12 +120,12 @@ def test_seconds_count_as_frames_are_shown_where_their_rate_varies(tmp_path, ins
             frame.pts, frame.time_base = tenths, Fraction(1, 10)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    stretch = record(path, start_seconds=0.8, end_seconds=2.0)
+    segment = record(path, start_seconds=0.8, end_seconds=2.0)
     if inspected:
         known = ProbeResult(path.stat().st_size, ("pyav",), 12, probe(str(path)).fps, variable_frame_rate=True)
-        stretch = replace(stretch, probe_result=known)
+        segment = replace(segment, probe_result=known)
     sampler = UniformClips(shape=shape(4), num_clips=1)
-    assert numbers(dataset([stretch], sampler)[SampleIndex(0)]) == [[8, 9, 10, 11]]
+    assert numbers(dataset([segment], sampler)[SampleIndex(0)]) == [[8, 9, 10, 11]]
 
 
 # ---------------------------------------------------------------- draws
@@ -171,8 +171,8 @@ def test_a_failure_is_carried_and_not_replaced(closed_gop_mp4, broken_files, wha
 
 @pytest.mark.parametrize(("start", "end"), [(2.0, None), (5.0, 6.0), (0.501, 0.502)])
 def test_seconds_without_a_frame_are_a_failure(closed_gop_mp4, start, end):
-    stretch = record(closed_gop_mp4.path, start_seconds=start, end_seconds=end)
-    failure = dataset([stretch], TRAIN)[SampleIndex(0)].failure
+    segment = record(closed_gop_mp4.path, start_seconds=start, end_seconds=end)
+    failure = dataset([segment], TRAIN)[SampleIndex(0)].failure
     assert failure.path == str(closed_gop_mp4.path)
     assert f"{start:g} s" in failure.reason
     assert "2.00 s" in failure.reason  # what the video lasts

@@ -109,7 +109,7 @@ def test_every_packet_that_may_show_nothing_is_counted(tmp_path):
         for number, packet in enumerate(source.demux(video=0)):
             if not packet.size:
                 continue
-            if number == 5:  # the start of a picture, and that it is as before: what Xvid writes for a doubled frame
+            if number == 5:  # the start of a image, and that it is as before: what Xvid writes for a doubled frame
                 nothing = av.Packet(b"\x00\x00\x01\xb6\x5f\x00\x7f")
                 nothing.pts, nothing.dts, nothing.time_base = packet.pts, packet.dts, packet.time_base
                 packet = nothing

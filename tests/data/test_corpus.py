@@ -1,6 +1,6 @@
 """Every kind of file ends exact, or refused with a reason: none hangs, none is off by one, whichever decoder reads it.
 
-FFmpeg's command line makes the files and says what is in them.
+FFmpeg's command line makes the files and lists their content.
 """
 
 import faulthandler
@@ -31,7 +31,7 @@ needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="FFmpeg
 
 @pytest.fixture(autouse=True)
 def _not_for_ever(capfd):
-    """A decoder that spins in native code cannot be interrupted: then the whole run ends, and says where."""
+    """A decoder that spins in native code cannot be interrupted: so the run ends and prints where it was."""
     with capfd.disabled():
         terminal = os.dup(2)
     faulthandler.dump_traceback_later(SECONDS_TO_HANG, exit=True, file=terminal)
@@ -76,8 +76,8 @@ def patterns(num_frames, key_frames):
 
 def assert_same(frames, wanted, what):
     assert frames.shape == wanted.shape, what
-    for frame, picture in zip(frames, wanted, strict=True):
-        assert np.abs(frame.astype(np.int16) - picture).mean() < MAX_MEAN_DIFFERENCE, what
+    for frame, image in zip(frames, wanted, strict=True):
+        assert np.abs(frame.astype(np.int16) - image).mean() < MAX_MEAN_DIFFERENCE, what
 
 
 @needs_ffmpeg
@@ -135,7 +135,7 @@ def test_uneven_times_are_told(name, folder):
 
 
 @needs_ffmpeg
-def test_packed_pictures_do_not_make_times_uneven(folder):
+def test_packed_images_do_not_make_times_uneven(folder):
     container = probe(str(make("xvid_b_frames.avi", folder)))
     assert container.num_empty > 0
     assert container.has_b_frames

@@ -1,4 +1,4 @@
-"""Every decoder gives exactly the frames that are asked for, upright, or says in one line what is wrong."""
+"""Every decoder returns exactly the requested frames, upright, or raises an error of one line."""
 
 import os
 import pickle
@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.corpus import inspect_video
-from tests.numbered import num_key_frames, picture_types, read_number, write_video
+from tests.numbered import num_key_frames, image_types, read_number, write_video
 from videoctx.data.annotations import ProbeResult
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.decoding.pyav_reader import PyAVReader
@@ -77,7 +77,7 @@ def refusal(path, decoder):
 
 def test_the_videos_hold_what_makes_seeking_hard(closed_gop_mp4, b_frame_avi):
     for video in (closed_gop_mp4, b_frame_avi):
-        assert picture_types(video.path)["B"] > 30
+        assert image_types(video.path)["B"] > 30
         assert num_key_frames(video.path) == 3
 
 
@@ -142,7 +142,7 @@ def test_auto_takes_decord_where_it_is_exact(closed_gop_mp4):
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".AVI", ".mp4", ".mkv", ".webm"])
-def test_auto_takes_pyav_where_decord_is_wrong(b_frame_avi, suffix, tmp_path):
+def test_auto_takes_pyav_where_decord_is_not_exact(b_frame_avi, suffix, tmp_path):
     path = shutil.copy(b_frame_avi.path, tmp_path / f"video{suffix}")
     with open_video(str(path)) as reader:
         assert isinstance(reader, PyAVReader)
@@ -211,7 +211,7 @@ def test_names_mean_files_only(closed_gop_mp4, tmp_path, monkeypatch, decoder, n
             assert_shows(reader.read(np.array([37])), closed_gop_mp4, [37])
 
 
-# ---------------------------------------------------------------- with a verdict
+# ---------------------------------------------------------------- with a probe result
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
@@ -228,7 +228,7 @@ def test_a_probe_result_is_believed_and_not_looked_for_again(decoder, tmp_path, 
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_fewer_frames_than_the_probe_result_says_are_an_error(decoder, closed_gop_mp4):
+def test_fewer_frames_than_the_probe_result_are_an_error(decoder, closed_gop_mp4):
     probe_result = replace(inspect_video(str(closed_gop_mp4.path)), num_frames=61)
     with (
         pytest.raises(VideoDecodeError, match=r"60|frame 60"),
@@ -237,7 +237,7 @@ def test_fewer_frames_than_the_probe_result_says_are_an_error(decoder, closed_go
         reader.read(np.array([60]))
 
 
-def test_another_size_than_the_probe_result_says_is_an_error(closed_gop_mp4):
+def test_another_size_than_the_probe_result_is_an_error(closed_gop_mp4):
     probe_result = replace(inspect_video(str(closed_gop_mp4.path)), size_bytes=7)
     with (
         pytest.raises(VideoDecodeError, match=r"but 7 in the manifest: .*run inspect_videos again"),

@@ -1,4 +1,4 @@
-"""Decoding processes that cannot be started are said in one line."""
+"""Decoding processes that cannot be started raise an error of one line."""
 
 from multiprocessing.context import ForkServerProcess
 

@@ -12,7 +12,7 @@ from videoctx.data.loading.dataset import DecodedBatch
 from videoctx.data.training_labels import flipped_classes
 
 CLASSES = ["go left", "clap", "Go Right", "turn right", "left hook"]
-PICTURE = coordinates(16, 16)
+IMAGE = coordinates(16, 16)
 PARTNERS = [2, 1, 0, 3, 4]  # neither "turn left" nor "right hook" is a class
 
 
@@ -38,7 +38,7 @@ def test_flipped_clips_carry_the_partner_and_others_do_not(multi_label, data, pr
     labels = st.tuples(*[st.booleans()] * len(CLASSES)) if multi_label else st.integers(0, len(CLASSES) - 1)
     num_clips = data.draw(st.integers(1, 3))
     videos = [
-        failed(label=label) if broken else still(PICTURE, num_clips=num_clips, seed=seed, label=label)
+        failed(label=label) if broken else still(IMAGE, num_clips=num_clips, seed=seed, label=label)
         for label, seed, broken in data.draw(
             st.lists(st.tuples(labels, st.integers(0, 2**32), st.booleans()), max_size=4)
         )
@@ -50,7 +50,7 @@ def test_flipped_clips_carry_the_partner_and_others_do_not(multi_label, data, pr
     assert torch.equal(swapped.labels, usual.labels)
     expected = []
     for clip, video in zip(swapped.clips, swapped.video.tolist(), strict=True):
-        flipped = clip[0, 0, 0, 0] > clip[0, 0, 0, -1]  # red grows along the columns of the picture
+        flipped = clip[0, 0, 0, 0] > clip[0, 0, 0, -1]  # red grows along the columns of the image
         expected.append(exchanged(videos[video].label) if flipped else as_written(videos[video].label))
     assert swapped.clip_labels.tolist() == expected
     assert swapped.clip_labels.dtype == swapped.labels.dtype

@@ -31,7 +31,7 @@ CLIPS = RandomClips(shape=ClipShape(clip_len=3, frame_interval=2), num_clips=2)
 
 
 class TrickyDataset(VideoDataset):
-    """Does to its process what a video's path says."""
+    """A dataset whose process fails in the way that the video's path names."""
 
     def load(self, draw, location):
         record = self.records[draw.video]
@@ -258,6 +258,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_no_process_outlives_the_run(closed_gop_mp4, tmp_path, how):
     script = tmp_path / "script.py"

@@ -23,7 +23,7 @@ IN_STEPS = Multigrid(milestone_epochs=(44, 88), num_epochs=118)
 ONLY_SHORT = Multigrid()
 BASE = {"clip_len": 8, "crop_size_px": 224, "batch_size": 8, "num_videos": 29_331}
 
-# videos and crops of a short cycle for each shape of a long one, from 8×8 clips of 224 px, 8 videos a batch: by hand
+# videos and crops of a short cycle for each shape of a long one, from 8×8 clips of 224 px, 8 videos per batch: by hand
 CYCLES = [
     (2, ((128, 112), (64, 158), (64, 158))),
     (4, ((64, 112), (32, 158), (32, 158))),
@@ -168,8 +168,8 @@ def test_a_shorter_clip_spans_up_to_as_much():
 
 
 @pytest.mark.parametrize("more", [{}, {"crop_area": (0.5, 1.0)}])
-def test_a_smaller_crop_is_of_a_smaller_picture(more):
-    """With its own side the crop shows all of the height at times, which from the usual pictures it never would."""
+def test_a_smaller_crop_is_of_a_smaller_image(more):
+    """With its own side the crop shows all of the height at times, which from the usual images it never would."""
     rows = torch.linspace(0, 255, 64).round().to(torch.uint8)[None, :, None, None].expand(1, 64, 64, 3).contiguous()
     video = still(rows, num_clips=200)
     video.crop_size_px = 16
@@ -283,6 +283,6 @@ def test_clips_beside_training_are_full(video_folder, tmp_path):
     assert isinstance(data.loaders["train"].batch_sampler, MultigridBatches)
 
 
-def test_a_stage_says_what_it_is():
+def test_a_stage_is_printed_with_its_batches():
     stage = Stage(num_epochs=2, clip_len=4, cycle=((4, 8), (2, 11)), num_videos=7, batch_factor=1, num_drops=0)
     assert str(stage) == "4 frames, videos per batch and device 4 at 8 px, 2 at 11 px, 2 steps per epoch"

@@ -123,7 +123,7 @@ FAULTS = [fault for fault in Fault if fault is not Fault.ERROR_403]
 @pytest.mark.parametrize("server_is", ["plain", "without parts", "without sizes"])
 def test_a_failure_that_passes_costs_an_attempt(tmp_path, fault, server_is, monkeypatch):
     if server_is == "without sizes" and fault in (Fault.LONG_LENGTH, Fault.SHORT_LENGTH):
-        pytest.skip("it says no length")
+        pytest.skip("it sends no length")
     monkeypatch.setattr(remote, "PIECE_BYTES", 7_000)
     settings = {"knows_parts": server_is == "plain", "knows_size": server_is != "without sizes"}
     with FileServer({"a.mp4": content(0)}, **settings) as server:
@@ -131,7 +131,7 @@ def test_a_failure_that_passes_costs_an_attempt(tmp_path, fault, server_is, monk
         files = local_files(tmp_path, timeout_seconds=0.2)
         assert fetched(files, server.url("a.mp4")) == content(0)
         assert not server.faults["a.mp4"]
-        if server_is != "without sizes":  # else a whole file is sent to who only asks for its size
+        if server_is != "without sizes":  # or else the file is sent when only its size is requested
             assert server.deliveries["a.mp4"] == 1
     assert bytes_in(tmp_path / "partial") == 0
     assert int((tmp_path / "total").read_text()) == bytes_in(tmp_path / "entries") == SIZE
@@ -146,7 +146,7 @@ def test_a_dropped_connection_costs_a_piece_not_the_file(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("fault", "says", "attempts"),
+    ("fault", "message", "attempts"),
     [
         (Fault.ERROR_503, "the server responded 503 Service Unavailable (3 attempts)", 3),
         (Fault.ERROR_403, "the server responded 403 Forbidden", 1),
@@ -154,14 +154,14 @@ def test_a_dropped_connection_costs_a_piece_not_the_file(tmp_path, monkeypatch):
         (None, "the server responded 404 Not Found", 1),
     ],
 )
-def test_a_failure_for_good_is_named(tmp_path, fault, says, attempts):
+def test_a_failure_for_good_is_named(tmp_path, fault, message, attempts):
     with FileServer({"b.mp4": content(1)}) as server:
         if fault:
             server.always["a.mp4"] = fault
         files = local_files(tmp_path, num_attempts=3, timeout_seconds=0.1)
         with pytest.raises(VideoDecodeError) as caught, files.local_copy(server.url("a.mp4")):
             pass
-        assert str(caught.value) == f"{server.url('a.mp4')}: cannot be fetched: {says}"
+        assert str(caught.value) == f"{server.url('a.mp4')}: cannot be fetched: {message}"
         assert server.requests["a.mp4"] == attempts
         assert fetched(files, server.url("b.mp4")) == content(1)
     assert int((tmp_path / "total").read_text()) == bytes_in(tmp_path / "entries") == SIZE
@@ -176,7 +176,7 @@ def test_a_server_that_is_not_there_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("fault", [Fault.SHORT_LENGTH, Fault.LONG_LENGTH])
-def test_a_body_that_never_has_the_size_that_was_said_is_refused(tmp_path, fault):
+def test_a_body_that_never_has_the_size_that_was_reported_is_refused(tmp_path, fault):
     with FileServer({"a.mp4": content(0)}) as server:
         server.faults["a.mp4"] = [fault] * 9
         with pytest.raises(VideoDecodeError, match=r"cannot be fetched: .* \(2 attempts\)"):
@@ -184,7 +184,7 @@ def test_a_body_that_never_has_the_size_that_was_said_is_refused(tmp_path, fault
     assert bytes_in(tmp_path / "entries") == 0
 
 
-def test_a_missing_backend_says_what_to_install(tmp_path):
+def test_a_missing_backend_names_what_to_install(tmp_path):
     pytest.importorskip("fsspec")
     try:
         import s3fs  # noqa: F401
@@ -200,7 +200,7 @@ def test_an_unknown_protocol_is_named(tmp_path):
         fetched(local_files(tmp_path), "s4://a.mp4")
 
 
-def test_the_least_recently_leased_make_room_and_the_bound_holds(tmp_path):
+def test_the_least_recently_used_make_room_and_the_bound_holds(tmp_path):
     with FileServer({f"{k}.mp4": content(k) for k in range(6)}) as server:
         files = local_files(tmp_path, max_cache_bytes=3 * SIZE)
         for k in (0, 1, 2, 0, 3, 0, 4, 0):  # 0 is used all the time
@@ -213,7 +213,7 @@ def test_the_least_recently_leased_make_room_and_the_bound_holds(tmp_path):
         assert server.requests["1.mp4"] == 2
 
 
-def test_what_is_leased_stays_and_what_finds_no_room_lives_for_its_lease(tmp_path):
+def test_files_in_use_stay_and_files_without_room_last_for_their_use(tmp_path):
     with FileServer({f"{k}.mp4": content(k) for k in range(5)}) as server, ExitStack() as stack:
         files = local_files(tmp_path, max_cache_bytes=2 * SIZE)
         held = [stack.enter_context(files.local_copy(server.url(f"{k}.mp4"))) for k in range(5)]
@@ -276,7 +276,7 @@ def test_a_remote_tar_file_is_downloaded_once_for_all_its_members(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "message"),
     [
         (lambda path: None, "its tar file cannot be read: No such file or directory"),  # noqa: ARG005
         (lambda path: path.write_bytes(b"no tar file" * 100), "its tar file cannot be read: "),
@@ -287,17 +287,17 @@ def test_a_remote_tar_file_is_downloaded_once_for_all_its_members(tmp_path):
         (lambda path: write_tar(path, {"b.mp4": b""}), "no such file among the 1 in the tar file"),
     ],
 )
-def test_a_bad_tar_file_is_named(tmp_path, make, says):
+def test_a_bad_tar_file_is_named(tmp_path, make, message):
     make(tmp_path / "a.tar")
     path = f"tar://a.mp4::{tmp_path}/a.tar"
     with pytest.raises(VideoDecodeError) as caught:
         fetched(local_files(tmp_path / "cache"), path)
-    assert str(caught.value).startswith(f"{path}: {says}")
+    assert str(caught.value).startswith(f"{path}: {message}")
     assert bytes_in(tmp_path / "cache/temporary") == 0
 
 
-def fetch_all(cache: Path, urls: list[str], max_cache_bytes: int, seed: int, answers) -> None:
-    """In four threads, in an order of its own; tells which were wrong, and the most bytes seen in the cache."""
+def fetch_all(cache: Path, urls: list[str], max_cache_bytes: int, seed: int, results_queue) -> None:
+    """In four threads, in an order of its own; returns which were incorrect, and the most bytes seen in the cache."""
     files = local_files(cache, max_cache_bytes=max_cache_bytes)
     order = random.Random(seed).sample(range(len(urls)), len(urls))
     most = 0
@@ -323,19 +323,21 @@ def fetch_all(cache: Path, urls: list[str], max_cache_bytes: int, seed: int, ans
     watcher = threading.Thread(target=watch)
     watcher.start()
     with ThreadPoolExecutor(4) as pool:
-        wrong = [k for k, right in zip(order, pool.map(fetch, order), strict=True) if not right]
+        incorrect = [k for k, right in zip(order, pool.map(fetch, order), strict=True) if not right]
     done.set()
     watcher.join()
-    answers.put((wrong, most))
+    results_queue.put((incorrect, most))
 
 
 def in_processes(*arguments, num_processes: int = 2, start: str = "fork") -> list[tuple[list[int], int]]:
     context = multiprocessing.get_context(start)
-    answers = context.Queue()
-    processes = [context.Process(target=fetch_all, args=(*arguments, seed, answers)) for seed in range(num_processes)]
+    results_queue = context.Queue()
+    processes = [
+        context.Process(target=fetch_all, args=(*arguments, seed, results_queue)) for seed in range(num_processes)
+    ]
     for process in processes:
         process.start()
-    results = [answers.get(timeout=30) for _ in processes]
+    results = [results_queue.get(timeout=30) for _ in processes]
     for process in processes:
         process.join()
     return results
@@ -348,15 +350,15 @@ def test_processes_and_threads_download_each_file_once(tmp_path):
         urls = [server.url(f"{k}.mp4") for k in range(24)]
         fetched(local_files(tmp_path), urls[0])  # so that fsspec has its thread here before the fork
         results = in_processes(tmp_path, urls, 10**9)
-        assert [wrong for wrong, _ in results] == [[], []]
+        assert [incorrect for incorrect, _ in results] == [[], []]
         assert server.deliveries == dict.fromkeys(server.files, 1)
 
 
 def test_processes_and_threads_keep_the_bound(tmp_path):
     with FileServer({f"{k}.mp4": content(k) for k in range(40)}) as server:
         results = in_processes(tmp_path, [server.url(name) for name in server.files], 10 * SIZE)
-    for wrong, most in results:
-        assert wrong == []
+    for incorrect, most in results:
+        assert incorrect == []
         assert 5 * SIZE < most <= 10 * SIZE
     assert int((tmp_path / "total").read_text()) == bytes_in(tmp_path / "entries") <= 10 * SIZE
     assert bytes_in(tmp_path / "temporary") == bytes_in(tmp_path / "partial") == 0
@@ -402,7 +404,7 @@ def test_what_a_killed_process_left_is_removed_and_nothing_of_the_living(tmp_pat
         assert server.requests["a.mp4"] == 1
 
 
-def test_a_lease_outlives_a_forked_child_that_lets_go_of_it(tmp_path):
+def test_a_local_copy_outlives_a_forked_child_that_releases_it(tmp_path):
     with FileServer({f"{k}.mp4": content(k) for k in range(3)}) as server:
         files = local_files(tmp_path, max_cache_bytes=SIZE)
         with files.local_copy(server.url("0.mp4")) as kept, files.local_copy(server.url("1.mp4")) as once:
@@ -422,7 +424,7 @@ def test_a_lease_outlives_a_forked_child_that_lets_go_of_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    ("settings", "message"),
     [
         ({"max_cache_bytes": -1}, "max_cache_bytes is -1; expected zero or more"),
         ({"num_attempts": 0}, "num_attempts is 0; expected at least 1"),
@@ -430,6 +432,6 @@ def test_a_lease_outlives_a_forked_child_that_lets_go_of_it(tmp_path):
         ({"timeout_seconds": 0.0}, "timeout_seconds is 0.0; expected more than 0"),
     ],
 )
-def test_bad_settings_are_refused(tmp_path, settings, says):
-    with pytest.raises(ValueError, match=says):
+def test_bad_settings_are_refused(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
         LocalFiles(tmp_path, **settings)

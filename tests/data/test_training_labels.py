@@ -69,7 +69,7 @@ def test_flipped_clips_show_the_partner_too(caplog):
 
 
 @pytest.mark.parametrize(
-    ("labels", "said"),
+    ("labels", "message_part"),
     [
         ([0, 1, 2], None),
         ([0, 0], "2 of 3 classes have no video in split 'train', so they are not learned: run, wave"),
@@ -77,10 +77,10 @@ def test_flipped_clips_show_the_partner_too(caplog):
         ([(True, False, True), (False, True, False)], None),
     ],
 )
-def test_classes_without_a_video_are_named(labels, said, caplog):
+def test_classes_without_a_video_are_named(labels, message_part, caplog):
     records = [VideoRecord(f"{index}.mp4", label, "train") for index, label in enumerate(labels)]
     warn_of_untrained_classes(records, ["clap", "run", "wave"], split="train")
-    assert [said in message for message in caplog.messages] == ([True] if said else [])
+    assert [message_part in message for message in caplog.messages] == ([True] if message_part else [])
 
 
 @pytest.mark.parametrize("change", ["order", "fewer"])

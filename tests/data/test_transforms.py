@@ -1,6 +1,6 @@
-"""From frames to network input: one draw a clip, crops inside the picture, normalized right, views made late.
+"""From frames to network input: one draw a clip, crops inside the image, normalized right, views made late.
 
-Pictures tell where they were cut: red is the column, green the row, times a step.
+Images tell where they were cut: red is the column, green the row, times a step.
 """
 
 import numpy as np
@@ -23,10 +23,10 @@ AS_PIXELS = Normalize(mean=(0, 0, 0), std=(1 / 255,) * 3)  # leaves 0 … 255 as
 
 def coordinates(height, width, step=1):
     """(height, width, 3) uint8: red is step · column, green step · row, blue 77."""
-    picture = np.full((height, width, 3), 77, np.uint8)
-    picture[..., 0] = step * np.arange(width)
-    picture[..., 1] = step * np.arange(height)[:, None]
-    return torch.from_numpy(picture)
+    image = np.full((height, width, 3), 77, np.uint8)
+    image[..., 0] = step * np.arange(width)
+    image[..., 1] = step * np.arange(height)[:, None]
+    return torch.from_numpy(image)
 
 
 def noise(num_frames, height, width, seed=0):
@@ -42,9 +42,9 @@ def video_of(frames, clips, *, seed=0, name="video.mp4", row=0, label=0, starts=
     return DecodedVideo(name, row, label, seed, frames, clips, starts)
 
 
-def still(picture, *, num_clips=1, clip_len=4, **fields):
-    """A video that shows one picture all the time."""
-    frames = picture.repeat(clip_len, 1, 1, 1)  # (clip_len, H, W, 3)
+def still(image, *, num_clips=1, clip_len=4, **fields):
+    """A video that shows one image all the time."""
+    frames = image.repeat(clip_len, 1, 1, 1)  # (clip_len, H, W, 3)
     return video_of(frames, [list(range(clip_len))] * num_clips, **fields)
 
 
@@ -80,7 +80,7 @@ def steps(clip):
 
 
 @pytest.mark.parametrize("num_frames", [1, 2, 3, 4])  # a mean for each of 3 channels also fits 1 or 3 frames
-def test_normalises_by_channel_whatever_the_number_of_frames(num_frames):
+def test_normalizes_by_channel_whatever_the_number_of_frames(num_frames):
     frames = noise(num_frames, 5, 4).permute(0, 3, 1, 2)  # (T, 3, 5, 4)
     wanted = torch.empty(3, num_frames, 5, 4)
     for channel in range(3):
@@ -121,8 +121,8 @@ def test_a_clip_s_frames_keep_their_order():
 
 
 def test_every_clip_of_a_batch_draws_for_itself():
-    picture = noise(1, 40, 60)[0]
-    videos = [still(picture, num_clips=3, seed=seed) for seed in range(4)]
+    image = noise(1, 40, 60)[0]
+    videos = [still(image, num_clips=3, seed=seed) for seed in range(4)]
     clips = RANDOM(DecodedBatch(videos)).clips
     assert len(clips) == 12
     for one in range(12):
@@ -131,13 +131,13 @@ def test_every_clip_of_a_batch_draws_for_itself():
 
 
 def test_a_draw_follows_from_the_video_s_seed_alone():
-    picture = noise(1, 40, 60)[0]
+    image = noise(1, 40, 60)[0]
     torch.manual_seed(0)
-    alone = RANDOM(DecodedBatch([still(picture, num_clips=2, seed=9)])).clips
+    alone = RANDOM(DecodedBatch([still(image, num_clips=2, seed=9)])).clips
     torch.manual_seed(1)
-    among = RANDOM(DecodedBatch([still(picture, seed=4), failed(), still(picture, num_clips=2, seed=9)])).clips
+    among = RANDOM(DecodedBatch([still(image, seed=4), failed(), still(image, num_clips=2, seed=9)])).clips
     assert torch.equal(alone, among[1:])
-    assert not torch.equal(alone, RANDOM(DecodedBatch([still(picture, num_clips=2, seed=10)])).clips)
+    assert not torch.equal(alone, RANDOM(DecodedBatch([still(image, num_clips=2, seed=10)])).clips)
 
 
 # ---------------------------------------------------------------- training: where it is cut
@@ -150,9 +150,9 @@ def test_a_draw_follows_from_the_video_s_seed_alone():
     seed=st.integers(0, 2**63 - 1),
     flip=st.sampled_from([0.0, 1.0]),
 )
-def test_a_training_crop_is_a_part_of_the_picture(crop, size, seed, flip):
+def test_a_training_crop_is_a_part_of_the_image(crop, size, seed, flip):
     height, width = crop + size[0], crop + size[1]
-    transform = train_transform(crop, (min(height, width),) * 2, flip)  # the picture has this size: nothing is resized
+    transform = train_transform(crop, (min(height, width),) * 2, flip)  # the image has this size: nothing is resized
     clip = transform(DecodedBatch([still(coordinates(height, width), seed=seed)])).clips[0].round().int()
     left, top = int(clip[0].min()), int(clip[1].min())
     columns = torch.arange(left, left + crop)
@@ -239,12 +239,12 @@ def test_an_augmented_clip_has_one_draw_for_all_its_frames(arguments, clip_len):
 
 @pytest.mark.parametrize("arguments", AUGMENTED.values(), ids=AUGMENTED)
 def test_an_augmentation_follows_from_the_video_s_seed_alone_and_leaves_torch_s_generator(arguments):
-    transform, picture = train_transform(**arguments), noise(1, 40, 60)[0]
+    transform, image = train_transform(**arguments), noise(1, 40, 60)[0]
     torch.manual_seed(0)
-    alone = transform(DecodedBatch([still(picture, num_clips=2, seed=9)])).clips
+    alone = transform(DecodedBatch([still(image, num_clips=2, seed=9)])).clips
     drawn = torch.rand(1)
     torch.manual_seed(1)
-    among = transform(DecodedBatch([still(picture, seed=4), still(picture, num_clips=2, seed=9)])).clips
+    among = transform(DecodedBatch([still(image, seed=4), still(image, num_clips=2, seed=9)])).clips
     assert torch.equal(alone, among[1:])
     torch.manual_seed(0)
     assert torch.equal(drawn, torch.rand(1))
@@ -257,7 +257,7 @@ def test_every_augmentation_changes_clips(arguments):
     assert sum(not torch.equal(one, other) for one, other in zip(plain, changed, strict=True)) >= 4
 
 
-def test_area_crops_show_the_share_of_the_picture_that_is_asked_for():
+def test_area_crops_show_the_share_of_the_image_that_is_asked_for():
     clips = train_transform(32, crop_area=(0.25, 0.5))(
         DecodedBatch([still(coordinates(100, 120), num_clips=80, clip_len=1)])
     ).clips
@@ -282,7 +282,7 @@ class Recorded(nn.Module):
         return frames
 
 
-def test_augment_gets_bytes_and_erasing_the_normalised_clip():
+def test_augment_gets_bytes_and_erasing_the_normalized_clip():
     augment, erasing = Recorded(), Recorded()
     batch = DecodedBatch([still(coordinates(16, 16), clip_len=3)])
     normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
@@ -295,10 +295,10 @@ def test_augment_gets_bytes_and_erasing_the_normalised_clip():
 
 
 def test_erased_is_the_mean():
-    picture = torch.full((16, 16, 3), 255, dtype=torch.uint8)
+    image = torch.full((16, 16, 3), 255, dtype=torch.uint8)
     normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
     transform = train_transform(normalize=normalize, erasing=RandomErasing(p=1, scale=(0.2, 0.2)))
-    clip = transform(DecodedBatch([still(picture)])).clips[0]
+    clip = transform(DecodedBatch([still(image)])).clips[0]
     share = (clip == 0).float().mean().item()
     assert share == pytest.approx(0.2, abs=0.05)
 
@@ -339,13 +339,13 @@ def view_by_hand(frames, clip, crop, num_crops, *, short_side, size):
     share = 0.5 if num_crops == 1 else crop / (num_crops - 1)
     top = int(room[0] * share) if height > width else room[0] // 2
     left = int(room[1] * share) if height <= width else room[1] // 2
-    pictures = []
+    images = []
     for index in clip:
-        picture = frames[index].permute(2, 0, 1)[None].float()  # (1, 3, H, W)
+        image = frames[index].permute(2, 0, 1)[None].float()  # (1, 3, H, W)
         if new != (height, width):
-            picture = F.interpolate(picture, size=new, mode="bilinear", antialias=True).round().clamp(0, 255)
-        pictures.append(picture[0, :, top : top + size, left : left + size])
-    return torch.stack(pictures, dim=1)
+            image = F.interpolate(image, size=new, mode="bilinear", antialias=True).round().clamp(0, 255)
+        images.append(image[0, :, top : top + size, left : left + size])
+    return torch.stack(images, dim=1)
 
 
 @pytest.mark.parametrize("num_crops", [1, 2, 3])
@@ -363,7 +363,7 @@ def test_views_are_ordered_by_video_clip_and_crop_and_are_what_a_plain_computati
     assert len(batch.clips) == len(wanted)
     views = batch.clips[0 : len(wanted)]
     assert views.dtype == torch.float32
-    assert (views - torch.stack(wanted)).abs().max() <= 1.01  # uint8 rounding of the resized picture
+    assert (views - torch.stack(wanted)).abs().max() <= 1.01  # uint8 rounding of the resized image
 
 
 @pytest.mark.parametrize("size", [1, 4, 7, 27, 100])
