@@ -27,7 +27,7 @@ _WEIGHTS = 1 << np.arange(NUM_BITS, dtype=np.uint64)
 
 
 def hash_frames(path: str, *, expected_frames: int) -> tuple[int, tuple[int, ...]]:
-    """Decode a whole file, and a second time if the container promises a clearly different number of frames.
+    """Decode all of a file, and a second time if the container promises a clearly different number of frames.
 
     Args:
         expected_frames: the number of frames that the container promises. If it is slightly incorrect, the positions

@@ -72,14 +72,13 @@ def make_relations_dataset(
     """
     from data_prep.command_line.setting_error import SettingError, check_at_least
     from data_prep.make_relations_dataset.color_relations import (
-        CLASS_NAMES,
         LOOKS,
         NUM_PLACES,
         RelationClip,
         random_scene,
-        relation_clips,
         render,
     )
+    from data_prep.synthetic.clips import clips_of_dataset
     from data_prep.synthetic.encoded_dataset import MIN_SIDE_PX, write_dataset
 
     for name, value, least, multiple in (
@@ -99,9 +98,11 @@ def make_relations_dataset(
         return render(scene, clip.colors)
 
     clips = list(
-        relation_clips(train_per_class=train_per_class, val_per_class=val_per_class, test_per_class=test_per_class)
+        clips_of_dataset(
+            RelationClip, train_per_class=train_per_class, val_per_class=val_per_class, test_per_class=test_per_class
+        )
     )
-    return write_dataset(Path(output_dir), clips, CLASS_NAMES, frames, fps=fps, num_workers=num_workers)
+    return write_dataset(Path(output_dir), clips, frames, fps=fps, num_workers=num_workers)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

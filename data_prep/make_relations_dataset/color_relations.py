@@ -1,13 +1,12 @@
 """Four shapes that appear one after the other, of which two are red and two are blue."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from data_prep.synthetic.encoded_dataset import SPLITS, clip_generator
+from data_prep.synthetic.clips import SyntheticClip
 
 NUM_PLACES = 4  # top left, top right, bottom left, bottom right: quarters of the frame
 ARRANGEMENTS = {"rows": (0, 0, 1, 1), "columns": (0, 1, 0, 1), "diagonals": (0, 1, 1, 0)}  # or with 0 and 1 swapped
@@ -55,34 +54,15 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True)
-class RelationClip:
-    """A video of the dataset. Its random stream follows from its place in the dataset, so clips share nothing."""
+class RelationClip(SyntheticClip):
+    """A video of the dataset."""
 
-    split: str
-    label: str
-    index: int
-
-    @property
-    def path(self) -> str:
-        """The path relative to the manifest."""
-        return f"videos/{self.split}/{self.label}/{self.index:04d}.mp4"
+    class_names: ClassVar[tuple[str, ...]] = CLASS_NAMES
 
     @property
     def colors(self) -> tuple[int, ...]:
         """The index of the color at each of the four places; every second clip of a class has them swapped."""
         return tuple((pair + self.index) % 2 for pair in ARRANGEMENTS[self.label])
-
-    def generator(self, seed: int) -> np.random.Generator:
-        """Return this clip's random stream, given the seed of the dataset."""
-        return clip_generator(seed, SPLITS.index(self.split), CLASS_NAMES.index(self.label), self.index)
-
-
-def relation_clips(*, train_per_class: int, val_per_class: int, test_per_class: int) -> Iterator[RelationClip]:
-    """Yield every clip of the dataset, split by split and class by class."""
-    for split, per_class in zip(SPLITS, (train_per_class, val_per_class, test_per_class), strict=True):
-        for label in CLASS_NAMES:
-            for index in range(per_class):
-                yield RelationClip(split, label, index)
 
 
 def random_scene(generator: np.random.Generator, look: Look, *, num_frames: int, side: int) -> Scene:

@@ -76,7 +76,8 @@ def make_toy_dataset(
         SettingError: a count, size or seed out of its bounds.
     """
     from data_prep.command_line.setting_error import SettingError, check_at_least
-    from data_prep.make_toy_dataset.moving_shapes import CLASS_NAMES, ToyClip, random_scene, render, toy_clips
+    from data_prep.make_toy_dataset.moving_shapes import ToyClip, random_scene, render
+    from data_prep.synthetic.clips import clips_of_dataset
     from data_prep.synthetic.encoded_dataset import MIN_SIDE_PX, write_dataset
 
     check_at_least(1, train_per_class=train_per_class, val_per_class=val_per_class, test_per_class=test_per_class)
@@ -92,8 +93,12 @@ def make_toy_dataset(
         scene = random_scene(clip.generator(seed), num_frames=num_frames, width=width, height=height)
         return render(scene, clip.label)
 
-    clips = list(toy_clips(train_per_class=train_per_class, val_per_class=val_per_class, test_per_class=test_per_class))
-    return write_dataset(Path(output_dir), clips, CLASS_NAMES, frames, fps=fps, num_workers=num_workers)
+    clips = list(
+        clips_of_dataset(
+            ToyClip, train_per_class=train_per_class, val_per_class=val_per_class, test_per_class=test_per_class
+        )
+    )
+    return write_dataset(Path(output_dir), clips, frames, fps=fps, num_workers=num_workers)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,11 +1,11 @@
 """Two bright shapes that move over a dark textured background that shakes, in eight combinations of directions."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from data_prep.synthetic.encoded_dataset import SPLITS, clip_generator
+from data_prep.synthetic.clips import SyntheticClip
 
 LEFT, RIGHT, UP, DOWN = (0, -1), (0, 1), (-1, 0), (1, 0)  # headings, (down, right)
 HEADINGS = {  # class: heading of the left shape, heading of the right shape
@@ -52,29 +52,10 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True)
-class ToyClip:
-    """A video of the dataset. Its random stream follows from its place in the dataset, so clips share nothing."""
+class ToyClip(SyntheticClip):
+    """A video of the dataset."""
 
-    split: str
-    label: str
-    index: int
-
-    @property
-    def path(self) -> str:
-        """The path relative to the manifest."""
-        return f"videos/{self.split}/{self.label}/{self.index:04d}.mp4"
-
-    def generator(self, seed: int) -> np.random.Generator:
-        """Return this clip's random stream, given the seed of the dataset."""
-        return clip_generator(seed, SPLITS.index(self.split), CLASS_NAMES.index(self.label), self.index)
-
-
-def toy_clips(*, train_per_class: int, val_per_class: int, test_per_class: int) -> Iterator[ToyClip]:
-    """Yield every clip of the dataset, split by split and class by class."""
-    for split, per_class in zip(SPLITS, (train_per_class, val_per_class, test_per_class), strict=True):
-        for label in CLASS_NAMES:
-            for index in range(per_class):
-                yield ToyClip(split, label, index)
+    class_names: ClassVar[tuple[str, ...]] = CLASS_NAMES
 
 
 def random_scene(generator: np.random.Generator, *, num_frames: int, width: int, height: int) -> Scene:

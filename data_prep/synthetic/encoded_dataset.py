@@ -3,44 +3,22 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 import av
 import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from data_prep.synthetic.clips import AnyClip
 from videoctx.atomic_write import atomic_write
 from videoctx.data.annotations import write_manifest
 
-SPLITS = ("train", "val", "test")
 MIN_SIDE_PX = 32  # in a smaller frame the shapes are only a few pixels wide
-
-
-class Clip(Protocol):
-    """A video of the dataset."""
-
-    @property
-    def split(self) -> str: ...
-    @property
-    def label(self) -> str: ...
-    @property
-    def path(self) -> str:
-        """The path relative to the manifest."""
-
-
-AnyClip = TypeVar("AnyClip", bound=Clip)
-
-
-def clip_generator(seed: int, *place: int) -> np.random.Generator:
-    """Return the random stream of one clip, which depends on the seed of the dataset and the clip's place in it."""
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=place))
 
 
 def write_dataset(
     output_dir: Path,
     clips: Sequence[AnyClip],
-    class_names: Sequence[str],
     render: Callable[[AnyClip], np.ndarray],
     *,
     fps: int,
@@ -49,6 +27,7 @@ def write_dataset(
     """Encode all clips, and then write the manifest, so that a dataset with a manifest is complete.
 
     Args:
+        clips: at least one.
         render: returns the frames of a clip: uint8 (T, H, W, 3).
         num_workers: threads; numpy and x264 let them run in parallel.
 
@@ -69,7 +48,7 @@ def write_dataset(
     finally:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C, only the clips that are being written are finished
     rows = [{"path": clip.path, "label": clip.label, "split": clip.split} for clip in clips]
-    write_manifest(manifest, rows, class_names)
+    write_manifest(manifest, rows, clips[0].class_names)
     return manifest
 
 

@@ -54,7 +54,7 @@ def column_condition(option: str, text: str) -> dict[str, set[str]]:
 def split_and_write(
     root: Path, rows: Sequence[Row], output: Path | None, shares: Mapping[str, float], seed: int
 ) -> None:
-    """Give every row a split, check the splits, write the manifest and print a table.
+    """Assign the missing splits, check the splits, write the manifest and print a table.
 
     Args:
         root: folder that the paths of the rows start from.

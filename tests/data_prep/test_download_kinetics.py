@@ -216,7 +216,7 @@ def test_bad_lines_of_a_list_are_named(tmp_path, server, run, line):
 # ---------------------------------------------------------------- a server that fails
 
 
-def test_a_dropped_connection_goes_on_where_it_ended(tmp_path, server, run):
+def test_a_dropped_connection_resumes_where_it_ended(tmp_path, server, run):
     archive = packed({"a.mp4": noise(1, BIG)})
     server.files = layout({"part_0.tar.gz": archive})
     path = "/400/val/part_0.tar.gz"
@@ -245,7 +245,7 @@ def test_a_stalled_connection_is_given_up(tmp_path, server, run):
 
 
 @pytest.mark.parametrize("state", ["as it should be", "no ranges", "no If-Range", "no validators"])
-def test_a_file_that_changes_starts_anew(tmp_path, server, run, state):
+def test_a_file_that_changes_is_fetched_again(tmp_path, server, run, state):
     old, new = packed({"a.mp4": noise(1, BIG)}), packed({"a.mp4": noise(2, BIG + 5)})
     path = "/400/val/part_0.tar.gz"
     server.files = layout({"part_0.tar.gz": old})
@@ -260,7 +260,7 @@ def test_a_file_that_changes_starts_anew(tmp_path, server, run, state):
     assert videos(tmp_path) == {"a.mp4": noise(2, BIG + 5)}
 
 
-def test_a_file_that_becomes_shorter_starts_anew(tmp_path, server, run):
+def test_a_file_that_becomes_shorter_is_fetched_again(tmp_path, server, run):
     path = "/400/val/part_0.tar.gz"
     server.files = layout({"part_0.tar.gz": packed({"a.mp4": noise(1, BIG)})})
     server.faults[path] = [("drop", 1_000_000), "500"]
@@ -270,7 +270,7 @@ def test_a_file_that_becomes_shorter_starts_anew(tmp_path, server, run):
     assert videos(tmp_path) == {"a.mp4": b"A"}
 
 
-def test_what_a_server_refuses_is_listed_and_the_rest_goes_on(tmp_path, server, run):
+def test_what_a_server_refuses_is_listed_and_the_rest_resumes(tmp_path, server, run):
     server.files = layout({f"part_{index}.tar.gz": packed({f"{index}.mp4": b"V"}) for index in range(4)})
     server.faults["/400/val/part_1.tar.gz"] = ["403"]
     server.faults["/400/val/part_2.tar.gz"] = ["503"] * 3
@@ -340,7 +340,7 @@ def test_members_that_climb_out_are_refused_and_named(tmp_path, server, run):
     files = {"../../outside.mp4": b"X", f"{tmp_path}/outside.mp4": b"X", "a/../../outside.mp4": b"X", "good.mp4": b"G"}
     server.files = layout({"part_0.tar.gz": packed(files, members)})
     output = tmp_path / "output"
-    for _ in range(2):  # a second run says so again, without fetching it again
+    for _ in range(2):  # a second run reports it again, without fetching it again
         status, errors = run(output, server.url)
         assert status == 1
         for name in [*files][:3]:
@@ -371,11 +371,11 @@ def test_a_link_cannot_be_written_through(tmp_path, server, run):
 @pytest.mark.parametrize("algorithm", ["md5", "sha256"])
 def test_checksums_of_the_list(tmp_path, server, run, algorithm):
     archive = packed({"a.mp4": b"A"})
-    right, wrong = (hashlib.new(algorithm, data).hexdigest() for data in (archive, b"other"))
-    server.files = layout({"part_0.tar.gz": archive}, checksums={"part_0.tar.gz": wrong})
+    correct, incorrect = (hashlib.new(algorithm, data).hexdigest() for data in (archive, b"other"))
+    server.files = layout({"part_0.tar.gz": archive}, checksums={"part_0.tar.gz": incorrect})
     status, errors = run(tmp_path, server.url)
     assert status == 1
-    assert f"its {algorithm} is {right}, not {wrong} as in the list" in errors
+    assert f"its {algorithm} is {correct}, not {incorrect} as in the list" in errors
     assert not videos(tmp_path)
     server.files = layout({"part_0.tar.gz": archive}, checksums={"part_0.tar.gz": right.upper()})
     assert run(tmp_path, server.url) == (0, "")
@@ -513,7 +513,7 @@ def size_of(path: Path) -> int:
 
 
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
-def test_a_run_that_is_ended_goes_on(tmp_path, server, run, blow):
+def test_a_run_that_is_ended_resumes(tmp_path, server, run, blow):
     archive = packed({"a.mp4": noise(1, BIG)})
     path = "/400/val/part_1.tar.gz"
     server.files = layout({"part_0.tar.gz": packed({"b.mp4": b"B"}), "part_1.tar.gz": archive})

@@ -40,19 +40,19 @@ def scene(seed: int) -> np.ndarray:
     """(48, 96, 128) of 40 to 215: waves of a few lengths and headings, all of them moving."""
     rng = np.random.default_rng(seed)
     down, right, time_ = np.mgrid[:96, :128, :NUM_FRAMES] / [[[[96]]], [[[128]]], [[[NUM_FRAMES]]]]
-    picture = np.zeros(down.shape)
+    image = np.zeros(down.shape)
     for _ in range(8):
         down_waves, right_waves, steps = rng.uniform(-4, 4, 3)
-        picture += np.cos(2 * np.pi * (down_waves * down + right_waves * right + steps / 4 * time_ + rng.random()))
-    return (128 + 87 * picture / np.abs(picture).max()).transpose(2, 0, 1)
+        image += np.cos(2 * np.pi * (down_waves * down + right_waves * right + steps / 4 * time_ + rng.random()))
+    return (128 + 87 * image / np.abs(image).max()).transpose(2, 0, 1)
 
 
-def encode(path: Path, pictures: np.ndarray, *, codec="libx264", size=(128, 96), options=QUIET) -> Path:
+def encode(path: Path, images: np.ndarray, *, codec="libx264", size=(128, 96), options=QUIET) -> Path:
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25, options=options)
         (stream.width, stream.height), stream.pix_fmt = size, "yuv420p"
-        for picture in pictures.round().astype(np.uint8):
-            frame = av.VideoFrame.from_ndarray(picture, format="gray").reformat(*size, format="yuv420p")
+        for image in images.round().astype(np.uint8):
+            frame = av.VideoFrame.from_ndarray(image, format="gray").reformat(*size, format="yuv420p")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
@@ -87,15 +87,15 @@ def groups_of(paths, splits=None):
 def videos(tmp_path_factory) -> dict[str, Path]:
     """Four scenes, and one of them encoded in other ways."""
     folder = tmp_path_factory.mktemp("videos")
-    pictures = scene(0)
+    images = scene(0)
     return {f"scene{seed}": encode(folder / f"scene{seed}.mp4", scene(seed)) for seed in range(4)} | {
-        "another codec": encode(folder / "mpeg4.avi", pictures, codec="mpeg4", options={"b": "300k", "threads": "1"}),
-        "smaller": encode(folder / "smaller.mp4", pictures, size=(64, 48)),
-        "another shape": encode(folder / "square.mp4", pictures, size=(112, 112)),
-        "few bits": encode(folder / "few_bits.mp4", pictures, options=QUIET | {"crf": "40"}),
-        "brighter": encode(folder / "brighter.mp4", 50 + 0.8 * pictures),
-        "trimmed": encode(folder / "trimmed.mp4", pictures[1:-1]),
-        "every second frame": encode(folder / "every_second.mp4", pictures[::2]),
+        "another codec": encode(folder / "mpeg4.avi", images, codec="mpeg4", options={"b": "300k", "threads": "1"}),
+        "smaller": encode(folder / "smaller.mp4", images, size=(64, 48)),
+        "another shape": encode(folder / "square.mp4", images, size=(112, 112)),
+        "few bits": encode(folder / "few_bits.mp4", images, options=QUIET | {"crf": "40"}),
+        "brighter": encode(folder / "brighter.mp4", 50 + 0.8 * images),
+        "trimmed": encode(folder / "trimmed.mp4", images[1:-1]),
+        "every second frame": encode(folder / "every_second.mp4", images[::2]),
     }
 
 
@@ -104,7 +104,7 @@ def videos(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def inspected(tmp_path_factory, videos, broken_files):
-    """A manifest with whole and broken files, inspected by two processes; what the command said."""
+    """A manifest with whole and broken files, inspected by two processes; what the command printed."""
     folder = tmp_path_factory.mktemp("inspected")
     odd = ["-dash.mp4", "two words.mp4", "naïve 動画 'quoted' \"so\".mp4", "[red]marked[bold].mp4"]
     for name in odd:
@@ -125,7 +125,7 @@ def inspected(tmp_path_factory, videos, broken_files):
     return manifest, names, run
 
 
-def test_the_manifest_has_all_that_training_needs(inspected, videos):
+def test_manifest_has_everything_that_training_needs(inspected, videos):
     manifest, names, run = inspected
     assert run.returncode == 1, run.stderr
     rows = rows_of(manifest)
@@ -141,7 +141,7 @@ def test_the_manifest_has_all_that_training_needs(inspected, videos):
     assert whole["content_hash"] == hashlib.sha256(videos["scene2"].read_bytes()).hexdigest()
 
 
-def test_what_cannot_be_used_is_told_with_its_row(inspected, broken_files):
+def test_unusable_files_are_listed_with_their_row(inspected, broken_files):
     manifest, names, run = inspected
     problems = {row["path"]: row["problem"] for row in rows_of(manifest)}
     for name, path in broken_files.items():
@@ -156,7 +156,7 @@ def test_what_cannot_be_used_is_told_with_its_row(inspected, broken_files):
     assert [record.probe_result.problem for record in records] == [problems[name] or None for name in names]
 
 
-def test_the_bytes_count_not_the_suffix(inspected):
+def test_suffix_is_ignored(inspected):
     row = next(row for row in rows_of(inspected[0]) if row["path"] == "avi.mp4")
     assert (row["container"], row["codec"], row["problem"]) == ("avi", "mpeg4", "")
 
@@ -167,13 +167,13 @@ def test_file_names_are_shown_as_they_are(inspected):
     assert "same bytes" in run.stderr
 
 
-def test_a_stretch_of_a_file_in_its_split_is_no_duplicate(inspected, videos):
+def test_segments_in_one_split_are_no_duplicates(inspected, videos):
     found = rows_of(inspected[0].with_name("duplicates.csv"))
     assert str(videos["scene2"]) not in {row["path"] for row in found}
     assert not any(row["leak"] for row in found)
 
 
-def test_a_second_run_inspects_what_has_changed(inspected, tmp_path, capsys):
+def test_second_run_inspects_changed_files(inspected, tmp_path, capsys):
     folder = tmp_path / "copy"
     shutil.copytree(inspected[0].parent, folder, symlinks=True, copy_function=shutil.copy2)
     manifest = folder / "manifest.csv"
@@ -192,7 +192,7 @@ def test_a_second_run_inspects_what_has_changed(inspected, tmp_path, capsys):
     assert [row["num_frames"] for row in rows_of(manifest)] == ["48"] * 4 + ["9"]
 
 
-def test_one_process_finds_what_two_found_and_an_output_elsewhere_can_be_used(inspected, tmp_path):
+def test_one_process_and_an_output_in_another_folder(inspected, tmp_path):
     manifest, names, _ = inspected
     keep = [row for row in rows_of(manifest) if row["path"] in names[:6]]
     bare = write(
@@ -210,7 +210,7 @@ def test_one_process_finds_what_two_found_and_an_output_elsewhere_can_be_used(in
     assert read_manifest(output, ["clap", "wave"], split="train")[0].probe_result.num_frames == NUM_FRAMES
 
 
-def test_a_cluster_finds_the_same(inspected, tmp_path, videos):
+def test_cluster_finds_the_same(inspected, tmp_path, videos):
     distributed = pytest.importorskip("distributed", reason="Dask is not installed")
     manifest = write(tmp_path / "manifest.csv", [[str(videos["scene2"]), "wave", "val", "", ""]])
     with distributed.LocalCluster(
@@ -222,7 +222,7 @@ def test_a_cluster_finds_the_same(inspected, tmp_path, videos):
     assert [row[column] for column in INSPECTION_COLUMNS] == [expected[column] for column in INSPECTION_COLUMNS]
 
 
-def test_a_killed_run_loses_little(tmp_path, videos, capsys):
+def test_killed_run_is_resumed(tmp_path, videos, capsys):
     """The first run is killed when its journal has something; the next one does the rest only."""
     names = []
     for index in range(60):
@@ -276,7 +276,7 @@ def test_urls_and_members_of_tar_files(tmp_path, videos, monkeypatch, capsys):
         "path,label,split\n\xff,b,train\n": "not UTF-8",
     }.items(),
 )
-def test_a_manifest_that_cannot_be_used(tmp_path, capsys, content, reason):
+def test_unusable_manifest_is_refused(tmp_path, capsys, content, reason):
     manifest = tmp_path / "manifest.csv"
     manifest.write_bytes(content.encode("latin-1"))
     assert main([str(manifest)]) == 2
@@ -284,7 +284,7 @@ def test_a_manifest_that_cannot_be_used(tmp_path, capsys, content, reason):
     assert manifest.read_bytes() == content.encode("latin-1")
 
 
-def test_other_errors_of_the_command(tmp_path, capsys, videos):
+def test_errors_of_the_command(tmp_path, capsys, videos):
     manifest = write(tmp_path / "manifest.csv", [[str(videos["scene0"]), "clap", "train", "", ""]])
     assert main([str(tmp_path / "none.csv")]) == 2
     assert "no such file; expected a manifest" in capsys.readouterr().err
@@ -312,7 +312,7 @@ def test_permissions(tmp_path, capsys, videos):
     tmp_path.chmod(0o700)
 
 
-def test_a_manifest_that_is_changed_meanwhile_is_not_overwritten(tmp_path, capsys, videos, monkeypatch):
+def test_manifest_that_was_changed_in_the_meantime_is_not_overwritten(tmp_path, capsys, videos, monkeypatch):
     manifest = write(tmp_path / "manifest.csv", [[str(videos["scene0"]), "clap", "train", "", ""]])
     changed = manifest.read_text() + "new.mp4,clap,train,,\n"
 
@@ -341,7 +341,7 @@ def test_re_encodings_are_found_and_other_scenes_are_not(videos):
     assert all(member.different_bits <= near_duplicates.MAX_BITS for member in group.members)
 
 
-def test_a_turned_file_looks_like_the_upright_one(tmp_path):
+def test_rotated_file_looks_like_the_upright_one(tmp_path):
     upright, turned = (
         write_video(tmp_path / f"{rotation}.mp4", num_frames=10, width=96, height=64, rotation=rotation).path
         for rotation in (0, 90)
@@ -351,7 +351,7 @@ def test_a_turned_file_looks_like_the_upright_one(tmp_path):
     assert group.how == "look alike"
 
 
-def test_the_videos_of_a_made_set_are_told_apart(tmp_path):
+def test_videos_of_the_toy_dataset_are_distinguished(tmp_path):
     """Clips of one scene and different classes share a frame, and all of them their palette."""
     make_toy_dataset(tmp_path, train_per_class=2, val_per_class=1, test_per_class=1, num_frames=16, num_workers=1)
     assert groups_of(sorted(tmp_path.rglob("*.mp4"))) == []
@@ -375,12 +375,12 @@ def found_in(*rows):
     return [(group.how, group.is_leak, [member.line for member in group.members]) for group in groups]
 
 
-def test_stretches_of_one_file_in_two_splits_are_a_leak():
+def test_segments_of_one_file_in_two_splits_are_a_leak():
     assert found_in(row("a", "train", "1"), row("a", "train", "2")) == []
     assert found_in(row("a", "train", "1"), row("a", "test", "2")) == [("same file", True, [2, 3])]
 
 
-def test_a_row_that_is_there_twice_is_told_but_not_two_classes_of_a_stretch():
+def test_repeated_row_is_a_duplicate_and_two_classes_of_a_segment_are_not():
     assert found_in(row("a", "train"), row("a", "train")) == [("same file", False, [2, 3])]
     assert found_in(row("a", "train"), row("a", "train", label="wave")) == []
 
@@ -390,20 +390,20 @@ def test_leaks_come_first():
     assert found_in(*rows) == [("same file", True, [4, 5]), ("same bytes", False, [2, 3])]
 
 
-def test_a_leak_fails_unless_it_is_allowed(tmp_path, capsys, videos):
+def test_leak_is_an_error_unless_allowed(tmp_path, capsys, videos):
     shutil.copy(videos["scene0"], tmp_path / "\x1b[31mred.mp4")
     rows = [[str(videos["scene0"]), "clap", "train", "", ""], ["\x1b[31mred.mp4", "wave", "test", "", ""]]
     manifest = write(tmp_path / "manifest.csv", rows)
     assert main([str(manifest), "--workers=1"]) == 1
-    said = capsys.readouterr().err
-    assert "LEAK between train and test: same bytes, with different labels" in said
-    assert "\\x1b[31mred.mp4" in said
-    assert "\x1b" not in said.partition("LEAK")[2]
+    printed = capsys.readouterr().err
+    assert "LEAK between train and test: same bytes, with different labels" in printed
+    assert "\\x1b[31mred.mp4" in printed
+    assert "\x1b" not in printed.partition("LEAK")[2]
     assert [row["leak"] for row in rows_of(tmp_path / "duplicates.csv")] == ["yes", "yes"]
     assert main([str(manifest), "--allow_leaks=true"]) == 0
 
 
-def test_search_finds_what_a_loop_over_all_pairs_finds(monkeypatch):
+def test_search_equals_a_loop_over_all_pairs(monkeypatch):
     """With blocks that are smaller than the number of videos; a reference in plain Python."""
     monkeypatch.setattr(near_duplicates, "BLOCK", 16)
     rng = np.random.default_rng(0)
@@ -426,7 +426,7 @@ def test_search_finds_what_a_loop_over_all_pairs_finds(monkeypatch):
     assert (groups[54], groups[55], groups[56]) == (1, 55, 20)
 
 
-def test_many_videos_are_compared_soon():
+def test_many_videos_are_compared_quickly():
     rng = np.random.default_rng(0)
     hashes = rng.integers(0, 2**63, (8000, 8), dtype=np.uint64)
     hashes[1000:3000] = hashes[0] ^ (np.uint64(1) << rng.integers(0, 63, (2000, 8)).astype(np.uint64))  # a dense group
@@ -446,7 +446,7 @@ def test_hashes_in_a_cell(videos):
 
 
 @pytest.mark.skipif(not (SHARED / "data/ut-interaction").exists(), reason="needs shared/data/ut-interaction")
-def test_real_clips_before_one_background_are_told_apart():
+def test_real_clips_with_one_background_are_distinguished():
     """One sequence: the same two people, one place, one after the other."""
     paths = sorted((SHARED / "data/ut-interaction/set1").glob("*_2_*.avi"))
     assert len(paths) == 6

@@ -11,7 +11,7 @@ from scipy.stats import binom
 
 from data_prep.make_relations_dataset import color_relations as relations
 from data_prep.make_relations_dataset.__main__ import main, make_relations_dataset
-from data_prep.synthetic.encoded_dataset import SPLITS
+from data_prep.synthetic.clips import SPLITS, clips_of_dataset
 from videoctx.data.annotations import read_classes, read_manifest
 
 SMALL = {"num_frames": 8, "side": 48}
@@ -52,7 +52,7 @@ def test_the_colors_are_those_of_the_table(label: str, index: int) -> None:
 
 
 def test_every_place_has_each_color_equally_often_in_every_class() -> None:
-    clips = list(relations.relation_clips(train_per_class=6, val_per_class=4, test_per_class=2))
+    clips = list(clips_of_dataset(relations.RelationClip, train_per_class=6, val_per_class=4, test_per_class=2))
     for split, label, place in product(SPLITS, BELONG, range(4)):
         seen = [clip.colors[place] for clip in clips if (clip.split, clip.label) == (split, label)]
         assert seen.count(0) == seen.count(1) > 0
@@ -210,10 +210,10 @@ def test_the_splits_share_neither_outlines_nor_backgrounds_nor_streams() -> None
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_background_has_the_waves_of_its_split(split: str) -> None:
     least, most = relations.LOOKS[split].waves
-    picture = scene(1, split, side=80).background[0].mean(axis=-1)
+    image = scene(1, split, side=80).background[0].mean(axis=-1)
     window = np.outer(np.hanning(80), np.hanning(80))
-    power = np.abs(np.fft.fft2((picture - picture.mean()) * window, s=(640, 640))) ** 2
-    waves = 80 * np.hypot(np.fft.fftfreq(640)[:, None], np.fft.fftfreq(640))  # across the picture
+    power = np.abs(np.fft.fft2((image - image.mean()) * window, s=(640, 640))) ** 2
+    waves = 80 * np.hypot(np.fft.fftfreq(640)[:, None], np.fft.fftfreq(640))  # across the image
     assert least - 0.5 < waves.flat[power.argmax()] < most + 0.5
 
 
@@ -283,7 +283,7 @@ def test_bad_arguments_are_refused(tmp_path: Path, arguments: dict[str, int], me
     assert not (tmp_path / "relations").exists()
 
 
-def test_the_command_line_says_so_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "relations"), "--side", "49"]) == 2
     assert capsys.readouterr().err.splitlines() == [
         "make_relations_dataset: --side is 49; expected at least 32 and a multiple of 2"

@@ -11,7 +11,7 @@ import pytest
 
 from data_prep.make_toy_dataset import moving_shapes as toy
 from data_prep.make_toy_dataset.__main__ import main, make_toy_dataset
-from data_prep.synthetic.encoded_dataset import SPLITS
+from data_prep.synthetic.clips import SPLITS, clips_of_dataset
 from videoctx.data.annotations import read_classes, read_manifest
 
 SMALL = {"num_frames": 12, "width": 48, "height": 40}
@@ -55,7 +55,7 @@ def test_the_pivot_is_any_frame() -> None:
 
 
 @pytest.mark.parametrize("label", toy.CLASS_NAMES)
-def test_the_shapes_go_where_the_table_says(label: str) -> None:
+def test_shapes_move_as_in_the_table(label: str) -> None:
     clips = np.stack([toy.render(scene(seed), label) for seed in range(10)])
     down, right = np.moveaxis(headings(phases(clips)), -1, 0)  # (V, 2) each
     for shape, arrow in enumerate(ARROWS[label]):
@@ -193,7 +193,7 @@ def likeness(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def test_no_two_clips_share_a_background() -> None:
-    clips = list(toy.toy_clips(**ONE_EACH | {"train_per_class": 2}))
+    clips = list(clips_of_dataset(toy.ToyClip, **ONE_EACH | {"train_per_class": 2}))
     textures = {clip: toy.random_scene(clip.generator(0), **SMALL).texture for clip in clips}
     across_splits = [pair for pair in combinations(clips, 2) if pair[0].split != pair[1].split]
     assert len(clips) == 32
@@ -301,7 +301,7 @@ def test_bad_arguments_are_refused(tmp_path: Path, arguments: dict[str, int], me
     assert not (tmp_path / "toy").exists()
 
 
-def test_the_command_line_says_so_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "toy"), "--width", "73"]) == 2
     assert capsys.readouterr().err.splitlines() == [
         "make_toy_dataset: --width is 73; expected an even number, because yuv420p halves the color planes"

@@ -159,7 +159,7 @@ BAD_ROWS = {
 }
 
 
-def test_kinetics_bad_rows_are_named_and_the_rest_goes_on(root, tmp_path, run):
+def test_kinetics_bad_rows_are_named_and_the_rest_resumes(root, tmp_path, run):
     place(root, "good_000001_000011.mp4", "last_000001_000011.mp4", "aai_000001_000011.mp4")
     file, classes = tmp_path / "list.csv", tmp_path / "all.txt"
     lines = ["zumba,good,1,11,train,0", *BAD_ROWS, "", "zumba,last,1,11,train,0"]
@@ -284,7 +284,7 @@ def test_missing_videos_can_be_allowed(root, tmp_path, run):
     status, _, errors = run("kinetics", root, kinetics_of(tmp_path, yoga="ab"), "--allow_missing", "true")
     assert status == 0
     assert "1 videos are missing" in errors
-    place(root, "b.mp4")  # missing.csv must not go on saying what is no longer so
+    place(root, "b.mp4")  # missing.csv must not continue saying what is no longer so
     assert run("kinetics", root, kinetics_of(tmp_path, yoga="ab"))[0] == 0
     assert cells(root / "missing.csv") == []
 

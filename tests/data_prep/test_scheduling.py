@@ -28,7 +28,7 @@ def cluster():
 
 
 def work(item: str, folder: Path | None = None) -> str:
-    """What the item says, after its colon on the file of that name."""
+    """Do what the item names; the part after its colon is the name of a file."""
     what, _, name = item.partition(":")
     if what == "die" or (what == "die once" and not (folder / name).exists()):
         if folder:
@@ -65,17 +65,17 @@ def gone(pids) -> bool:
     return False
 
 
-def test_every_item_comes_back_with_its_result_and_the_bar_counts_them(capsys):
+def test_every_item_has_a_result_and_is_counted(capsys):
     assert outcomes("a", "b", "c", workers=2) == {"a": "A", "b": "B", "c": "C"}
     assert "Working" in (errors := capsys.readouterr().err)
     assert "3/3" in errors
 
 
-def test_nothing_to_do():
+def test_no_items():
     assert outcomes(workers=1) == {}
 
 
-def test_an_exception_is_that_items_failure():
+def test_exception_is_the_failure_of_its_item():
     found = outcomes("a", "raise", "raise what cannot travel", "b", workers=1)
     assert found["a"] == "A"
     assert found["b"] == "B"
@@ -84,7 +84,7 @@ def test_an_exception_is_that_items_failure():
     assert "in work" in found["raise"].details
 
 
-def test_a_dying_worker_takes_nothing_along(tmp_path):
+def test_death_of_a_worker_affects_only_its_item(tmp_path):
     fine = [f"item {number}" for number in range(20)]
     found = outcomes(*fine[:10], "die:culprit", "die once:unlucky", *fine[10:], workers=2, folder=tmp_path)
     assert {item: found[item] for item in fine} == {item: item.upper() for item in fine}
@@ -92,7 +92,7 @@ def test_a_dying_worker_takes_nothing_along(tmp_path):
     assert "died twice" in found["die:culprit"].reason
 
 
-def test_workers_that_can_never_start_end_the_run(monkeypatch):
+def test_workers_that_never_start_end_the_run(monkeypatch):
     monkeypatch.setattr(run_each_module, "MOST_DEATHS_AT_START", 3)
     with pytest.raises(SchedulerError, match="worker processes died and none finished"):
         outcomes(*(f"die:{number}" for number in range(100)), workers=2)
@@ -103,7 +103,7 @@ def test_no_workers():
         outcomes("a", workers=0)
 
 
-def test_few_items_are_in_flight_and_an_end_of_iteration_ends_the_processes(tmp_path):
+def test_few_items_are_in_flight_and_processes_end_with_the_iteration(tmp_path):
     items = [f"touch:{number}" for number in range(1000)]
     iteration = run_each(partial(work, folder=tmp_path), items, description="Working", workers=2)
     next(iteration)
@@ -122,7 +122,7 @@ def _command(pid: int) -> str:
 
 
 @pytest.mark.parametrize(("sign", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
-def test_an_interrupted_or_killed_run_leaves_no_process(tmp_path, sign, status):
+def test_interrupted_or_killed_run_leaves_no_process(tmp_path, sign, status):
     script = (
         "import sys\nfrom pathlib import Path\nfrom functools import partial\n"
         "from data_prep.scheduling.run_each import run_each\nfrom tests.data_prep.test_scheduling import work\n"
@@ -151,7 +151,7 @@ def test_an_interrupted_or_killed_run_leaves_no_process(tmp_path, sign, status):
         assert b"Traceback" not in run.stderr.read()
 
 
-def test_a_cluster_gives_the_same_as_processes(cluster):
+def test_cluster_gives_the_same_as_processes(cluster):
     items = ["a", "raise", "b"]
     found = outcomes(*items, scheduler=cluster.scheduler_address)
     expected = outcomes(*items, workers=1)
@@ -160,7 +160,7 @@ def test_a_cluster_gives_the_same_as_processes(cluster):
     }
 
 
-def test_a_killed_worker_of_a_cluster_takes_nothing_along(cluster, tmp_path):
+def test_death_of_a_cluster_worker_affects_only_its_item(cluster, tmp_path):
     items = [f"item {number}" for number in range(200)]
     found = outcomes(
         *items[:100], "die once:unlucky", *items[100:], folder=tmp_path, scheduler=cluster.scheduler_address
@@ -169,7 +169,7 @@ def test_a_killed_worker_of_a_cluster_takes_nothing_along(cluster, tmp_path):
     assert found == {item: item.upper() for item in (*items, "die once:unlucky")}
 
 
-def test_the_culprit_on_a_cluster_is_named(cluster):
+def test_item_that_kills_cluster_workers_fails(cluster):
     found = outcomes("a", "die", "b", scheduler=cluster.scheduler_address)
     assert "died twice" in found.pop("die").reason
     assert found == {"a": "A", "b": "B"}

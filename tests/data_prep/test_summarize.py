@@ -1,4 +1,4 @@
-"""The page about a data set: what it says, that it shows the right frames, and that nothing in it can do harm."""
+"""The page about a data set: its contents, the frames that it shows, and that names in the data cannot inject code."""
 
 import base64
 import csv
@@ -110,7 +110,7 @@ def test_classes_and_splits_are_counted(page):
 
 
 def test_durations_sizes_and_rates(page):
-    """Rows last 2, 1 (of a stretch to the end), 3, 2 (of a stretch) and 2 seconds."""
+    """Rows last 2, 1 (of a segment to the end), 3, 2 (of a segment) and 2 seconds."""
     assert page.row("1 to 2")[1] == "1"
     assert page.row("2 to 3")[1] == "3"
     assert page.row("3 to 5")[1] == "1"
@@ -131,7 +131,7 @@ def test_problems_and_duplicates_are_listed(page):
     ]
 
 
-def test_what_data_say_is_text_and_nothing_comes_from_elsewhere(page, data_set):
+def test_names_are_shown_as_text_and_nothing_comes_from_elsewhere(page, data_set):
     assert not page.of("script", "iframe", "object", "link", "b", "i", "form")
     for _, attributes in page.tags:
         assert not any(name.startswith("on") for name in attributes)
@@ -154,18 +154,18 @@ def test_the_page_can_be_read_by_everybody(page):
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     assert {link["href"].removeprefix("#") for link in page.of("a")} <= set(ids)
-    pictures = page.of("img")
-    assert len(pictures) == 5
-    assert all("frames of a video of class" in picture["alt"] for picture in pictures)
-    for picture in pictures:
-        sheet = Image.open(io.BytesIO(base64.b64decode(picture["src"].partition(",")[2])))
-        assert (str(sheet.width), str(sheet.height)) == (picture["width"], picture["height"])
+    images = page.of("img")
+    assert len(images) == 5
+    assert all("frames of a video of class" in image["alt"] for image in images)
+    for image in images:
+        sheet = Image.open(io.BytesIO(base64.b64decode(image["src"].partition(",")[2])))
+        assert (str(sheet.width), str(sheet.height)) == (image["width"], image["height"])
 
 
-@pytest.mark.parametrize(("stretch", "numbers"), [((), [10, 30, 50, 70]), ((1.0, 3.0), [25, 35, 45, 55])])
-def test_a_contact_sheet_shows_the_stretch(data_set, stretch, numbers):
+@pytest.mark.parametrize(("segment", "numbers"), [((), [10, 30, 50, 70]), ((1.0, 3.0), [25, 35, 45, 55])])
+def test_a_contact_sheet_shows_the_segment(data_set, segment, numbers):
     made = contact_sheet(
-        Segment(str(data_set.with_name("2.mp4")), *stretch), num_frames=4, height_px=96, files=LocalFiles()
+        Segment(str(data_set.with_name("2.mp4")), *segment), num_frames=4, height_px=96, files=LocalFiles()
     )
     sheet = np.asarray(Image.open(io.BytesIO(made.jpeg)))
     width = (sheet.shape[1] + GAP_PX) // 4
@@ -173,13 +173,13 @@ def test_a_contact_sheet_shows_the_stretch(data_set, stretch, numbers):
     assert made.seconds == tuple(number / 20 for number in numbers)
 
 
-def test_a_stretch_after_the_end(data_set):
+def test_a_segment_after_the_end(data_set):
     late = Segment(str(data_set.with_name("0.mp4")), 100.0)
     with pytest.raises(VideoDecodeError, match="starts at 100 s, and the video ends before"):
         contact_sheet(late, num_frames=4, height_px=96, files=LocalFiles())
 
 
-def test_what_is_not_known_is_said_and_what_cannot_be_shown_is_listed(tmp_path, capsys, data_set):
+def test_what_is_not_known_is_stated_and_what_cannot_be_shown_is_listed(tmp_path, capsys, data_set):
     rows = [["missing.mp4", "clap", "train"], ["2.mp4", "clap", "train"]]
     manifest = write(tmp_path / "manifest.csv", rows, header="path,label,split", classes=["clap", "wave"])
     (tmp_path / "2.mp4").symlink_to(data_set.with_name("2.mp4"))
@@ -205,9 +205,9 @@ def test_numbers_of_videos_and_frames(data_set, tmp_path):
     output = tmp_path / "page.html"
     options = ["--videos_per_class=1", "--frames_per_video=2", "--workers=1"]
     assert summarize.main([str(data_set), f"--output={output}", *options]) == 0
-    pictures = Page(output).of("img")
-    assert len(pictures) == 4
-    assert all(picture["alt"].startswith("2 frames") for picture in pictures)
+    images = Page(output).of("img")
+    assert len(images) == 4
+    assert all(image["alt"].startswith("2 frames") for image in images)
 
 
 def test_a_url(tmp_path, data_set):
@@ -231,7 +231,7 @@ def test_errors_are_one_line(tmp_path, capsys, data_set):
     (tmp_path / "duplicates.csv").write_text("a,b\n")
     for reason, arguments in cases.items():
         assert summarize.main(arguments) == 2, reason
-        said = capsys.readouterr().err
-        assert reason in said
-        assert said.count("\n") == 1
+        printed = capsys.readouterr().err
+        assert reason in printed
+        assert printed.count("\n") == 1
     assert not list(tmp_path.glob("*.html"))

@@ -45,7 +45,7 @@ def corpus(tmp_path_factory):
 
 
 def encode(source, target, *, encoder, encoding=SMALL, start=None, end=None):
-    """Transcode one file, checked; the stretch."""
+    """Transcode one file, checked; the segment."""
     segment = plan_segment(
         str(source),
         short_side_px=encoding.short_side_px,
@@ -57,13 +57,13 @@ def encode(source, target, *, encoder, encoding=SMALL, start=None, end=None):
     return segment
 
 
-def pictures(path):
+def images(path):
     with open_video(str(path), "pyav") as reader:
         return reader.read(np.arange(reader.num_frames))
 
 
 def numbers(path, read=read_number):
-    return [read(picture) for picture in pictures(path)]
+    return [read(image) for image in images(path)]
 
 
 def assert_plain(path, *, fps):
@@ -88,7 +88,7 @@ def assert_plain(path, *, fps):
 # --- exactness -------------------------------------------------------------------------------------------------------
 
 # start, end, and the frames k of 30 a second with start <= k / 30 < end
-STRETCHES = [
+SEGMENTS = [
     (None, None, range(60)),
     (0.5, 1.1, range(15, 33)),
     (0.51, 1.11, range(16, 34)),
@@ -99,8 +99,8 @@ STRETCHES = [
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-@pytest.mark.parametrize(("start", "end", "expected"), STRETCHES)
-def test_a_stretch_has_exactly_its_frames(closed_gop_mp4, tmp_path, encoder, start, end, expected):
+@pytest.mark.parametrize(("start", "end", "expected"), SEGMENTS)
+def test_segment_has_exactly_its_frames(closed_gop_mp4, tmp_path, encoder, start, end, expected):
     encode(closed_gop_mp4.path, tmp_path / "a.mp4", encoder=encoder, start=start, end=end)
     assert numbers(tmp_path / "a.mp4") == list(expected)
     assert_plain(tmp_path / "a.mp4", fps=30)
@@ -108,14 +108,14 @@ def test_a_stretch_has_exactly_its_frames(closed_gop_mp4, tmp_path, encoder, sta
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("decoder", ["decord", "torchcodec", "pyav"])
-def test_every_decoder_finds_the_frames_that_are_asked_for(b_frame_avi, tmp_path, encoder, decoder):
+def test_every_decoder_returns_the_requested_frames(b_frame_avi, tmp_path, encoder, decoder):
     pytest.importorskip({"pyav": "av"}.get(decoder, decoder), reason=f"{decoder} is not installed")
     encode(b_frame_avi.path, tmp_path / "a.mp4", encoder=encoder, encoding=AS_IT_IS)
     assert probe(str(tmp_path / "a.mp4")).decoders == ("decord", "torchcodec", "pyav")
     indices = np.array([0, 1, 15, 16, 17, 31, 33, 47, 59])
     with open_video(str(tmp_path / "a.mp4"), decoder) as reader:
         assert reader.num_frames == 60
-        assert [read_number(picture) for picture in reader.read(indices)] == indices.tolist()
+        assert [read_number(image) for image in reader.read(indices)] == indices.tolist()
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
@@ -127,11 +127,11 @@ def test_b_frames_in_avi(b_frame_avi, tmp_path, encoder):
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("rotation", [90, 180, 270])
-def test_a_turn_is_baked_in(tmp_path, encoder, rotation):
+def test_rotation_is_applied(tmp_path, encoder, rotation):
     write_video(tmp_path / "turned.mp4", num_frames=20, width=96, height=128, rotation=rotation)
     encode(tmp_path / "turned.mp4", tmp_path / "a.mp4", encoder=encoder, start=0.2, end=0.5)
     assert numbers(tmp_path / "a.mp4") == list(range(6, 15))
-    assert pictures(tmp_path / "a.mp4").shape[1:] == (86, 64, 3)
+    assert images(tmp_path / "a.mp4").shape[1:] == (86, 64, 3)
     assert_plain(tmp_path / "a.mp4", fps=30)
 
 
@@ -144,9 +144,9 @@ def test_a_turn_is_baked_in(tmp_path, encoder, rotation):
         *("h264_10bit.mp4", "hevc_default.mp4", "vp8.webm", "mpeg4_b_frames.avi", "mpeg2.ts", "one.mp4"),
     ],
 )
-def test_whatever_holds_the_frames_they_are_the_same_ones(corpus, tmp_path, encoder, name):
+def test_frames_are_the_same_for_every_container_and_codec(corpus, tmp_path, encoder, name):
     source = corpus(name)
-    shown = [read_faint_number(picture) for picture in expect(source)]
+    shown = [read_faint_number(image) for image in expect(source)]
     encode(source, tmp_path / "all.mp4", encoder=encoder, encoding=AS_IT_IS)
     assert numbers(tmp_path / "all.mp4", read_faint_number) == shown
     assert_plain(tmp_path / "all.mp4", fps=25)
@@ -158,7 +158,7 @@ def test_whatever_holds_the_frames_they_are_the_same_ones(corpus, tmp_path, enco
 @needs_ffmpeg
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("name", ["h264_uneven.mp4", "h264_uneven.mkv"])
-def test_an_uneven_rate_becomes_a_constant_one_by_time(corpus, tmp_path, encoder, name):
+def test_variable_frame_rate_becomes_constant(corpus, tmp_path, encoder, name):
     # Frame k is shown from (k + 3 · ⌊k / 7⌋) / 25 s on.
     shown_at = [k + 3 * (k // 7) for k in range(60)]
     by_time = [max(k for k in range(60) if shown_at[k] <= place) for place in range(shown_at[-1] + 1)]
@@ -169,18 +169,18 @@ def test_an_uneven_rate_becomes_a_constant_one_by_time(corpus, tmp_path, encoder
     assert numbers(tmp_path / "part.mp4", read_faint_number) == by_time[8:40]
     assert_plain(tmp_path / "part.mp4", fps=25)
     # By default the average rate is kept: as many frames as before, in the same time.
-    stretch = encode(corpus(name), tmp_path / "own.mp4", encoder=encoder, encoding=AS_IT_IS)
-    assert stretch.rate == pytest.approx(25 * 59 / shown_at[-1], rel=1e-3)
+    segment = encode(corpus(name), tmp_path / "own.mp4", encoder=encoder, encoding=AS_IT_IS)
+    assert segment.rate == pytest.approx(25 * 59 / shown_at[-1], rel=1e-3)
     found = numbers(tmp_path / "own.mp4", read_faint_number)
     assert len(found) == 60
     assert found == sorted(found)
     assert {0, 59} <= set(found)
-    assert_plain(tmp_path / "own.mp4", fps=stretch.rate)
+    assert_plain(tmp_path / "own.mp4", fps=segment.rate)
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize(("fps", "expected"), [(15, list(range(0, 60, 2))), (60, [k // 2 for k in range(119)])])
-def test_another_rate(closed_gop_mp4, tmp_path, encoder, fps, expected):
+def test_another_frame_rate(closed_gop_mp4, tmp_path, encoder, fps, expected):
     encoding = Encoding(short_side_px=64, fps=fps, crf=18, preset="ultrafast")
     encode(closed_gop_mp4.path, tmp_path / "a.mp4", encoder=encoder, encoding=encoding)
     assert numbers(tmp_path / "a.mp4") == expected
@@ -188,14 +188,14 @@ def test_another_rate(closed_gop_mp4, tmp_path, encoder, fps, expected):
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_a_late_stretch_is_sought_and_exact(tmp_path, encoder):
+def test_late_segment_is_found_by_seeking(tmp_path, encoder):
     write_video(tmp_path / "long.mp4", num_frames=250, fps=Fraction(25), options={**CLOSED_GOP, "g": "60"})
-    stretch = encode(tmp_path / "long.mp4", tmp_path / "a.mp4", encoder=encoder, start=8.0, end=9.2)
-    assert stretch.seek_seconds == 6.0
+    segment = encode(tmp_path / "long.mp4", tmp_path / "a.mp4", encoder=encoder, start=8.0, end=9.2)
+    assert segment.seek_seconds == 6.0
     assert numbers(tmp_path / "a.mp4") == list(range(200, 230))
 
 
-# --- pictures --------------------------------------------------------------------------------------------------------
+# --- images --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -207,15 +207,15 @@ def test_a_late_stretch_is_sought_and_exact(tmp_path, encoder):
         (160, 120, 120, (160, 120)),
     ],
 )
-def test_the_size_of_the_result(tmp_path, width, height, short_side_px, expected):
+def test_size_of_the_result(tmp_path, width, height, short_side_px, expected):
     source = tmp_path / "a.mkv"
     write_video(source, num_frames=2, width=width, height=height, pixel_format="yuv444p")
-    stretch = plan_segment(str(source), short_side_px=short_side_px, fps=None, start_seconds=None, end_seconds=None)
-    assert (stretch.width, stretch.height) == expected
+    segment = plan_segment(str(source), short_side_px=short_side_px, fps=None, start_seconds=None, end_seconds=None)
+    assert (segment.width, segment.height) == expected
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_pixels_that_are_not_square_are_made_so(tmp_path, encoder):
+def test_pixels_become_square(tmp_path, encoder):
     with av.open(str(tmp_path / "wide.mp4"), "w") as container:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 96, 96, "yuv420p"
@@ -281,7 +281,7 @@ def files(output):
     }
 
 
-def test_a_run_makes_a_set_that_training_reads(sources, tmp_path, capsys):
+def test_training_reads_the_result(sources, tmp_path, capsys):
     output = tmp_path / "out"
     header = "path,label,split,start_seconds,end_seconds,weight,size_bytes,decoders,num_frames,fps,problem,group"
     rows = (
@@ -307,7 +307,7 @@ def test_a_run_makes_a_set_that_training_reads(sources, tmp_path, capsys):
     assert "decoders" not in table(output / "manifest.csv")[0]
 
 
-def test_a_further_run_does_only_what_is_left(sources, tmp_path, capsys):
+def test_further_run_makes_only_missing_files(sources, tmp_path, capsys):
     output = tmp_path / "out"
     assert run(sources, output) == 0
     before = files(output)
@@ -319,7 +319,7 @@ def test_a_further_run_does_only_what_is_left(sources, tmp_path, capsys):
     assert "2 of them made" in capsys.readouterr().out
 
 
-def test_what_counts_as_done(sources, tmp_path):
+def test_when_a_file_is_made_again(sources, tmp_path):
     source, target = sources / "a.mp4", tmp_path / "out" / "a.mp4"
 
     def made(encoding=SMALL, start=None):
@@ -347,7 +347,7 @@ def test_every_setting_changes_the_file(sources, tmp_path, setting):
     assert (tmp_path / "a.mp4").read_bytes() != before
 
 
-def test_failures_are_listed_and_the_rest_is_done(sources, broken_files, tmp_path, capsys):
+def test_failures_are_listed_and_other_rows_are_done(sources, broken_files, tmp_path, capsys):
     rows = {
         "a.mp4,clap,train,0.5,0.2": "end_seconds 0.2 is not after start_seconds 0.5",
         "a.mp4,clap,train,5,9": "no frame from 5 s to 9 s: the video lasts 1.33 s",
@@ -380,7 +380,7 @@ def test_failures_are_listed_and_the_rest_is_done(sources, broken_files, tmp_pat
     assert not (output / "failures.csv").exists()
 
 
-def test_hostile_names(tmp_path):
+def test_unusual_file_names(tmp_path):
     sources, outside, output = tmp_path / "sources", tmp_path / "else where", tmp_path / "-out put"
     sources.mkdir()
     outside.mkdir()
@@ -417,7 +417,7 @@ def test_hostile_names(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"sources", "else where", "-out put", "a.mp4"}
 
 
-def test_what_is_not_ours_is_left_alone(sources, tmp_path, capsys):
+def test_files_of_others_are_not_overwritten(sources, tmp_path, capsys):
     output = tmp_path / "out"
     output.mkdir()
     shutil.copy(sources / "run" / "b.mp4", output / "a.mp4")
@@ -428,7 +428,7 @@ def test_what_is_not_ours_is_left_alone(sources, tmp_path, capsys):
     assert "this is the folder of the sources" in capsys.readouterr().err
 
 
-def test_two_sources_never_share_a_result(sources, tmp_path):
+def test_two_sources_do_not_share_a_result(sources, tmp_path):
     shutil.copy(sources / "a.mp4", sources / "a@0.2-0.5s.mp4")
     write_sources(sources, "a.mp4,clap,train,0.2,0.5", "a@0.2-0.5s.mp4,clap,train,,", "./a.mp4,wave,val,0.20,0.500")
     assert run(sources, tmp_path / "out") == 1
@@ -446,12 +446,12 @@ def test_two_sources_never_share_a_result(sources, tmp_path):
         (["--workers", "0"], "workers is 0; expected at least 1"),
     ],
 )
-def test_settings_that_cannot_be(sources, tmp_path, capsys, options, message):
+def test_invalid_settings_are_refused(sources, tmp_path, capsys, options, message):
     assert run(sources, tmp_path / "out", *options) == 2
     assert message in capsys.readouterr().err
 
 
-def test_an_output_that_cannot_be_written(sources, tmp_path, capsys):
+def test_output_cannot_be_written(sources, tmp_path, capsys):
     (tmp_path / "file").touch()
     assert run(sources, tmp_path / "file" / "out") == 2
     assert capsys.readouterr().err.startswith("transcode: ")
@@ -464,7 +464,7 @@ def test_help_shows_an_example(capsys):
 
 
 @pytest.mark.parametrize("ffmpeg", [False, pytest.param(True, marks=needs_ffmpeg)])
-def test_a_full_disk_is_a_failure_and_leaves_nothing(closed_gop_mp4, tmp_path, ffmpeg):
+def test_full_disk_is_a_failure_and_leaves_nothing(closed_gop_mp4, tmp_path, ffmpeg):
     """The disk ends after 5 kB: as large as files may be here."""
     script = (
         "import resource, signal, sys\nfrom data_prep.transcode.jobs import Job\n"
@@ -486,7 +486,7 @@ def test_a_full_disk_is_a_failure_and_leaves_nothing(closed_gop_mp4, tmp_path, f
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
-def test_a_run_that_is_broken_off_leaves_only_whole_files(tmp_path, sign):
+def test_interrupted_run_leaves_only_complete_files(tmp_path, sign):
     sources, output = tmp_path / "sources", tmp_path / "out"
     sources.mkdir()
     first = write_video(sources / "0.mp4", num_frames=100, width=320, height=240).path
@@ -524,7 +524,7 @@ def test_a_run_that_is_broken_off_leaves_only_whole_files(tmp_path, sign):
         assert probe(str(output / name)).num_packets == 100
 
 
-def test_a_temporary_file_is_removed_unless_somebody_writes_it(tmp_path):
+def test_temporary_file_is_removed_unless_it_is_being_written(tmp_path):
     with temporary_file(tmp_path) as (path, _):
         stale = tmp_path / ".transcode-0123.partial"
         stale.touch()
@@ -537,7 +537,7 @@ def test_a_temporary_file_is_removed_unless_somebody_writes_it(tmp_path):
 # --- clusters --------------------------------------------------------------------------------------------------------
 
 
-def test_on_a_cluster_a_killed_worker_and_a_second_run_change_nothing(sources, tmp_path):
+def test_cluster_with_a_killed_worker_and_a_second_run(sources, tmp_path):
     distributed = pytest.importorskip("distributed", reason="Dask is not installed")
     rows = [f"a.mp4,clap,train,{start / 10:g},{start / 10 + 0.3:g}" for start in range(8)]
     write_sources(sources, *rows, "run/b.mkv,wave,train,,", "run/b.mp4,wave,val,,")

@@ -64,7 +64,7 @@ def manifest(tmp_path) -> Path:
     return folder / "manifest.csv"
 
 
-def test_webdataset_reads_every_row_once_with_its_bytes_and_label(manifest, tmp_path, capsys):
+def test_webdataset_reads_every_row_once(manifest, tmp_path, capsys):
     assert pack(manifest, tmp_path / "out") == 0
     assert "15 videos in 4 shards" in capsys.readouterr().out
     rows = rows_of(manifest)
@@ -108,7 +108,7 @@ def test_the_order_is_random_and_follows_from_the_seed(manifest, tmp_path):
     assert sorted(keys["a"]) == sorted(keys["c"])
 
 
-def test_a_further_run_writes_what_is_missing_and_nothing_else(manifest, tmp_path):
+def test_further_run_writes_only_missing_shards(manifest, tmp_path):
     output = tmp_path / "out"
     pack(manifest, output)
     before = contents(output)
@@ -120,7 +120,7 @@ def test_a_further_run_writes_what_is_missing_and_nothing_else(manifest, tmp_pat
     assert {name: (output / name).stat().st_mtime_ns for name in times} == times
 
 
-def test_a_missing_video_is_named_and_added_when_it_is_there(manifest, tmp_path, capsys):
+def test_missing_video_is_listed_and_added_later(manifest, tmp_path, capsys):
     pack(manifest, tmp_path / "whole")
     rows = [row | {"size_bytes": str(NUM_BYTES), "decoders": "pyav", "num_frames": "1"} for row in rows_of(manifest)]
     write_manifest(manifest, rows, CLASSES)
@@ -130,10 +130,10 @@ def test_a_missing_video_is_named_and_added_when_it_is_there(manifest, tmp_path,
 
     output = tmp_path / "out"
     assert pack(manifest, output) == 1
-    said = capsys.readouterr().err
-    assert "2 of 15 videos could not be read" in said
-    assert f"{missing}: No such file or directory" in said
-    assert f"{manifest.parent / rows[13]['path']}: has 5 bytes, and {NUM_BYTES} in the manifest" in said
+    printed = capsys.readouterr().err
+    assert "2 of 15 videos could not be read" in printed
+    assert f"{missing}: No such file or directory" in printed
+    assert f"{manifest.parent / rows[13]['path']}: has 5 bytes, and {NUM_BYTES} in the manifest" in printed
     assert len(samples(output, "train")) + len(samples(output, "val")) == 13
     kept = rows_of(output / "manifest.csv")
     assert len(kept) == 15
@@ -153,9 +153,9 @@ def test_shards_of_other_videos_are_not_written_over(manifest, tmp_path, capsys)
     output = tmp_path / "out"
     pack(manifest, output)
     before = contents(output)
-    for option, says in {"--seed=1": "is not of this manifest", "--shard_bytes=1e6": "not of this manifest"}.items():
+    for option, message in {"--seed=1": "is not of this manifest", "--shard_bytes=1e6": "not of this manifest"}.items():
         assert pack(manifest, output, option) == 2
-        assert says in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     assert contents(output) == before
 
 
@@ -172,7 +172,7 @@ def run_and_kill(manifest: Path, output: Path) -> None:
     pack(manifest, output)
 
 
-def test_a_killed_run_leaves_no_half_shard_and_goes_on(manifest, tmp_path):
+def test_killed_run_leaves_no_partial_shard_and_is_resumed(manifest, tmp_path):
     output = tmp_path / "out"
     process = multiprocessing.get_context("fork").Process(target=run_and_kill, args=(manifest, output))
     process.start()
@@ -185,7 +185,7 @@ def test_a_killed_run_leaves_no_half_shard_and_goes_on(manifest, tmp_path):
     assert contents(output) == contents(tmp_path / "whole")
 
 
-def test_two_runs_at_once_do_not_harm_each_other(manifest, tmp_path):
+def test_concurrent_runs(manifest, tmp_path):
     pack(manifest, tmp_path / "whole")
     context = multiprocessing.get_context("fork")
     output = tmp_path / "out"
@@ -221,7 +221,7 @@ def test_videos_from_a_server_and_from_shards(manifest, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("break_it", "says"),
+    ("break_it", "message"),
     [
         (lambda folder: (folder / "manifest.csv").unlink(), "cannot read the manifest"),
         (lambda folder: (folder / "classes.txt").write_text("clap\n"), "label 'wave' is not one of the 1 classes"),
@@ -233,16 +233,16 @@ def test_videos_from_a_server_and_from_shards(manifest, tmp_path, capsys):
         ),
     ],
 )
-def test_a_manifest_that_cannot_be_used_is_refused(manifest, tmp_path, capsys, break_it, says):
+def test_unusable_manifest_is_refused(manifest, tmp_path, capsys, break_it, message):
     break_it(manifest.parent)
     assert pack(manifest, tmp_path / "out") == 2
     error = capsys.readouterr().err
-    assert says in error
+    assert message in error
     assert error.startswith("write_shards: ")
     assert not (tmp_path / "out").exists()
 
 
-def test_bad_options_are_refused(manifest, tmp_path, capsys):
+def test_invalid_options_are_refused(manifest, tmp_path, capsys):
     assert pack(manifest, tmp_path / "out", "--num_threads=0") == 2
     assert "--num_threads is 0; expected at least 1" in capsys.readouterr().err
     assert main([str(manifest), str(manifest.parent)]) == 2
