@@ -300,7 +300,7 @@ def test_no_server(tmp_path, run):
         "flipped": lambda data: data[:1500] + bytes([data[1500] ^ 1]) + data[1501:],
         "cut": lambda data: data[:-900],
         "without its checksum": lambda data: data[:-8],
-        "wrong checksum": lambda data: data[:-8] + b"\0\0\0\0" + data[-4:],
+        "incorrect checksum": lambda data: data[:-8] + b"\0\0\0\0" + data[-4:],
         "empty": lambda data: data[:0],
         "a web page": lambda _: b"<html>sign in</html>" * 100,
         "no files": lambda _: packed({}),
@@ -377,7 +377,7 @@ def test_checksums_of_the_list(tmp_path, server, run, algorithm):
     assert status == 1
     assert f"its {algorithm} is {correct}, not {incorrect} as in the list" in errors
     assert not videos(tmp_path)
-    server.files = layout({"part_0.tar.gz": archive}, checksums={"part_0.tar.gz": right.upper()})
+    server.files = layout({"part_0.tar.gz": archive}, checksums={"part_0.tar.gz": correct.upper()})
     assert run(tmp_path, server.url) == (0, "")
     assert videos(tmp_path) == {"a.mp4": b"A"}
 
