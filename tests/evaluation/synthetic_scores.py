@@ -1,4 +1,4 @@
-"""Scores as a run would write them, of videos made up."""
+"""Synthetic scores, in the form in which a run writes them."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def write_run(
     failed: tuple[int, ...] = (),
     clip_placement: str | None = "from_start",
 ) -> Path:
-    """A run's folder with scores.
+    """Write the scores of a run and return its folder.
 
     Args:
         logits: (V, clips, crops, K).
@@ -57,7 +57,7 @@ def synthetic_scores(folder: Path, *arguments, **options) -> ViewScores:
 def random_run(
     seed: int, *, num_videos: int = 40, views: tuple[int, int] = (4, 3), num_classes: int = 7
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Logits and labels: the right class is often ahead, in some views more than in others."""
+    """Return logits and labels. The label often has the greatest logit, in some views more clearly than in others."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, num_classes, num_videos)
     logits = rng.normal(size=(num_videos, *views, num_classes)) * 1.5

@@ -1,4 +1,4 @@
-"""Clip and video accuracy: equal to counting in loops, whatever the order, the batches and the failures."""
+"""Clip and video accuracy equal counts in loops, for any order, batches and failures."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.each_case import each_case
 from videoctx.evaluation.accuracy import Accuracy, VideoAccuracy
 from videoctx.evaluation.view_scores import average_views
 
@@ -55,7 +56,7 @@ def update(accuracy: VideoAccuracy, videos: list[Video], num_classes: int, view_
 
 
 def random_videos(seed: int, *, num_videos: int, num_classes: int, failing: float = 0.25) -> list[Video]:
-    """Every video has its own number of views; its label is often among the best, so no accuracy is near 0 or 1."""
+    """Videos have different numbers of views. Their labels are often among the best, so no accuracy is near 0 or 1."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(size):
@@ -78,27 +79,27 @@ def evaluate(batches: list[list[Video]], num_classes: int) -> Accuracy:
     return accuracy.compute()
 
 
-@pytest.mark.parametrize("num_classes", [1, 2, 3, 5, 6, 20])
-@pytest.mark.parametrize("failing", [0, 0.3, 1])
-def test_equals_loops(num_classes, failing):
+@each_case("num_classes", [1, 2, 3, 5, 6, 20])
+@each_case("failing", [0, 0.3, 1])
+def test_accuracy_equals_loops(num_classes, failing):
     videos = random_videos(num_classes, num_videos=60, num_classes=num_classes, failing=failing)
     assert evaluate([videos], num_classes) == reference(videos)
 
 
-def test_the_random_scores_tell_the_three_accuracies_apart():
+def test_random_scores_have_three_different_accuracies():
     accuracy = evaluate([random_videos(0, num_videos=60, num_classes=20, failing=0.2)], 20)
     assert 0.1 < accuracy.clip_top1 < accuracy.video_top5 < 0.9
     assert len(set(accuracy[:3])) == 3
 
 
-def test_views_are_averaged_and_not_voted_on():
+def test_views_are_averaged_and_do_not_vote():
     views = [[0.4, 0.3, 0.3], [0.4, 0.3, 0.3], [0.0, 0.9, 0.1]]  # two views of three are for class 0, the mean is not
     accuracy = evaluate([[Video(1, views, 3)]], 3)
     assert (accuracy.clip_top1, accuracy.video_top1) == (1 / 3, 1)
 
 
-def test_a_failed_video_is_wrong_and_so_are_its_clips():
-    """Of class 0, which the mean of no views at all would be."""
+def test_failed_video_and_its_clips_count_as_incorrect():
+    """The label is class 0, which is the best class of scores that are all zero."""
     readable = Video(0, [[0.9, 0.1]] * 6, 6)
     assert evaluate([[readable, Video(0, [], 6)]], 2) == Accuracy(
         0.5, 0.5, 0.5, num_videos=2, num_views=12, num_failed=1
@@ -106,7 +107,7 @@ def test_a_failed_video_is_wrong_and_so_are_its_clips():
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
-@pytest.mark.parametrize("batches", [[], [[]], [[], []]])
+@each_case("batches", [[], [[]], [[], []]])
 def test_no_videos(batches):
     assert evaluate(batches, 3) == Accuracy(0, 0, 0, num_videos=0, num_views=0, num_failed=0)
 
@@ -121,14 +122,14 @@ def test_order_and_batches_do_not_matter(seed, cuts, data):
     assert evaluate(batches, 7) == evaluate([videos], 7)
 
 
-def test_views_need_not_come_video_by_video():
+def test_views_of_videos_may_be_mixed():
     videos = random_videos(3, num_videos=20, num_classes=7)
     accuracy = VideoAccuracy()
     update(accuracy, videos, 7, view_order=lambda n: torch.randperm(n, generator=torch.Generator().manual_seed(0)))
     assert accuracy.compute() == reference(videos)
 
 
-def test_reset_forgets():
+def test_reset():
     accuracy = VideoAccuracy()
     update(accuracy, random_videos(0, num_videos=5, num_classes=3), 3)
     accuracy.reset()
@@ -147,8 +148,8 @@ def test_average_views():
     )
 
 
-def test_video_scores_are_summed_in_double_precision():
-    """2048 + 0.5 is 2048 in half precision."""
+def test_views_are_summed_in_double_precision():
+    """In half precision, 2048 + 0.5 is 2048."""
     scores = torch.tensor([[2048.0], [0.5], [0.5], [0.5]], dtype=torch.float16)
     averages, _ = average_views(scores, torch.zeros(4, dtype=torch.int64), 1)
     assert averages.item() == 2049.5 / 4

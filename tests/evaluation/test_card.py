@@ -1,13 +1,13 @@
-"""The card of a result: what it says is so."""
+"""The cards of tests and trainings."""
 
 import hashlib
 import json
 import subprocess
 import sys
 
-import pytest
 import torch
 
+from tests.each_case import each_case
 from videoctx.data.annotations import VideoRecord
 from videoctx.data.fingerprint import fingerprint
 from videoctx.evaluation.card import describe_card, file_hash, git_state, make_card, make_training_card, write_card
@@ -25,7 +25,7 @@ def git(folder, *arguments):
     subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
 
 
-def test_a_card(tmp_path, monkeypatch):
+def test_card(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["videoctx", "test", "-c", "a b.yaml"])
     (tmp_path / "best.ckpt").write_bytes(b"weights")
@@ -42,7 +42,7 @@ def test_a_card(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", "card.json"]
 
 
-def test_a_card_of_a_training(tmp_path, monkeypatch):
+def test_training_card(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = make_training_card(
         data=DATA, num_ranks=16, num_nodes=2, checkpoint=None, seed=3, device=torch.device("cpu")
@@ -52,7 +52,7 @@ def test_a_card_of_a_training(tmp_path, monkeypatch):
     assert (found["data"], found["ranks"], found["seed"]) == (DATA, {"all": 16, "nodes": 2}, 3)
 
 
-def test_the_line_for_people(tmp_path, monkeypatch):
+def test_description_in_one_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     line = describe_card(card(checkpoint="nowhere.ckpt"))
     assert line.startswith("manifest abababababab, pyslowfast 10x3, checkpoint -, torch ")
@@ -64,7 +64,7 @@ def test_the_line_for_people(tmp_path, monkeypatch):
     assert describe_card(card(data={})).endswith(f"torch {torch.__version__.split('+')[0]}, cpu")
 
 
-def test_a_checkpoint_that_is_no_file():
+def test_checkpoint_that_is_not_a_file():
     assert card(checkpoint="hf://somewhere/weights")["checkpoint"] == {"path": "hf://somewhere/weights", "sha256": None}
     assert card()["checkpoint"] is None
 
@@ -86,7 +86,7 @@ def test_git_state(tmp_path):
     assert git_state(tmp_path, tracked=str(tmp_path / "notes.txt")) is None
 
 
-def test_no_git_at_all(tmp_path, monkeypatch):
+def test_without_git(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert git_state(tmp_path) is None
 
@@ -103,12 +103,12 @@ CLASSES = ["jump", "run"]
 ROWS = [VideoRecord("/data/a.mp4", 0, "test"), VideoRecord("/data/b/c.mp4", 1, "test", 1.0, 2.5)]
 
 
-def test_the_hash_is_of_rows_and_not_of_where_they_lie():
+def test_manifest_hash_does_not_depend_on_the_folder():
     moved = [VideoRecord(row.path.replace("/data", "s3://x"), *row_fields(row)) for row in ROWS]
     assert fingerprint(ROWS, CLASSES, root="/data") == fingerprint(moved, CLASSES, root="s3://x/")
 
 
-@pytest.mark.parametrize(
+@each_case(
     "rows",
     [
         ROWS[::-1],
@@ -120,11 +120,11 @@ def test_the_hash_is_of_rows_and_not_of_where_they_lie():
         [VideoRecord("/data/a.mp4", 0, "test", None, 1.0), ROWS[1]],
     ],
 )
-def test_other_rows_have_another_hash(rows):
+def test_other_rows_change_the_hash(rows):
     assert fingerprint(rows, CLASSES, root="/data") != fingerprint(ROWS, CLASSES, root="/data")
 
 
-def test_the_hash_goes_by_class_names():
+def test_hash_depends_on_class_names():
     assert fingerprint(ROWS, ["jump", "walk"], root="/data") != fingerprint(ROWS, CLASSES, root="/data")
     swapped = [VideoRecord(row.path, 1 - row.label, *row_fields(row)[1:]) for row in ROWS]
     assert fingerprint(swapped, CLASSES[::-1], root="/data") == fingerprint(ROWS, CLASSES, root="/data")

@@ -1,4 +1,4 @@
-"""A run evaluated by its scores: as the accuracy online has it, and as loops over views count it."""
+"""Results computed from scores equal those of validation, and loops over views."""
 
 import csv
 import json
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.each_case import each_case
 from tests.evaluation.synthetic_scores import random_run, synthetic_scores
 from videoctx.evaluation.accuracy import VideoAccuracy
 from videoctx.evaluation.evaluation_result import EvaluationResult
@@ -19,7 +20,7 @@ def rows_of(path):
 
 
 def online(stored):
-    """What `validate` would say of the same views."""
+    """Return the accuracy that `videoctx validate` computes from the same views."""
     accuracy = VideoAccuracy()
     probabilities = torch.tensor(stored.scores).float().softmax(dim=1)
     given = (stored.video, stored.labels, stored.views_expected)
@@ -27,9 +28,9 @@ def online(stored):
     return accuracy.compute()
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("num_classes", [2, 4, 7])
-def test_the_summary_is_what_is_said_online(tmp_path, seed, num_classes):
+@each_case("seed", range(4))
+@each_case("num_classes", [2, 4, 7])
+def test_summary_equals_validation(tmp_path, seed, num_classes):
     run = random_run(seed, num_classes=num_classes)
     run[0][7, 1, 1, 0] = np.nan
     stored = synthetic_scores(tmp_path, *run, failed=(0, 13))
@@ -41,8 +42,8 @@ def test_the_summary_is_what_is_said_online(tmp_path, seed, num_classes):
     assert (summary["views"], summary["average"]) == ([4, 3], "probabilities")
 
 
-def test_equal_scores_go_to_the_lower_class_online_too(tmp_path):
-    """Two views that say the opposite: their mean is a tie, which class 0 wins."""
+def test_ties_go_to_the_lower_class_in_validation_too(tmp_path):
+    """The mean of two opposite views is a tie, which goes to class 0."""
     logits = np.zeros((2, 2, 1, 3))
     logits[:, 0, 0, 0] = logits[:, 1, 0, 1] = 2.0
     stored = synthetic_scores(tmp_path, logits, np.array([0, 1]))
@@ -51,26 +52,26 @@ def test_equal_scores_go_to_the_lower_class_online_too(tmp_path):
     assert online(stored)[:2] == (0.5, 0.5)
 
 
-@pytest.mark.parametrize("average", ["probabilities", "logits"])
+@each_case("average", ["probabilities", "logits"])
 def test_metrics_equal_loops(tmp_path, average):
     logits, labels = random_run(5)
     stored = synthetic_scores(tmp_path, logits, labels, failed=(3,))
-    right, right_views, of_class = [], 0, {}
+    correct, correct_views, of_class = [], 0, {}
     for video, label in enumerate(labels):
         views = torch.tensor(logits[video]).reshape(-1, 7)
         mean = views.softmax(dim=1).mean(dim=0) if average == "probabilities" else views.mean(dim=0)
-        right.append(video != 3 and int(mean.argmax()) == label)
-        right_views += 0 if video == 3 else int((views.argmax(dim=1) == label).sum())
-        of_class.setdefault(label, []).append(right[-1])
+        correct.append(video != 3 and int(mean.argmax()) == label)
+        correct_views += 0 if video == 3 else int((views.argmax(dim=1) == label).sum())
+        of_class.setdefault(label, []).append(correct[-1])
     summary = EvaluationResult(stored, average).summary()
-    assert summary["video_top1"] == sum(right) / 40
-    assert summary["clip_top1"] == right_views / (40 * 12)
+    assert summary["video_top1"] == sum(correct) / 40
+    assert summary["clip_top1"] == correct_views / (40 * 12)
     wanted = np.mean([np.mean(values) for values in of_class.values()])
     assert summary["video_mean_class"] == pytest.approx(wanted)
 
 
 def test_the_two_averages_differ(tmp_path):
-    """Two hesitant views against one that is sure: sums of logits follow the sure one."""
+    """Two views with low confidence against one with high confidence, which the mean of the logits follows."""
     logits = np.array([[[[0.0, 0.4]], [[0.0, 0.4]], [[2.0, 0.0]]]])
     stored = synthetic_scores(tmp_path, logits, np.array([0]))
     views = torch.tensor(logits).reshape(3, 2)
@@ -78,7 +79,7 @@ def test_the_two_averages_differ(tmp_path):
     assert stored.averages("logits")[0, 0] == pytest.approx(views.mean(0).softmax(0)[0].item(), rel=1e-3)
 
 
-def test_intervals_hold_their_metric_and_follow_from_the_scores(tmp_path):
+def test_intervals_contain_their_metric_and_are_reproducible(tmp_path):
     stored = synthetic_scores(tmp_path, *random_run(0), failed=(1,))
     summary = EvaluationResult(stored).summary()
     intervals = summary["intervals_95"]
@@ -91,8 +92,8 @@ def test_intervals_hold_their_metric_and_follow_from_the_scores(tmp_path):
     assert json.loads(json.dumps(summary)) == EvaluationResult(stored).summary()
 
 
-def test_the_clip_interval_is_over_videos_and_not_over_views(tmp_path):
-    """Views of a video are not independent: where they all agree, the interval is the videos' own."""
+def test_clip_interval_is_over_videos(tmp_path):
+    """Views of a video are not independent. Where they are equal, the interval is that of the videos."""
     logits, labels = random_run(2, num_videos=100, views=(1, 1))
     estimates = EvaluationResult(synthetic_scores(tmp_path, np.repeat(logits, 9, axis=1), labels)).estimates
     assert estimates["clip_top1"] == estimates["video_top1"]
@@ -122,7 +123,7 @@ def test_several_labels(tmp_path):
     assert mean == pytest.approx(summary["video_map"], abs=1e-6)
 
 
-def test_the_line_for_people(tmp_path):
+def test_description_in_one_line(tmp_path):
     logits = np.zeros((4, 1, 1, 2))
     logits[..., 0] = 1
     logits[1, ..., 1] = np.nan
@@ -134,10 +135,10 @@ def test_the_line_for_people(tmp_path):
 # Tables ---------------------------------------------------------------------------------------------------------------
 
 
-def test_tables_of_classes(tmp_path):
+def test_classes_and_confusion_files(tmp_path):
     logits = np.full((5, 1, 1, 3), -1.0)
-    for video, answer in enumerate((0, 1, 1, 2, 0)):
-        logits[video, ..., answer] = 1
+    for video, prediction in enumerate((0, 1, 1, 2, 0)):
+        logits[video, ..., prediction] = 1
     stored = synthetic_scores(tmp_path, logits, np.array([0, 0, 1, 1, 1]), class_names=["a, b", "c", "d"], failed=(4,))
     evaluation_result = EvaluationResult(stored)
     write_classes(evaluation_result, tmp_path / "classes.csv")
@@ -150,13 +151,13 @@ def test_tables_of_classes(tmp_path):
     assert [tuple(row.values()) for row in rows_of(tmp_path / "confusion.csv")] == [
         ("a, b", "a, b", "1"),
         ("a, b", "c", "1"),
-        ("c", "", "1"),  # failed: no answer
+        ("c", "", "1"),  # failed: no prediction
         ("c", "c", "1"),
         ("c", "d", "1"),
     ]
 
 
-def test_a_table_that_cannot_be_written_leaves_nothing(tmp_path):
+def test_file_that_cannot_be_written_leaves_nothing(tmp_path):
     evaluation_result = EvaluationResult(synthetic_scores(tmp_path / "run", *random_run(0, num_videos=2)))
     (tmp_path / "classes.csv").mkdir()
     with pytest.raises(OSError, match=r"classes\.csv"):

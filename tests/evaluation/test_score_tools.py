@@ -1,4 +1,4 @@
-"""`videoctx score`, `compare` and `results` on made-up runs: what they print and write, and what they refuse."""
+"""`videoctx score`, `compare`, `results` and `pool` on synthetic runs: output, files and errors."""
 
 import csv
 import json
@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 
+from tests.each_case import each_case
 from tests.evaluation.synthetic_scores import random_run, synthetic_scores, write_run
 from videoctx.cli import main
 from videoctx.evaluation.evaluation_result import EvaluationResult
@@ -21,7 +22,7 @@ def wide(monkeypatch):
 
 @pytest.fixture
 def refused(capsys):
-    """The one line on stderr with which a command ends, without the program's name."""
+    """Run a command that fails, and return its one line on stderr without the name of the program."""
 
     def refused(*arguments: object) -> str:
         with pytest.raises(SystemExit) as stop:
@@ -41,7 +42,7 @@ def rows_of(path):
 # score ----------------------------------------------------------------------------------------------------------------
 
 
-def test_score_writes_a_table_and_a_curve_of_all_views(tmp_path, capsys):
+def test_score_writes_table_and_curve(tmp_path, capsys):
     stored = synthetic_scores(tmp_path, *random_run(0), failed=(2,))
     main(["score", str(tmp_path)])
     rows = rows_of(tmp_path / "views.csv")
@@ -63,7 +64,7 @@ def test_score_writes_a_table_and_a_curve_of_all_views(tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == [SCORES_FILE, "views.csv", "views.png"]
 
 
-def test_all_the_views_are_the_run_s_own_result(tmp_path):
+def test_score_of_all_views_equals_the_result(tmp_path):
     stored = synthetic_scores(tmp_path / "run", *random_run(0))
     (tmp_path / "out").mkdir()
     main(["score", str(tmp_path / "run"), "--views", "4x3", "--output", str(tmp_path / "out")])
@@ -72,7 +73,7 @@ def test_all_the_views_are_the_run_s_own_result(tmp_path):
     assert [path.name for path in (tmp_path / "run").iterdir()] == [SCORES_FILE]
 
 
-@pytest.mark.parametrize("average", ["probabilities", "logits"])
+@each_case("average", ["probabilities", "logits"])
 def test_score_by_average(tmp_path, average):
     stored = synthetic_scores(tmp_path, *random_run(3, num_videos=200))
     main(["score", str(tmp_path), "--views", "4x3", "--average", average])
@@ -82,7 +83,7 @@ def test_score_by_average(tmp_path, average):
     assert abs(wanted["probabilities"] - wanted["logits"]) > 0.01
 
 
-def test_score_of_single_views(tmp_path, capsys):
+def test_score_by_clip(tmp_path, capsys):
     stored = synthetic_scores(tmp_path, *random_run(0))
     main(["score", str(tmp_path), "--views", "4x3", "1x1", "--level", "clip"])
     rows = rows_of(tmp_path / "views.csv")
@@ -101,7 +102,7 @@ def test_score_of_several_labels(tmp_path, refused):
     assert "level is 'clip', but videos with several labels" in refused("score", tmp_path, "--level", "clip")
 
 
-def test_what_score_refuses(tmp_path, refused):
+def test_score_errors(tmp_path, refused):
     run = write_run(tmp_path / "run", *random_run(0))
     assert refused("score", tmp_path).endswith(
         "no scores.parquet in there; expected the folder of a run of `videoctx test`"
@@ -119,7 +120,7 @@ def test_what_score_refuses(tmp_path, refused):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_cannot_be_written(tmp_path, refused):
+def test_score_into_a_read_only_folder(tmp_path, refused):
     run = write_run(tmp_path / "run", *random_run(0))
     run.chmod(0o555)
     try:
@@ -129,7 +130,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, refused):
     assert [path.name for path in run.iterdir()] == [SCORES_FILE]
 
 
-def test_a_result_that_cannot_be_written_leaves_nothing_else(tmp_path, refused):
+def test_score_with_a_full_disk_leaves_nothing(tmp_path, refused):
     run = write_run(tmp_path / "run", *random_run(0))
     (run / "views.png").mkdir()
     assert "views.png" in refused("score", run, "--views", "1x1")
@@ -173,7 +174,7 @@ def test_compare_by_fewer_views(tmp_path, capsys):
     assert "0 videos correct only in the first, 0 only in the second; p = 1" in printed  # clip 0 of both
 
 
-def test_what_compare_refuses(tmp_path, refused):
+def test_compare_errors(tmp_path, refused):
     logits, labels = random_run(0, num_videos=3)
     first = write_run(tmp_path / "first", logits, labels)
     second = write_run(tmp_path / "second", logits, labels, paths=["0.mp4", "1.mp4", "x.mp4"])
@@ -186,7 +187,7 @@ def test_what_compare_refuses(tmp_path, refused):
 # results --------------------------------------------------------------------------------------------------------------
 
 
-def test_results_of_both_kinds(tmp_path, capsys):
+def test_results_with_and_without_several_labels(tmp_path, capsys):
     counts = {"num_parameters": 1_500_000, "num_videos": 4, "num_views": 8, "num_failed": 1}
     for name, metrics in (
         ("kinetics", {"clip_top1": 0.5, "video_top1": 0.625, "video_top5": 0.75}),
@@ -206,24 +207,24 @@ def test_results_of_both_kinds(tmp_path, capsys):
     ]
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
+@each_case(
+    ("content", "message"),
     [
         ('{"num_videos": 4, ', "not a result, or a truncated one"),
         ('{"num_videos": 4}', "it lacks num_failed, num_parameters, num_views"),
         ("[1]", "it lacks num_failed"),
     ],
 )
-def test_results_that_are_none(tmp_path, refused, content, said):
+def test_files_that_are_not_results_are_refused(tmp_path, refused, content, message):
     (tmp_path / "results.json").write_text(content)
-    assert said in refused("results", tmp_path)
+    assert message in refused("results", tmp_path)
 
 
 # pool -----------------------------------------------------------------------------------------------------------------
 
 
 def folds(tmp_path, num_videos=40, num_folds=3, **options):
-    """A run over all videos, and the same scores in as many runs as there are folds, by their folders."""
+    """Return the folders of a run over all videos, and of runs that share its scores, one per fold."""
     logits, labels = random_run(0, num_videos=num_videos)
     paths = [f"{index}.mp4" for index in range(num_videos)]
     write_run(tmp_path / "all", logits, labels, paths=paths, **options)
@@ -236,7 +237,7 @@ def folds(tmp_path, num_videos=40, num_folds=3, **options):
     return tmp_path / "all", written
 
 
-def test_pooled_folds_are_evaluated_as_one_run(tmp_path, capsys):
+def test_pooled_folds_are_one_run(tmp_path, capsys):
     whole, parts = folds(tmp_path, failed=(4, 7))
     main(["pool", *map(str, parts), "--output", str(tmp_path / "pooled")])
     assert "40 videos, 480 views, 2 failed" in capsys.readouterr().out
@@ -248,7 +249,7 @@ def test_pooled_folds_are_evaluated_as_one_run(tmp_path, capsys):
     assert "0 videos correct only in the first, 0 only in the second" in capsys.readouterr().out
 
 
-def test_what_cannot_be_pooled_is_refused(tmp_path, refused):
+def test_pool_errors(tmp_path, refused):
     _, parts = folds(tmp_path)
     logits, labels = random_run(1, num_videos=3)
     names = ["x.mp4", "y.mp4", "z.mp4"]

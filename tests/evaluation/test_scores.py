@@ -1,6 +1,6 @@
-"""The scores of every view on disk: what is written comes back, failures and all, from however many ranks.
+"""The files of scores: round trips with failures and several ranks, and files that are refused.
 
-Logarithms of probabilities are kept; what is made of them is what was made of the logits.
+The files hold logarithms of probabilities; what is computed from them equals what is computed from the logits.
 """
 
 import csv
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from tests.each_case import each_case
 from tests.evaluation.synthetic_scores import random_run, synthetic_scores, write_run
 from videoctx.batch import ClipBatch, Failure, View
 from videoctx.evaluation.result_files import write_predictions
@@ -31,7 +32,7 @@ READ, FAILED = ({"views_expected": 2, "failure": why} for why in (None, "the fil
 
 
 def batch_of(*videos: tuple[int, str, int, list[View] | str]) -> ClipBatch:
-    """Videos as (row, path, label, views or why it failed)."""
+    """Return a batch of videos, each given as (row, path, label, number of views or reason of the failure)."""
     views = [
         (position, view) for position, video in enumerate(videos) if video[3] != str(video[3]) for view in video[3]
     ]
@@ -83,13 +84,13 @@ def test_round_trip(tmp_path):
     np.testing.assert_array_equal(np.array(read), scores.half().double().numpy())
 
 
-@pytest.mark.parametrize("batch", [batch_of(), batch_of((0, "a.mp4", 0, "broken"), (1, "b.mp4", 1, "broken too"))])
-def test_a_batch_without_views(tmp_path, batch):
+@each_case("batch", [batch_of(), batch_of((0, "a.mp4", 0, "broken"), (1, "b.mp4", 1, "broken too"))])
+def test_batch_without_views(tmp_path, batch):
     write(tmp_path / "scores.parquet", batch)
     assert pq.read_table(tmp_path / "scores.parquet")["failure"].to_pylist() == ["broken", "broken too"][: len(batch)]
 
 
-def test_a_file_stands_there_only_when_it_is_whole(tmp_path):
+def test_file_appears_when_the_writer_is_closed(tmp_path):
     path = tmp_path / "scores.parquet"
     writer = ScoreWriter(path, CLASSES)
     batch = batch_of((0, "a.mp4", 0, [View(0, 0)]))
@@ -106,13 +107,13 @@ def abort(path):
         raise KeyboardInterrupt
 
 
-def test_an_aborted_writer_leaves_nothing(tmp_path):
+def test_aborted_writer_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         abort(tmp_path / "scores.parquet")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_aborted_writer_leaves_the_file_before_it(tmp_path):
+def test_aborted_writer_leaves_an_old_file(tmp_path):
     path = tmp_path / "scores.parquet"
     write(path, batch_of((7, "before.mp4", 0, [View(0, 0)])))
     with pytest.raises(KeyboardInterrupt):
@@ -120,7 +121,7 @@ def test_an_aborted_writer_leaves_the_file_before_it(tmp_path):
     assert pq.read_table(path)["video"].to_pylist() == ["before.mp4"]
 
 
-def test_merged_parts_are_in_the_order_of_rows_clips_and_crops(tmp_path):
+def test_merged_files_are_sorted(tmp_path):
     views = [View(start, crop) for start in (0, 9) for crop in (0, 1)]
     unsorted = [views[1], views[0], views[3], views[2]]
     videos = [(row, f"{9 - row}.mp4", row % 3, "broken" if row == 3 else unsorted) for row in range(5)]
@@ -146,8 +147,8 @@ def predictions_of(folder, *batches, class_names=CLASSES, **arguments):
         return list(csv.DictReader(file)), scores.half().double().softmax(dim=1).numpy()
 
 
-@pytest.mark.parametrize(("num_best", "expected"), [({}, 3), ({"num_best": 2}, 2), ({"num_best": 9}, 3)])
-def test_predictions_are_the_best_means(tmp_path, num_best, expected):
+@each_case(("num_best", "expected"), [({}, 3), ({"num_best": 2}, 2), ({"num_best": 9}, 3)])
+def test_predictions_file(tmp_path, num_best, expected):
     batch = batch_of(
         (0, "a.mp4", -1, [View(0, 0), View(4, 0), View(8, 0)]),
         (1, "b.mp4", -1, "damaged, or so"),
@@ -168,8 +169,8 @@ def test_predictions_are_the_best_means(tmp_path, num_best, expected):
     assert [row["video"] for row in rows] == ["a.mp4", "b.mp4", "c.mp4"]
 
 
-def test_two_rows_of_one_path_are_two_videos(tmp_path):
-    """Two stretches of one file have the same path, and perhaps the same first frame."""
+def test_two_rows_of_one_path(tmp_path):
+    """Two segments of one file have the same path, and perhaps the same first frame."""
     batch = batch_of((0, "a.mp4", 0, [View(0, 0)]), (1, "a.mp4", 1, [View(0, 0)]), (2, "a.mp4", 2, "broken"))
     rows, scores = predictions_of(tmp_path, batch)
     assert [row["video"] for row in rows] == ["a.mp4"] * 3
@@ -181,7 +182,7 @@ def test_two_rows_of_one_path_are_two_videos(tmp_path):
 # Reading --------------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_read(tmp_path):
+def test_read_scores(tmp_path):
     logits, labels = random_run(0, num_videos=5, views=(2, 3), num_classes=4)
     paths = ["b.mp4", "a.mp4", "a.mp4", "d.mp4", "e.mp4"]
     stored = synthetic_scores(tmp_path, logits, labels, paths=paths, failed=(1, 4), clip_placement="ends_or_middle")
@@ -200,8 +201,8 @@ def test_what_is_read(tmp_path):
     assert (stored.scores == wanted.half().numpy()).all()
 
 
-def test_clips_that_start_at_the_same_frame_are_told_apart(tmp_path):
-    """As those of a video shorter than a clip, also when ranks are merged."""
+def test_clips_that_start_at_the_same_frame(tmp_path):
+    """This is so in a video shorter than a clip, also after ranks are merged."""
     views = [View(0, crop) for _ in range(3) for crop in range(2)]
     write(tmp_path / "part.parquet", batch_of((1, "b.mp4", 0, views), (0, "a.mp4", 0, views)))
     merge_scores([tmp_path / "part.parquet"], tmp_path / "scores.parquet")
@@ -220,9 +221,9 @@ def test_several_labels(tmp_path):
     assert (stored.labels == labels).all()
 
 
-@pytest.mark.parametrize("average", ["probabilities", "logits"])
-def test_averages_are_those_of_the_logits(tmp_path, average):
-    """To what float16 keeps: logits of 10 in it would be off by 0.4 %."""
+@each_case("average", ["probabilities", "logits"])
+def test_averages_equal_those_of_the_logits(tmp_path, average):
+    """They are equal to the precision of float16. Logits of 10 would be off by 0.4 %."""
     logits, labels = random_run(1, num_videos=250, views=(3, 2))  # more than are averaged at once
     logits += 10
     averages = synthetic_scores(tmp_path, logits, labels, failed=(3, 249)).averages(average)
@@ -234,7 +235,7 @@ def test_averages_are_those_of_the_logits(tmp_path, average):
     np.testing.assert_allclose(averages[readable].sum(axis=1), 1, rtol=1e-9)
 
 
-@pytest.mark.parametrize("average", ["probabilities", "logits"])
+@each_case("average", ["probabilities", "logits"])
 def test_averages_of_sigmoids(tmp_path, average):
     logits = np.random.default_rng(0).normal(size=(4, 3, 1, 5)) * 3
     averages = synthetic_scores(tmp_path, logits, np.zeros((4, 5), dtype=bool)).averages(average)
@@ -243,15 +244,15 @@ def test_averages_of_sigmoids(tmp_path, average):
     np.testing.assert_allclose(averages, wanted.numpy(), rtol=5e-3)
 
 
-def test_probabilities_too_small_for_float16_are_still_told_apart(tmp_path):
-    """exp(-30) and exp(-20) are 0 in float16, their logarithms are not."""
+def test_probabilities_too_small_for_float16_differ(tmp_path):
+    """exp(-30) and exp(-20) are 0 in float16, but their logarithms differ."""
     logits = np.array([[[[0.0, -20.0, -30.0]]]])
     (average,) = synthetic_scores(tmp_path, logits, np.array([0])).averages()
     assert average[1] == pytest.approx(np.exp(-20), rel=1e-2)
     assert average[2] == pytest.approx(np.exp(-30), rel=1e-2)
 
 
-def test_a_video_that_got_nan_has_no_average(tmp_path):
+def test_video_with_nan_has_no_average(tmp_path):
     logits, labels = random_run(0, num_videos=3, views=(2, 1))
     logits[1, 0, 0, 2] = np.nan
     stored = synthetic_scores(tmp_path, logits, labels)
@@ -261,14 +262,14 @@ def test_a_video_that_got_nan_has_no_average(tmp_path):
         read_run(tmp_path)
 
 
-def test_minus_infinity_is_a_probability_of_zero(tmp_path):
+def test_minus_infinity_is_probability_zero(tmp_path):
     logits = np.array([[[[0.0, -np.inf]], [[-1.0, 0.0]]]])
     stored = synthetic_scores(tmp_path, logits, np.array([0]))
     assert stored.finite.all()
     assert stored.averages()[0, 1] == pytest.approx(np.exp(0) / (np.exp(-1) + 1) / 2, rel=1e-3)
 
 
-# What cannot be read --------------------------------------------------------------------------------------------------
+# Files that are refused -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -284,14 +285,14 @@ def refusal(path) -> str:
     return line
 
 
-def test_no_file(tmp_path):
+def test_missing_file_is_refused(tmp_path):
     assert "no such file; `videoctx test` writes it" in refusal(tmp_path / SCORES_FILE)
     with pytest.raises(ScoreError, match=r"no scores.parquet in there; expected the folder of a run"):
         read_run(tmp_path)
 
 
 @pytest.mark.parametrize("kept", [0, 3, 200, -8, -1])
-def test_a_truncated_file(run_folder, kept):
+def test_truncated_file_is_refused(run_folder, kept):
     content = (run_folder / SCORES_FILE).read_bytes()
     (run_folder / SCORES_FILE).write_bytes(content[:kept])
     assert "not a Parquet file, or a truncated one" in refusal(run_folder / SCORES_FILE)
@@ -302,7 +303,7 @@ def rewrite(path, change):
     pq.write_table(table, path)
 
 
-def test_a_damaged_file(run_folder):
+def test_damaged_file_is_refused(run_folder):
     content = bytearray((run_folder / SCORES_FILE).read_bytes())
     content[20:300] = bytes(280)
     (run_folder / SCORES_FILE).write_bytes(bytes(content))
@@ -313,30 +314,30 @@ def test_a_damaged_file(run_folder):
     ("metadata", "found"),
     [({}, "no format"), ({b"format": b"1", b"class_names": b"[]"}, "format 1"), ({b"format": b"3"}, "format 3")],
 )
-def test_another_version(run_folder, metadata, found):
+def test_other_version_is_refused(run_folder, metadata, found):
     rewrite(run_folder / SCORES_FILE, lambda table: table.replace_schema_metadata(metadata))
     assert f"the scores have {found}, this version reads 2; test again" in refusal(run_folder / SCORES_FILE)
 
 
-def test_other_columns(run_folder):
+def test_other_columns_are_refused(run_folder):
     rewrite(run_folder / SCORES_FILE, lambda table: table.drop_columns("crop"))
     assert "expected row int32, video string, label int32, clip int16" in refusal(run_folder / SCORES_FILE)
 
 
 @pytest.mark.parametrize("rows", [slice(0, 7), slice(1, 8), slice(0, 8, 2)])
-def test_missing_views(run_folder, rows):
-    """A part of a rank that is gone, say."""
+def test_missing_views_are_refused(run_folder, rows):
+    """For example, the file of a rank was truncated."""
     rewrite(run_folder / SCORES_FILE, lambda table: table.take(list(range(8))[rows]))
     assert re.search(r"\d\.mp4 has \d of 2 views; test again", refusal(run_folder / SCORES_FILE))
 
 
-def test_predictions_are_no_test(tmp_path):
+def test_predictions_are_refused_as_a_test(tmp_path):
     write_run(tmp_path, *random_run(0, num_videos=2)[:1], labels=np.array([-1, -1]))
     with pytest.raises(ScoreError, match="2 videos have no label; expected a run of `videoctx test`"):
         read_run(tmp_path)
 
 
-def test_nothing_is_left_where_the_disk_is_full(tmp_path, monkeypatch):
+def test_full_disk_leaves_nothing(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
@@ -348,7 +349,7 @@ def test_nothing_is_left_where_the_disk_is_full(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [part]
 
 
-def test_the_schema_names_what_it_needs():
+def test_schema_of_many_classes():
     schema = score_schema(CLASSES, clip_placement="from_start")
     assert schema.names == COLUMNS
     assert schema.metadata[b"clip_placement"] == b"from_start"

@@ -1,4 +1,4 @@
-"""What `videoctx test` leaves behind, from end to end on a few tiny videos: its result, its tables, its card."""
+"""The files of `videoctx test` on a few tiny videos: result, tables and card."""
 
 import csv
 import hashlib
@@ -36,7 +36,7 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
-def test_a_run_s_result_can_be_made_again_of_its_scores(place, run, tested, capsys):
+def test_result_can_be_computed_again_from_the_scores(place, run, tested, capsys):
     result = result_of(tested)
     assert (result["views"], result["average"], result["num_undecided"]) == ([4, 3], "probabilities", 0)
     main(["score", str(tested), "--views", "4x3", "2x1"])
@@ -54,7 +54,7 @@ def test_a_run_s_result_can_be_made_again_of_its_scores(place, run, tested, caps
     assert "McNemar: 0 videos correct only in the first, 0 only in the second; p = 1" in capsys.readouterr().out
 
 
-def test_tables_of_classes(tested):
+def test_classes_and_confusion_files(tested):
     classes = rows_of(tested / "classes.csv")
     assert [(row["class"], row["videos"]) for row in classes] == list(zip(CLASSES, "221", strict=True))
     correct = sum(int(row["correct"]) for row in classes)
@@ -64,7 +64,7 @@ def test_tables_of_classes(tested):
     assert sum(int(row["videos"]) for row in confusion if row["label"] == row["prediction"]) == correct
 
 
-def test_the_card(place, run, tested, copy, capsys):
+def test_card_of_a_test(place, run, tested, copy, capsys):
     break_video(copy / "test1.mp4", "empty")
     first = card_of(tested)
     second = card_of(run("test", "--ckpt_path", place.last, manifest_of(copy), "--seed_everything=3"))
@@ -82,37 +82,36 @@ def test_the_card(place, run, tested, copy, capsys):
     assert f"made of: manifest {data['manifest_sha256'][:12]}, videoctx 2x3, checkpoint " in capsys.readouterr().out
 
 
-def test_a_test_of_some_videos_says_so(place, run, capsys):
+def test_card_of_a_test_of_some_videos(place, run, capsys):
     folder = run("test", "--ckpt_path", place.last, "--trainer.limit_test_batches=1", "--data.test_split=train")
     assert card_of(folder)["videos"] == {"listed": 6, "evaluated": 2, "failed": 0}
     assert "2 of 6 videos" in capsys.readouterr().out
 
 
-def test_predictions_have_a_card(place, run):
+def test_card_of_predictions(place, run):
     folder = run("predict", "--ckpt_path", place.last)
     assert card_of(folder)["videos"] == {"listed": 5, "evaluated": 5, "failed": 0}
     assert not (folder / "results.json").exists()
 
 
-# Protocols: 20 frames at 10 a second, clips of 4 frames --------------------------------------------------------------
+# Protocols: 20 frames at 10 per second, clips of 4 frames ------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("name", "views", "starts"),
     [
-        ("nonlocal", "[2,3]", [0, 10]),
         ("pyslowfast", "[2,3]", [0, 8]),  # W = 2 · 4 · 10 / 30: (20 - 2.67) / 2 = 8.67
-        ("torchvision", "[2,1]", [0, 17]),  # 30 frames at 15 a second; the last clip from 26, which is frame 17.33
+        ("torchvision", "[2,1]", [0, 17]),  # 30 frames at 15 per second; the last clip from 26, which is frame 17.33
     ],
 )
-def test_a_protocol_s_clips_are_those_that_are_scored(place, run, name, views, starts):
+def test_scores_are_of_the_clips_of_the_protocol(place, run, name, views, starts):
     folder = run("test", "--ckpt_path", place.last, f"--data.test.protocol={name}", f"--data.test.views={views}")
     table = pq.read_table(folder / "scores.parquet")
     assert sorted(set(table["start_frame"].to_pylist())) == starts
     assert card_of(folder)["data"]["protocol"] == name
 
 
-def test_a_protocol_that_there_is_not_and_crops_that_it_has_not(place, refused):
+def test_unknown_protocol_and_its_unknown_crops_are_refused(place, refused):
     assert "pyslowfast" in refused("test", "--ckpt_path", place.last, "--data.test.protocol=slowfast")
     line = refused("test", "--ckpt_path", place.last, "--data.test.protocol=torchvision")
     assert "3 crops per clip; expected 1 with protocol torchvision" in line

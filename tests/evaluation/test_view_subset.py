@@ -1,17 +1,18 @@
-"""Which of the stored views stand for a test with fewer of them."""
+"""The choice of the stored views for a test with fewer views."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.each_case import each_case
 from tests.evaluation.synthetic_scores import random_run, synthetic_scores
 from videoctx.data.sampling.clip_samplers import ClipShape
 from videoctx.data.sampling.protocols import PROTOCOLS
 from videoctx.evaluation.view_subset import SINGLE_CLIP, Views, choose_views, clip_starts, nearest_clips
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("clip_placement", "stored", "wanted", "clips", "exact"),
     [
         ("from_start", 10, 5, [0, 2, 4, 6, 8], True),
@@ -38,9 +39,9 @@ def test_nearest_clips_are_distinct_and_in_order(clip_placement, stored, data):
     assert clips == sorted(set(clips))
 
 
-@pytest.mark.parametrize("name", PROTOCOLS)
-@pytest.mark.parametrize(("stored", "wanted"), [(10, 1), (10, 2), (10, 4), (10, 5), (9, 3), (9, 5), (11, 1)])
-def test_an_exact_grid_is_that_of_a_test_with_fewer_clips(name, stored, wanted):
+@each_case("name", PROTOCOLS)
+@each_case(("stored", "wanted"), [(10, 1), (10, 2), (10, 4), (10, 5), (9, 3), (9, 5), (11, 1)])
+def test_exact_clips_equal_a_test_with_fewer_clips(name, stored, wanted):
     protocol = PROTOCOLS[name]
     clips, exact = nearest_clips(protocol.clip_placement, stored=stored, wanted=wanted)
     shape = ClipShape(clip_len=4, frame_interval=2)
@@ -52,7 +53,7 @@ def test_an_exact_grid_is_that_of_a_test_with_fewer_clips(name, stored, wanted):
     assert all(equal) if exact else not any(equal[10:])
 
 
-def test_places_of_a_single_clip():
+def test_start_of_a_single_clip():
     assert [
         float(clip_starts(clip_placement, 1)[0]) for clip_placement in ("from_start", "ends_or_middle", "ends_or_start")
     ] == [0, 0.5, 0]
@@ -63,11 +64,11 @@ def stored(tmp_path):
     return synthetic_scores(tmp_path, *random_run(0, num_videos=3, views=(4, 3)))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("views", "clips", "crops"),
     [("4x3", [0, 1, 2, 3], [0, 1, 2]), ("4x1", [0, 1, 2, 3], [1]), ("2x3", [0, 2], [0, 1, 2]), ("1x1", [0], [1])],
 )
-def test_a_subset_s_views(stored, views, clips, crops):
+def test_views_of_a_subset(stored, views, clips, crops):
     subset = choose_views(stored, Views.parse(views))
     assert (subset.clips, subset.exact) == (clips, True)
     kept = subset.scores
@@ -80,26 +81,26 @@ def test_a_subset_s_views(stored, views, clips, crops):
     assert (kept.scores == wanted).all()
 
 
-@pytest.mark.parametrize("views", ["5x3", "4x2", "4x5", "12x1"])
-def test_views_that_were_not_tested(stored, views):
+@each_case("views", ["5x3", "4x2", "4x5", "12x1"])
+def test_views_that_were_not_tested_are_refused(stored, views):
     with pytest.raises(ValueError, match=f"{views} are not among those tested, 4x3; expected 1 to 4 clips and 1 or 3"):
         choose_views(stored, Views.parse(views))
 
 
-def test_the_middle_of_two_crops(tmp_path):
+def test_middle_of_two_crops_is_refused(tmp_path):
     stored = synthetic_scores(tmp_path, *random_run(0, num_videos=2, views=(2, 2)))
     with pytest.raises(ValueError, match="of 2 crops none is in the middle; expected 1 to 2 clips and 2 crops"):
         choose_views(stored, Views(2, 1))
 
 
-def test_clips_that_start_nobody_knows_where(tmp_path):
+def test_fewer_clips_without_placement_are_refused(tmp_path):
     stored = synthetic_scores(tmp_path, *random_run(0, num_videos=2, views=(4, 3)), clip_placement=None)
     assert choose_views(stored, Views(4, 1)).exact
     with pytest.raises(ValueError, match="it is not known where the clips start"):
         choose_views(stored, Views(2, 3))
 
 
-@pytest.mark.parametrize("text", ["10", "10x", "x3", "0x1", "3x0", "-1x3", "10x3x1", "ten"])
-def test_views_that_are_none(text):
+@each_case("text", ["10", "10x", "x3", "0x1", "3x0", "-1x3", "10x3x1", "ten"])
+def test_views_in_another_form_are_refused(text):
     with pytest.raises(ValueError, match="expected clips x crops, such as 10x3"):
         Views.parse(text)

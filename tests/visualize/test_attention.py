@@ -1,4 +1,4 @@
-"""Attention maps: they are what the block used, they are found by name, and a planted patch lights its own place."""
+"""Attention maps: they give the context of the block, blocks are found by name, and a planted patch is found."""
 
 from functools import partial
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.each_case import each_case
 from videoctx.layers import (
     CBAM,
     DisentangledNonLocal,
@@ -26,7 +27,7 @@ AFFINITIES = ["gaussian", "embedded_gaussian", "dot_product", "concatenation"]
 
 
 def rough(block: nn.Module) -> nn.Module:
-    """Weights that make a difference."""
+    """Set random weights of a noticeable size."""
     generator = torch.Generator().manual_seed(0)
     for parameter in block.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator)
@@ -47,13 +48,13 @@ def all_rows(attention: Attention) -> torch.Tensor:
     return torch.stack([attention.rows(group, queries) for group in range(attention.num_groups)])
 
 
-@pytest.mark.parametrize("affinity", AFFINITIES)
-@pytest.mark.parametrize(
+@each_case("affinity", AFFINITIES)
+@each_case(
     ("subsample", "attend_over"),
     [(subsample, over) for over in ("spacetime", "space") for subsample in ("input", "keys", "none")]
     + [("none", "time")],
 )
-def test_the_rows_of_a_non_local_block_make_its_context(affinity, subsample, attend_over):
+def test_weights_of_a_non_local_block_give_its_context(affinity, subsample, attend_over):
     block = rough(NonLocal(CHANNELS, affinity=affinity, subsample=subsample, attend_over=attend_over))
     seen, x = watched(block)
     g = block.context.g(halve_resolution(x) if subsample == "input" else x)
@@ -67,8 +68,8 @@ def test_the_rows_of_a_non_local_block_make_its_context(affinity, subsample, att
         torch.testing.assert_close(rows.sum(dim=2), torch.ones(rows.shape[:2], dtype=torch.float64))
 
 
-@pytest.mark.parametrize("subsample", ["input", "none"])
-def test_the_rows_of_a_disentangled_block_make_its_context(subsample):
+@each_case("subsample", ["input", "none"])
+def test_weights_of_a_disentangled_block_give_its_context(subsample):
     block = rough(DisentangledNonLocal(CHANNELS, subsample=subsample, temperature=2.0))
     seen, x = watched(block)
     g = grouped(block.context.g(halve_resolution(x) if subsample == "input" else x), "spacetime")
@@ -77,7 +78,7 @@ def test_the_rows_of_a_disentangled_block_make_its_context(subsample):
     torch.testing.assert_close(rows.sum(dim=2), torch.full(rows.shape[:2], 2.0, dtype=torch.float64))
 
 
-def test_the_rows_of_double_attention_make_its_context():
+def test_weights_of_double_attention_give_its_context():
     block = rough(DoubleAttention(CHANNELS, inner_ratio=0.5))
     seen, x = watched(block)
     rows = all_rows(seen.attention)
@@ -87,8 +88,8 @@ def test_the_rows_of_double_attention_make_its_context():
     torch.testing.assert_close(rows.sum(dim=2), torch.ones(rows.shape[:2], dtype=torch.float64))
 
 
-@pytest.mark.parametrize("make", [SimplifiedNonLocal, partial(GlobalContext, ratio=0.5)])
-def test_the_one_map_of_a_global_block_makes_its_context(make):
+@each_case("make", [SimplifiedNonLocal, partial(GlobalContext, ratio=0.5)])
+def test_map_of_a_global_block_gives_its_context(make):
     block = rough(make(CHANNELS))
     seen, x = watched(block)
     rows = all_rows(seen.attention)
@@ -98,7 +99,7 @@ def test_the_one_map_of_a_global_block_makes_its_context(make):
     assert seen.output.shape == (1, CHANNELS, 1, 1, 1)
 
 
-def test_the_map_of_cbam_is_its_spatial_gate():
+def test_map_of_cbam_is_its_spatial_gate():
     block = rough(CBAM(CHANNELS, ratio=0.5))
     (name, seen), *others = trace_blocks(nn.Sequential(block), x := torch.randn(1, CHANNELS, *SIZES).double()).items()
     assert (name, others) == ("0.spatial", [])
@@ -106,11 +107,11 @@ def test_the_map_of_cbam_is_its_spatial_gate():
     torch.testing.assert_close(block.channel(x) * gate, block(x))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("subsample", "attend_over"), [("none", "time"), ("none", "space"), ("input", "space"), ("keys", "spacetime")]
 )
-def test_a_query_sees_what_the_loop_says(subsample, attend_over):
-    """Every query and key compared on its own, from θ and φ."""
+def test_map_of_a_query_equals_a_loop(subsample, attend_over):
+    """Compare each query with each key, from θ and φ."""
     block = rough(NonLocal(CHANNELS, subsample=subsample, attend_over=attend_over, inner_ratio=1.0))
     seen, x = watched(block)
     source = halve_resolution(x) if subsample == "input" else x
@@ -128,7 +129,7 @@ def test_a_query_sees_what_the_loop_says(subsample, attend_over):
         torch.testing.assert_close(seen.attention.map_of(query).double(), weights / weights.sum(), rtol=1e-5, atol=1e-7)
 
 
-def test_the_strongest_query_is_where_the_block_adds_most():
+def test_strongest_query_has_the_greatest_output():
     block = rough(NonLocal(CHANNELS))
     seen, x = watched(block)
     added = (block(x) - x).norm(dim=1)[0]
@@ -143,8 +144,8 @@ def net_with(context, **arguments) -> nn.Module:
     return ResNet3D(3, depth=18, width=4, context=context, context_at=at, **arguments).eval()
 
 
-@pytest.mark.parametrize("position", ["after_add", "after_1x1"])
-def test_a_block_is_named_after_the_residual_block_it_is_in(position):
+@each_case("position", ["after_add", "after_1x1"])
+def test_block_is_named_after_its_residual_block(position):
     net = net_with(NonLocal, context_position=position)
     assert list(attention_blocks(net)) == ["res3.1", "res4.0", "res4.1"]
     assert find_block(net) == "res4.1"
@@ -155,18 +156,18 @@ def test_a_block_is_named_after_the_residual_block_it_is_in(position):
         find_block(net, "res5.1")
 
 
-def test_blocks_without_a_map_are_none():
+def test_blocks_without_a_map_are_not_listed():
     with pytest.raises(ValueError, match=r"no block with an attention map; expected --method gradcam"):
         find_block(net_with(partial(SqueezeExcitation, ratio=0.5)))
 
 
-def test_a_network_of_another_project():
+def test_network_of_another_project():
     models = pytest.importorskip("torchvision.models")
     net = insert_context(models.video.r3d_18(num_classes=2), {"layer4": [0]}, GlobalContext).eval()
     assert list(trace_blocks(net, torch.randn(1, 3, 4, 32, 32))) == ["layer4.0.1"]
 
 
-def test_a_network_that_takes_frames_for_clips_is_refused():
+def test_network_that_moves_frames_into_the_batch_is_refused():
     class Frames(nn.Module):
         def __init__(self):
             super().__init__()
@@ -179,7 +180,7 @@ def test_a_network_that_takes_frames_for_clips_is_refused():
         trace_blocks(Frames().eval(), torch.zeros(1, 3, 2, 4, 4))
 
 
-def test_watching_leaves_no_hooks_and_changes_no_output():
+def test_tracing_leaves_no_hooks_and_changes_no_output():
     net, clip = net_with(NonLocal), torch.randn(1, 3, 8, 32, 32)
     with torch.no_grad():
         before = net(clip)
@@ -206,8 +207,8 @@ class Intensity(nn.Module):
         return self.block(self.conv(clip))
 
 
-@pytest.mark.parametrize("subsample", ["none", "input", "keys"])
-@pytest.mark.parametrize(
+@each_case("subsample", ["none", "input", "keys"])
+@each_case(
     ("sizes", "kernel", "stride", "padding"),
     [
         ((8, 64, 64), (1, 3, 3), (1, 2, 2), (0, 1, 1)),
@@ -216,7 +217,7 @@ class Intensity(nn.Module):
         ((1, 40, 90), (1, 5, 3), (1, 3, 5), (0, 0, 1)),
     ],
 )
-def test_a_bright_patch_lights_its_own_place_and_time(subsample, sizes, kernel, stride, padding):
+def test_bright_patch_has_the_greatest_weight(subsample, sizes, kernel, stride, padding):
     net = Intensity(kernel, stride, padding, subsample).eval()
     for patch in ((0, 8, 8), (max(sizes[0] - 2, 0), sizes[1] - 20, sizes[2] - 13), (sizes[0] // 2, sizes[1] // 2, 20)):
         clip = torch.zeros(1, 3, *sizes)
@@ -235,8 +236,8 @@ def test_a_bright_patch_lights_its_own_place_and_time(subsample, sizes, kernel, 
             assert abs(centroid - middle) <= 0.6 * step, (patch, axis, float(centroid))
 
 
-@pytest.mark.parametrize("attend_over", ["space", "time"])
-def test_a_query_does_not_light_what_it_cannot_see(attend_over):
+@each_case("attend_over", ["space", "time"])
+def test_map_is_zero_outside_the_group(attend_over):
     net = Intensity((1, 1, 1), (1, 1, 1), 0, "none", attend_over).eval()
     clip = torch.zeros(1, 3, 4, 6, 6)
     clip[0, :, 2, 3, 4] = clip[0, :, 1, 1, 1] = 1.0
@@ -246,7 +247,7 @@ def test_a_query_does_not_light_what_it_cannot_see(attend_over):
     assert map.sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_keys_of_halved_resolution_lie_between_the_queries():
+def test_keys_of_halved_resolution_are_between_the_queries():
     net = Intensity((1, 3, 3), (1, 2, 2), (0, 1, 1), "input").eval()
     attention = trace_blocks(net, torch.zeros(1, 3, 2, 16, 16))["block"].attention
     assert attention.queries.axes[1] == Axis(0, 2)

@@ -10,6 +10,7 @@ import torch
 import yaml
 from matplotlib.image import imread
 
+from tests.each_case import each_case
 from tests.numbered import write_video
 from tests.tiny_set import CLASSES, break_video, make_set
 from videoctx.cli import main
@@ -38,7 +39,7 @@ def net_config(context: str | None, **arguments) -> dict:
 
 
 def write_checkpoint(path, context: str | None = "NonLocal", changes: dict | None = None, **arguments):
-    """A network with weights at random, as `fit` would write it."""
+    """Write a checkpoint with random weights, as `fit` writes it."""
     torch.manual_seed(0)
     config = net_config(context, **arguments)
     net = build_network(config, len(CLASSES))
@@ -71,7 +72,7 @@ def run(*arguments: object) -> None:
 
 @pytest.fixture
 def refused(capsys):
-    """The one line with which the tool ends."""
+    """Run the tool, which fails, and return its one line on stderr."""
 
     def refused(*arguments: object) -> str:
         capsys.readouterr()
@@ -89,7 +90,7 @@ def shown(path) -> np.ndarray:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
-def test_a_video_and_a_sheet_of_a_query(folder, tmp_path, capsys):
+def test_video_and_sheet_of_a_query(folder, tmp_path, capsys):
     run(
         folder / "test0.mp4",
         "--ckpt_path",
@@ -100,22 +101,22 @@ def test_a_video_and_a_sheet_of_a_query(folder, tmp_path, capsys):
         "--output",
         tmp_path,
     )
-    said, video, sheet = capsys.readouterr().out.splitlines()
-    assert said == "test0.mp4: NonLocal at res3.1, seen from x 40, y 30 in frame 10"
+    line, video, sheet = capsys.readouterr().out.splitlines()
+    assert line == "test0.mp4: NonLocal at res3.1, seen from x 40, y 30 in frame 10"
     assert [video, sheet] == [str(tmp_path / f"test0-res3.1{suffix}") for suffix in (".mp4", ".png")]
     assert shown(video).shape == (4, 80, 96, 3)
     assert imread(sheet).shape[1] > 600
     assert sorted(path.name for path in tmp_path.iterdir()) == ["test0-res3.1.mp4", "test0-res3.1.png"]
 
 
-def test_without_a_query_the_last_block_and_the_position_that_it_changes_most(folder, tmp_path, capsys):
+def test_defaults_are_the_last_block_and_the_strongest_query(folder, tmp_path, capsys):
     run(folder / "test0.mp4", "--ckpt_path", folder / "nl.ckpt", "--output", tmp_path)
-    said = capsys.readouterr().out.splitlines()[0]
-    assert said.startswith("test0.mp4: NonLocal at res4.0, seen from x ")
-    assert said.endswith(", the position to which it adds most")
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line.startswith("test0.mp4: NonLocal at res4.0, seen from x ")
+    assert line.endswith(", the position to which it adds most")
 
 
-def test_a_global_block_has_one_map(folder, tmp_path, capsys):
+def test_global_block_has_one_map(folder, tmp_path, capsys):
     for query in ([], ["--query", "40,30,3f"]):
         run(folder / "test1.mp4", "--ckpt_path", folder / "gc.ckpt", *query, "--output", tmp_path)
         assert capsys.readouterr().out.startswith(
@@ -128,12 +129,12 @@ def test_gradcam_of_a_plain_network(folder, tmp_path, capsys):
     run(*arguments, "--layer", "res4", "--target_class", "red_still")
     assert capsys.readouterr().out.startswith("test2.mp4: Grad-CAM of 'red_still' (")
     assert (tmp_path / "test2-gradcam-res4.png").is_file()
-    pictures = shown(tmp_path / "test2-gradcam-res4.mp4")
+    frames = shown(tmp_path / "test2-gradcam-res4.mp4")
     run(*arguments, "--layer", "res4", "--target_class", "green_down")
-    assert (shown(tmp_path / "test2-gradcam-res4.mp4") != pictures).any()
+    assert (shown(tmp_path / "test2-gradcam-res4.mp4") != frames).any()
 
 
-def test_a_video_of_an_odd_shape(folder, tmp_path):
+def test_video_of_odd_size(folder, tmp_path):
     video = write_video(
         tmp_path / "odd.mkv", num_frames=9, width=81, height=53, codec="ffv1", options={}, pixel_format="bgr0"
     )
@@ -141,8 +142,8 @@ def test_a_video_of_an_odd_shape(folder, tmp_path):
     assert shown(tmp_path / "odd-res4.0.mp4").shape == (4, 54, 82, 3)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
+@each_case(
+    ("arguments", "message"),
     [
         (["--block", "res5.9"], "no block 'res5.9' with an attention map; expected one of res3.1, res4.0"),
         (["--query", "400,30,1"], "expected x from 0 to less than 96 and y from 0 to less than 80"),
@@ -158,20 +159,20 @@ def test_a_video_of_an_odd_shape(folder, tmp_path):
         (["--analyze", "--manifest", "x.csv"], "--analyze has no VIDEO, which is for --method map"),
     ],
 )
-def test_what_cannot_be_shown_is_said_in_one_line(folder, tmp_path, refused, arguments, says):
+def test_errors_have_one_line(folder, tmp_path, refused, arguments, message):
     line = refused(folder / "test0.mp4", "--ckpt_path", folder / "nl.ckpt", "--output", tmp_path / "out", *arguments)
-    assert says in line
+    assert message in line
     assert not (tmp_path / "out").exists()
 
 
-def test_a_network_without_attention(folder, tmp_path, refused):
+def test_network_without_attention(folder, tmp_path, refused):
     for arguments in ([folder / "test0.mp4"], ["--analyze", "--manifest", folder / "manifest.csv"]):
         line = refused(*arguments, "--ckpt_path", folder / "plain.ckpt", "--output", tmp_path)
         assert line.startswith("the network has no block with an attention map; expected --method gradcam")
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
+@each_case(
+    ("changes", "message"),
     [
         ({"class_names": None}, "has no class names; `videoctx convert --class_names` adds them"),
         ({"preprocessing": None}, "has no preprocessing, which makes the clips; `videoctx convert --protocol` adds it"),
@@ -179,20 +180,20 @@ def test_a_network_without_attention(folder, tmp_path, refused):
         ({"state_dict": {}}, "its weights are those of another network"),
     ],
 )
-def test_a_checkpoint_that_does_not_say_enough(folder, tmp_path, refused, changes, says):
+def test_incomplete_checkpoint_is_refused(folder, tmp_path, refused, changes, message):
     path = write_checkpoint(tmp_path / "some.ckpt", changes=changes)
     line = refused(folder / "test0.mp4", "--ckpt_path", path, "--output", tmp_path)
-    assert line.startswith(f"{path}: {says}")
+    assert line.startswith(f"{path}: {message}")
 
 
-def test_a_checkpoint_that_does_not_name_its_network_takes_that_of_a_config(folder, tmp_path, capsys):
+def test_checkpoint_without_network_takes_that_of_a_config(folder, tmp_path, capsys):
     path = write_checkpoint(tmp_path / "some.ckpt", changes={"net": None})
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"model": {"net": net_config("NonLocal")}, "data": {}}))
     run(folder / "test0.mp4", "--ckpt_path", path, "-c", tmp_path / "config.yaml", "--output", tmp_path)
     assert "NonLocal at res4.0" in capsys.readouterr().out
 
 
-def test_nothing_half_written_is_left(folder, tmp_path, refused, monkeypatch):
+def test_no_incomplete_files_are_left(folder, tmp_path, refused, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     arguments = folder / "test0.mp4", "--ckpt_path", folder / "nl.ckpt"
     assert "cannot be written to" in refused(*arguments, "--output", tmp_path / "file")
@@ -222,7 +223,7 @@ def analyzed(folder, output, *arguments) -> dict:
     return json.loads((output / "attention.json").read_text())
 
 
-def test_the_analysis_of_a_split(folder, tmp_path, capsys):
+def test_analysis_of_a_split(folder, tmp_path, capsys):
     result = analyzed(folder, tmp_path)
     assert (result["split"], result["num_videos"], list(result["blocks"])) == ("test", 4, ["res3.1", "res4.0"])
     rows = list(csv.DictReader((tmp_path / "attention.csv").open()))
@@ -237,14 +238,14 @@ def test_the_analysis_of_a_split(folder, tmp_path, capsys):
     assert "res3.1" in capsys.readouterr().out
 
 
-def test_some_videos_of_another_split(folder, tmp_path):
+def test_analysis_of_some_videos_of_another_split(folder, tmp_path):
     assert analyzed(folder, tmp_path, "--split", "train")["num_videos"] == 1
     assert analyzed(folder, tmp_path, "--num_videos", "2")["num_videos"] == 2
     block = analyzed(folder, tmp_path, "--num_videos", "1")["blocks"]["res3.1"]
     assert block["standard_error"]["input"] is None
 
 
-def test_a_video_that_cannot_be_read_is_named_and_the_rest_analyzed(folder, tmp_path, capsys):
+def test_unreadable_video_is_named_and_the_others_analyzed(folder, tmp_path, capsys):
     make_set(tmp_path, num_videos={"test": 2})
     break_video(tmp_path / "test0.mp4", "text")
     arguments = [
@@ -268,7 +269,7 @@ def test_a_video_that_cannot_be_read_is_named_and_the_rest_analyzed(folder, tmp_
     assert "none of 2 videos can be read" in capsys.readouterr().err
 
 
-def test_an_analysis_that_cannot_be_made_leaves_no_folder(folder, tmp_path, refused):
+def test_failed_analysis_leaves_no_folder(folder, tmp_path, refused):
     arguments = "--analyze", "--ckpt_path", folder / "nl.ckpt", "--manifest", folder / "manifest.csv"
     assert "no row has split 'val'" in refused(*arguments, "--split", "val", "--output", tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -276,7 +277,7 @@ def test_an_analysis_that_cannot_be_made_leaves_no_folder(folder, tmp_path, refu
     assert "cannot be written to" in refused(*arguments, "--output", tmp_path / "file")
 
 
-def test_too_few_queries_to_compare(folder, tmp_path, refused):
+def test_too_few_queries(folder, tmp_path, refused):
     line = refused(
         "--analyze", "--ckpt_path", folder / "nl.ckpt", "--manifest", "x", "--output", tmp_path, "--max_queries", "1"
     )

@@ -1,4 +1,4 @@
-"""The clip of a video: which frames, where the crop is, and a planted patch that is found again on the video."""
+"""The clip of a video: its frames, its crop, and a planted patch that is found on the video."""
 
 import av
 import numpy as np
@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.each_case import each_case
 from tests.numbered import read_number, write_video
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.preprocessing import Preprocessing
@@ -39,14 +40,14 @@ def numbers(clip) -> list[int]:
 # Which frames -----------------------------------------------------------------------------------------------------
 
 
-def test_the_middle_of_the_video_without_a_query(closed_gop_mp4):
+def test_clip_is_in_the_middle_without_a_query(closed_gop_mp4):
     clip = read_clip(str(closed_gop_mp4.path), preprocessing())
     assert numbers(clip) == clip.indices.tolist() == [22, 27, 32, 37]
     assert clip.fps == 30
     assert clip.input.shape == (1, 3, 4, 40, 40)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("query", "frames", "nearest"),
     [
         (Query(x=50, y=40, frame=31), [21, 26, 31, 36], 2),
@@ -58,13 +59,13 @@ def test_the_middle_of_the_video_without_a_query(closed_gop_mp4):
         (Query(x=50, y=40, frame=57), [42, 47, 52, 57], 3),
     ],
 )
-def test_the_querys_frame_is_in_the_clip(closed_gop_mp4, query, frames, nearest):
+def test_frame_of_the_query_is_in_the_clip(closed_gop_mp4, query, frames, nearest):
     clip = read_clip(str(closed_gop_mp4.path), preprocessing(), query=query)
     assert numbers(clip) == frames
     assert clip.input_position(query)[0] == nearest
 
 
-def test_a_short_video_begins_again_or_is_refused(tmp_path):
+def test_short_video_wraps_around_or_is_refused(tmp_path):
     video = write_video(tmp_path / "short.mp4", num_frames=7)
     query = Query(x=50, y=40, frame=5)
     clip = read_clip(str(video.path), preprocessing(), query=query)
@@ -77,7 +78,7 @@ def test_a_short_video_begins_again_or_is_refused(tmp_path):
 # Where ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("width", "height", "box"),
     [
         # 112 × 80 → 67 × 48 → corner (4, 13)
@@ -87,7 +88,7 @@ def test_a_short_video_begins_again_or_is_refused(tmp_path):
         (96, 48, (28, 4, 68, 44)),
     ],
 )
-def test_the_box_is_the_crop_on_the_video(tmp_path, width, height, box):
+def test_box_is_the_crop_on_the_video(tmp_path, width, height, box):
     video = write_video(tmp_path / "video.mp4", num_frames=16, width=width, height=height)
     clip = read_clip(str(video.path), preprocessing())
     assert clip.box == pytest.approx(box)
@@ -98,13 +99,13 @@ def test_the_box_is_the_crop_on_the_video(tmp_path, width, height, box):
             assert seen[0, y, x] == (left <= x + 0.5 < right and top <= y + 0.5 < bottom)
 
 
-@pytest.mark.parametrize(("x", "y"), [(30, 20), (80.5, 60.25), (22, 7)])
-def test_place_and_on_video_are_inverse(closed_gop_mp4, x, y):
+@each_case(("x", "y"), [(30, 20), (80.5, 60.25), (22, 7)])
+def test_input_and_video_positions_are_inverse(closed_gop_mp4, x, y):
     clip = read_clip(str(closed_gop_mp4.path), preprocessing(), query=Query(x=x, y=y, frame=30))
     assert clip.video_position(clip.input_position(Query(x=x, y=y, frame=30))) == pytest.approx((2, x, y))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("query", "message"),
     [
         (Query(x=112, y=40, frame=3), r"x 112, y 40; expected x from 0 to less than 112 and y from 0 to less than 80"),
@@ -115,12 +116,12 @@ def test_place_and_on_video_are_inverse(closed_gop_mp4, x, y):
         (Query(x=50, y=40, seconds=-0.1), r"at -0.1 s; expected frame 0 to 59"),
     ],
 )
-def test_a_query_outside_is_refused(closed_gop_mp4, query, message):
+def test_query_outside_is_refused(closed_gop_mp4, query, message):
     with pytest.raises(ValueError, match=message):
         read_clip(str(closed_gop_mp4.path), preprocessing(), query=query)
 
 
-def test_a_query_as_text():
+def test_query_as_text():
     assert Query.parse("120,64,2.5") == Query(x=120, y=64, seconds=2.5)
     assert Query.parse("1.5,2,75f") == Query(x=1.5, y=2, frame=75)
     for text in ("1,2", "1,2,3,4", "a,2,3", "1,2,3.5f", "1,2,", "nan,1,1", "1,2,inf"):
@@ -132,16 +133,16 @@ def test_a_query_as_text():
 
 
 def plant(path, *, width: int, height: int, patch: tuple[int, int, int], num_frames: int = 24) -> str:
-    """A dark video with a bright square of 8 pixels, from a frame on for four; without loss."""
+    """Write a lossless dark video with a bright square of 8 pixels in four frames."""
     first, top, left = patch
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=10)
         stream.width, stream.height, stream.pix_fmt = width, height, "bgr0"
         for index in range(num_frames):
-            picture = np.full((height, width, 3), 20, np.uint8)
+            image = np.full((height, width, 3), 20, np.uint8)
             if first <= index < first + 4:
-                picture[top : top + 8, left : left + 8] = 255
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+                image[top : top + 8, left : left + 8] = 255
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     return str(path)
 
@@ -160,8 +161,8 @@ class Intensity(nn.Module):
         return self.block(self.pool(self.conv(clip)))
 
 
-@pytest.mark.parametrize("subsample", ["input", "none"])
-@pytest.mark.parametrize(
+@each_case("subsample", ["input", "none"])
+@each_case(
     ("width", "height", "patch", "changes"),
     [
         (120, 90, (8, 20, 40), {"short_side_px": 64, "crop_size_px": 64}),
@@ -172,7 +173,7 @@ class Intensity(nn.Module):
         (121, 91, (8, 60, 70), {"short_side_px": 64, "crop_size_px": 63, "protocol": "pyslowfast"}),
     ],
 )
-def test_a_planted_patch_is_lit_on_the_video(tmp_path, width, height, patch, changes, subsample):
+def test_planted_patch_is_found_on_the_video(tmp_path, width, height, patch, changes, subsample):
     path = plant(tmp_path / "planted.mkv", width=width, height=height, patch=patch)
     first, top, left = patch
     query = Query(x=left + 3.5, y=top + 3.5, frame=first + 2)
@@ -190,8 +191,8 @@ def test_a_planted_patch_is_lit_on_the_video(tmp_path, width, height, patch, cha
     assert (columns * np.arange(width)).sum() / columns.sum() == pytest.approx(left + 3.5, abs=0.4 * cell)
 
 
-def test_the_input_is_what_the_test_would_see(closed_gop_mp4):
-    """The whole frame as the crop: normalized, nothing resized."""
+def test_input_equals_that_of_a_test(closed_gop_mp4):
+    """With the whole frame as the crop, the input is the normalized frame."""
     clip = read_clip(str(closed_gop_mp4.path), preprocessing(short_side_px=80, crop_size_px=80))
     left, top, right, bottom = clip.box
     assert (left, top, right, bottom) == (16, 0, 96, 80)

@@ -1,9 +1,10 @@
-"""Grad-CAM where the answer is known, and against loops."""
+"""Grad-CAM where the map is known, and compared with loops."""
 
 import pytest
 import torch
 from torch import nn
 
+from tests.each_case import each_case
 from videoctx.models import ResNet3D
 from videoctx.visualize.gradcam import grad_cam
 from videoctx.visualize.grids import Axis, Grid
@@ -26,9 +27,9 @@ def clip_of(*sizes: int) -> torch.Tensor:
     return torch.randn(1, 3, *sizes, generator=torch.Generator().manual_seed(3))
 
 
-@pytest.mark.parametrize("class_index", [0, 1, 2])
-def test_behind_a_mean_and_a_linear_layer_the_weights_are_those_of_the_class(class_index):
-    """There ∂y / ∂A = w / N everywhere, so the map is each position's share of the logit, where that is positive."""
+@each_case("class_index", [0, 1, 2])
+def test_before_mean_and_linear_layer_the_weights_are_those_of_the_class(class_index):
+    """There ∂y / ∂A = w / N, so the map is each position's share of the logit where it is positive."""
     torch.manual_seed(0)
     net, clip = Pooled().eval(), clip_of(2, 6, 8)
     seen = grad_cam(net, clip, "relu", class_index=class_index)
@@ -48,13 +49,13 @@ def test_behind_a_mean_and_a_linear_layer_the_weights_are_those_of_the_class(cla
     assert (seen.class_index, seen.grid) == (class_index, Grid((2, 3, 4), (Axis(0, 1), Axis(0, 2), Axis(0, 2))))
 
 
-@pytest.mark.parametrize("layer", ["res2", "res4.0.conv1", "stem.norm", "stem"])
-def test_any_layer_of_a_resnet_equals_loops_over_numerical_gradients(layer):
-    """∂y / ∂A by nudging every number of the layer's output, in double precision."""
+@each_case("layer", ["res2", "res4.0.conv1", "stem.norm", "stem"])
+def test_layers_of_a_resnet_equal_numerical_gradients(layer):
+    """Compare with numerical gradients ∂y / ∂A in double precision."""
     torch.manual_seed(0)
     net = ResNet3D(2, depth=18, width=3, zero_init_residual=False).double().eval()
     nn.init.normal_(net.head.weight)
-    net.head.weight.data[0] = -net.head.weight.data[1]  # what speaks against one class speaks for the other
+    net.head.weight.data[0] = -net.head.weight.data[1]  # what lowers one logit raises the other
     clip = clip_of(2, 10, 8).double()
     against, for_it = (grad_cam(net, clip, layer, class_index=index).map for index in (0, 1))
     module = net.get_submodule(layer)
@@ -88,7 +89,7 @@ def test_any_layer_of_a_resnet_equals_loops_over_numerical_gradients(layer):
     torch.testing.assert_close(against, (-expected).clamp(min=0), rtol=1e-4, atol=1e-8)
 
 
-def test_a_planted_patch_speaks_for_its_class():
+def test_planted_patch_has_the_greatest_value():
     net = Pooled(num_classes=2).eval()
     with torch.no_grad():
         for parameter in net.parameters():
@@ -110,7 +111,7 @@ def test_a_planted_patch_speaks_for_its_class():
     assert grad_cam(net, clip, "conv").class_index == 1
 
 
-def test_a_later_layer_that_works_in_place_changes_nothing():
+def test_later_in_place_layer_changes_nothing():
     torch.manual_seed(0)
     plain, inplace = Pooled().eval(), Pooled(inplace=True).eval()
     inplace.load_state_dict(plain.state_dict())
@@ -119,13 +120,13 @@ def test_a_later_layer_that_works_in_place_changes_nothing():
     assert not inplace.conv._forward_hooks
 
 
-def test_frozen_weights_are_no_hindrance():
+def test_frozen_weights():
     net = Pooled().eval().requires_grad_(False)
     assert grad_cam(net, clip_of(2, 6, 6), "conv").map.shape == (2, 3, 3)
 
 
 class Bypass(Pooled):
-    """With a layer that does not count, and one that does not run."""
+    """A network with a layer that has no effect, and one that does not run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -137,8 +138,8 @@ class Bypass(Pooled):
         return super().forward(clip)
 
 
-@pytest.mark.parametrize(
-    ("layer", "says"),
+@each_case(
+    ("layer", "message"),
     [
         ("head", r"layer head gives \(1, 3\); expected a layer whose output is \(1, C, T, H, W\)"),
         ("convv", r"no layer 'convv'; expected perhaps conv"),
@@ -148,6 +149,6 @@ class Bypass(Pooled):
         ("spare", r"layer spare does not run"),
     ],
 )
-def test_layers_without_a_map_are_refused(layer, says):
-    with pytest.raises(ValueError, match=says):
+def test_layers_without_a_map_are_refused(layer, message):
+    with pytest.raises(ValueError, match=message):
         grad_cam(Bypass().eval(), clip_of(2, 6, 6), layer)

@@ -1,4 +1,4 @@
-"""Where feature maps lie: against the centers that the network's own arithmetic shows.
+"""The positions of feature maps, compared with the centers that the network's own arithmetic gives.
 
 A layer of equal weights turns a ramp, whose value is the place itself, into the mean place of each window: its center.
 Max pooling gives the window's end; the mean of the ends of a rising and a falling ramp is the center again.
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tests.each_case import each_case
 from videoctx.layers import Conv2Plus1d, NonLocal
 from videoctx.layers.non_local import halve_resolution
 from videoctx.models import ResNet3D, insert_context
@@ -67,7 +68,7 @@ def equal_weights(net: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def centers(net, sizes: tuple[int, int, int], axis: int) -> torch.Tensor:
-    """(T', H', W'): the center of every cell's window along an axis, by the network's own arithmetic."""
+    """Return the center of every cell's window along an axis, (T', H', W'), by the network's own arithmetic."""
     length = sizes[axis]
     shape = [length if dim == axis + 2 else 1 for dim in range(5)]
     ramp = torch.arange(length, dtype=torch.float64).reshape(shape).expand(1, 1, *sizes).contiguous()
@@ -76,9 +77,9 @@ def centers(net, sizes: tuple[int, int, int], axis: int) -> torch.Tensor:
     return ((net(ramp) / scale + end - net(end - ramp) / scale) / 2)[0, 0]
 
 
-@pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("axis", [0, 1, 2])
-def test_cells_are_where_their_windows_are(name, axis):
+@each_case("name", LAYERS)
+@each_case("axis", [0, 1, 2])
+def test_cells_are_centered_on_their_windows(name, axis):
     net, sizes = equal_weights(LAYERS[name].double()), [12, 12, 12]
     sizes[axis] = 64
     clip = torch.zeros(1, 1, *sizes, dtype=torch.float64)
@@ -92,15 +93,14 @@ def test_cells_are_where_their_windows_are(name, axis):
     torch.testing.assert_close(seen[3:-3], torch.tensor(expected, dtype=torch.float64)[3:-3])
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2])
-@pytest.mark.parametrize(
+@each_case("axis", [0, 1, 2])
+@each_case(
     "arguments",
     [
         {},
         {"conv1_stride_t": 2, "pool1_t": (3, 2), "pool2_t": (3, 2), "temporal_kernels": "i3d333"},
         {"temporal_kernels": "r3d", "stage_stride_t": (1, 2, 2, 2), "pool1_t": None, "conv": Conv2Plus1d},
     ],
-    ids=["8x8", "32x2", "R(2+1)D"],
 )
 def test_cells_of_a_resnet(arguments, axis):
     net = ResNet3D(1, depth=18, width=1, zero_init_residual=False, **arguments)
@@ -124,7 +124,7 @@ def test_cells_of_a_resnet(arguments, axis):
     torch.testing.assert_close(seen[middle], expected[middle])
 
 
-def test_the_last_cell_of_a_resnet_is_not_where_stretching_puts_it():
+def test_last_cell_of_a_resnet_differs_from_a_uniform_grid():
     net, clip = ResNet3D(2, depth=18, width=1), torch.zeros(1, 3, 8, 224, 224)
     grids = {}
     net.res5.register_forward_hook(lambda _, __, out: grids.update(res5=trace.grid_of(out)))
@@ -134,7 +134,7 @@ def test_the_last_cell_of_a_resnet_is_not_where_stretching_puts_it():
     assert Grid.uniform((4, 7, 7), (8, 224, 224)).center((0, 0, 6)) == (0.5, 15.5, 207.5)
 
 
-def test_through_context_blocks_and_with_gradients():
+def test_grid_through_context_blocks_and_with_gradients():
     stage = nn.Sequential(OrderedDict(a=conv(3, padding=1, stride=2), norm=nn.BatchNorm3d(1)))
     net = nn.Sequential(stage, NonLocal(1, inner_ratio=1.0), conv((1, 3, 3), stride=(1, 2, 2)))
     clip = torch.zeros(1, 1, 8, 24, 24, requires_grad=True)
@@ -143,7 +143,7 @@ def test_through_context_blocks_and_with_gradients():
     assert trace.grid_of(features) == Grid((4, 5, 5), (Axis(0, 2), Axis(2, 4), Axis(2, 4)))
 
 
-def test_a_grid_that_gets_lost_counts_as_stretched():
+def test_lost_grid_is_uniform():
     clip = torch.zeros(1, 1, 2, 8, 8)
     with GridTrace(clip) as trace:
         turned = F.max_pool3d(clip, (1, 2, 2)).movedim(2, 4)
@@ -151,15 +151,15 @@ def test_a_grid_that_gets_lost_counts_as_stretched():
     assert trace.grid_of(torch.zeros(1, 4, 2, 2, 2)) == Grid((2, 2, 2), (Axis(0, 1), Axis(1.5, 4), Axis(1.5, 4)))
 
 
-@pytest.mark.parametrize("sizes", [(2, 6, 5), (1, 1, 4), (3, 2, 1)])
-def test_halved_is_where_halve_resolution_leaves_the_cells(sizes):
+@each_case("sizes", [(2, 6, 5), (1, 1, 4), (3, 2, 1)])
+def test_halved_equals_halve_resolution(sizes):
     clip = torch.zeros(1, 1, *sizes)
     with GridTrace(clip) as trace:
         halved = halve_resolution(clip)
     assert trace.grid_of(clip).halved() == trace.grid_of(halved)
 
 
-def test_spread_is_linear_between_the_centers_and_constant_beyond():
+def test_upsampling_is_linear_between_centers_and_constant_beyond():
     grid = Grid((1, 2, 3), (Axis(0, 1), Axis(2, 4), Axis(1, 2)))
     values = np.array([[[0.0, 1.0, 4.0], [8.0, 9.0, 12.0]]])
     upsampled = grid.upsample(
@@ -172,7 +172,7 @@ def test_spread_is_linear_between_the_centers_and_constant_beyond():
     np.testing.assert_array_equal(upsampled[0], upsampled[1])
 
 
-def test_nearest_is_the_cell_of_its_own_center_and_stays_inside():
+def test_nearest_cell_of_its_own_center():
     grid = Grid((2, 3, 4), (Axis(0.5, 2), Axis(0, 16), Axis(7.5, 16)))
     for cell in np.ndindex(grid.sizes):
         assert grid.nearest(grid.center(cell)) == cell

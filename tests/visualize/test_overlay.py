@@ -4,6 +4,7 @@ import av
 import numpy as np
 import pytest
 
+from tests.each_case import each_case
 from tests.numbered import paint, read_number
 from videoctx.visualize.contact_sheet import chosen_frames, write_contact_sheet
 from videoctx.visualize.overlay import DARKENED, OPACITY, Overlay
@@ -19,7 +20,7 @@ def overlay(values, *, shade: int = 100, query=None) -> Overlay:
 # Overlay ----------------------------------------------------------------------------------------------------------
 
 
-def test_zero_lets_the_frame_through_and_the_greatest_value_has_the_last_color():
+def test_zero_is_transparent_and_the_greatest_value_has_the_last_color():
     shown = overlay([[[0.0, 2.0, 4.0]]])
     assert shown.limits == (0.0, 4.0)
     black, middle, brightest = shown.images()[0, 0].astype(float)
@@ -35,7 +36,7 @@ def test_one_scale_for_the_whole_clip():
     assert np.abs(first - 100).max() < np.abs(second - 100).max()
 
 
-def test_negative_values_have_colors_of_their_own():
+def test_negative_values_have_other_colors():
     shown = overlay([[[-2.0, 0.0, 4.0]]])
     assert shown.limits == (-4.0, 4.0)
     negative, zero, positive = shown.images()[0, 0].astype(int)
@@ -44,18 +45,18 @@ def test_negative_values_have_colors_of_their_own():
     assert positive[0] > positive[2]  # red
 
 
-def test_a_map_of_zeros_is_no_error():
+def test_map_of_zeros():
     shown = overlay(np.zeros((1, 2, 2)))
     assert (shown.images() == 100).all()
 
 
-def test_what_the_network_does_not_see_is_darkened():
-    picture = overlay([[[np.nan, 1.0]]]).images()[0]
-    assert picture[0, 0].tolist() == [round(DARKENED * 100)] * 3
+def test_outside_the_crop_is_darkened():
+    image = overlay([[[np.nan, 1.0]]]).images()[0]
+    assert image[0, 0].tolist() == [round(DARKENED * 100)] * 3
 
 
-@pytest.mark.parametrize(("x", "y"), [(30, 20), (0, 0), (47, 39)])
-def test_the_query_has_a_cross_in_its_frame_alone(x, y):
+@each_case(("x", "y"), [(30, 20), (0, 0), (47, 39)])
+def test_cross_of_the_query_is_in_its_frame_only(x, y):
     values = np.zeros((3, 40, 48))
     marked = (overlay(values, query=(1, x, y)).images() != 100).any(axis=3)
     assert not marked[0].any()
@@ -72,10 +73,10 @@ def test_the_query_has_a_cross_in_its_frame_alone(x, y):
 # Video ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("width", "height"), [(64, 48), (65, 49), (64, 51)])
-def test_a_video_file_plays_everywhere_and_shows_the_pictures(tmp_path, width, height):
-    pictures = np.stack([paint(number, width=width, height=height) for number in range(5)])
-    write_video(tmp_path / "shown.mp4", pictures, fps=3.75)
+@each_case(("width", "height"), [(64, 48), (65, 49), (64, 51)])
+def test_video_file_shows_the_frames(tmp_path, width, height):
+    frames = np.stack([paint(number, width=width, height=height) for number in range(5)])
+    write_video(tmp_path / "shown.mp4", frames, fps=3.75)
     with av.open(str(tmp_path / "shown.mp4")) as container:
         stream = container.streams.video[0]
         codec = stream.codec_context
@@ -88,7 +89,7 @@ def test_a_video_file_plays_everywhere_and_shows_the_pictures(tmp_path, width, h
     assert start.index(b"moov") < start.index(b"mdat")  # plays before it is there as a whole
 
 
-def test_a_video_without_a_rate_is_refused(tmp_path):
+def test_video_without_frame_rate_is_refused(tmp_path):
     with pytest.raises(ValueError, match="fps is 0; expected more than 0"):
         write_video(tmp_path / "shown.mp4", np.zeros((1, 4, 4, 3), np.uint8), fps=0)
 
@@ -96,7 +97,7 @@ def test_a_video_without_a_rate_is_refused(tmp_path):
 # Contact sheet ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("num_frames", "query", "chosen"),
     [
         (1, None, [0]),
@@ -107,12 +108,12 @@ def test_a_video_without_a_rate_is_refused(tmp_path):
         (32, 31, [0, 4, 9, 13, 18, 22, 27, 31]),
     ],
 )
-def test_which_frames_a_sheet_shows(num_frames, query, chosen):
+def test_frames_of_a_sheet(num_frames, query, chosen):
     assert chosen_frames(num_frames, query) == chosen
 
 
-def test_a_sheet_holds_the_frames_and_the_overlays_in_order(tmp_path):
-    """Found by their color: each frame has a shade of its own, and so has the pixel under the greatest value."""
+def test_sheet_shows_frames_and_overlays_in_order(tmp_path):
+    """Each frame has its own shade, and so has the pixel under the greatest value."""
     from matplotlib.image import imread
 
     values = np.zeros((3, 40, 60))

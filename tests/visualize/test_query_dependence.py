@@ -1,4 +1,4 @@
-"""Distances between positions: against loops over all pairs, and their sampling."""
+"""Distances between positions, compared with loops over all pairs, and their sampling."""
 
 import math
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.each_case import each_case
 from videoctx.layers import CBAM, GlobalContext, NonLocal, SqueezeExcitation
 from videoctx.visualize.attention import trace_blocks
 from videoctx.visualize.query_dependence import (
@@ -44,7 +45,7 @@ def draw(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("offset", [0.0, 5.0])
+@each_case("offset", [0.0, 5.0])
 def test_cosine_distance_equals_the_loops(offset):
     vectors = draw(9, 4) + offset
     assert mean_cosine_distance(vectors) == pytest.approx(cosine_by_loops(vectors.tolist()), rel=1e-9)
@@ -58,7 +59,7 @@ def test_extremes_of_the_cosine_distance():
     assert math.isnan(mean_cosine_distance(torch.zeros(3, 2)))
 
 
-@pytest.mark.parametrize("temperature", [0.1, 3.0])
+@each_case("temperature", [0.1, 3.0])
 def test_divergence_equals_the_loops(temperature):
     p = (draw(8, 6) * temperature).softmax(dim=1)
     p[3] = torch.tensor([0, 0, 1.0, 0, 0, 0])
@@ -72,7 +73,7 @@ def test_extremes_of_the_divergence():
     assert math.isnan(mean_divergence(torch.ones(1, 4) / 4, num_queries=9))
 
 
-def test_the_divergence_of_a_sample_is_right_on_average():
+def test_divergence_of_a_sample_is_unbiased():
     p = (draw(40, 5) * 2).softmax(dim=1)
     exact = mean_divergence(p, num_queries=40)
     samples = []
@@ -101,8 +102,8 @@ def maps(seen) -> list[list[float]]:
     return [seen.attention.map_of((t, y, x)).flatten().tolist() for t in range(2) for y in range(4) for x in range(3)]
 
 
-@pytest.mark.parametrize("affinity", ["gaussian", "embedded_gaussian", "dot_product", "concatenation"])
-def test_a_non_local_block_equals_the_loops(affinity):
+@each_case("affinity", ["gaussian", "embedded_gaussian", "dot_product", "concatenation"])
+def test_non_local_block_equals_the_loops(affinity):
     seen = watched(NonLocal(6, affinity=affinity))
     found = query_dependence(seen)
     assert found.input == pytest.approx(cosine_by_loops(positions(seen.input)), rel=1e-5)
@@ -115,8 +116,8 @@ def test_a_non_local_block_equals_the_loops(affinity):
         assert math.isnan(found.divergence)  # their weights are no distribution
 
 
-@pytest.mark.parametrize("attend_over", ["space", "time"])
-def test_pairs_are_of_positions_that_see_the_same(attend_over):
+@each_case("attend_over", ["space", "time"])
+def test_pairs_are_within_a_group(attend_over):
     seen = watched(NonLocal(6, subsample="none", attend_over=attend_over))
     frame_of = {"space": lambda i: i // 12, "time": lambda i: i % 12}[attend_over]
     inputs, attention = positions(seen.input), maps(seen)
@@ -133,17 +134,17 @@ def test_pairs_are_of_positions_that_see_the_same(attend_over):
     assert found.divergence == pytest.approx(mean(divergence_by_loops, attention), rel=1e-4)
 
 
-def test_one_context_for_all_has_no_distance():
+def test_shared_context_has_no_distance():
     found = query_dependence(watched(GlobalContext(6, ratio=0.5)))
     assert found.input > 0.1
     assert (found.output, found.attention, found.divergence) == pytest.approx((0, 0, 0), abs=1e-9)
 
 
-def test_a_gate_is_no_distribution():
+def test_gate_is_not_a_distribution():
     assert math.isnan(query_dependence(watched(CBAM(6, ratio=0.5))).divergence)
 
 
-def test_a_block_that_adds_nothing_has_no_output_to_compare():
+def test_block_with_zero_output_has_no_output_distance():
     fresh = NonLocal(6).eval()  # γ = 0
     seen = trace_blocks(nn.Sequential(fresh), draw(1, 6, *SIZES).float())["0"]
     found = query_dependence(seen)
@@ -151,7 +152,7 @@ def test_a_block_that_adds_nothing_has_no_output_to_compare():
     assert found.input > 0
 
 
-def test_fewer_queries_change_the_divergence_alone_and_the_seed_decides():
+def test_fewer_queries_change_only_the_divergence():
     seen = watched(NonLocal(6))
     exact, few, again, other = (
         query_dependence(seen, max_queries=n, seed=s) for n, s in ((512, 0), (5, 0), (5, 0), (5, 1))
@@ -162,7 +163,7 @@ def test_fewer_queries_change_the_divergence_alone_and_the_seed_decides():
     assert few.divergence == pytest.approx(exact.divergence, rel=0.7)
 
 
-def test_squeeze_excitation_has_no_attention_to_measure():
+def test_squeeze_excitation_has_no_attention():
     assert trace_blocks(nn.Sequential(SqueezeExcitation(6, ratio=0.5).eval()), draw(1, 6, *SIZES).float()) == {}
 
 
