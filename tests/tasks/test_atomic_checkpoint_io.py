@@ -1,4 +1,4 @@
-"""A full disk does not take the last good checkpoint along."""
+"""The previous checkpoint survives a full disk."""
 
 import resource
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ def files_of_at_most(num_bytes):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_what_stood_there_still_does(tmp_path):
+def test_the_previous_file_stays_where_writing_fails(tmp_path):
     path = tmp_path / "new folder" / "last.ckpt"
     writer = AtomicCheckpointIO()
     writer.save_checkpoint({"weights": torch.ones(3)}, path)
@@ -31,7 +31,7 @@ def test_what_stood_there_still_does(tmp_path):
     assert torch.equal(writer.load_checkpoint(path, weights_only=True)["weights"], torch.ones(3))
 
 
-def test_a_run_saves_so(tmp_path):
+def test_a_run_saves_atomically(tmp_path):
     trainer(tmp_path).fit(classifier(), datamodule=synthetic_clips(1))
     good = (tmp_path / "last.ckpt").read_bytes()
     run = trainer(tmp_path)
@@ -40,14 +40,14 @@ def test_a_run_saves_so(tmp_path):
     assert (tmp_path / "last.ckpt").read_bytes() == good
 
 
-def test_another_way_of_saving_can_be_chosen(tmp_path):
+def test_another_plugin_can_be_chosen(tmp_path):
     chosen = AsyncCheckpointIO()
     run = trainer(tmp_path, plugins=[chosen])
     run.fit(classifier(), datamodule=synthetic_clips(1))
     assert run.strategy.checkpoint_io is chosen
 
 
-def test_other_places_are_lightning_s(tmp_path):
+def test_urls_are_left_to_lightning(tmp_path):
     writer = AtomicCheckpointIO()
     writer.save_checkpoint({"a": 1}, f"file://{tmp_path}/there.ckpt")
     assert torch.load(tmp_path / "there.ckpt", weights_only=True) == {"a": 1}

@@ -1,4 +1,4 @@
-"""The task on batches made by hand: loss, scores, unreadable videos, checkpoints, reproducible dropout."""
+"""The task on synthetic batches: loss, scores, unreadable videos, checkpoints, reproducible dropout."""
 
 import csv
 import json
@@ -228,8 +228,8 @@ def test_result_scores_and_log_agree(tmp_path, caplog):
     assert evaluate.callback_metrics["test/video_top1"].item() == pytest.approx(right_videos / 5)
 
 
-def test_validation_counts_anew_every_epoch(tmp_path):
-    """One step turns all answers from wrong to right; neither the check before training nor an epoch lingers."""
+def test_validation_is_reset_every_epoch(tmp_path):
+    """One step makes all predictions correct; the sanity check and the previous epoch do not count."""
     classifier = VideoClassifier(CLASSES, LinearNet, optimizer=lambda groups: SGD(groups, lr=100.0))
     nn.init.zeros_(classifier.net.head.weight)
     classifier.net.head.bias.data = torch.tensor([5.0, 0.0, 0.0])
@@ -341,14 +341,14 @@ def started_from(path, num_classes, stage):
 
 
 @pytest.mark.parametrize("stage", ["fit", "test"])
-def test_weights_are_taken_over_and_it_is_said(weights_of_three_classes, stage, capsys):
+def test_starting_weights_are_loaded_and_reported(weights_of_three_classes, stage, capsys):
     model = started_from(weights_of_three_classes, 3, stage)
     for name, tensor in torch.load(weights_of_three_classes)["state_dict"].items():
         torch.testing.assert_close(model.net.state_dict()[name], tensor)
     assert f"{weights_of_three_classes}: weights of" in capsys.readouterr().out
 
 
-def test_a_new_classifier_is_said_in_training_and_refused_elsewhere(weights_of_three_classes, capsys):
+def test_a_new_classifier_is_reported_in_training_and_refused_in_evaluation(weights_of_three_classes, capsys):
     started_from(weights_of_three_classes, 5, "fit")
     assert "2 reshaped (head.weight" in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"three\.pt: .*head\.weight"):

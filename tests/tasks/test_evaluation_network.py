@@ -1,4 +1,4 @@
-"""Who evaluates: a fast copy of the network in `validate`, `test` and `predict`, the network itself during training."""
+"""`validate`, `test` and `predict` run a fast copy of the network; during training, the network itself is validated."""
 
 from functools import partial
 
@@ -13,7 +13,7 @@ from videoctx.evaluation.scores import SCORES_FILE, read_scores
 from videoctx.models import ResNet3D
 from videoctx.tasks import VideoClassifier
 
-JUDGING = ["validate", "test", "predict"]
+EVALUATIONS = ("validate", "test", "predict")
 CLIPS = batch_of(6, seed=50)
 
 
@@ -43,7 +43,7 @@ with_other_block = partial(network, context=ViewingBlock, context_at={"res3": [0
 
 
 class Watch(Callback):
-    """What goes into the first convolution, how often the norm after it runs, and what the task has for its own."""
+    """Keeps the inputs of the first convolution, the calls of its norm, and the names in the task's state."""
 
     def __init__(self, net: nn.Module) -> None:
         self.inputs, self.num_norms, self.names = [], 0, set()
@@ -68,18 +68,19 @@ def scores_of(folder) -> torch.Tensor:
     return torch.tensor(read_scores(folder / SCORES_FILE).scores).float()
 
 
-@pytest.mark.parametrize("work", JUDGING)
-def test_a_fast_copy_evaluates(tmp_path, work):
-    model = VideoClassifier(CLASSES, network, channels_last=False)
-    names = set(model.state_dict())
-    watch = run(tmp_path, model, work)
-    (clips,) = watch.inputs
-    assert clips.is_contiguous(memory_format=torch.channels_last_3d)
-    assert watch.num_norms == 0  # it is in the weights
-    assert watch.names == (names if work == "test" else set())
-    model(CLIPS.clips)
-    assert watch.num_norms == 1
-    assert watch.inputs[1].is_contiguous()
+def test_a_fast_copy_evaluates(tmp_path):
+    for work in EVALUATIONS:
+        model = VideoClassifier(CLASSES, network, channels_last=False)
+        names = set(model.state_dict())
+        watch = run(tmp_path, model, work)
+        (clips,) = watch.inputs
+        assert clips.is_contiguous(memory_format=torch.channels_last_3d), work
+        assert watch.num_norms == 0, work  # the norm is folded into the weights
+        assert watch.names == (names if work == "test" else set())
+        assert model.evaluation_forward is None, work
+        model(CLIPS.clips)
+        assert watch.num_norms == 1, work
+        assert watch.inputs[1].is_contiguous(), work
 
 
 @pytest.mark.parametrize(
@@ -94,9 +95,9 @@ def test_it_gives_the_scores_of_the_network(tmp_path, precision, dtype, toleranc
     torch.testing.assert_close(scores_of(tmp_path), expected, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("work", JUDGING)
-def test_a_network_with_layers_of_others_evaluates_itself(tmp_path, work):
-    assert run(tmp_path, VideoClassifier(CLASSES, with_other_block), work).num_norms == 1
+def test_a_network_with_layers_of_other_projects_evaluates_itself(tmp_path):
+    for work in EVALUATIONS:
+        assert run(tmp_path, VideoClassifier(CLASSES, with_other_block), work).num_norms == 1, work
 
 
 def test_in_training_the_network_validates_itself(tmp_path):
@@ -120,6 +121,7 @@ def test_the_weights_that_a_callback_has_put_in_are_evaluated(tmp_path):
     torch.testing.assert_close(scores_of(tmp_path).exp(), torch.full((6, 3), 1 / 3), rtol=0, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_compiled(tmp_path):
     counters = torch._dynamo.utils.counters["stats"]
     model = VideoClassifier(CLASSES, partial(network, temporal_kernels="c2d"), compiled=True)
@@ -172,7 +174,7 @@ def test_2d_convolutions_keep_their_layout(tmp_path):
 # bfloat16 on a CPU ------------------------------------------------------------------------------------------------
 
 
-def test_training_in_bf16_is_refused_where_torch_gets_gradients_wrong(tmp_path):
+def test_training_in_bf16_is_refused_where_gradients_would_be_incorrect(tmp_path):
     model = VideoClassifier(CLASSES, partial(network, temporal_kernels="i3d333"))  # 2 of the 4 frames reach res3
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
     with pytest.raises(
@@ -183,7 +185,7 @@ def test_training_in_bf16_is_refused_where_torch_gets_gradients_wrong(tmp_path):
         assert torch.equal(parameter, before[name]), name
 
 
-def test_training_in_bf16_goes_on_where_they_are_right(tmp_path):
+def test_training_in_bf16_runs_where_gradients_are_correct(tmp_path):
     model = VideoClassifier(CLASSES, partial(network, temporal_kernels="c2d"))
     trains = trainer(tmp_path, precision="bf16-mixed")
     trains.fit(model, datamodule=synthetic_clips(num_batches=3))

@@ -1,4 +1,4 @@
-"""The learning rate follows the clips of a step, and it is said."""
+"""The learning rate is scaled to the clips per step, and the result is printed."""
 
 import pytest
 import torch
@@ -18,14 +18,14 @@ def test_every_group_is_scaled():
 
 
 @pytest.mark.parametrize(
-    ("num_devices", "clips", "accumulate", "lr", "said"),
+    ("num_devices", "clips", "accumulate", "lr", "reported"),
     [
         (1, 4, 1, 0.05, "0.05 for 4 (1 device × 4 clips)"),
         (2, 4, 1, 0.1, "0.1 for 8 (2 devices × 4 clips)"),
         (2, 6, 3, 0.45, "0.45 for 36 (2 devices × 6 clips × 3 accumulated batches)"),
     ],
 )
-def test_devices_clips_and_accumulation_count(num_devices, clips, accumulate, lr, said, capsys):
+def test_devices_clips_and_accumulated_batches_count(num_devices, clips, accumulate, lr, reported, capsys):
     model = classifier(lr=0.1, lr_batch_size=8, schedule=WarmupCosine(warmup_epochs=1))
     model._trainer = trainer_with(
         synthetic_clips(clips_per_device=clips),
@@ -37,7 +37,7 @@ def test_devices_clips_and_accumulation_count(num_devices, clips, accumulate, lr
         num_training_batches=10 * accumulate,
     )
     made = model.configure_optimizers()
-    assert capsys.readouterr().out == f"learning rate 0.1 for 8 clips per step → {said}\n"
+    assert capsys.readouterr().out == f"learning rate 0.1 for 8 clips per step → {reported}\n"
     for group in made["optimizer"].param_groups:
         assert group["initial_lr"] == pytest.approx(lr)
         assert group["lr"] == pytest.approx(lr * 0.01)  # the schedule starts from there
@@ -52,8 +52,8 @@ def test_a_run_trains_with_it(lr_batch_size, lr, tmp_path, capsys):
     assert ("learning rate" in capsys.readouterr().out) == (lr_batch_size is not None)
 
 
-def test_a_command_knows_its_clips(run, capsys):
-    """Videos a step times clips a video; a run that is resumed has its learning rate from its checkpoint."""
+def test_the_command_line_scales_by_the_clips_of_the_data(run, capsys):
+    """A resumed run takes the learning rate of its checkpoint."""
     arguments = ["--model.lr_batch_size=48", "--data.train.clips_per_video=2"]
     first = run("fit", *arguments, "--trainer.max_epochs=1", name="-first")
     assert "learning rate 0.02 for 48 clips per step → 0.0025 for 6 (1 device × 6 clips)" in capsys.readouterr().out
@@ -62,13 +62,13 @@ def test_a_command_knows_its_clips(run, capsys):
 
 
 @pytest.mark.parametrize(
-    ("clips_per_video", "said"), [(1, []), (2, ["for 3 clips per step; this run has 6 (1 device"])]
+    ("clips_per_video", "reported"), [(1, []), (2, ["for 3 clips per step; this run has 6 (1 device"])]
 )
-def test_a_resumed_run_with_other_steps_is_told(clips_per_video, said, run, place, caplog):
+def test_a_resumed_run_with_other_steps_warns(clips_per_video, reported, run, place, caplog):
     """The optimizer and the schedule of a checkpoint are taken as they are."""
     run("fit", f"--data.train.clips_per_video={clips_per_video}", "--ckpt_path", place.last, "--trainer.max_epochs=5")
     messages = [message for message in caplog.messages if "are the checkpoint's" in message]
-    assert [part in message for part, message in zip(said, messages, strict=True)] == [True] * len(said)
+    assert [part in message for part, message in zip(reported, messages, strict=True)] == [True] * len(reported)
 
 
 def test_lr_batch_size_needs_data_that_tells_its_clips(tmp_path):

@@ -1,4 +1,4 @@
-"""A run that diverges ends with a line that helps, and its last checkpoint is of good weights."""
+"""A run that diverges ends with a helpful message, and its last checkpoint holds finite weights."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def poisoned(position):
     return data
 
 
-def test_a_loss_that_is_not_a_number_is_said_at_the_next_logged_step(tmp_path):
+def test_a_loss_that_is_not_a_number_is_reported_at_the_next_logged_step(tmp_path):
     with pytest.raises(NonFiniteError, match=r"the loss is nan in epoch 0, batch 3; expected a lower learning rate"):
         trainer(tmp_path, log_every_n_steps=2, enable_checkpointing=False, callbacks=[]).fit(
             classifier(), datamodule=poisoned(2)
@@ -37,7 +37,7 @@ def test_no_checkpoint_of_it_is_written(tmp_path):
 
 
 def test_averages_of_batch_norm_count(tmp_path):
-    """They leave the training loss as it is, and all that is evaluated comes out wrong."""
+    """They do not change the training loss, but every evaluated score would not be finite."""
     model = classifier()
     name, average = next((name, buffer) for name, buffer in model.named_buffers() if name.endswith("running_var"))
     average[0] = float("inf")

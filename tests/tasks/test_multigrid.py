@@ -124,13 +124,14 @@ def test_layers_of_other_projects_are_not_tried_on_the_meta_device():
 # Runs -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_says_its_plan_and_the_rest_of_it_is_the_same(run, small, capsys):
+@pytest.mark.slow
+def test_a_run_prints_its_plan_and_a_resumed_run_is_the_same(run, small, capsys):
     """Six videos: two epochs of a step, then two of two."""
     every = ["--checkpoint.every_n_train_steps=1", "--checkpoint.monitor=null", "--checkpoint.save_top_k=-1"]
     arguments = ["-c", small, *every, "--checkpoint.filename={step}"]
     whole = run("fit", *arguments, name="-whole")
-    said = re.findall(r"^epochs .*", capsys.readouterr().out, re.MULTILINE)
-    assert said == [
+    printed = re.findall(r"^epochs .*", capsys.readouterr().out, re.MULTILINE)
+    assert printed == [
         "epochs 0 to 1: 2 frames, videos per batch and device 8 at 24 px, 4 at 32 px, 1 steps per epoch,"
         " learning rate 0.04",
         "epochs 2 to 2: 4 frames, videos per batch and device 4 at 24 px, 2 at 32 px, 2 steps per epoch,"

@@ -87,7 +87,7 @@ def test_making_clips_reads_no_number():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_step_does_not_synchronise_with_a_cuda_device():
+def test_a_step_does_not_synchronize_with_a_cuda_device():
     model = VideoClassifier(CLASSES, small_resnet, mixing=ClipMixing()).cuda()
     model.log = lambda *_, **__: None
     make, batch = transform(), videos("cuda")

@@ -56,7 +56,11 @@ def mvit(num_classes: int) -> nn.Module:
     )
 
 
-@pytest.mark.parametrize("family", [x3d, slowfast, csn, r2plus1d, mvit], ids=lambda family: family.__name__)
+@pytest.mark.parametrize(
+    "family",
+    [mvit, *(pytest.param(family, marks=pytest.mark.slow) for family in (x3d, slowfast, csn, r2plus1d))],
+    ids=lambda family: family.__name__,
+)
 def test_a_network_of_pytorchvideo_learns(family):
     torch.manual_seed(0)
     model = VideoClassifier(["walk", "run", "jump"], family).eval()  # without dropout, for steps that compare

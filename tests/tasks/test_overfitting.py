@@ -29,7 +29,8 @@ def manifest(tmp_path_factory):
     return folder / "manifest.csv"
 
 
-def test_a_small_network_learns_sixteen_videos_by_heart(tmp_path, manifest):
+@pytest.mark.slow
+def test_a_small_network_overfits_sixteen_videos(tmp_path, manifest):
     seed_everything(0)
     data = VideoDataModule(
         str(manifest),

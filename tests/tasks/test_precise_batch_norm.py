@@ -147,7 +147,7 @@ def test_frozen_layers_keep_their_statistics(tmp_path):
 
 
 def test_it_must_come_after_an_average(tmp_path):
-    with pytest.raises(ValueError, match="PreciseBatchNorm comes before EMA"):
+    with pytest.raises(ValueError, match="PreciseBatchNorm precedes EMA"):
         trainer(tmp_path, PreciseBatchNorm(), EMA()).fit(classifier(), datamodule=synthetic_clips())
 
 

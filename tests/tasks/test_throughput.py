@@ -1,4 +1,4 @@
-"""Clips a second and the share of waiting, by clocks that the test moves."""
+"""Clips per second and the share of waiting, with clocks that the test sets."""
 
 import csv
 
@@ -13,8 +13,10 @@ CLIPS = 4  # in a batch of `synthetic_clips`
 
 @pytest.fixture
 def logged(tmp_path, monkeypatch):
-    """Trains, with clocks that say that the batches of an epoch take 2 s and 6 s in turn, of which half a second is
-    waited for each, and that in validation and between epochs an hour goes by; what is logged, by step.
+    """Trains and returns what is logged, by step.
+
+    The batches of an epoch take 2 s and 6 s in turn, with half a second of waiting each. Validation and the time
+    between epochs take an hour.
     """
     clock = {"now": 0.0, "waited": 0.0}
 
