@@ -13,7 +13,7 @@ class StreamServer:
     """Serves MPEG-TS while its `with` lasts: to each connection so many frames, and then it hangs up.
 
     Args:
-        connections: frames for each, in turn; after the last one nobody answers.
+        connections: frames for each, in turn; after the last one, connections are refused.
         silent: after the frames the connection stays open.
     """
 

@@ -19,10 +19,10 @@ def run(*arguments: object) -> None:
 
 def test_the_best_classes_of_a_video(network, tmp_path, capsys):
     video = network.videos / "test0.mp4"
-    run(video, "--ckpt_path", network.checkpoint, "--top", 2, "--json", tmp_path / "said.json")
-    said = json.loads((tmp_path / "said.json").read_text())
-    (result,) = said.pop("videos")
-    assert said == {"checkpoint": str(network.checkpoint), "views": [2, 3], "num_failed": 0}
+    run(video, "--ckpt_path", network.checkpoint, "--top", 2, "--json", tmp_path / "result.json")
+    output = json.loads((tmp_path / "result.json").read_text())
+    (result,) = output.pop("videos")
+    assert output == {"checkpoint": str(network.checkpoint), "views": [2, 3], "num_failed": 0}
     expected = load(network.checkpoint).predict(video).probabilities
     order = expected.argsort()[::-1]
     assert result["video"] == str(video)
@@ -31,10 +31,10 @@ def test_the_best_classes_of_a_video(network, tmp_path, capsys):
     table = capsys.readouterr().out
     assert f"{expected[order[0]]:.1%}" in table
     assert CLASSES[order[2]] not in table
-    assert [path.name for path in tmp_path.iterdir()] == ["said.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
 
 
-def test_a_folder_goes_on_after_a_broken_video(network, tmp_path, capsys):
+def test_a_broken_video_does_not_end_a_folder(network, tmp_path, capsys):
     folder = shutil.copytree(network.videos, tmp_path / "videos")
     break_video(folder / "test1.mp4", "empty")
     (folder / "deeper").mkdir()
@@ -42,12 +42,12 @@ def test_a_folder_goes_on_after_a_broken_video(network, tmp_path, capsys):
     (folder / ".hidden.mp4").write_bytes(b"")
     (folder / "notes.txt").write_text("no video")
     with pytest.raises(SystemExit) as stop:
-        run(folder, "--ckpt_path", network.checkpoint, "--views", "1x1", "--json", tmp_path / "said.json")
+        run(folder, "--ckpt_path", network.checkpoint, "--views", "1x1", "--json", tmp_path / "result.json")
     assert stop.value.code == 1
-    said = json.loads((tmp_path / "said.json").read_text())
-    assert said["num_failed"] == 1
-    assert said["views"] == [1, 1]
-    results = {row["video"].removeprefix(f"{folder}/"): row for row in said["videos"]}
+    output = json.loads((tmp_path / "result.json").read_text())
+    assert output["num_failed"] == 1
+    assert output["views"] == [1, 1]
+    results = {row["video"].removeprefix(f"{folder}/"): row for row in output["videos"]}
     assert set(results) == {"deeper/last.MP4", "test0.mp4", "test1.mp4"}
     assert "empty" in results["test1.mp4"]["failure"]
     assert len(results["test0.mp4"]["classes"]) == len(results["deeper/last.MP4"]["classes"]) == 3
@@ -64,12 +64,12 @@ def test_a_url(network, tmp_path):
     assert url["classes"] == file["classes"]
 
 
-def test_what_cannot_be_done_is_said_in_one_line(network, tmp_path, refused):
+def test_errors_are_one_line(network, tmp_path, refused):
     video, checkpoint = network.videos / "test0.mp4", ["--ckpt_path", network.checkpoint]
     (tmp_path / "nothing").mkdir()
     assert "no such file or folder" in refused("classify", tmp_path / "missing.mp4", *checkpoint)
     assert "no videos in the folder" in refused("classify", tmp_path / "nothing", *checkpoint)
-    assert "there is no folder" in refused("classify", video, *checkpoint, "--json", tmp_path / "no" / "said.json")
+    assert "there is no folder" in refused("classify", video, *checkpoint, "--json", tmp_path / "no" / "result.json")
     assert "is a folder" in refused("classify", video, *checkpoint, "--json", tmp_path)
     assert "views are '3'; expected clips x crops" in refused("classify", video, *checkpoint, "--views", "3")
     assert "expected a video, a folder of videos or a URL" in refused("classify", *checkpoint)

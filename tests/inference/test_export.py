@@ -116,21 +116,21 @@ def test_a_network_that_cannot_be_exported(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["some.ckpt"]
 
 
-def test_what_cannot_be_done_is_said_in_one_line(network, tmp_path, refused):
-    def said(*arguments):
+def test_errors_are_one_line(network, tmp_path, refused):
+    def output(*arguments):
         return refused("export", "--ckpt_path", network.checkpoint, "--format", "torch-export", *arguments)
 
-    assert "expected a name that ends in .pt2" in said("--output", tmp_path / "a.onnx")
-    assert "there is no folder" in said("--output", tmp_path / "no" / "a.pt2")
-    assert "expected height x width" in said("--output", tmp_path / "a.pt2", "--frame_size", "big")
+    assert "expected a name that ends in .pt2" in output("--output", tmp_path / "a.onnx")
+    assert "there is no folder" in output("--output", tmp_path / "no" / "a.pt2")
+    assert "expected height x width" in output("--output", tmp_path / "a.pt2", "--frame_size", "big")
     video = network.videos / "test0.mp4"
-    assert "has 80x96; expected the same" in said(
+    assert "has 80x96; expected the same" in output(
         "--output", tmp_path / "a.pt2", "--frame_size", "96x80", "--video", video
     )
     assert not list(tmp_path.iterdir())
 
 
-def test_without_onnx_it_says_what_to_install(network, tmp_path, refused, monkeypatch):
+def test_missing_onnx_is_an_error_that_names_the_extra(network, tmp_path, refused, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     line = refused(
         "export", "--ckpt_path", network.checkpoint, "--format", "onnx", "--output", tmp_path / "network.onnx"

@@ -1,4 +1,4 @@
-"""What is happening now: at its own pace, the newest wins, and every end is said."""
+"""What is happening now: at its own pace, the newest wins, and every end is output."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def live(*arguments: object) -> None:
 def test_a_file_comes_at_its_own_pace(second):
     begun = time.monotonic()
     frames = list(LiveSource(str(second.path), speed=2.0).frames())
-    assert [read_number(frame.picture()) for frame in frames] == list(range(40))
+    assert [read_number(frame.image()) for frame in frames] == list(range(40))
     assert 0.45 < time.monotonic() - begun < 2
     due = [index / 80 for index in range(40)]
     late = [frame.captured - frames[0].captured - seconds for frame, seconds in zip(frames, due, strict=True)]
@@ -39,13 +39,13 @@ def test_a_file_comes_at_its_own_pace(second):
 
 
 def test_every_clip_has_a_result_where_the_network_keeps_up(network, second, tmp_path, capsys):
-    live("--live", second.path, "--ckpt_path", network.checkpoint, "--json", tmp_path / "said.json")
-    said = json.loads((tmp_path / "said.json").read_text())
-    assert (said["num_frames"], said["num_clips"]) == (40, 17)  # every second frame from the seventh on
-    assert said["num_results"] + said["num_dropped"] == 17
-    assert said["ended"] == "end of the file"
-    assert not said["lost"]
-    assert 0 < said["latency_p50_seconds"] <= said["latency_p95_seconds"] < 2
+    live("--live", second.path, "--ckpt_path", network.checkpoint, "--json", tmp_path / "result.json")
+    output = json.loads((tmp_path / "result.json").read_text())
+    assert (output["num_frames"], output["num_clips"]) == (40, 17)  # every second frame from the seventh on
+    assert output["num_results"] + output["num_dropped"] == 17
+    assert output["ended"] == "end of the file"
+    assert not output["lost"]
+    assert 0 < output["latency_p50_seconds"] <= output["latency_p95_seconds"] < 2
     assert "p50" in capsys.readouterr().out
 
 
@@ -77,14 +77,20 @@ def test_the_newest_clip_wins_where_the_network_is_slow(network, second):
 def test_a_stream_that_dies_is_opened_again_so_often_and_no_more(network, tmp_path, capsys):
     with StreamServer(30, 20) as server, pytest.raises(SystemExit) as stop:
         live(
-            "--live", server.url, "--ckpt_path", network.checkpoint, "--reconnects=1", "--json", tmp_path / "said.json"
+            "--live",
+            server.url,
+            "--ckpt_path",
+            network.checkpoint,
+            "--reconnects=1",
+            "--json",
+            tmp_path / "result.json",
         )
     assert stop.value.code == 1
-    said = json.loads((tmp_path / "said.json").read_text())
-    assert said["num_frames"] == 50
-    assert said["lost"]
-    assert said["num_reconnects"] == 2  # the first one succeeds
-    assert said["num_clips"] == said["num_results"] + said["num_dropped"] > 0
+    output = json.loads((tmp_path / "result.json").read_text())
+    assert output["num_frames"] == 50
+    assert output["lost"]
+    assert output["num_reconnects"] == 2  # the first one succeeds
+    assert output["num_clips"] == output["num_results"] + output["num_dropped"] > 0
     died, died_again, given_up = capsys.readouterr().err.splitlines()
     assert died.endswith("the stream has ended; attempt 1 of 1 to open it again in 0.5 s")
     assert died_again == died
@@ -96,12 +102,12 @@ def test_a_stream_that_falls_silent():
         source = LiveSource(server.url, patience_seconds=0.4)
         numbers = []
         with pytest.raises(SourceError, match=r"silent for 0.4 s"):
-            numbers.extend(read_number(frame.picture()) for frame in source.frames())
+            numbers.extend(read_number(frame.image()) for frame in source.frames())
     assert numbers == list(range(len(numbers)))
     assert len(numbers) >= 25
 
 
-def test_what_never_was_there_is_said_in_one_line(network, tmp_path, refused, broken_files):
+def test_missing_sources_are_errors_of_one_line(network, tmp_path, refused, broken_files):
     checkpoint = ["--ckpt_path", network.checkpoint]
     with StreamServer() as server:
         url = server.url
@@ -117,7 +123,7 @@ def test_what_never_was_there_is_said_in_one_line(network, tmp_path, refused, br
 
 def test_ctrl_c_ends_it_with_a_result(network, tmp_path):
     video = write_video(tmp_path / "long.mp4", num_frames=250, fps=5).path
-    command = ["classify", "--live", video, "--ckpt_path", network.checkpoint, "--json", tmp_path / "said.json"]
+    command = ["classify", "--live", video, "--ckpt_path", network.checkpoint, "--json", tmp_path / "result.json"]
     start = [sys.executable, "-c", "import sys; from videoctx.cli import main; main(sys.argv[1:])"]
     with subprocess.Popen(
         [*start, *map(str, command)],
@@ -132,6 +138,6 @@ def test_ctrl_c_ends_it_with_a_result(network, tmp_path):
     assert process.returncode == 0
     assert err == ""
     assert "p95" in out
-    said = json.loads((tmp_path / "said.json").read_text())
-    assert said["ended"] == "Ctrl-C"
-    assert 0 < said["num_results"] <= said["num_clips"]
+    output = json.loads((tmp_path / "result.json").read_text())
+    assert output["ended"] == "Ctrl-C"
+    assert 0 < output["num_results"] <= output["num_clips"]

@@ -21,7 +21,7 @@ from videoctx.visualize.clip_on_video import Query, read_clip
 
 
 class Remembering(torch.nn.Module):
-    """Says nothing, and keeps its input."""
+    """Gives zeros, and keeps its input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,8 +39,8 @@ def timeline_of(path, *, preprocessing=PREPROCESSING, fps, stride_seconds):
     timeline = Timeline(Classifier(net, ["a", "b"], None, preprocessing, False), fps=fps, stride_seconds=stride_seconds)
     most_open = 0
     moments = []
-    for picture, seconds in timed_frames(str(path), fps):
-        moments += timeline.add(picture, seconds)
+    for image, seconds in timed_frames(str(path), fps):
+        moments += timeline.add(image, seconds)
         most_open = max(most_open, len(timeline._windows))
     return net.clips, [*moments, *timeline.finish()], most_open
 
@@ -99,13 +99,13 @@ def test_a_table_a_chart_and_a_video(network, tmp_path, capsys):
 
 
 def test_the_caption_is_drawn_on_the_frame():
-    picture = np.full((120, 200, 3), 100, np.uint8)
-    made = captioned(picture, "wave 93%")
+    image = np.full((120, 200, 3), 100, np.uint8)
+    made = captioned(image, "wave 93%")
     assert made[:12].max() > 230
     assert made[:12].min() == 35
-    assert np.array_equal(made[20:], picture[20:])
-    assert (picture == 100).all()
-    assert (captioned(picture, "another " * 20)[:12] > 200).sum() > (made[:12] > 200).sum()
+    assert np.array_equal(made[20:], image[20:])
+    assert (image == 100).all()
+    assert (captioned(image, "another " * 20)[:12] > 200).sum() > (made[:12] > 200).sum()
 
 
 def test_a_video_that_breaks_leaves_nothing(network, tmp_path, refused, broken_files):
@@ -128,8 +128,8 @@ def test_a_video_that_breaks_leaves_nothing(network, tmp_path, refused, broken_f
     )
 
 
-def test_pictures_come_in_order_and_upright(tmp_path):
+def test_frames_come_in_order_and_upright(tmp_path):
     video = write_video(tmp_path / "turned.mp4", num_frames=5, rotation=90)
-    shown = [(read_number(picture), seconds) for picture, seconds in timed_frames(str(video.path), 30.0)]
+    shown = [(read_number(image), seconds) for image, seconds in timed_frames(str(video.path), 30.0)]
     assert [number for number, _ in shown] == [0, 1, 2, 3, 4]
     assert [seconds for _, seconds in shown] == pytest.approx([index / 30 for index in range(5)], abs=1e-3)

@@ -252,7 +252,7 @@ def test_foreign_weights_give_their_logits(tmp_path, name):
     torch.testing.assert_close(logits(net.double(), clip.double()), network.logits(weights, clip), rtol=1e-6, atol=1e-6)
 
 
-def test_what_the_weights_do_not_tell_is_said(tmp_path):
+def test_what_the_weights_do_not_tell_is_noted(tmp_path):
     network, config, _ = FOREIGN["mmaction2 I3D NL"]
     _, checkpoint = rebuilt(write_foreign(network, network.weights(), config, tmp_path))
     note, untold = checkpoint.notes
@@ -705,7 +705,7 @@ def test_errors_are_one_line_that_names_the_file(tmp_path, kind, trust, error):
     assert not (tmp_path / "trace").exists()
 
 
-def test_the_wrong_network_is_an_error_that_names_the_file(tmp_path):
+def test_another_network_is_an_error_that_names_the_file(tmp_path):
     path = saved(small_net().state_dict(), tmp_path)
     with pytest.raises(
         ValueError, match=r"checkpoint\.pth: the weights do not fit the network: \d+ missing \(res2\.2\."

@@ -13,7 +13,7 @@ from tests.each_case import each_case
 from tests.reference.comparison import random_input
 from videoctx import layers
 from videoctx.models import Res2NetBottleneck3d, ResNet3D
-from videoctx.models.bf16_gradients import convolutions_with_wrong_gradients
+from videoctx.models.bf16_gradients import convolutions_with_incorrect_gradients
 from videoctx.models.folding import fold_batch_norms
 from videoctx.models.inference import for_inference
 from videoctx.models.r2plus1d import BasicBlock2Plus1d
@@ -208,13 +208,13 @@ def test_for_inference_compiled():
 
 def test_names_the_convolutions_whose_kernel_is_longer_than_the_clip():
     net = network(temporal_kernels="i3d", pool2_t=(2, 2))
-    assert convolutions_with_wrong_gradients(net, clip_len=8, size=32) == []
-    short = convolutions_with_wrong_gradients(net, clip_len=4, size=32)  # conv1 reaches over 5, and res3 on sees 2
+    assert convolutions_with_incorrect_gradients(net, clip_len=8, size=32) == []
+    short = convolutions_with_incorrect_gradients(net, clip_len=4, size=32)  # conv1 reaches over 5, and res3 on sees 2
     assert short[0] == "stem.conv"
     assert "res3.0.conv1" in short
     assert "res2.0.conv1" not in short
     assert all(name.startswith(("stem", "res3", "res4", "res5")) for name in short)
-    assert convolutions_with_wrong_gradients(network(temporal_kernels="c2d"), clip_len=4, size=32) == []
+    assert convolutions_with_incorrect_gradients(network(temporal_kernels="c2d"), clip_len=4, size=32) == []
     assert net.training is False
 
 
@@ -223,7 +223,7 @@ def test_names_the_convolutions_whose_kernel_is_longer_than_the_clip():
 @each_case("stride_t", [1, 2])
 def test_gradients_are_correct_where_none_is_named(kernel_t, clip_len, stride_t):
     conv = nn.Conv3d(3, 8, (kernel_t, 3, 3), (stride_t, 1, 1), (kernel_t // 2, 1, 1), bias=False)
-    if convolutions_with_wrong_gradients(conv, clip_len=clip_len, size=6):
+    if convolutions_with_incorrect_gradients(conv, clip_len=clip_len, size=6):
         return
     x = clip(1, 3, clip_len, 6, 6).bfloat16()
     gradients = []

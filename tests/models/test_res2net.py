@@ -17,7 +17,7 @@ from videoctx.models.resnet3d import BlockShape
 SHAPE = BlockShape(
     inner_channels=8,
     stride=(1, 1, 1),
-    extent=1,
+    kernel_t=1,
     inflate_3x3=False,
     stride_at="3x3",
     groups=1,
@@ -55,7 +55,7 @@ def reference_of(**arguments):
 @each_case(("extent", "inflate_3x3"), [(1, False), (3, False), (3, True)])
 @each_case("scale", [2, 3, 4])
 def test_a_middle_block_is_its_steps(scale, extent, inflate_3x3, groups):
-    block = randomized(Branch(make(scale=scale, extent=extent, inflate_3x3=inflate_3x3, groups=groups)))
+    block = randomized(Branch(make(scale=scale, kernel_t=extent, inflate_3x3=inflate_3x3, groups=groups)))
     reference = reference_of(scale=scale, first=False, stride=(1, 1, 1), groups=groups)
     assert_same_function(block, reference, random_input(2, 16, 3, 4, 5))
 
@@ -64,7 +64,7 @@ def test_a_middle_block_is_its_steps(scale, extent, inflate_3x3, groups):
 @each_case("stride", [(1, 1, 1), (1, 2, 2), (2, 2, 2)])
 @each_case("inflate_3x3", [True, False])
 def test_the_first_block_of_a_stage_is_its_steps(inflate_3x3, stride, shape):
-    block = randomized(Branch(make(in_channels=8, stride=stride, extent=3, inflate_3x3=inflate_3x3)))
+    block = randomized(Branch(make(in_channels=8, stride=stride, kernel_t=3, inflate_3x3=inflate_3x3)))
     reference = reference_of(scale=4, first=True, stride=stride, groups=1)
     assert_same_function(block, reference, random_input(*shape))
 

@@ -21,7 +21,7 @@ from torch.optim import SGD
 from videoctx.bench.peak_memory import peak_bytes
 from videoctx.bench.pytorchvideo_network import pytorchvideo_network
 from videoctx.layers.non_local import NonLocal
-from videoctx.models.bf16_gradients import convolutions_with_wrong_gradients
+from videoctx.models.bf16_gradients import convolutions_with_incorrect_gradients
 from videoctx.models.complexity import complexity
 from videoctx.models.inference import for_inference
 from videoctx.models.insertion import insert_context
@@ -234,7 +234,7 @@ class ModelBench:
         self, net: nn.Module, peer: nn.Module | None, clip: Tensor, labels: Tensor, notes: list[str]
     ) -> Iterator[_Side]:
         """Cross-entropy, its gradients, and a step of SGD, as the papers have it."""
-        wrong = convolutions_with_wrong_gradients(net, clip_len=self.clip_len, size=self.size)
+        wrong = convolutions_with_incorrect_gradients(net, clip_len=self.clip_len, size=self.size)
         bf16 = self.device != "cpu" or not wrong
         if not bf16:
             notes.append(

@@ -1,4 +1,4 @@
-"""A video with a caption on every frame, written frame by frame, H.264 that plays everywhere."""
+"""A writer of videos with a caption on every frame: H.264 in MP4, which every player takes."""
 
 from fractions import Fraction
 from functools import lru_cache
@@ -12,14 +12,14 @@ from PIL import Image, ImageDraw, ImageFont
 from videoctx.visualize.video_file import CONTAINER_OPTIONS, ENCODER_OPTIONS, PIXEL_FORMAT
 
 SHORT_SIDE_PX = 480  # at most
-TICKS = 90_000  # a second
+TICKS = 90_000  # per second
 FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 TEXT_SHARE = 1 / 16  # of the frame's height
 DARKENED = 0.35  # brightness of the frame under the text
 
 
 class CaptionedVideo:
-    """An MP4 that is written while its `with` lasts; frames keep their times."""
+    """A writer of an MP4 file. It is used in a `with`; frames keep their times."""
 
     def __init__(self, path: Path, *, fps: float) -> None:
         self._container = av.open(str(path), "w", format="mp4", options=CONTAINER_OPTIONS)
@@ -37,38 +37,38 @@ class CaptionedVideo:
             self._container.mux(self._stream.encode())
         self._container.close()
 
-    def write(self, picture: np.ndarray, seconds: float, caption: str) -> None:
-        """A picture of `shown_size`, later than the one before, under a caption."""
+    def write(self, image: np.ndarray, seconds: float, caption: str) -> None:
+        """Write an image of `shrunk` under a caption. It must be later than the one before."""
         if self._last_tick < 0:
-            self._stream.height, self._stream.width = picture.shape[:2]
-        frame = av.VideoFrame.from_ndarray(captioned(picture, caption), format="rgb24")
+            self._stream.height, self._stream.width = image.shape[:2]
+        frame = av.VideoFrame.from_ndarray(captioned(image, caption), format="rgb24")
         self._last_tick = max(self._last_tick + 1, round(seconds * TICKS))
         frame.pts, frame.time_base = self._last_tick, Fraction(1, TICKS)
         self._container.mux(self._stream.encode(frame))
 
 
-def shrunk(picture: np.ndarray) -> np.ndarray:
-    """(H, W, 3) → with a short side of at most `SHORT_SIDE_PX`, and even sides, as yuv420p wants."""
-    height, width, _ = picture.shape
+def shrunk(image: np.ndarray) -> np.ndarray:
+    """Return the image (H, W, 3) with a short side of at most `SHORT_SIDE_PX`, and even sides, as yuv420p requires."""
+    height, width, _ = image.shape
     scale = min(1.0, SHORT_SIDE_PX / min(height, width))
     new = [max(2, 2 * round(side * scale / 2)) for side in (width, height)]
     if new == [width, height]:
-        return picture
-    return np.asarray(Image.fromarray(picture).resize(new, Image.Resampling.BILINEAR))
+        return image
+    return np.asarray(Image.fromarray(image).resize(new, Image.Resampling.BILINEAR))
 
 
-def captioned(picture: np.ndarray, caption: str) -> np.ndarray:
-    """A copy with the caption at its top, in white on what is darkened of the picture."""
-    picture = picture.copy()
-    text = _text(caption, *picture.shape[:2])[..., None]  # (h, W, 1), 0 to 1
-    top = picture[: len(text)]
+def captioned(image: np.ndarray, caption: str) -> np.ndarray:
+    """Return a copy with the caption at its top, in white on a darkened part of the image."""
+    image = image.copy()
+    text = _text(caption, *image.shape[:2])[..., None]  # (h, W, 1), 0 to 1
+    top = image[: len(text)]
     top[:] = (DARKENED * (1 - text) * top + 255 * text).round()
-    return picture
+    return image
 
 
 @lru_cache(maxsize=4)  # the caption stays for many frames
 def _text(caption: str, height: int, width: int) -> np.ndarray:
-    """(h, W) float, 1 where the letters are; letters that have no room are left out, with a sign of it."""
+    """Return (h, W) float, 1 where the letters are. A caption that does not fit ends with an ellipsis."""
     size = max(9, round(height * TEXT_SHARE))
     font = ImageFont.truetype(str(FONT), size)
     room = width - size

@@ -1,7 +1,7 @@
-"""A trained network with its preprocessing inside: decoded frames in, probabilities out, only tensors between.
+"""A trained network with its preprocessing inside, from decoded frames to probabilities.
 
-Resizing and cropping are two matrix products, with matrices that are made once for a size of the frames: any exporter
-and any runtime knows them, where the filters of an interpolation differ between runtimes.
+Resizing and cropping are two matrix products, with matrices that are computed once per frame size. Every exporter and
+runtime supports these, while the filters of an interpolation differ between runtimes.
 """
 
 import copy
@@ -18,12 +18,13 @@ from videoctx.models.resnet3d import MaxPool3d
 
 
 class DeployableNetwork(nn.Module):
-    """Frames (B, T, H, W, 3) uint8 RGB → probabilities (B, K) float32, of the center crop.
+    """A network from frames (B, T, H, W, 3) uint8 RGB to the probabilities (B, K) float32 of their center crop.
 
-    Resized as PyTorch resizes bytes on a CPU, to the same bytes; on a GPU, it is up to a gray level away in a pixel.
+    Frames are resized to the same bytes as by PyTorch on a CPU. On a GPU a pixel can differ by one gray level.
 
     Args:
-        frame_size_px: height and width of the frames, as decoded.
+        trained: The classifier.
+        frame_size_px: Height and width of the decoded frames.
     """
 
     rows: Tensor
@@ -53,7 +54,7 @@ class DeployableNetwork(nn.Module):
 
 
 def _filters(preprocessing: Preprocessing, frame_size_px: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """What makes the S rows of the crop of the H rows of a frame, (S, H), and its columns, (S, W)."""
+    """Return the matrices from the H rows of a frame to the S rows of the crop, (S, H), and for its columns, (S, W)."""
     protocol = PROTOCOLS[preprocessing.protocol]
     short_side_px, crop_px = preprocessing.short_side_px, preprocessing.crop_size_px
     height, width = frame_size_px
@@ -70,16 +71,16 @@ def _filters(preprocessing: Preprocessing, frame_size_px: tuple[int, int]) -> tu
 
 
 def _interpolation(side: int, new_side: int, *, smooth: bool) -> Tensor:
-    """PyTorch's bilinear filter along one axis as a matrix, (new_side, side): what it makes of each unit vector."""
+    """Return PyTorch's bilinear filter along one axis as a matrix (new_side, side): its result for each unit vector."""
     units = torch.eye(side, dtype=torch.float64)[None, None]
     matrix = F.interpolate(units, size=(new_side, side), mode="bilinear", antialias=smooth, align_corners=False)
-    # It resizes bytes, and has its weights as integers below 2¹⁵ times a power of two.
+    # For bytes it rounds its weights to integers below 2¹⁵ times a power of two.
     digits = next((digits for digits in range(22) if matrix.max() * 2 ** (digits + 1) + 0.5 >= 2**15), 22)
     return (matrix[0, 0] * 2**digits + 0.5).floor().float() / 2**digits
 
 
 class UnsplitSoftmaxAffinity(SoftmaxAffinity):
-    """For a batch of any size: on a CPU, `SoftmaxAffinity` splits the queries by the size of the batch."""
+    """A `SoftmaxAffinity` for a batch of any size. On a CPU, the original splits the queries by the batch size."""
 
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
         query, key, value = (part.unsqueeze(1) for part in (theta, phi, g))  # (B, 1, N or M, d): one head
@@ -87,7 +88,7 @@ class UnsplitSoftmaxAffinity(SoftmaxAffinity):
 
 
 def _exportable(net: nn.Module) -> nn.Module:
-    """A copy whose layers compute the same, and follow no thread count and no autocast."""
+    """Return a copy whose layers compute the same without regard to the number of threads and autocast."""
     net = copy.deepcopy(net).cpu().eval().requires_grad_(False)
     for parent in list(net.modules()):
         for name, layer in parent.named_children():

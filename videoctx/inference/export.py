@@ -1,8 +1,8 @@
-"""A trained network becomes a file, if the file does what the network does.
+"""Export of a trained network to a file that is verified to compute what the network computes.
 
-Three are compared, on clips drawn at random and on a real one: the file, read back; the deployable network that it was
-made of; and the network under the preprocessing of its test. The first two may differ by rounding alone; the third
-resizes bytes, and another processor's kernel may round one of them otherwise.
+Three are compared, on random clips and on a real one: the file, read back; the deployable network that was exported;
+and the network under the preprocessing of its test. The first two may differ only by rounding. The third resizes bytes,
+and the kernel of another processor may round one of them differently.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ BATCHES = (1, 2, 3)
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """The greatest difference of any probability."""
+    """The greatest differences of a probability: from the deployable network, and from the test."""
 
     from_network: float
     from_test: float
@@ -41,15 +41,18 @@ def export(
     frame_size_px: tuple[int, int],
     real_clip: Tensor | None = None,
 ) -> Agreement:
-    """Write the file, unless it does not agree.
+    """Export a network to a file, and compare its probabilities with those of the network.
 
     Args:
-        frame_size_px: height and width of the frames that it will take.
+        trained: The classifier, on the CPU.
+        path: The file to write.
+        format: Format of the file.
+        frame_size_px: Height and width of the frames that the file takes.
         real_clip: (T, H, W, 3) uint8, to compare on.
 
     Raises:
-        ExportError: a library is missing, something in the network cannot be exported, or what is written disagrees.
-        OSError: the file cannot be written.
+        ExportError: A library is missing, something in the network cannot be exported, or the probabilities differ.
+        OSError: The file cannot be written.
     """
     check_installed(format)
     network = DeployableNetwork(trained, frame_size_px=frame_size_px).eval()
@@ -84,7 +87,7 @@ def _check(found: Agreement) -> None:
 
 
 def _tested(trained: Classifier, frames: Tensor) -> Tensor:
-    """(B, K) of clips (B, T, H, W, 3), made as in a test with one crop."""
+    """Return the probabilities (B, K) of clips (B, T, H, W, 3) that are preprocessed as in a test with one crop."""
     positions = torch.arange(frames.shape[1])[None]
     videos = [
         DecodedVideo(path="", row=row, label=-1, seed=0, frames=clip, clips=positions, starts=[0])

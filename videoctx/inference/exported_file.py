@@ -1,6 +1,6 @@
-"""Networks as files that other programs run: `torch.export` and ONNX, each written, and read back to be run.
+"""Files of networks for other programs: written and read in the formats `torch.export` and ONNX.
 
-Beside the network, a file holds its classes and the clip that it wants, as JSON under one name.
+Beside the network, a file holds its class names and the shape of its input as JSON.
 """
 
 import json
@@ -21,11 +21,15 @@ INPUT, OUTPUT = "frames", "probabilities"
 
 
 class ExportError(ValueError):
-    """A network that cannot be exported, or whose file would not do what the network does."""
+    """A network cannot be exported, or its file would not compute what the network computes."""
 
 
 def check_installed(format: Format) -> None:
-    """Raises ExportError where a library is missing that the format needs."""
+    """Check that the libraries of a format are installed.
+
+    Raises:
+        ExportError: One is missing.
+    """
     if format != "onnx":
         return
     try:
@@ -37,12 +41,13 @@ def check_installed(format: Format) -> None:
 
 
 def write(path: Path, network: nn.Module, example: Tensor, *, format: Format, metadata: dict[str, Any]) -> None:
-    """
+    """Write a network to a file.
+
     Args:
-        example: an input, (B, …) with B of 2 or more; the file takes any B.
+        example: An input (B, …) with B of 2 or more. The file takes any B.
 
     Raises:
-        ExportError: something in the network cannot be exported.
+        ExportError: Something in the network cannot be exported.
     """
     try:
         with _silenced(), torch.no_grad():
@@ -63,7 +68,7 @@ def write(path: Path, network: nn.Module, example: Tensor, *, format: Format, me
 
 
 def read(path: Path, *, format: Format) -> tuple[Callable[[Tensor], Tensor], dict[str, Any]]:
-    """The network of a file, frames → probabilities on the CPU, and its metadata."""
+    """Return the network of a file, from frames to probabilities on the CPU, and its metadata."""
     if format == "torch-export":
         extra_files = {METADATA: ""}
         network = torch.export.load(path, extra_files=extra_files).module()
@@ -80,7 +85,7 @@ def read(path: Path, *, format: Format) -> tuple[Callable[[Tensor], Tensor], dic
 
 @contextmanager
 def _silenced() -> Iterator[None]:
-    """Without what the exporters say of themselves: what has gone wrong is found by running the file."""
+    """Suppress the log messages and warnings of the exporters. Errors in a file are found by running it."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,9 +1,9 @@
-"""What is happening now: one thread takes the frames of a source, another asks the network about the newest clip.
+"""Live classification: one thread reads the frames of a source, another runs the network on the newest clip.
 
-The source's thread keeps what the network sees of the last T frames that belong to a clip, which are as far apart as in
-the test. Each such frame ends a clip. The rule where the network cannot keep up: the newest clip wins. The clips that
-are overtaken while it is busy are dropped, and counted; their frames are still part of the next. So memory holds T
-small frames and one clip, and a result is late by no more than one clip takes.
+The source's thread keeps the last T frames of a clip, resized and cropped. They are as far apart as in the test, and
+each new one completes a clip. Where the network cannot keep up, the newest clip is used. The clips that arrive while it
+is busy are dropped and counted; their frames are part of later clips. So memory holds T small frames and one clip, and
+a result is delayed by the time of one clip at most.
 """
 
 import threading
@@ -20,14 +20,14 @@ from videoctx.inference.frame_clips import FrameTransform, frame_offsets
 from videoctx.inference.live_source import LiveFrame, LiveSource, SourceError
 from videoctx.models.inference import InferenceNetwork, for_inference
 
-LATENCIES_KEPT = 10_000  # the last ones
+LATENCIES_KEPT = 10_000  # the latest ones
 FIRST_WAIT_SECONDS = 0.5  # before a stream is opened again; twice as long before each next attempt, up to
 LONGEST_WAIT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class LiveResult:
-    """The probabilities (K,) of a clip, and the seconds since its last frame came."""
+    """The probabilities (K,) of a clip, and the seconds since its last frame arrived."""
 
     probabilities: np.ndarray
     latency_seconds: float
@@ -35,30 +35,43 @@ class LiveResult:
 
 @dataclass(slots=True)
 class LiveCounts:
-    """What has happened so far."""
+    """Counts of a live classification.
 
-    frames: int = 0  # that came
-    damaged: int = 0  # pieces of the stream that are no frames: they are passed over
-    clips: int = 0  # that were full
-    dropped: int = 0  # of them, overtaken by a newer one while the network was busy
+    Attributes:
+        frames: Frames that arrived.
+        damaged: Frames that could not be decoded, and were skipped.
+        clips: Complete clips.
+        dropped: Clips that a newer one replaced while the network was busy.
+        results: Clips that were classified.
+        reconnects: Attempts to open the source again.
+        latencies: Seconds from the last frame of a clip to its result, for the latest results.
+    """
+
+    frames: int = 0
+    damaged: int = 0
+    clips: int = 0
+    dropped: int = 0
     results: int = 0
-    reconnects: int = 0  # attempts
-    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))  # seconds
+    reconnects: int = 0
+    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
 
     def latency_seconds(self, percent: float) -> float | None:
+        """Return a percentile of the latencies. None: there is no result."""
         return float(np.percentile(self.latencies, percent)) if self.latencies else None
 
 
 class LiveClassifier:
-    """Iterate over it for results; it ends with a file, or with a stream that is lost.
+    """A classifier of a live source. Iterating over it gives results until a file ends or a stream is lost.
 
     Args:
-        reconnects: how often in a row a stream that has died is opened again.
-        say: is told when a stream dies and is back.
+        trained: The classifier, on the device that runs it.
+        source: Where the frames come from.
+        reconnects: Number of attempts in a row to open a lost stream again.
+        say: Called with a message when a stream is lost.
 
     Attributes:
-        counts: of what has happened.
-        lost: why there is no more; none at the end of a file.
+        counts: Counts of frames, clips and results so far.
+        lost: Why the source gives no more frames. None: it is not lost.
     """
 
     def __init__(self, trained: Classifier, source: LiveSource, *, reconnects: int, say: Callable[[str], None]) -> None:
@@ -71,15 +84,16 @@ class LiveClassifier:
         self._net: InferenceNetwork = for_inference(trained.net, next(trained.net.parameters()).device)
         self._transform = FrameTransform(trained.preprocessing)
         self._changed = threading.Condition()
-        self._newest: tuple[list[Tensor], float] | None = None  # a clip that waits for the network, and when it came
+        self._newest: tuple[list[Tensor], float] | None = None  # a clip that waits for the network, and its arrival
         self._ended = False
         self._stopped = threading.Event()
         self._error: Exception | None = None
 
     def __iter__(self) -> Iterator[LiveResult]:
-        """
+        """Yield a result per clip.
+
         Raises:
-            NoClipError: the protocol of the test counts frames by time, and the source does not say how fast it is.
+            NoClipError: The protocol of the test counts frames by time, and the source has no frame rate.
         """
         thread = threading.Thread(target=self._capture, name="capture", daemon=True)
         thread.start()
@@ -99,10 +113,10 @@ class LiveClassifier:
             raise self._error
 
     def _take(self) -> tuple[list[Tensor], float] | None:
-        """The newest clip, once there is one; none at the end."""
+        """Wait for the newest clip and return it. None: the source has ended."""
         with self._changed:
             while self._newest is None and not self._ended:
-                self._changed.wait(timeout=0.5)  # and not for ever, which Ctrl-C does not interrupt everywhere
+                self._changed.wait(timeout=0.5)  # a wait without end cannot be interrupted by Ctrl-C everywhere
             clip, self._newest = self._newest, None
             return clip
 
@@ -153,12 +167,12 @@ class LiveClassifier:
                 seen, step = self._shape_of_clips(frame)
             if int(index / step) == int((index - 1) / step) and index:
                 continue
-            seen.append(self._transform.see(frame.picture()))
+            seen.append(self._transform.see(frame.image()))
             if len(seen) == seen.maxlen:
                 self._offer(list(seen), frame.captured)
 
     def _shape_of_clips(self, frame: LiveFrame) -> tuple[deque[Tensor], float]:
-        """An empty clip, and how many frames of the source its frames are apart."""
+        """Return an empty clip, and the distance of its frames in frames of the source."""
         offsets = frame_offsets(self.trained.preprocessing, frame.fps)
         step = offsets[-1] / (len(offsets) - 1) if len(offsets) > 1 else self.trained.preprocessing.frame_interval
         return deque(maxlen=len(offsets)), max(1.0, float(step))

@@ -1,4 +1,4 @@
-"""Frames as they happen: of a camera, of a stream, or of a file at its own pace."""
+"""Live frames of a camera, of a stream, or of a file that is played at its own speed."""
 
 import re
 import sys
@@ -13,20 +13,21 @@ from videoctx.data.decoding.pyav_reader import upright
 from videoctx.data.storage.locations import is_url
 
 CAMERA_FORMATS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}")}
-STREAM_OPTIONS = {"analyzeduration": "1000000"}  # µs that are looked into before the first frame
+STREAM_OPTIONS = {"analyzeduration": "1000000"}  # µs that are analyzed before the first frame
 
 
 class SourceError(RuntimeError):
-    """A camera, stream or file that gives no frames, or no more; one line."""
+    """A camera, stream or file gives no frames, or no more. The message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveSource:
-    """
+    """A source of live frames.
+
     Args:
-        address: number of a camera, URL of a stream, or path of a file.
-        speed: of a file, relative to its own pace.
-        patience_seconds: with a stream that is silent.
+        address: Number of a camera, URL of a stream, or path of a file.
+        speed: Speed of a file, relative to its own.
+        patience_seconds: Seconds without data after which a stream is lost.
     """
 
     address: str
@@ -35,14 +36,14 @@ class LiveSource:
 
     @property
     def is_file(self) -> bool:
-        """Whether it has an end that is no failure."""
+        """Whether the source is a file, whose end is no failure."""
         return not self.address.isdigit() and (not is_url(self.address) or self.address.startswith("file://"))
 
     def frames(self) -> Iterator["LiveFrame"]:
-        """Until a file is at its end; other sources have none.
+        """Yield frames until the end of a file. Other sources have no end.
 
         Raises:
-            SourceError: it cannot be opened, has died, or has been silent for too long.
+            SourceError: The source cannot be opened, is lost, or has been silent for too long.
         """
         try:
             with self._open() as container:
@@ -71,7 +72,7 @@ class LiveSource:
             yield LiveFrame(frame, time.monotonic(), fps)
 
     def _decoded(self, container: av.container.InputContainer) -> Iterator[av.VideoFrame | None]:
-        """None where something cannot be decoded, as at the start of a stream that is joined between two key frames."""
+        """Yield frames, and None for a damaged one, as where a stream is joined between two key frames."""
         for packet in container.demux(video=0):
             try:
                 yield from packet.decode()
@@ -94,13 +95,19 @@ class LiveSource:
 
 @dataclass(frozen=True, slots=True)
 class LiveFrame:
-    """A frame, when it came, by `time.monotonic`, and the frame rate that its source says; 0: it does not."""
+    """A frame of a live source.
 
-    frame: av.VideoFrame | None  # none: damaged
+    Attributes:
+        frame: None: damaged.
+        captured: `time.monotonic` of its arrival.
+        fps: frame rate that the source states; 0: it states none.
+    """
+
+    frame: av.VideoFrame | None
     captured: float
     fps: float
 
-    def picture(self) -> np.ndarray:
+    def image(self) -> np.ndarray:
         """Return the frame, upright: (H, W, 3) uint8 RGB. A damaged frame has none."""
         assert self.frame is not None
         return upright(self.frame)

@@ -9,28 +9,28 @@ from videoctx.data.decoding.pyav_reader import decode, upright
 
 
 def average_fps(path: str) -> float:
-    """As the container says; 0 where it does not.
+    """Return the average frame rate that the container states, or 0 where it states none.
 
     Raises:
-        VideoDecodeError: it is no video.
+        VideoDecodeError: The file is no video.
     """
     with open_container(path) as container:
         return float(container.streams.video[0].average_rate or 0)
 
 
 def timed_frames(path: str, fps: float) -> Iterator[tuple[np.ndarray, float]]:
-    """Upright pictures (H, W, 3) uint8 RGB, and the seconds from the first one at which each is shown.
+    """Yield upright images (H, W, 3) uint8 RGB, each with its time in seconds after the first one.
 
     Args:
-        fps: for frames that do not say when they are shown.
+        fps: Frame rate for frames without a time.
 
     Raises:
-        VideoDecodeError: a frame is damaged, or nothing says when one is shown.
+        VideoDecodeError: A frame is damaged, or has no time while `fps` is 0.
     """
     first, last = None, 0.0
     for index, frame in enumerate(decode(path)):
         if frame.time is None and not fps > 0:
-            raise VideoDecodeError(path, f"neither frame {index} nor its frame rate says when it is shown")
+            raise VideoDecodeError(path, f"frame {index} has no time, and the video has no frame rate")
         seconds = frame.time if frame.time is not None else index / fps
         first = seconds if first is None else first
         last = max(last, seconds - first)

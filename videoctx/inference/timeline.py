@@ -1,7 +1,6 @@
-"""What is done when in a long video: a clip starts every so many seconds, and the network tells what each shows.
+"""The classes of every moment of a long video: a clip starts every `stride_seconds`, and each is classified.
 
-The frames come one by one and are let go: memory holds what the network sees of the frames of the clips that have
-begun, however long the video is.
+Frames arrive one by one. Memory holds only the resized and cropped frames of the clips that have begun.
 """
 
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from videoctx.inference.frame_clips import FrameTransform, frame_offsets
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A clip of a video: the times of its first and its last frame, and the probabilities (K,) of the classes."""
+    """The classification of one clip: the times of its first and last frame, and the probabilities (K,)."""
 
     start_seconds: float
     end_seconds: float
@@ -35,14 +34,15 @@ class _Window:
 
 
 class Timeline:
-    """Takes the frames of a video in order, and gives moments as soon as their last frame has come.
+    """A classifier of consecutive frames. It gives a moment as soon as the last frame of its clip has arrived.
 
     Args:
-        fps: of the video, on average; 0 where it is not known.
-        stride_seconds: between the starts of two clips; no more than one starts with a frame.
+        trained: The classifier.
+        fps: Average frame rate of the video; 0: not known.
+        stride_seconds: Seconds between the starts of two clips. At most one starts with each frame.
 
     Raises:
-        NoClipError: the protocol of the test counts frames by time, and `fps` is 0.
+        NoClipError: The protocol of the test counts frames by time, and `fps` is 0.
     """
 
     def __init__(self, trained: Classifier, *, fps: float, stride_seconds: float) -> None:
@@ -54,19 +54,19 @@ class Timeline:
         self.offsets = frame_offsets(trained.preprocessing, fps)  # (T,)
         self.num_frames = 0
         self._last_seconds = 0.0
-        self._num_starts = 0  # multiples of the stride that are past
+        self._num_starts = 0  # number of multiples of the stride so far
         self._windows: list[_Window] = []
-        self._opening: list[Tensor] = []  # the first frames, until a clip is full: of a short video, they are all
+        self._opening: list[Tensor] = []  # the first frames, until a clip is complete
 
-    def add(self, picture: np.ndarray, seconds: float) -> Iterator[Moment]:
-        """Moments that end with this frame, (H, W, 3) uint8, shown at `seconds` from the first one."""
+    def add(self, image: np.ndarray, seconds: float) -> Iterator[Moment]:
+        """Yield the moments that end with this frame, (H, W, 3) uint8, shown `seconds` after the first one."""
         if seconds >= self._num_starts * self.stride_seconds - 1e-6:
             self._windows.append(_Window(self.num_frames, seconds))
             self._num_starts = int((seconds + 1e-6) // self.stride_seconds) + 1
         wanting = [window for window in self._windows if self._wants(window)]
         is_opening = self.num_frames <= self.offsets[-1]
         if wanting or is_opening:
-            seen = self.transform.see(picture)
+            seen = self.transform.see(image)
             if is_opening:
                 self._opening.append(seen)
             for window in wanting:
@@ -81,10 +81,10 @@ class Timeline:
             self._opening.clear()
 
     def finish(self) -> Iterator[Moment]:
-        """After the last frame: the only moment of a video that is shorter than a clip.
+        """Yield, after the last frame, the only moment of a video that is shorter than a clip.
 
         Raises:
-            NoClipError: the test has no clip of so short a video.
+            NoClipError: The test has no clip of so short a video.
         """
         if 0 < self.num_frames <= self.offsets[-1]:
             sampler = self.trained.preprocessing.sampler(num_clips=1)
@@ -94,7 +94,7 @@ class Timeline:
             raise NoClipError("the video has no frames")
 
     def _wants(self, window: _Window) -> bool:
-        """Whether the frame that has come is the next of the window's clip."""
+        """Whether the current frame is the next of the window's clip."""
         taken = len(window.seen)
         return taken < len(self.offsets) and window.start + self.offsets[taken] == self.num_frames
 

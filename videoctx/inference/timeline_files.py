@@ -1,4 +1,4 @@
-"""A timeline as files: a table, a chart, and the video with what the network says written on it."""
+"""The files of a timeline: a table, a chart, and the video with the best class as its caption."""
 
 import csv
 from array import array
@@ -21,11 +21,11 @@ from videoctx.inference.timed_frames import average_fps, timed_frames
 from videoctx.inference.timeline import Moment, Timeline
 
 NUM_LINES = 8  # of the chart
-MAX_MOMENTS = 2000  # of the chart: more are not told apart on it
+MAX_MOMENTS = 2000  # of the chart, which cannot show more
 
 
 class TimelineFiles(NamedTuple):
-    """Where a timeline is, and how much of it there is."""
+    """The files of a timeline, and the number of frames and moments in it."""
 
     table: Path
     chart: Path
@@ -37,13 +37,13 @@ class TimelineFiles(NamedTuple):
 def write_timeline(
     trained: Classifier, file: str, stem: Path, *, stride_seconds: float, num_best: int, title: str
 ) -> TimelineFiles:
-    """STEM.csv, STEM.png and STEM.mp4, all of them or none.
+    """Write STEM.csv, STEM.png and STEM.mp4: all of them, or none.
 
-    A frame of the video is under the best class of the last clip that has ended by then, as if seen live; the frames
-    before the first has ended are under that one.
+    The caption of a frame is the best class of the last clip that has ended by then, as in a live classification. The
+    frames before the end of the first clip have its caption.
 
     Raises:
-        VideoDecodeError: the video cannot be read to its end, or gives no clip.
+        VideoDecodeError: The video cannot be read to its end, or has no clip.
     """
     names = trained.class_names
     paths = [stem.with_name(f"{stem.name}{suffix}") for suffix in (".csv", ".png", ".mp4")]
@@ -70,16 +70,16 @@ def write_timeline(
                 table.writerow([f"{moment.start_seconds:.3f}", f"{moment.end_seconds:.3f}", *cells])
                 return f"{names[order[0]]} {moment.probabilities[order[0]]:.0%}"
 
-            for picture, seconds in timed_frames(file, fps):
-                for moment in timeline.add(picture, seconds):
+            for image, seconds in timed_frames(file, fps):
+                for moment in timeline.add(image, seconds):
                     caption = note(moment)
-                waiting.append((shrunk(picture), seconds))
+                waiting.append((shrunk(image), seconds))
                 while caption is not None and waiting:
                     video.write(*waiting.pop(0), caption)
             for moment in timeline.finish():
                 caption = note(moment)
-            for picture, seconds in waiting:
-                video.write(picture, seconds, caption or "")
+            for image, seconds in waiting:
+                video.write(image, seconds, caption or "")
             curves.draw(chart_part, names, title=title)
     except NoClipError as error:
         raise VideoDecodeError(file, str(error)) from error
@@ -88,7 +88,7 @@ def write_timeline(
 
 
 class _Curves:
-    """The probabilities of all classes over time; of very many moments every second, fourth, … is kept."""
+    """The probabilities of all classes over time. Of many moments, only every second, fourth, … is kept."""
 
     def __init__(self, num_classes: int) -> None:
         self.num_moments = 0
@@ -108,7 +108,7 @@ class _Curves:
             self._seconds, self._values = self._seconds[::2], array("f", values[::2].ravel().tolist())
 
     def draw(self, path: Path, names: Sequence[str], *, title: str) -> None:
-        """The classes that are ever the most probable, by their peaks."""
+        """Draw the classes that are the best at some moment, those with the highest peaks first."""
         values = np.array(self._values, dtype=np.float32).reshape(-1, self._num_classes)  # (moments, K)
         leading = np.unique(values.argmax(axis=1))
         shown = leading[best_classes(values[:, leading].max(axis=0), NUM_LINES)]

@@ -1,4 +1,4 @@
-"""Which videos a person means: one, by its path or URL, or all of a folder."""
+"""The videos that a path names: one file or URL, or all videos of a folder."""
 
 import os
 from pathlib import Path
@@ -7,10 +7,10 @@ from videoctx.data.storage.locations import VIDEO_SUFFIXES, is_url
 
 
 def video_paths(path: str) -> list[str]:
-    """The videos at any depth of a folder, in order of name, hidden ones passed over; or the path itself.
+    """Return the videos of a folder at any depth, sorted by name and without hidden ones; or else the path itself.
 
     Raises:
-        ValueError: there is no such file, or no video in the folder.
+        ValueError: There is no such file, or no video in the folder.
     """
     if is_url(path):
         return [path]

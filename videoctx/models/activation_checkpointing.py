@@ -1,4 +1,4 @@
-"""Memory for time: a part of a network keeps only its input, and computes the rest again on the way back.
+"""Activation checkpointing: a module keeps only its input, and computes the rest again in the backward pass.
 
 Chen et al.: "Training Deep Nets with Sublinear Memory Cost" (arXiv 1604.06174).
 """
@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def checkpointed(module: nn.Module, x: Tensor) -> Tensor:
-    """`module(x)`, to the last digit, gradients too; BatchNorm counts the batch once."""
+    """Return `module(x)`, with the same gradients to the last digit. BatchNorm counts the batch once."""
     if not torch.is_grad_enabled():
         return module(x)
 
@@ -25,7 +25,7 @@ def checkpointed(module: nn.Module, x: Tensor) -> Tensor:
 
 @contextmanager
 def _statistics_kept(module: nn.Module) -> Iterator[None]:
-    """What BatchNorm counts inside goes to copies of its statistics."""
+    """Let BatchNorm update copies of its statistics inside the `with`."""
     norms = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
     kept = [(norm, name, buffer) for norm in norms for name, buffer in norm.named_buffers()]
     for norm, name, buffer in kept:

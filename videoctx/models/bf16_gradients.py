@@ -1,9 +1,9 @@
-"""Where bfloat16 convolutions on a CPU get no right gradient: torch leaves part of it as it found the memory.
+"""A check for convolutions whose gradient is incorrect in bfloat16 on a CPU: part of it is not initialized.
 
-Seen with torch 2.14.1 and oneDNN 3.12, for both memory formats and any stride and groups: the gradient of a
-convolution's weights is wrong, by any amount, where the kernel reaches over more frames than there are, and the
-output has more than one of them: a kernel over 3 frames with clips that are down to 2, one over 5 with 2, 3 or 4.
-Elsewhere it is right, and so it is in float32, and on a GPU.
+Seen with torch 2.14.1 and oneDNN 3.12, for both memory formats and any stride and groups. The gradient of the weights
+is incorrect, by any amount, where the temporal kernel size is greater than the number of input frames and the output
+has more than one frame: a kernel over 3 frames with 2, one over 5 with 2, 3 or 4. Elsewhere it is correct, as it is in
+float32 and on a GPU.
 """
 
 from collections.abc import Iterator
@@ -15,20 +15,24 @@ from torch import Tensor, nn
 from videoctx.models.meta_device import meta_copy, run_on_meta
 
 
-def convolutions_with_wrong_gradients(net: nn.Module, *, clip_len: int, size: int) -> list[str]:
-    """Names of the convolutions that must not be trained in bfloat16 on a CPU with clips of (clip_len, size, size).
+def convolutions_with_incorrect_gradients(net: nn.Module, *, clip_len: int, size: int) -> list[str]:
+    """Return the names of convolutions that must not be trained in bfloat16 on a CPU with such clips.
 
-    Nothing is computed: a copy without memory, on the meta device, runs once.
+    Nothing is computed: a copy on the meta device runs once.
+
+    Args:
+        clip_len: T.
+        size: Height and width of the clips.
     """
-    hollow = meta_copy(net).eval()
-    with watch_bf16_gradients(hollow) as found:
-        run_on_meta(hollow, clip_size=(clip_len, size, size))
+    on_meta = meta_copy(net).eval()
+    with watch_bf16_gradients(on_meta) as found:
+        run_on_meta(on_meta, clip_size=(clip_len, size, size))
     return found
 
 
 @contextmanager
 def watch_bf16_gradients(net: nn.Module) -> Iterator[list[str]]:
-    """The same of what goes through `net` meanwhile: the names are in the list at the end."""
+    """Collect such names from the clips that go through `net` inside the `with`."""
     found: list[str] = []
 
     def look(name: str, conv: nn.Conv3d, inputs: tuple[Tensor, ...], output: Tensor) -> None:

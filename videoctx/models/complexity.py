@@ -1,7 +1,7 @@
-"""Parameters and multiply-adds, in all, by stage, and by context block.
+"""Parameters and multiply-adds of a network, of its stages and of its context blocks.
 
-Multiply-adds are counted by `torch.utils.flop_counter` on the meta device: no memory, no arithmetic. They are those of
-convolutions, linear layers and matrix products, for one clip.
+`torch.utils.flop_counter` counts the multiply-adds of convolutions, linear layers and matrix products for one clip, on
+the meta device.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Complexity:
-    """`params` and `macs` are plain counts; a stage's include those of its context blocks."""
+    """Counts of parameters and multiply-adds. Those of a stage include its context blocks."""
 
     params: int
     macs: int
@@ -41,7 +41,7 @@ def complexity(make_net: Callable[[], nn.Module], *, clip_len: int, size: int) -
     """Count a network on one clip, (1, 3, clip_len, size, size).
 
     Args:
-        make_net: makes the network; called under the meta device.
+        make_net: Makes the network. It is called under the meta device.
     """
     with torch.device("meta"):
         net = make_net().eval()

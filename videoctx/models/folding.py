@@ -36,16 +36,16 @@ TAKES_A_BIAS = (nn.Conv2d.forward, nn.Conv3d.forward, VideoConv.forward, Pointwi
 
 
 def fold_batch_norms(net: nn.Module) -> nn.Module:
-    """A copy of `net`, in evaluation mode, whose BatchNorms are in the weights where a convolution is before them.
+    """Return a copy of `net` in evaluation mode whose BatchNorms are folded into the convolutions before them.
 
-    Folded are those of this package's stems and blocks, and those of any `nn.Sequential`. What stays as it is: a norm
-    that nothing linear is before, one after an attention-augmented or a grouped pointwise convolution, and one that
-    keeps no statistics.
+    The BatchNorms of this package's stems and blocks are folded, and those of any `nn.Sequential`. A norm is left as it
+    is if no linear layer is before it, if it follows an attention-augmented or a grouped pointwise convolution, or if
+    it keeps no statistics.
 
         fold_batch_norms(net.eval())(clips)  # net(clips), up to rounding
 
     Raises:
-        ValueError: a BatchNorm is in training mode, where what it does depends on the batch.
+        ValueError: A BatchNorm is in training mode, where its result depends on the batch.
     """
     training = [name for name, layer in net.named_modules() if isinstance(layer, _BatchNorm) and layer.training]
     if training:
@@ -61,7 +61,7 @@ def fold_batch_norms(net: nn.Module) -> nn.Module:
 
 
 def _norms_after_convolutions(module: nn.Module) -> Iterator[tuple[nn.Module, nn.Module, str]]:
-    """Each convolution that is directly in `module`, and where the norm after it is: a module and a name in it."""
+    """Yield each convolution directly in `module` with the place of the norm after it: a module and a name in it."""
     if _is_plain_sequence(module):
         children = list(module.named_children())
         for (_, convolution), (after, _) in pairwise(children):
@@ -76,7 +76,7 @@ def _norms_after_convolutions(module: nn.Module) -> Iterator[tuple[nn.Module, nn
 
 
 def _linear_ends(convolution: nn.Module) -> list[nn.Module]:
-    """The layers whose outputs, side by side along the channels, are the output of `convolution`; empty: not known."""
+    """Return the layers whose concatenated output channels are the output of `convolution`. Empty: not known."""
     if type(convolution).forward in TAKES_A_BIAS and "weight" in convolution._parameters:  # and is not computed
         return [convolution]
     if type(convolution) is Conv2Plus1d:
@@ -94,7 +94,7 @@ def _is_plain_sequence(module: nn.Module) -> bool:
 
 @torch.no_grad()
 def _fold(convolution: nn.Module, parent: nn.Module, name: str) -> None:
-    """Take the BatchNorm at `name` of `parent` into the weights of `convolution`, in float64; in place."""
+    """Fold the BatchNorm at `name` of `parent` into the weights of `convolution` in place, computed in float64."""
     norm, ends = getattr(parent, name), _linear_ends(convolution)
     if not isinstance(norm, _BatchNorm) or norm.running_var is None or norm.running_mean is None or not ends:
         return

@@ -1,4 +1,4 @@
-"""A trained network made fast where it only evaluates: norms folded, channels last, bfloat16 where that is native."""
+"""Networks for inference: with folded norms, channels last, and bfloat16 where the device multiplies it natively."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ MULTIPLY_ADDS = (nn.Conv2d, nn.Conv3d, nn.Linear, Pointwise)  # where the work i
 
 
 class InferenceNetwork(nn.Module):
-    """(B, 3, T, H, W) → logits (B, K) float32, whatever the network computes in. Made by `for_inference`."""
+    """A network from (B, 3, T, H, W) to logits (B, K) float32. `for_inference` makes it."""
 
     def __init__(self, net: nn.Module, *, device: torch.device, dtype: torch.dtype, compiled: bool) -> None:
         super().__init__()
@@ -43,14 +43,15 @@ class InferenceNetwork(nn.Module):
 
 
 def has_known_layers(net: nn.Module) -> bool:
-    """Whether every layer is this package's or torch's. Only of those is it known that they take channels last, and
-    weights in another precision."""
+    """Whether every layer is of this package or torch, and so takes channels last and weights in another precision."""
     return all(type(layer).__module__.partition(".")[0] in ("videoctx", "torch") for layer in net.modules())
 
 
 def to_channels_last(net: nn.Module) -> nn.Module:
-    """Its weights (C_out, C_in, T, H, W) in `torch.channels_last_3d`, in place. `Module.to` would want those of 2D
-    convolutions in it, too, and fail."""
+    """Bring weights (C_out, C_in, T, H, W) to `torch.channels_last_3d`, in place.
+
+    `Module.to` fails for networks that also have 2D convolutions.
+    """
     for tensor in (*net.parameters(), *net.buffers()):
         if tensor.ndim == 5:
             tensor.data = tensor.data.to(memory_format=torch.channels_last_3d)
@@ -60,16 +61,16 @@ def to_channels_last(net: nn.Module) -> nn.Module:
 def for_inference(
     net: nn.Module, device: str | torch.device = "cpu", *, dtype: torch.dtype | None = None, compiled: bool = False
 ) -> InferenceNetwork:
-    """A fast copy of `net` on a device. What it gives differs from `net` by rounding: in bfloat16, 8 bits.
+    """Return a fast copy of `net` on a device. Its logits differ by rounding, in bfloat16 to 8 bits.
 
         fast = for_inference(videoctx.load("best.ckpt").net, "cuda")
         probabilities = fast(clips).softmax(dim=1)
 
     Args:
-        net: in evaluation mode; it stays as it is.
-        dtype: of convolutions and linear layers; by default bfloat16 where the device multiplies it natively, and
+        net: In evaluation mode. It is not changed.
+        dtype: Type of convolutions and linear layers. None: bfloat16 where the device multiplies it natively, and
             float32 elsewhere.
-        compiled: by `torch.compile`, which wants a C++ compiler, takes up to a minute at the first clips of each size,
+        compiled: Use `torch.compile`. It needs a C++ compiler, takes up to a minute at the first clips of each size,
             and then saves a tenth to a quarter of the time.
 
     Raises:
@@ -85,7 +86,7 @@ def for_inference(
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether a device has instructions for products of bfloat16; elsewhere they are emulated, and slow."""
+    """Whether a device has instructions for products of bfloat16. Elsewhere they are emulated, and slow."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":

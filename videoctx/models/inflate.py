@@ -13,6 +13,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from videoctx.first_few import first_few
 from videoctx.models.key_map import KeyMap
 
 TORCHVISION_NAMES = KeyMap(
@@ -32,23 +33,25 @@ TORCHVISION_NAMES = KeyMap(
 def inflate(
     weights_2d: Mapping[str, Tensor], template: Mapping[str, Tensor], *, how: Literal["mean", "center"] = "mean"
 ) -> dict[str, Tensor]:
-    """Our names, shapes and dtypes for the weights of a 2D ResNet or ResNeXt.
+    """Return the weights of a 2D ResNet or ResNeXt by this package's names, with the shapes and types of a 3D network.
 
-    The classifier is passed on as it is; whether it is wanted is for `load_weights` to evaluate.
+    The classifier is returned unchanged.
 
     Args:
-        weights_2d: torchvision's names, or ours; convolutions are (C_out, C_in, h, w), or (C_out, C_in, 1, h, w).
-        template: state dict of the 3D network; only its names, shapes and dtypes are read.
-        how: a kernel that spans t frames has the 2D one, divided by t, in each, or undivided in its middle one.
+        weights_2d: By torchvision's names, or this package's. Convolutions are (C_out, C_in, h, w), or
+            (C_out, C_in, 1, h, w).
+        template: State dict of the 3D network. Only its names, shapes and types are read.
+        how: `"mean"`: each of the t frames of a kernel is the 2D kernel divided by t. `"center"`: the middle one is the
+            2D kernel, and the others are zero.
 
     Raises:
-        ValueError: a weight that the network does not have, or whose shape does not fit.
+        ValueError: The network does not have a weight, or has it with another shape.
     """
     if how not in ("mean", "center"):
         raise ValueError(f"how is {how!r}; expected mean, center")
     weights = {TORCHVISION_NAMES(name) or name: weight for name, weight in weights_2d.items()}
     if unknown := [name for name in weights if name not in template]:
-        raise ValueError(f"the network has no {', '.join(unknown[:3])}{', …' if len(unknown) > 3 else ''}")
+        raise ValueError(f"the network has no {first_few(unknown)}")
     return {name: _inflated(name, weight, template[name], how) for name, weight in weights.items()}
 
 
@@ -58,13 +61,13 @@ def _inflated(name: str, weight: Tensor, like: Tensor, how: str) -> Tensor:
         return plane
     if plane.ndim == 4:
         plane = plane.unsqueeze(2)  # (C_out, C_in, 1, h, w)
-    extent = like.shape[2] if like.ndim == 5 else 1
+    kernel_t = like.shape[2] if like.ndim == 5 else 1
     if plane.shape != (*like.shape[:2], *([1] if like.ndim == 5 else []), *like.shape[3:]):
         raise ValueError(f"{name} is {tuple(weight.shape)}, which does not fit {tuple(like.shape)}")
-    if extent == 1:
+    if kernel_t == 1:
         return plane
     if how == "mean":
-        return (plane / extent).repeat(1, 1, extent, 1, 1)
+        return (plane / kernel_t).repeat(1, 1, kernel_t, 1, 1)
     centered = plane.new_zeros(like.shape)
-    centered[:, :, extent // 2] = plane[:, :, 0]
+    centered[:, :, kernel_t // 2] = plane[:, :, 0]
     return centered

@@ -1,4 +1,4 @@
-"""Context blocks put into a network, ours or another's, for video or images."""
+"""Insertion of context blocks into a network of this or another project, for video or images."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
@@ -11,7 +11,7 @@ POSITIONS = ("after_add", "after_1x1")
 
 
 class WithContext(nn.Sequential):
-    """Another project's block and the context block after it."""
+    """A block of another project, followed by a context block."""
 
 
 def insert_context(
@@ -21,21 +21,28 @@ def insert_context(
     *,
     position: Literal["after_add", "after_1x1"] = "after_add",
 ) -> nn.Module:
-    """`insert_context(torchvision.models.resnet50(), {"layer3": [1, 3, 5]}, GlobalContext)`.
+    """Insert context blocks into a network, in place.
 
-    A block with slots of that name (`ResidualBlock`) gets its slot filled, and no parameter changes its name. Another's
-    becomes a pair, the block and its context block, which changes the names: load its weights first.
+    A block of this package has a slot for a context block, so no parameter changes its name. A block of another project
+    becomes a pair of the block and its context block, which changes the names: load its weights first.
 
     Args:
-        net: changed in place, and returned.
-        context_at: dotted names of stages (sequences of residual blocks), and the indices, from 0, of the blocks that
-            get a context block.
-        context: makes a context block for a number of channels.
-        position: after the block, or on its residual branch before the sum; the latter needs a slot.
+        net: The network. It is changed in place and returned.
+        context_at: Dotted names of stages (sequences of residual blocks) → indices, from 0, of the blocks that get a
+            context block.
+        context: Makes a context block for a number of channels.
+        position: `"after_add"`: after the block. `"after_1x1"`: on its residual branch before the sum, in blocks
+            of this package only.
 
     Raises:
-        ValueError: an unknown position, stage or index; a place that is taken; a block without slots for `after_1x1`,
-            or whose channels cannot be told. The network is then unchanged.
+        ValueError: The position, a stage or an index is unknown; a place is taken; a block has no slot for
+            `"after_1x1"`, or its number of channels cannot be inferred. The network is then unchanged.
+
+    >>> from torchvision.models import resnet18
+    >>> from videoctx.layers import GlobalContext
+    >>> net = insert_context(resnet18(), {"layer4": [1]}, GlobalContext)
+    >>> type(net.layer4[1]).__name__
+    'WithContext'
     """
     if position not in POSITIONS:
         raise ValueError(f"position is {position!r}; expected one of {', '.join(POSITIONS)}")
@@ -74,17 +81,19 @@ def _stage(net: nn.Module, name: str) -> nn.Sequential | nn.ModuleList:
 
 
 def _is_stage(module: nn.Module) -> bool:
-    """A sequence of blocks, each with several convolutions of its own."""
+    """Whether the module is a sequence of blocks with several convolutions each."""
     return isinstance(module, nn.Sequential | nn.ModuleList) and all(
         sum(isinstance(layer, nn.Conv2d | nn.Conv3d) for layer in block.modules()) > 1 for block in module
     )
 
 
 def _out_channels(block: nn.Module, name: str) -> int:
-    """Channels of the last BatchNorm: in a ResNet that of the branch or of the shortcut, which are equal."""
+    """Return the channels of the last BatchNorm: that of the branch or of the shortcut, which are equal."""
     if isinstance(channels := getattr(block, "out_channels", None), int):
         return channels
     norms = [layer for layer in block.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
     if not norms:
-        raise ValueError(f"{name} is a {type(block).__name__} without BatchNorm: its channels cannot be told")
+        raise ValueError(
+            f"{name} is a {type(block).__name__} without BatchNorm: its number of channels cannot be inferred"
+        )
     return norms[-1].num_features

@@ -1,4 +1,4 @@
-"""Maps from another project's parameter names to ours, written as pairs of names with placeholders."""
+"""Maps from the parameter names of other projects to those of this package, as pairs of names with placeholders."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,14 +20,15 @@ OUR_WORD = {
 
 
 class KeyMap:
-    """Another project's names, and ours.
-
-        names = KeyMap({"layer{s}.{b}.bn{n}.{t}": "{s}.{b}.norm{n}.{t}"}, stages="1234")
-        names("layer2.0.bn1.bias")  # res3.0.norm1.bias
+    """A map from another project's parameter names to this package's.
 
     Args:
-        names: theirs → ours; an empty name of ours is for what is known and not needed.
-        stages: what theirs call res2, res3, res4 and res5.
+        names: Theirs → this package's; an empty name is for a parameter that is known and not needed.
+        stages: Their names of res2, res3, res4 and res5.
+
+    >>> names = KeyMap({"layer{s}.{b}.bn{n}.{t}": "{s}.{b}.norm{n}.{t}"}, stages="1234")
+    >>> names("layer2.0.bn1.bias")
+    'res3.0.norm1.bias'
     """
 
     def __init__(self, names: Mapping[str, str], *, stages: Sequence[str]) -> None:
@@ -36,7 +37,7 @@ class KeyMap:
         self.patterns = [(re.compile(_pattern(theirs, placeholders)), ours) for theirs, ours in names.items()]
 
     def __call__(self, name: str) -> str | None:
-        """Our name; empty where it is not needed, none where `name` is not of this map."""
+        """Return this package's name: empty for a parameter that is not needed, None for an unknown one."""
         for pattern, ours in self.patterns:
             if match := pattern.fullmatch(name):
                 our_word = OUR_WORD | {"s": self.our_stage}

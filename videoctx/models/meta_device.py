@@ -1,4 +1,4 @@
-"""A network without memory, on the meta device: shapes go through it, and nothing is computed."""
+"""Networks on the meta device: shapes go through them without memory and arithmetic."""
 
 from copy import deepcopy
 
@@ -7,15 +7,15 @@ from torch import nn
 
 
 def meta_copy(net: nn.Module) -> nn.Module:
-    """The same layers, to be looked at with hooks; `net` stays as it is."""
+    """Return a copy of `net` on the meta device."""
     return deepcopy(net).to("meta")
 
 
 @torch.no_grad()
-def run_on_meta(hollow: nn.Module, *, clip_size: tuple[int, int, int]) -> None:
-    """Send one clip of (T, H, W) through it.
+def run_on_meta(net: nn.Module, *, clip_size: tuple[int, int, int]) -> None:
+    """Send one clip of (T, H, W) through a network on the meta device.
 
     Raises:
-        RuntimeError: a layer cannot take what comes to it; those of other projects may not know the meta device.
+        RuntimeError: A layer does not take its input, or does not support the meta device.
     """
-    hollow(torch.empty(1, 3, *clip_size, device="meta"))
+    net(torch.empty(1, 3, *clip_size, device="meta"))

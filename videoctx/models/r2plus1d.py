@@ -17,4 +17,4 @@ class BasicBlock2Plus1d(BasicBlock3d):
     def __init__(self, in_channels: int, out_channels: int, shape: BlockShape) -> None:
         super().__init__(in_channels, out_channels, shape._replace(conv=Conv2Plus1d))
         middle: int = self.conv1.get_submodule("spatial").out_channels  # type: ignore[assignment] # of a convolution
-        self.conv2 = Conv2Plus1d(out_channels, out_channels, kernel_size=(shape.extent, 3, 3), mid_channels=middle)
+        self.conv2 = Conv2Plus1d(out_channels, out_channels, kernel_size=(shape.kernel_t, 3, 3), mid_channels=middle)

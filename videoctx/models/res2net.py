@@ -43,13 +43,13 @@ class Res2NetBottleneck3d(ResidualBlock):
                 f" expected 1 or more, divisible by {shape.groups} groups"
             )
         super().__init__(in_channels, out_channels, shape)
-        extent_1x1, extent_3x3 = (1, shape.extent) if shape.inflate_3x3 else (shape.extent, 1)
+        kernel_t_1x1, kernel_t_3x3 = (1, shape.kernel_t) if shape.inflate_3x3 else (shape.kernel_t, 1)
         self.first_of_stage = not isinstance(self.shortcut, nn.Identity)
         self.stride = shape.stride
         self.scale = scale
-        self.conv1 = plain_conv3d(in_channels, part * scale, kernel_size=(extent_1x1, 1, 1))
+        self.conv1 = plain_conv3d(in_channels, part * scale, kernel_size=(kernel_t_1x1, 1, 1))
         self.norm1 = BatchNorm(part * scale)
-        kernel = (extent_3x3, 3, 3)
+        kernel = (kernel_t_3x3, 3, 3)
         self.convs = nn.ModuleList(
             shape.conv(part, part, kernel_size=kernel, stride=shape.stride, groups=shape.groups)
             for _ in range(scale - 1)

@@ -1,4 +1,4 @@
-"""ResNets for video: C2D, I3D, Slow-only and R3D, with context blocks where they are asked for.
+"""ResNets for video: C2D, I3D, Slow-only and R3D, with optional context blocks.
 
 He, Zhang, Ren, Sun: "Deep Residual Learning" (CVPR 2016, arXiv 1512.03385): depths, widths, blocks.
 Wang et al.: "Non-local Neural Networks" (CVPR 2018, arXiv 1711.07971): C2D, I3D 3×1×1 and 3×3×3, table 1, section 4.
@@ -35,11 +35,11 @@ BLOCKS_PER_STAGE: dict[int, tuple[int, int, int, int]] = {
 
 
 class TemporalTable(NamedTuple):
-    """Which convolutions reach over time, and how far."""
+    """The temporal kernel sizes of a network."""
 
-    stem: int  # extent of conv1
-    blocks: dict[str, tuple[int, ...]]  # extent in each block of a stage, repeated along it
-    inflate_3x3: bool  # the block's 3×3 convolutions reach over time, not its first 1×1
+    stem: int  # temporal kernel size of conv1
+    blocks: dict[str, tuple[int, ...]]  # temporal kernel size of each block of a stage, repeated along it
+    inflate_3x3: bool  # the 3×3 convolutions have the temporal kernel, not the first 1×1
 
 
 TEMPORAL_TABLES: dict[str, TemporalTable] = {
@@ -53,11 +53,11 @@ TEMPORAL_TABLES: dict[str, TemporalTable] = {
 
 
 class BlockShape(NamedTuple):
-    """What a network asks of a residual block, beside its channels."""
+    """The shape of a residual block, beside its channels."""
 
     inner_channels: int  # of the 3×3 convolution
     stride: tuple[int, int, int]
-    extent: int  # over time, of the one inflated convolution
+    kernel_t: int  # over time, of the one inflated convolution
     inflate_3x3: bool  # that is the 3×3, not the first 1×1
     stride_at: Literal["3x3", "1x1"]
     groups: int
@@ -71,13 +71,13 @@ class Stem(nn.Module):
         self,
         channels: int,
         *,
-        extent: int,
+        kernel_t: int,
         stride_t: int,
         pool_t: tuple[int, int] | None,
         conv: Callable[..., nn.Module],
     ) -> None:
         super().__init__()
-        self.conv = conv(3, channels, kernel_size=(extent, 7, 7), stride=(stride_t, 2, 2))
+        self.conv = conv(3, channels, kernel_size=(kernel_t, 7, 7), stride=(stride_t, 2, 2))
         self.norm = BatchNorm(channels)
         self.relu = nn.ReLU(inplace=True)
         self.pool = _max_pool((pool_t[0], 3, 3), (pool_t[1], 2, 2)) if pool_t else nn.Identity()
@@ -103,7 +103,7 @@ class ResidualBlock(nn.Module):
         self.after_add: nn.Module = nn.Identity()
 
     def branch(self, x: Tensor) -> Tensor:
-        """The residual branch, up to and with its last norm."""
+        """Return the residual branch of x, up to and including its last norm."""
         raise NotImplementedError
 
     @property
@@ -126,10 +126,10 @@ class BasicBlock3d(ResidualBlock):
             )
         super().__init__(in_channels, out_channels, shape)
         inner = shape.inner_channels
-        second_extent = shape.extent if shape.inflate_3x3 else 1
-        self.conv1 = shape.conv(in_channels, inner, kernel_size=(shape.extent, 3, 3), stride=shape.stride)
+        second_kernel_t = shape.kernel_t if shape.inflate_3x3 else 1
+        self.conv1 = shape.conv(in_channels, inner, kernel_size=(shape.kernel_t, 3, 3), stride=shape.stride)
         self.norm1 = BatchNorm(inner)
-        self.conv2 = shape.conv(inner, out_channels, kernel_size=(second_extent, 3, 3))
+        self.conv2 = shape.conv(inner, out_channels, kernel_size=(second_kernel_t, 3, 3))
         self.norm2 = BatchNorm(out_channels)
 
     def branch(self, x: Tensor) -> Tensor:
@@ -147,11 +147,11 @@ class Bottleneck3d(ResidualBlock):
     def __init__(self, in_channels: int, out_channels: int, shape: BlockShape) -> None:
         super().__init__(in_channels, out_channels, shape)
         inner, plain = shape.inner_channels, (1, 1, 1)
-        extent_1x1, extent_3x3 = (1, shape.extent) if shape.inflate_3x3 else (shape.extent, 1)
+        kernel_t_1x1, kernel_t_3x3 = (1, shape.kernel_t) if shape.inflate_3x3 else (shape.kernel_t, 1)
         stride_1x1, stride_3x3 = (plain, shape.stride) if shape.stride_at == "3x3" else (shape.stride, plain)
-        self.conv1 = plain_conv3d(in_channels, inner, kernel_size=(extent_1x1, 1, 1), stride=stride_1x1)
+        self.conv1 = plain_conv3d(in_channels, inner, kernel_size=(kernel_t_1x1, 1, 1), stride=stride_1x1)
         self.norm1 = BatchNorm(inner)
-        self.conv2 = shape.conv(inner, inner, kernel_size=(extent_3x3, 3, 3), stride=stride_3x3, groups=shape.groups)
+        self.conv2 = shape.conv(inner, inner, kernel_size=(kernel_t_3x3, 3, 3), stride=stride_3x3, groups=shape.groups)
         self.norm2 = BatchNorm(inner)
         self.conv3 = plain_conv3d(inner, out_channels, kernel_size=(1, 1, 1))
         self.norm3 = BatchNorm(out_channels)
@@ -167,7 +167,7 @@ class Bottleneck3d(ResidualBlock):
 
 
 class ResNet3D(nn.Module):
-    """(B, 3, T, H, W) → logits (B, num_classes): any H and W, and any T that the pooling leaves a frame of.
+    """A ResNet from (B, 3, T, H, W) to logits (B, num_classes), for any H, W and a T that allows the pooling.
 
     The published 8×8 networks (8 frames, one in 8) have the default strides over time; for 32×2 input set
     `conv1_stride_t=2` and `pool1_t=(3, 2)`, and `pool2_t=(3, 2)` for the kernels of Non-local's table 1; Slow-only has
@@ -176,11 +176,11 @@ class ResNet3D(nn.Module):
     Args:
         num_classes: K.
         depth: number of layers; 18 and 34 have basic blocks, the others bottlenecks.
-        temporal_kernels: which convolutions reach over time: none (`c2d`), the first 1×1 or the 3×3 of every other
+        temporal_kernels: convolutions with a temporal kernel: none (`c2d`), the first 1×1 or the 3×3 of every other
             block (`i3d`, `i3d333`), the first 1×1 of every block of res4 and res5 (`slow`), every 3×3 (`r3d`), or every
             3×3 of res2 (`mc3`).
         conv1_stride_t: stride of conv1 over time.
-        pool1_t: kernel and stride over time of the max pooling before res2; none: no such pooling (R3D).
+        pool1_t: kernel and stride over time of the max pooling before res2. None: no such pooling (R3D).
         pool2_t: kernel and stride over time of the max pooling after res2.
         stage_stride_t: strides over time of res2 … res5.
         stride_at: which convolution of a stage's first bottleneck halves the resolution; weights come in both styles.
@@ -190,7 +190,7 @@ class ResNet3D(nn.Module):
         block: kind of the residual blocks; by default basic blocks for depths 18 and 34, bottlenecks for the others.
         conv: kind of the 3×3 convolutions.
         stem_conv: kind of conv1.
-        context: makes a context block for a number of channels; what makes it is chosen by `class_path` in YAML.
+        context: makes a context block for a number of channels. YAML chooses it by `class_path`.
         context_at: indices, from 0, of the blocks of each stage that get one, e.g.
             `{"res3": [1, 3], "res4": [1, 3, 5]}`.
         context_position: `after_add`, on the block's output (Non-local's code), or `after_1x1`, on the residual branch
@@ -201,11 +201,16 @@ class ResNet3D(nn.Module):
             instead of being kept: less memory, more time, the same numbers.
 
     Attributes:
-        config: what builds this network again, as a checkpoint stores it: see `videoctx.models.network_config`.
+        config: builds this network again (`videoctx.models.network_config`). None: it cannot be stored.
 
     Raises:
-        ValueError: an unknown choice; a number out of range; a stage or block index that is not there; `context`
-            without `context_at`, or the reverse.
+        ValueError: A choice, stage or block index is unknown; a number is out of range; or `context` is given without
+            `context_at`, or the reverse.
+
+    >>> import torch
+    >>> net = ResNet3D(10, depth=18, width=8)
+    >>> net(torch.zeros(1, 3, 4, 32, 32)).shape
+    torch.Size([1, 10])
     """
 
     config: dict[str, Any] | None
@@ -264,7 +269,7 @@ class ResNet3D(nn.Module):
         deep = depth >= 50
         make_block = block or (Bottleneck3d if deep else BasicBlock3d)
         table = TEMPORAL_TABLES[temporal_kernels]
-        self.stem = Stem(width, extent=table.stem, stride_t=conv1_stride_t, pool_t=pool1_t, conv=stem_conv)
+        self.stem = Stem(width, kernel_t=table.stem, stride_t=conv1_stride_t, pool_t=pool1_t, conv=stem_conv)
         in_channels = width
         for number, (stage, num_blocks) in enumerate(zip(STAGES, BLOCKS_PER_STAGE[depth], strict=True)):
             planes = width * 2**number
@@ -275,7 +280,7 @@ class ResNet3D(nn.Module):
                 shape = BlockShape(
                     inner_channels=planes * groups * width_per_group // 64,
                     stride=first_stride if index == 0 else (1, 1, 1),
-                    extent=table.blocks[stage][index % len(table.blocks[stage])],
+                    kernel_t=table.blocks[stage][index % len(table.blocks[stage])],
                     inflate_3x3=table.inflate_3x3,
                     stride_at=stride_at,
                     groups=groups,
@@ -317,7 +322,7 @@ class ResNet3D(nn.Module):
 
 
 class MaxPool3d(nn.MaxPool3d):
-    """In the type of its input: autocast on a CPU would have float32, which makes no maximum better and costs time."""
+    """Max pooling in the type of its input. Autocast on a CPU would use float32, which only costs time."""
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast("cpu", enabled=False):
