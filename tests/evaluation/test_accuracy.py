@@ -16,7 +16,7 @@ from videoctx.evaluation.view_scores import average_views
 @dataclass(frozen=True)
 class Video:
     label: int
-    views: list[list[float]]  # K scores each; none: it could not be read
+    views: list[list[float]]  # K scores each; None: it could not be read
     views_expected: int
 
 
