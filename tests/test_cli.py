@@ -113,7 +113,7 @@ def test_results_are_a_table(place, run, capsys, monkeypatch):
     ]
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("num_workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(run, num_workers):
     """Order, clips, augmentation, dropout and learning rate are those of the second epoch, to the last digit."""
     schedule = "--model.schedule.init_args"
@@ -137,7 +137,7 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(run, num_workers):
         assert torch.equal(ends[1][name], tensor), name
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("num_workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_stopped_inside_an_epoch_sees_what_is_left_and_reads_nothing_else(run, num_workers):
     arguments = [f"--data.loading.num_workers={num_workers}", "--data.batch_size=1"]
     every = ["--checkpoint.every_n_train_steps=2", "--checkpoint.monitor=null", "--checkpoint.save_top_k=-1"]
@@ -159,7 +159,11 @@ def test_a_run_stopped_inside_an_epoch_goes_on_only_with_the_same_batches(run, c
 
 @pytest.mark.parametrize(
     ("change", "same"),
-    [("--seed_everything=1", False), ("--data.loading.num_workers=2", True), ("--data.loading.num_workers=1", True)],
+    [
+        ("--seed_everything=1", False),
+        ("--data.loading.num_workers=2", True),
+        pytest.param("--data.loading.num_workers=1", True, marks=pytest.mark.slow),
+    ],
 )
 def test_losses_follow_from_the_seed_and_not_from_the_workers(run, change, same):
     first, second = (run("fit", "--trainer.max_epochs=1", *more, name=f"-{len(more)}") for more in ([], [change]))
@@ -457,7 +461,9 @@ def test_a_checkpoint_with_other_bytes_than_were_written(place, refused, tmp_pat
     content[middle : middle + 8] = bytes(byte ^ 255 for byte in content[middle : middle + 8])
     (tmp_path / "damaged.ckpt").write_bytes(content)
     for command in ("fit", "test"):
-        assert refused(command, "--ckpt_path", tmp_path / "damaged.ckpt").endswith("its checksums differ from those that were written")
+        assert refused(command, "--ckpt_path", tmp_path / "damaged.ckpt").endswith(
+            "its checksums differ from those that were written"
+        )
 
 
 def test_weights_alone_are_nothing_to_resume_from(run, refused):

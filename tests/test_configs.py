@@ -16,6 +16,7 @@ from videoctx.cli.parts import with_parts
 from videoctx.cli.tool_parser import net_from_config
 from videoctx.models.checkpoint_formats import EIGHTH
 from videoctx.models.complexity import complexity
+from videoctx.models.network_config import build_network, network_config
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 EXPERIMENTS = sorted((CONFIGS / "experiment").glob("*.yaml"))
@@ -102,6 +103,21 @@ def test_the_network_is_the_one_that_the_file_describes(path):
         assert f"{sum(parameter.numel() for parameter in net.parameters()) / 1e6:.2f}" == counted[1]
     if path in MODELS:
         assert_counts_add_up(complexity(lambda: net, clip_len=8, size=224).as_dict())
+        assert_rebuilt_from_its_config(net, described.config)
+
+
+def assert_rebuilt_from_its_config(net: nn.Module, written: dict) -> None:
+    """The config that a network records builds it again, as does the one in a run's config.yaml, with all defaults."""
+    recorded = network_config(net)
+    assert yaml.safe_load(yaml.safe_dump(recorded)) == recorded is not None
+    for config in (recorded, written):
+        with torch.device("meta"):
+            other = build_network(config, 400)
+        assert network_config(other) == recorded
+        assert str(other) == str(net)  # kernels, strides, padding, probabilities
+        assert {name: p.shape for name, p in other.state_dict().items()} == {
+            name: p.shape for name, p in net.state_dict().items()
+        }
 
 
 def assert_counts_add_up(counts: dict) -> None:

@@ -89,7 +89,7 @@ def net_from_config(
             network = {"model": {"net": model["net"]}} if isinstance(model, dict) and "net" in model else {}
             arguments[position] = yaml.safe_dump(network)
     config = parser.parse_args(arguments)
-    plain = yaml.safe_load(parser.dump(config)).get("model", {}).get("net")
+    plain = (yaml.safe_load(parser.dump(config, skip_none=False)).get("model") or {}).get("net")
     options = parser.instantiate(config)
     return Network(options.model.net, plain), options
 

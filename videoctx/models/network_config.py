@@ -169,6 +169,8 @@ def import_from_package(path: str) -> Callable[..., nn.Module]:
         ValueError: `path` names anything else.
     """
     module, _, name = path.rpartition(".")
+    if module == "videoctx":  # jsonargparse shortens videoctx.models.ResNet3D to the public name
+        module = "videoctx.models"
     found = None
     if any(f"{module}.".startswith(f"{package}.") for package in PACKAGES) and re.fullmatch(r"[\w.]+", module):
         with suppress(ImportError):
