@@ -29,25 +29,25 @@ def test_video_conv_is_a_convolution_to_who_looks():
     assert isinstance(VideoConv(3, 4, 1), nn.Conv3d)
 
 
-@each_case("extents", [(1, 1, 1), (2, 2, 2), (1, 4, 3), (3, 1, 2), (5, 2, 1)])
-def test_neighborhood_average_is_average_pooling(extents):
+@each_case("strides", [(1, 1, 1), (2, 2, 2), (1, 4, 3), (3, 1, 2), (5, 2, 1)])
+def test_neighborhood_average_is_average_pooling(strides):
     x = random_input(2, 3, 9, 7, 8)
-    kernel, padding = [2 * e - 1 for e in extents], [e - 1 for e in extents]
-    expected = F.avg_pool3d(x, kernel, extents, padding, count_include_pad=False)
-    value = neighborhood_average(x, extents)
+    kernel, padding = [2 * e - 1 for e in strides], [e - 1 for e in strides]
+    expected = F.avg_pool3d(x, kernel, strides, padding, count_include_pad=False)
+    value = neighborhood_average(x, strides)
     torch.testing.assert_close(value, expected, **TOLERANCE)
     torch.testing.assert_close(gradients(value, [x]), gradients(expected, [x]), **TOLERANCE)
 
 
-@each_case("extents", [(2, 2), (4, 1), (1, 3)])
-def test_neighborhood_average_of_an_image_is_that_of_a_frame(extents):
+@each_case("strides", [(2, 2), (4, 1), (1, 3)])
+def test_neighborhood_average_of_an_image_is_that_of_a_frame(strides):
     video = random_input(2, 3, 2, 5, 4)
-    frames = torch.stack([neighborhood_average(video[:, :, t], extents) for t in range(2)], dim=2)
-    torch.testing.assert_close(neighborhood_average(video, (1, *extents)), frames, **TOLERANCE)
+    frames = torch.stack([neighborhood_average(video[:, :, t], strides) for t in range(2)], dim=2)
+    torch.testing.assert_close(neighborhood_average(video, (1, *strides)), frames, **TOLERANCE)
 
 
 def test_neighborhood_average_of_less_than_a_kernel():
-    """With extent 2, two frames have a cell at the first, which sees both; three at first and last, which see two."""
+    """With stride 2, two frames have a cell at the first, which sees both; three at first and last, which see two."""
     x = torch.tensor([1.0, 5.0, 6.0]).reshape(1, 1, 3, 1, 1)
     assert neighborhood_average(x[:, :, :2], (2, 1, 1)).flatten().tolist() == [3.0]
     assert neighborhood_average(x, (2, 1, 1)).flatten().tolist() == [3.0, 5.5]
