@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 BLOCKS = (3, 4, 6, 3)
-C2D = (1, [[1] * 3, [1] * 4, [1] * 6, [1] * 3])  # extent over time of conv1, of the first 1×1 of each block
+C2D = (1, [[1] * 3, [1] * 4, [1] * 6, [1] * 3])  # temporal kernel sizes of conv1 and of the first 1×1 of each block
 I3D = (5, [[3, 3, 3], [3, 1, 3, 1], [3, 1, 3, 1, 3, 1], [1, 3, 1]])
 SLOW = (1, [[1] * 3, [1] * 4, [3] * 6, [3] * 3])
 PLAIN: list[list[int]] = [[], [], [], []]
@@ -117,7 +117,7 @@ class ForeignNetwork:
     """A ResNet-50 as a project defines it. Strides of space are in the 3×3 convolutions of all of them."""
 
     names: Names
-    extents: tuple[int, list[list[int]]]
+    temporal_kernel_sizes: tuple[int, list[list[int]]]
     conv1_stride_t: int = 1
     pool1_stride_t: int = 1
     pool2_t: int = 1  # kernel and stride
@@ -148,13 +148,13 @@ class ForeignNetwork:
                 values = torch.rand(channels, generator=generator) + low
                 found[self.names.key(part, tensor, **where)] = values * (0.5 if part == "norm" else 1)
 
-        layer("stem", width, 3, self.extents[0], 7, 7)
+        layer("stem", width, 3, self.temporal_kernel_sizes[0], 7, 7)
         norm("stem_norm", width)
         channels = width
-        for s, (extents, blocks) in enumerate(zip(self.extents[1], self.non_local, strict=True)):
+        for s, (kernel_sizes, blocks) in enumerate(zip(self.temporal_kernel_sizes[1], self.non_local, strict=True)):
             inner, outer = width * 2**s, 4 * width * 2**s
-            for b, extent in enumerate(extents):
-                layer("conv", inner, channels, extent, 1, 1, s=s, b=b, n=1)
+            for b, kernel_t in enumerate(kernel_sizes):
+                layer("conv", inner, channels, kernel_t, 1, 1, s=s, b=b, n=1)
                 layer("conv", inner, inner, 1, 3, 3, s=s, b=b, n=2)
                 layer("conv", outer, inner, 1, 1, 1, s=s, b=b, n=3)
                 for n, size in ((1, inner), (2, inner), (3, outer)):
