@@ -1,4 +1,4 @@
-"""The bench measures what it says, and all sides read the same clips; its figures are not evaluated here."""
+"""`videoctx bench data`: all ways of reading are measured and read the same clips. The times are not checked."""
 
 import json
 from contextlib import closing
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.each_case import each_case
 from tests.numbered import read_number
 from videoctx.bench.bare_decoding import BareDecoding, Clip, read
 from videoctx.bench.data_path import DataBench, Measurements
@@ -43,12 +44,12 @@ def numbered(closed_gop_mp4) -> VideoRecord:
     return VideoRecord(str(closed_gop_mp4.path), 0, "train")
 
 
-# The whole of it, small -------------------------------------------------------------------------------------------
+# The whole bench, small -------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def measured(tmp_path_factory) -> Measurements:
-    return DataBench(
+@pytest.mark.slow
+def test_every_way_and_stage_is_measured_printed_and_written(tmp_path, capsys):
+    bench = DataBench(
         clip_len=4,
         frame_interval=4,
         batch_size=1,
@@ -56,11 +57,9 @@ def measured(tmp_path_factory) -> Measurements:
         rounds=1,
         num_videos=1,
         num_frames=40,
-        videos_dir=tmp_path_factory.mktemp("made"),
-    ).run()
-
-
-def test_every_side_and_stage_is_measured(measured):
+        videos_dir=tmp_path / "videos",
+    )
+    measured = bench.run()
     assert measured.ratios().keys() == RATIOS
     assert all(ratio > 0 for ratio in measured.ratios().values())
     for files in ("gop250", "gop16"):
@@ -69,9 +68,6 @@ def test_every_side_and_stage_is_measured(measured):
         assert sides.keys() == {"ours", "bare", "pytorchvideo_pyav", "pytorchvideo_decord"}
         assert all(len(rounds) == 1 and rounds[0]["seconds"] > 0 for rounds in sides.values())
         assert all(measured.views[shape][files].keys() == {"ours", "per_view"} for shape in ("8x8", "32x2"))
-
-
-def test_it_is_printed_and_written(measured, tmp_path, capsys):
     report(measured, tmp_path / "bench.json")
     written = json.loads((tmp_path / "bench.json").read_text())
     assert written["ratios"] == measured.ratios()
@@ -102,16 +98,17 @@ def test_bare_decoding_is_left_out_where_decord_is_not_exact(b_frame_avi, tmp_pa
     assert measured.ratios() == {}
 
 
-def test_what_is_no_file_or_no_video_is_named(broken_files, tmp_path):
+def test_a_missing_or_broken_video_of_the_manifest_is_named(broken_files, tmp_path):
     for path, error in ((tmp_path / "nowhere.mp4", ValueError), (broken_files["text"], VideoDecodeError)):
         write_manifest(tmp_path / "manifest.csv", [{"path": str(path), "label": "a", "split": "train"}], ["a"])
         with pytest.raises(error, match=path.name):
             DataBench(manifest=tmp_path / "manifest.csv", rounds=1, num_clips=1).run()
 
 
-# What is measured against what ------------------------------------------------------------------------------------
+# The ways of reading ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_pytorchvideo_reads_our_clips(numbered):
     dataset = VideoDataset([numbered], sampler=RandomClips(shape=SHAPE), seed=0)
     clips = [clip_of(dataset[SampleIndex(0, repeat=repeat)], SHAPE) for repeat in range(5)]
@@ -123,11 +120,11 @@ def test_pytorchvideo_reads_our_clips(numbered):
         for frames in delivered:
             numbers = [read_number(frame) for frame in frames[window].permute(1, 2, 3, 0).byte().numpy()]
             assert numbers[0] == clip.frames[0]
-            assert np.abs(np.subtract(numbers, clip.frames)).max() <= 1  # it rounds its places down from floats
+            assert np.abs(np.subtract(numbers, clip.frames)).max() <= 1  # it rounds positions down from floats
 
 
-@pytest.mark.parametrize("clip_len", [4, 40])  # the longer one passes the end
-def test_a_decode_for_each_view_reads_our_views(numbered, clip_len):
+@each_case("clip_len", [4, 40])  # the longer one passes the end
+def test_a_decode_per_view_reads_the_same_views(numbered, clip_len):
     shape = ClipShape(clip_len=clip_len, frame_interval=2)
     video = VideoDataset([numbered], sampler=UniformClips(shape=shape, num_clips=10), seed=0)[SampleIndex(0)]
     for which, positions in enumerate(video.clips):
@@ -141,28 +138,30 @@ def test_bare_decoding_decodes_every_view(numbered):
             bare.clips([Clip("nowhere.mp4", (0, 2))])
 
 
-def test_stages_cover_what_reading_a_clip_takes(numbered):
+def test_every_stage_of_reading_a_clip_takes_time(numbered):
     dataset = VideoDataset([numbered], sampler=RandomClips(shape=SHAPE), seed=0)
     transform = TrainTransform(
         crop_size_px=32, short_side_px=(32, 40), flip_probability=0.5, normalize=Normalize((0.5,) * 3, (0.5,) * 3)
     )
-    draws = [SampleIndex(0, repeat=repeat) for repeat in range(3)]
-    seconds = stage_seconds(dataset, draws, transform=transform, batch_size=2, device=torch.device("cpu"))
+    samples = [SampleIndex(0, repeat=repeat) for repeat in range(3)]
+    seconds = stage_seconds(dataset, samples, transform=transform, batch_size=2, device=torch.device("cpu"))
     assert seconds.keys() == set(STAGES)
     assert all(value >= 0 for value in seconds.values())
     assert min(seconds[stage] for stage in ("open", "seek", "transfer", "device transform")) > 0
 
 
-def test_memory_is_looked_at_while_videos_pass(numbered):
-    looks = loader_memory([numbered], SHAPE, batch_size=8, num_videos=400)
-    assert looks["videos"] == [200, 304, 400]
-    assert min(looks["bytes"]) > 50e6  # five processes with torch
+@pytest.mark.slow
+def test_the_memory_of_the_loader_is_measured_over_the_videos(numbered):
+    measured = loader_memory([numbered], SHAPE, batch_size=8, num_videos=400)
+    assert measured["videos"] == [200, 304, 400]
+    assert min(measured["bytes"]) > 50e6  # five processes with torch
 
 
 # The videos -------------------------------------------------------------------------------------------------------
 
 
-def test_made_videos_are_what_kinetics_is_and_made_once(tmp_path):
+@pytest.mark.slow
+def test_synthetic_videos_are_like_those_of_kinetics_and_encoded_once(tmp_path):
     (path,) = synthetic_videos(tmp_path, gop=16, num_videos=1, num_frames=40)
     container = probe(str(path))
     assert (container.width, container.height, container.fps) == (WIDTH, HEIGHT, 30)
@@ -173,13 +172,13 @@ def test_made_videos_are_what_kinetics_is_and_made_once(tmp_path):
         first, _, last = reader.read(np.array([0, 20, 39])).astype(int)
     assert np.abs(first - last).mean() > 5  # it moves
     written = path.stat().st_mtime_ns
-    told = []
-    again = synthetic_videos(tmp_path, gop=16, num_videos=1, num_frames=40, on_video=lambda: told.append(1))
-    assert (again, path.stat().st_mtime_ns, told) == ([path], written, [1])
+    calls: list[int] = []
+    again = synthetic_videos(tmp_path, gop=16, num_videos=1, num_frames=40, on_video=lambda: calls.append(1))
+    assert (again, path.stat().st_mtime_ns, calls) == ([path], written, [1])
     assert list(Path(tmp_path).iterdir()) == [path]
 
 
-# What is said of it -----------------------------------------------------------------------------------------------
+# Ratios and the bottleneck ----------------------------------------------------------------------------------------
 
 
 def rounds(*seconds: float) -> list[dict[str, float]]:
@@ -212,12 +211,12 @@ def test_ratios_are_medians_over_rounds():
     }
 
 
-def test_the_bottleneck_is_said_in_words():
+def test_the_bottleneck_is_described():
     stages = {"open": 0.002, "seek": 0.03, "decode": 0.015, "sample": 0.001, "transfer": 0.002}
     stages |= {"collate": 0.0, "device transform": 0.003, "wait": 0.001}
     measured = Measurements({}, stages={"gop250": stages, "gop16": {**stages, "seek": 0.005}})
     assert bottleneck(measured, "gop250") == (
-        "Seek takes 60% of a clip's 50 ms. A device that trains on 100 clips a second needs 5 cores to decode them,"
+        "Seek takes 60% of a clip's 50 ms. A device that trains on 100 clips per second needs 5 cores to decode them,"
         " or a key frame every 16 frames instead of 250: 2.0 times faster here."
         " Where it only crops and normalizes, it waits for clips 25% of the time."
     )

@@ -1,4 +1,4 @@
-"""The bench measures what it says, on a network that takes no time; its figures are not evaluated here."""
+"""`videoctx bench model`: all ways are measured, on small networks. The times are not checked."""
 
 import json
 from collections.abc import Callable
@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from tests.each_case import each_case
+from videoctx.bench.model_measurements import BF16_LAST, PEER_WAYS, WAYS, Measurements, Options, Row
 from videoctx.bench.model_report import report, what_helps
-from videoctx.bench.model_speed import BF16_LAST, PEER_WAYS, WAYS, Measurements, ModelBench, Options, Row
+from videoctx.bench.model_speed import ModelBench
 from videoctx.bench.peak_memory import peak_bytes
 from videoctx.bench.pytorchvideo_network import pytorchvideo_network
 from videoctx.cli import main
@@ -36,10 +38,11 @@ def bench(make_net: Callable[[int], nn.Module], **arguments) -> Measurements:
     return ModelBench(make_net, **defaults | arguments).run()
 
 
-# The whole of it --------------------------------------------------------------------------------------------------
+# The whole bench --------------------------------------------------------------------------------------------------
 
 
-def test_measures_both_networks_from_a_config(tmp_path, capsys):
+@pytest.mark.slow
+def test_both_networks_are_measured_from_a_config(tmp_path, capsys):
     (config := tmp_path / "net.yaml").write_text(CONFIG % "i3d")
     json_file = tmp_path / "speed.json"
     small_run = {"size": 32, "num_classes": 5, "batch_size": 2, "rounds": 1, "compiled": "false", "device": "cpu"}
@@ -70,18 +73,15 @@ def test_measures_both_networks_from_a_config(tmp_path, capsys):
         assert row["peak_bytes"] > 0
         assert row["clips_per_second"] == pytest.approx(2 / row["seconds"])
     assert written["macs"]["training"] == 3 * written["macs"]["inference"]
+    peaks = {(row["work"], row["way"]): row["peak_bytes"] for row in written["rows"] if row["network"] == "ours"}
+    assert peaks["training", "float32"] > 2 * peaks["inference", "float32"]
+    assert peaks["training", "bfloat16"] < peaks["training", "float32"]
     printed = capsys.readouterr().out
     for part in ("PyTorchVideo", "channels_last", "inference_vs_peer", "NL5", "logits differ"):
         assert part in printed
 
 
-def test_training_keeps_what_evaluation_does_not():
-    rows = {(row.work, row.way): row for row in bench(small("c2d")).rows}
-    assert rows["training", "float32"].peak_bytes > 2 * rows["inference", "float32"].peak_bytes
-    assert rows["training", "bfloat16"].peak_bytes < rows["training", "float32"].peak_bytes
-
-
-def test_says_what_it_does_not_measure():
+def test_what_is_not_measured_has_a_note():
     measured = bench(
         small("i3d", context=GlobalContext, context_at={"res3": [1]}), clip_len=4, against_pytorchvideo=True
     )
@@ -96,29 +96,30 @@ def test_says_what_it_does_not_measure():
 
 
 def pooled(num_classes: int) -> nn.Module:
-    """A network that is compiled in no time."""
+    """Return a network that compiles quickly."""
     return nn.Sequential(
         nn.Conv3d(3, 4, 1), nn.BatchNorm3d(4), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, num_classes)
     )
 
 
-def test_compiled_ways_are_measured_where_they_are_asked_for():
+@pytest.mark.slow
+def test_compiled_ways_are_measured_on_request():
     measured = bench(pooled, compiled=True)
-    if any("torch.compile does not work" in note for note in measured.notes):
+    if any("torch.compile is not measured" in note for note in measured.notes):
         pytest.skip("no C++ compiler for torch.compile")
     for work, ways in WAYS.items():
         assert [row.options for row in measured.rows if row.work == work] == list(ways)
     assert {option for _, option, _, _ in measured.gains()} >= {"compiled", "fused", "folded"}
 
 
-def test_a_compiler_that_fails_is_said(monkeypatch):
+def test_a_compiler_that_fails_has_a_note(monkeypatch):
     def fail(*_):
         raise RuntimeError("no compiler\nlong explanation")
 
     monkeypatch.setattr(torch, "compile", lambda *_, **__: fail)
     measured = bench(pooled, compiled=True)
     assert not any(row.options.compiled for row in measured.rows)
-    assert measured.notes.count("torch.compile does not work here, and is left out: no compiler") == 2
+    assert measured.notes.count("torch.compile is not measured, as it fails here: no compiler") == 2
 
 
 def test_an_unknown_device_is_refused():
@@ -129,8 +130,8 @@ def test_an_unknown_device_is_refused():
 # The peer ---------------------------------------------------------------------------------------------------------
 
 
+@each_case("kind", KINDS)
 @torch.no_grad()
-@pytest.mark.parametrize("kind", KINDS)
 def test_the_peer_gives_the_same_logits(kind):
     net, clip = small(kind)(7).eval(), torch.randn(2, 3, 8, 64, 64)
     before = net(clip)
@@ -141,7 +142,7 @@ def test_the_peer_gives_the_same_logits(kind):
     torch.testing.assert_close(net(clip), theirs, rtol=1e-4, atol=1e-4 * theirs.abs().max().item())
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("net", "reason"),
     [
         (small("i3d", pool2_t=(1, 1)), "i3d_r50 has the same weights and other strides or pooling"),
@@ -154,7 +155,7 @@ def test_a_network_that_pytorchvideo_does_not_have_is_refused(net, reason):
         pytorchvideo_network(net(7).eval(), 7, torch.randn(1, 3, 8, 32, 32))
 
 
-# Figures ----------------------------------------------------------------------------------------------------------
+# Ratios and gains -------------------------------------------------------------------------------------------------
 
 
 def row(work: str, network: str, options: Options, seconds: float) -> Row:
@@ -191,12 +192,13 @@ def test_ratios_are_of_our_fastest_way():
     }
 
 
-def test_a_gain_is_of_two_ways_that_differ_in_nothing_else():
+def test_a_gain_compares_two_ways_that_differ_in_one_option():
     assert list(measurements().gains()) == [("inference", "folded", "bfloat16, channels_last", 2.0)]
     assert what_helps(measurements()) == ["inference: folded ×2.00 on bfloat16, channels_last: on"]
 
 
-def test_the_report_is_written(tmp_path: Path, capsys):
+def test_the_report_is_written(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     report(measurements(), tmp_path / "speed.json")
     written = json.loads((tmp_path / "speed.json").read_text())
     assert written["gains"] == [{"work": "inference", "option": "folded", "on": "bfloat16, channels_last", "gain": 2.0}]
@@ -204,7 +206,7 @@ def test_the_report_is_written(tmp_path: Path, capsys):
     assert "evaluation: PyTorchVideo in float32" in " ".join(capsys.readouterr().out.split())
 
 
-def test_peak_memory_is_what_was_held_at_once():
+def test_peak_memory_counts_what_is_allocated_at_once():
     def run() -> None:
         first = torch.zeros(1 << 20)
         del first

@@ -1,1 +1,1 @@
-"""Measurements: times and ratios within one run."""
+"""Measurements of speed and memory: times, and ratios within one run."""

@@ -1,7 +1,7 @@
-"""Decoding and nothing else: what a loader is measured against.
+"""Decoding alone, against which a loader is measured.
 
-Processes that hold nothing back: each takes the next request, opens the file with decord, reads, and throws the frames
-away. No sampling, no batches, nothing comes back. A loader cannot be faster; how close it comes is what it costs.
+Each process takes the next request, opens the file with decord, reads the frames and drops them. It samples and
+collates nothing, and returns nothing. A loader cannot be faster; the difference is what the loader costs.
 """
 
 import multiprocessing
@@ -20,24 +20,24 @@ Request = TypeVar("Request")
 
 
 class Clip(NamedTuple):
-    """Frames of a video; those beyond its end are its first ones again."""
+    """Frames of a video. Indices beyond its end start again from its first frame."""
 
     path: str
     frames: tuple[int, ...]
 
 
 class BareDecoding:
-    """`num_workers` processes that stay until `close`."""
+    """A pool of `num_workers` decoding processes, which `close` ends."""
 
     def __init__(self, num_workers: int) -> None:
         self._pool = multiprocessing.get_context("forkserver").Pool(num_workers)
 
     def clips(self, clips: Sequence[Clip]) -> float:
-        """Decode each clip once; seconds for all."""
+        """Decode each clip once, and return the seconds for all."""
         return self._run(decode, clips)
 
     def per_view(self, clips: Sequence[Clip], *, num_crops: int) -> float:
-        """Open and decode once for every crop of every clip, as loaders do whose sample is a view; seconds for all."""
+        """Open and decode once per crop of each clip, as loaders with one view per sample do; return the seconds."""
         return self._run(decode, [clip for clip in clips for _ in range(num_crops)])
 
     def close(self) -> None:
@@ -55,9 +55,9 @@ def decode(clip: Clip) -> None:
 
 
 def read(clip: Clip) -> np.ndarray:
-    """(clip_len, H, W, 3) uint8 RGB: sorted distinct frames from the decoder, then the clip of them."""
+    """Return a clip, (clip_len, H, W, 3) uint8 RGB: decode the sorted distinct frames, then index them."""
     reader = decord.VideoReader(clip.path, num_threads=1)
     distinct, positions = np.unique(np.array(clip.frames) % len(reader), return_inverse=True)
     frames = reader.get_batch(distinct).asnumpy()
-    del reader  # an idle one goes on decoding
+    del reader  # an idle reader keeps decoding
     return frames[positions] if len(distinct) < len(positions) else frames

@@ -1,12 +1,12 @@
-"""`videoctx bench data`: from file to network input, stage by stage, and against other ways, as ratios within one run.
+"""`videoctx bench data`: the path from file to network input, stage by stage, and against other ways of reading.
 
-The sides take turns, round after round, on the same clips with the same number of processes, all of them started
-and warmed up before; a ratio is the median over the rounds of one side over the other in the same round.
+All ways read the same clips with the same number of processes, which are started and warmed up before. They take turns
+in every round. A ratio is the median over the rounds of the ratio within one round.
 
-- bare: decoding alone (`videoctx.bench.bare_decoding`). How much of it the loader keeps.
-- pytorchvideo: its dataset and a `DataLoader` (`videoctx.bench.pytorchvideo_peer`), with the better of its decoders.
-- per view: open and decode for each of the 10 × 3 views of a test video, as loaders do whose sample is a view;
-  compared in CPU time of all threads and processes.
+- bare: decoding alone (`videoctx.bench.bare_decoding`), the upper bound of a loader.
+- pytorchvideo: its dataset and a `DataLoader` (`videoctx.bench.pytorchvideo_peer`), with the faster of its decoders.
+- per view: open and decode for each of the 10 × 3 views of a test video, as loaders with one view per sample do;
+  compared by CPU time of all threads and processes.
 """
 
 import getpass
@@ -36,34 +36,34 @@ Against = Literal["all", "pytorchvideo", "per-view", "none"]
 
 GOPS = (250, 16)  # x264's default, and one short enough to seek in
 VIEW_SHAPES = {"8x8": (8, 8), "32x2": (32, 2)}  # clip_len x frame_interval
-VIEW_PROTOCOL = "8x8"  # as the data module is set by default: the ratio that is named
-Step = Callable[[str, int], None]  # told what is being done, and how many steps of it are
+VIEW_PROTOCOL = "8x8"  # the default of the data module, for which the ratio is printed
+Step = Callable[[str, int], None]  # takes a description of the work, and the number of steps that are finished
 VERSIONS = ("torch", "decord", "av", "pytorchvideo", "numpy")
 
 
 @dataclass(slots=True)
 class Measurements:
-    """What was measured, by what it was measured on: `gop250`, `gop16`, or the manifest."""
+    """All measurements. FILES is `gop250`, `gop16` or `manifest`, SIDE a way of reading."""
 
     settings: dict[str, object]
-    stages: dict[str, dict[str, float]] = field(default_factory=dict)  # seconds a clip
-    rounds: dict[str, dict[str, list[dict[str, float]]]] = field(default_factory=dict)  # files, side: seconds a clip
-    views: dict[str, dict[str, dict[str, list[float]]]] = field(default_factory=dict)  # shape, files, side: CPU seconds
+    stages: dict[str, dict[str, float]] = field(default_factory=dict)  # FILES, stage: seconds per clip
+    rounds: dict[str, dict[str, list[dict[str, float]]]] = field(default_factory=dict)  # FILES, SIDE: seconds per clip
+    views: dict[str, dict[str, dict[str, list[float]]]] = field(default_factory=dict)  # shape, FILES, SIDE: CPU seconds
     memory: dict[str, list[int]] | None = None
 
     def ratios(self) -> dict[str, float]:
-        """How many times more than the other side; for memory, the most over the level after the first videos."""
+        """Return how many times faster than each other way, and the largest memory over that after the first videos."""
         ratios = {}
         if with_bare := [sides for sides in self.rounds.values() if "bare" in sides]:
-            # On the files where what the loader adds weighs most.
+            # The files for which the loader adds most.
             ratios["vs_bare_decode"] = min(_ratio(sides, "bare") for sides in with_bare)
         for files, sides in self.rounds.items():
             peers = [side for side in sides if side.startswith("pytorchvideo")]
             if peers:
                 ratios[f"vs_pytorchvideo_{files}"] = min(_ratio(sides, peer) for peer in peers)
-        for files, sides in self.views.get(VIEW_PROTOCOL, {}).items():
+        for files, views in self.views.get(VIEW_PROTOCOL, {}).items():
             ratios[f"views_vs_per_view_{files}"] = statistics.median(
-                peer / ours for ours, peer in zip(sides["ours"], sides["per_view"], strict=True)
+                peer / ours for ours, peer in zip(views["ours"], views["per_view"], strict=True)
             )
         if self.memory:
             ratios["memory_growth"] = max(self.memory["bytes"]) / self.memory["bytes"][0]
@@ -72,19 +72,22 @@ class Measurements:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataBench:
-    """What to measure.
+    """A measurement of the data path.
 
     Args:
-        manifest: measure its videos instead of made ones: their stages, and the loader against bare decoding.
-        split: of the manifest.
-        against: what else the made videos are read with, beside bare decoding.
-        clip_len, frame_interval: of training clips.
-        num_clips: training clips that a side reads in a round.
-        rounds: in each of which every side reads the same clips once.
-        memory_videos: over so many videos also the loader's memory; 0: not.
-        videos_dir: where made videos are kept; by default a folder of this user below the system's temporary one.
-        num_videos: made with each distance of key frames.
-        num_frames: of a made video.
+        manifest: measure its videos instead of synthetic ones: their stages, and the loader against bare decoding.
+        split: the split of the manifest.
+        against: what else reads the synthetic videos, besides bare decoding.
+        clip_len: number of frames of a training clip.
+        frame_interval: distance between the frames of a training clip.
+        batch_size: training clips per batch.
+        num_workers: number of processes of each way of reading.
+        num_clips: training clips that each way reads per round.
+        rounds: number of rounds, in each of which every way reads the same clips once.
+        memory_videos: number of videos over which the loader's memory is measured too. 0: it is not.
+        videos_dir: where synthetic videos are kept; by default a folder of this user in the system's temporary one.
+        num_videos: number of synthetic videos for each distance of key frames.
+        num_frames: number of frames of a synthetic video.
     """
 
     manifest: Path | None = None
@@ -102,7 +105,8 @@ class DataBench:
     num_frames: int = 10 * FPS
 
     def run(self) -> Measurements:
-        """
+        """Measure all of it.
+
         Raises:
             ValueError: a manifest's video is not a file on this machine.
             VideoDecodeError: a video cannot be read.
@@ -147,7 +151,7 @@ class DataBench:
         if self.manifest:
             return {"manifest": _records_of(self.manifest, self.split, self.num_clips)}
         folder = self.videos_dir or Path(tempfile.gettempdir(), f"videoctx-{getpass.getuser()}", "bench")
-        step("making videos", 0)
+        step("encoding videos", 0)
         files = {}
         for gop in GOPS:
             paths = synthetic_videos(
@@ -156,9 +160,9 @@ class DataBench:
                 num_videos=self.num_videos,
                 num_frames=self.num_frames,
                 num_workers=self.num_workers,
-                on_video=lambda: step("making videos", 1),
+                on_video=lambda: step("encoding videos", 1),
             )
-            files[f"gop{gop}"] = [VideoRecord(str(path), None, "made") for path in paths]
+            files[f"gop{gop}"] = [VideoRecord(str(path), None, "synthetic") for path in paths]
         return files
 
     def _measure_training(self, measured: Measurements, name: str, records: list[VideoRecord], step: Step) -> None:
@@ -191,7 +195,7 @@ class DataBench:
 
 
 def _records_of(manifest: Path, split: str, count: int) -> list[VideoRecord]:
-    """`count` of the manifest's videos, or all, spread over it."""
+    """Return `count` videos of the manifest at even distances, or all of them."""
     class_names = read_classes(manifest.parent / CLASS_FILE)
     records = read_manifest(manifest, class_names, split=split, labels_required=False)
     records = [records[index] for index in np.unique(np.linspace(0, len(records) - 1, count).astype(int))]
@@ -202,7 +206,7 @@ def _records_of(manifest: Path, split: str, count: int) -> list[VideoRecord]:
 
 
 def _ratio(sides: dict[str, list[dict[str, float]]], side: str) -> float:
-    """How many times as many clips a second ours reads."""
+    """Return how many times as many clips per second the loader reads."""
     return statistics.median(
         other["seconds"] / ours["seconds"] for ours, other in zip(sides["ours"], sides[side], strict=True)
     )
@@ -216,6 +220,6 @@ def _progress(num_steps: int) -> Iterator[Step]:
 
         def step(description: str, done: int) -> None:
             progress.update(task, advance=done, description=description)
-            progress.refresh()  # by hand: a thread that draws would take time from what is measured
+            progress.refresh()  # a thread that refreshes would take time from the measurement
 
         yield step

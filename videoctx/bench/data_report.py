@@ -1,4 +1,4 @@
-"""What `videoctx bench data` says of its measurements: tables, one sentence on the bottleneck, a JSON file."""
+"""Prints the measurements of `videoctx bench data` as tables with a line on the bottleneck, or writes them as JSON."""
 
 import json
 import math
@@ -13,17 +13,17 @@ from videoctx.atomic_write import atomic_write
 from videoctx.bench.data_path import VIEW_PROTOCOL, Measurements
 from videoctx.bench.data_stages import IN_A_WORKER
 
-# What a ratio says, by how its name begins.
+# The meaning of a ratio, by the start of its name.
 MEANINGS = {
-    "vs_bare_decode": "clips a second, over decoding alone",
-    "vs_pytorchvideo": "clips a second, over PyTorchVideo's with the better of its decoders",
+    "vs_bare_decode": "clips per second, over decoding alone",
+    "vs_pytorchvideo": "clips per second, over PyTorchVideo's with the faster of its decoders",
     "views_vs_per_view": f"CPU time of a decode for each of 10 × 3 views ({VIEW_PROTOCOL}), over one for all",
-    "memory_growth": "memory at most, over that after the first videos",
+    "memory_growth": "largest memory, over that after the first videos",
 }
 
 
 def report(measured: Measurements, json_file: Path | None) -> None:
-    """Print, and write everything to a JSON file where one is asked for."""
+    """Print the tables, and write all measurements to a JSON file if one is given."""
     console = Console()
     console.print(_stages(measured), "")
     for files in measured.stages:
@@ -36,15 +36,15 @@ def report(measured: Measurements, json_file: Path | None) -> None:
 
 
 def bottleneck(measured: Measurements, files: str) -> str:
-    """What takes a clip's time, and what would help.
+    """Return which stage takes most of a clip's time, and what would help.
 
-    "Seek takes 61% of a clip's 48 ms. A device that trains on 100 clips a second needs 5 cores to decode them, …"
+    "Seek takes 61% of a clip's 48 ms. A device that trains on 100 clips per second needs 5 cores to decode them, …"
     """
     stages = {stage: measured.stages[files][stage] for stage in IN_A_WORKER}
-    slowest = max(stages, key=stages.get)
+    slowest = max(stages, key=lambda stage: stages[stage])
     of_a_clip = sum(stages.values())
     takes = f"{slowest.capitalize()} takes {stages[slowest] / of_a_clip:.0%} of a clip's {of_a_clip * 1e3:.0f} ms."
-    needs = f"A device that trains on 100 clips a second needs {math.ceil(100 * of_a_clip)} cores to decode them"
+    needs = f"A device that trains on 100 clips per second needs {math.ceil(100 * of_a_clip)} cores to decode them"
     if files == "gop250" and "gop16" in measured.stages:
         faster = of_a_clip / sum(measured.stages["gop16"][stage] for stage in IN_A_WORKER)
         needs += f", or a key frame every 16 frames instead of 250: {faster:.1f} times faster here"
@@ -72,8 +72,9 @@ def _stages(measured: Measurements) -> Table:
 
 def _ratios(measured: Measurements) -> Table:
     table = Table(title="medians over the rounds")
-    for heading, justify in (("ratio", "left"), ("×", "right"), ("", "left")):
-        table.add_column(heading, justify=justify)
+    table.add_column("ratio")
+    table.add_column("×", justify="right")
+    table.add_column("")
     for name, ratio in measured.ratios().items():
         (meaning,) = (meaning for start, meaning in MEANINGS.items() if name.startswith(start))
         table.add_row(name, f"{ratio:.2f}", meaning)

@@ -1,6 +1,6 @@
-"""Where a clip's time goes: the steps of the data path one after the other, in one process.
+"""Measures the steps of the data path one after the other, in one process.
 
-The functions are those that the loader calls; nothing is measured inside them.
+The functions are those that the loader calls. Nothing is measured inside them.
 """
 
 import pickle
@@ -24,28 +24,31 @@ IN_A_WORKER = ("open", "seek", "decode", "sample", "transfer")
 
 def stage_seconds(
     dataset: VideoDataset,
-    draws: Sequence[SampleIndex],
+    samples: Sequence[SampleIndex],
     *,
     transform: TrainTransform,
     batch_size: int,
     device: torch.device,
 ) -> dict[str, float]:
-    """Seconds a video for each of `STAGES`, on average.
+    """Return the mean seconds per video of each of `STAGES`.
 
-    open: look into the container, if need be, and open the decoder. seek: from there to a clip's first frame in hand.
-    decode: the other frames. sample: which frames they are. transfer: into shared memory, and a pickle of the rest.
+    - open: read the container's index, if needed, and open the decoder.
+    - seek: from there until a clip's first frame is decoded.
+    - decode: the other frames.
+    - sample: choose the frames.
+    - transfer: copy the frames to shared memory, and pickle the rest.
     """
     seconds: dict[str, list[float]] = {stage: [] for stage in STAGES}
     batch, slots = [], Slots()
-    for draw in draws:
-        seek = _read(dataset, draw, first_only=True)["read"]
-        steps = _read(dataset, draw, first_only=False)
+    for sample in samples:
+        seek = _read(dataset, sample, first_only=True)["read"]
+        steps = _read(dataset, sample, first_only=False)
         seconds["open"].append(steps["open"])
         seconds["sample"].append(steps["sample"])
         seconds["seek"].append(min(seek, steps["read"]))
         seconds["decode"].append(steps["read"] - seconds["seek"][-1])
 
-        video = dataset[draw]
+        video = dataset[sample]
         if video.failure is not None:
             raise VideoDecodeError(video.failure.path, video.failure.reason)
         clock = _Clock()
@@ -53,7 +56,7 @@ def stage_seconds(
         batch.append(unpack(pickle.loads(pickle.dumps(pack(video, slot.name))), slot, slots))
         del slot
         seconds["transfer"].append(clock.lap())
-        if len(batch) == batch_size or draw is draws[-1]:
+        if len(batch) == batch_size or sample is samples[-1]:
             clock.lap()
             collated = DecodedBatch(batch)
             collated = collated.pin_memory() if device.type == "cuda" else collated
@@ -71,16 +74,16 @@ class _Clock:
         self._last = time.perf_counter()
 
     def lap(self) -> float:
-        """Seconds since the last lap."""
+        """Return the seconds since the last lap."""
         last, self._last = self._last, time.perf_counter()
         return self._last - last
 
 
-def _read(dataset: VideoDataset, draw: SampleIndex, *, first_only: bool) -> dict[str, float]:
-    """Seconds that `VideoDataset.load` takes for its steps; `first_only`: reading only the first frame."""
-    record, sampler = dataset.records[draw.video], dataset.sampler
-    rng = np.random.default_rng((dataset.seed, draw.epoch, draw.video, draw.repeat))
-    rng.integers(2**63)  # the device's seed, so that the clips are the same
+def _read(dataset: VideoDataset, sample: SampleIndex, *, first_only: bool) -> dict[str, float]:
+    """Return the seconds of the steps of `VideoDataset.load`; with `first_only`, it reads only the first frame."""
+    record, sampler = dataset.records[sample.video], dataset.sampler
+    rng = np.random.default_rng((dataset.seed, sample.epoch, sample.video, sample.repeat))
+    rng.integers(2**63)  # the seed of the device, which the data set takes first: the clips are the same
     clock = _Clock()
     with open_video(record.path, dataset.decoder, record.probe_result) as reader:
         opened = clock.lap()

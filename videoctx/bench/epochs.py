@@ -1,4 +1,4 @@
-"""A loader read from end to end."""
+"""Reads a loader from end to end."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -13,19 +13,19 @@ from videoctx.data.sampling.clip_samplers import ClipShape
 
 @dataclass(frozen=True, slots=True)
 class InOrder:
-    """A sampler of given draws."""
+    """A sampler of given samples, in their order."""
 
-    draws: Sequence[SampleIndex]
+    samples: Sequence[SampleIndex]
 
     def __len__(self) -> int:
-        return len(self.draws)
+        return len(self.samples)
 
     def __iter__(self) -> Iterator[SampleIndex]:
-        return iter(self.draws)
+        return iter(self.samples)
 
 
 def read_all(loader: VideoLoader) -> list[DecodedVideo]:
-    """All videos, without their frames."""
+    """Return all videos, without their frames."""
     videos = []
     for batch in loader:
         check(batch)
@@ -36,6 +36,7 @@ def read_all(loader: VideoLoader) -> list[DecodedVideo]:
 
 
 def epoch_seconds(loader: VideoLoader) -> float:
+    """Return the seconds that an epoch takes."""
     start = time.perf_counter()
     for batch in loader:
         check(batch)
@@ -43,12 +44,12 @@ def epoch_seconds(loader: VideoLoader) -> float:
 
 
 def check(batch: DecodedBatch) -> None:
-    """Raise what kept a video from being read."""
+    """Raise a VideoDecodeError if a video of the batch could not be read."""
     for video in batch.videos:
         if video.failure is not None:
             raise VideoDecodeError(video.failure.path, video.failure.reason)
 
 
 def clip_of(video: DecodedVideo, shape: ClipShape, which: int = 0) -> Clip:
-    """What was read, as a request for others."""
+    """Return a clip that the loader has read, as a request for the other ways."""
     return Clip(video.path, tuple(range(video.starts[which], video.starts[which] + shape.span, shape.frame_interval)))

@@ -1,4 +1,4 @@
-"""The memory of a loader over many videos."""
+"""Measures the memory of a loader over many videos."""
 
 import tempfile
 from collections.abc import Sequence
@@ -19,20 +19,21 @@ FIRST_LOOK, LOOK_EVERY = 200, 100  # videos
 def loader_memory(
     records: Sequence[VideoRecord], shape: ClipShape, *, batch_size: int, num_videos: int
 ) -> dict[str, list[int]]:
-    """Bytes in use by all processes, first after `FIRST_LOOK` videos.
+    """Return the bytes in use by all processes, first after `FIRST_LOOK` videos, then every `LOOK_EVERY`.
 
-    Each video is a file of its own name, so that nothing is known of it from before.
+    Each video has its own file name, so that nothing about it is cached.
     """
-    videos, resident = [], []
+    videos: list[int] = []
+    resident: list[int] = []
     with tempfile.TemporaryDirectory() as folder:
-        named = []
+        records_by_name = []
         for index in range(num_videos):
             link = Path(folder, f"{index}.mp4")
             link.symlink_to(Path(records[index % len(records)].path).absolute())
-            named.append(VideoRecord(str(link), None, "made"))
-        dataset = VideoDataset(named, sampler=RandomClips(shape=shape), seed=0)
-        draws = [SampleIndex(index) for index in range(num_videos)]
-        with closing(VideoLoader(dataset, InOrder(draws), batch_size=batch_size, num_workers=NUM_WORKERS)) as loader:
+            records_by_name.append(VideoRecord(str(link), None, "synthetic"))
+        dataset = VideoDataset(records_by_name, sampler=RandomClips(shape=shape), seed=0)
+        samples = [SampleIndex(index) for index in range(num_videos)]
+        with closing(VideoLoader(dataset, InOrder(samples), batch_size=batch_size, num_workers=NUM_WORKERS)) as loader:
             done = 0
             for batch in loader:
                 done += len(batch.videos)

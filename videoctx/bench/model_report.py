@@ -1,4 +1,4 @@
-"""What `videoctx bench model` says of its measurements: a table, what helps on this device, ratios, a JSON file."""
+"""Prints the measurements of `videoctx bench model`, and which options help on this device, or writes them as JSON."""
 
 import json
 from pathlib import Path
@@ -7,25 +7,25 @@ from rich.console import Console
 from rich.table import Table
 
 from videoctx.atomic_write import atomic_write
-from videoctx.bench.model_speed import Measurements
+from videoctx.bench.model_measurements import Measurements
 
-HELPS = 1.03  # below, the rounds differ by as much
+HELPS = 1.03  # smaller gains are within the differences between rounds
 
 MEANINGS = {
     "inference_vs_peer": "evaluation: PyTorchVideo in float32, over our fastest",
-    "inference_vs_peer_bf16": "evaluation: PyTorchVideo in bfloat16, over our fastest so",
-    "inference_vs_peer_same_precision": "evaluation: PyTorchVideo in bfloat16 and channels last, over our fastest so",
+    "inference_vs_peer_bf16": "evaluation: PyTorchVideo in bfloat16, over our fastest in bfloat16",
+    "inference_vs_peer_same_precision": "evaluation: PyTorchVideo in bfloat16, channels last, over our fastest so",
     "inference_vs_matmul_peak": "evaluation: our fastest, of the rate of a large matrix product",
     "train_vs_peer": "training: PyTorchVideo in float32, over our fastest",
-    "train_vs_peer_bf16": "training: PyTorchVideo in bfloat16, over our fastest so",
-    "train_vs_peer_same_precision": "training: PyTorchVideo in bfloat16 and channels last, over our fastest so",
+    "train_vs_peer_bf16": "training: PyTorchVideo in bfloat16, over our fastest in bfloat16",
+    "train_vs_peer_same_precision": "training: PyTorchVideo in bfloat16, channels last, over our fastest so",
     "train_vs_matmul_peak": "training: our fastest, of the rate of a large matrix product",
     "nl5_vs_plain_train": "training: time with five Non-local blocks, over time without",
 }
 
 
 def report(measured: Measurements, json_file: Path | None) -> None:
-    """Print, and write everything to a JSON file where one is asked for."""
+    """Print the tables, and write all measurements to a JSON file if one is given."""
     console = Console()
     console.print(_rows(measured), "")
     for line in what_helps(measured):
@@ -41,7 +41,7 @@ def report(measured: Measurements, json_file: Path | None) -> None:
 
 
 def what_helps(measured: Measurements) -> list[str]:
-    """ "inference: channels_last ×1.62 on bfloat16: on", one line for each option and what it was tried on."""
+    """Return one line per option and way it was tried on: `inference: channels_last ×1.62 on bfloat16: on`."""
     return [
         f"{work}: {option} ×{gain:.2f} on {way}: {'on' if gain >= HELPS else 'no gain'}"
         for work, option, way, gain in measured.gains()
@@ -56,16 +56,10 @@ def _rows(measured: Measurements) -> Table:
         f"{settings['device']}",
         caption=f"peak: of a large matrix product in the same precision ({peaks}); memory: beyond the weights",
     )
-    for heading, justify in (
-        ("", "left"),
-        ("network", "left"),
-        ("way", "left"),
-        ("clips/s", "right"),
-        ("ms", "right"),
-        ("of peak", "right"),
-        ("MiB", "right"),
-    ):
-        table.add_column(heading, justify=justify)
+    for heading in ("", "network", "way"):
+        table.add_column(heading)
+    for heading in ("clips/s", "ms", "of peak", "MiB"):
+        table.add_column(heading, justify="right")
     for before, row in zip([None, *measured.rows], measured.rows, strict=False):
         if before and before.work != row.work:
             table.add_section()
@@ -83,9 +77,9 @@ def _rows(measured: Measurements) -> Table:
 
 
 def _ratios(measured: Measurements) -> Table:
-    table = Table()
-    for heading, justify in (("ratio", "left"), ("", "right"), ("", "left")):
-        table.add_column(heading, justify=justify)
+    table = Table("ratio")
+    table.add_column("", justify="right")
+    table.add_column("")
     for name, ratio in measured.ratios().items():
         table.add_row(name, f"{ratio:.2f}", MEANINGS[name])
     return table

@@ -1,7 +1,7 @@
-"""`videoctx bench model`: clips a second of a network, evaluation and training, by each way of running it.
+"""`videoctx bench model`: the clips per second of a network, in evaluation and training, with each way of running it.
 
-All sides take their turn in every round, and so does a large matrix product, whose rate is the device's peak that a
-network is held against: a machine that slows down slows all of them. Medians over the rounds.
+In every round all ways take their turn, and so does a large matrix product, whose rate is taken as the device's peak. A
+machine that slows down slows all of them. The results are medians over the rounds.
 """
 
 import copy
@@ -9,8 +9,8 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from rich.progress import track
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD
 
+from videoctx.bench.model_measurements import PEER_WAYS, WAYS, Measurements, Options, Row, Work
 from videoctx.bench.peak_memory import peak_bytes
 from videoctx.bench.pytorchvideo_network import pytorchvideo_network
 from videoctx.layers.non_local import NonLocal
@@ -26,111 +27,8 @@ from videoctx.models.complexity import complexity
 from videoctx.models.inference import for_inference
 from videoctx.models.insertion import insert_context
 
-Work = Literal["inference", "training"]
-
 NL5 = {"res3": [1, 3], "res4": [1, 3, 5]}
-SGD_OF_THE_PAPERS = {"lr": 1e-4, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-4}
 MATMUL_SIZES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}
-
-
-class Options(NamedTuple):
-    """How a network is run; each of them on top of float32 in torch's default layout."""
-
-    bf16: bool = False  # under autocast; evaluation, with norms folded, the weights too
-    channels_last: bool = False
-    folded: bool = False  # norms into the convolutions: evaluation only
-    fused: bool = False  # the optimizer's step in one kernel: training only
-    compiled: bool = False
-
-    @property
-    def name(self) -> str:
-        return ", ".join(["bfloat16" if self.bf16 else "float32", *self.switched_on("bf16")])
-
-    def switched_on(self, *but: str) -> list[str]:
-        return [name for name, value in self._asdict().items() if value and name not in but]
-
-
-BF16_LAST = Options(bf16=True, channels_last=True)
-WAYS: dict[Work, tuple[Options, ...]] = {
-    "inference": (
-        Options(),
-        Options(channels_last=True),
-        Options(channels_last=True, folded=True),
-        Options(bf16=True),
-        BF16_LAST,
-        BF16_LAST._replace(folded=True),
-        BF16_LAST._replace(folded=True, compiled=True),
-    ),
-    "training": (
-        Options(),
-        Options(channels_last=True),
-        Options(bf16=True),
-        BF16_LAST,
-        BF16_LAST._replace(fused=True),
-        BF16_LAST._replace(fused=True, compiled=True),
-    ),
-}
-# The peer as its users run it, in bfloat16, and with our memory format too; and how the ratio to each is called.
-PEER_WAYS = {Options(): "peer", Options(bf16=True): "peer_bf16", BF16_LAST: "peer_same_precision"}
-
-
-class Row(NamedTuple):
-    """One side of the comparison."""
-
-    work: Work
-    network: str  # ours, PyTorchVideo, NL5
-    way: str
-    options: Options
-    seconds: float  # of a batch: forward, or forward, backward and the optimizer's step
-    clips_per_second: float
-    of_matmul_peak: float | None  # of that in the same precision; none: not counted
-    peak_bytes: int  # beyond what is held between batches
-
-
-@dataclass(frozen=True, slots=True)
-class Measurements:
-    """What `report` prints and writes."""
-
-    settings: dict[str, Any]
-    matmul_peak: dict[str, float]  # multiply-adds a second, by precision
-    macs: dict[Work, int]  # multiply-adds of a batch
-    rows: list[Row]
-    logits_differ: float | None  # from the peer's, in float32, relative to the largest
-    notes: list[str] = field(default_factory=list)  # what was not measured, and why
-
-    def ratios(self) -> dict[str, float]:
-        """How many times faster, by our fastest way; what is missing was not measured."""
-        found = {}
-        for work, name in (("inference", "inference"), ("training", "train")):
-            ours = min(self._rows(work, "ours"), key=lambda row: row.seconds, default=None)
-            ours_bf16 = min(self._rows(work, "ours", bf16=True), key=lambda row: row.seconds, default=None)
-            for peer in self._rows(work, "PyTorchVideo"):
-                compared = ours_bf16 if peer.options.bf16 else ours
-                found[f"{name}_vs_{PEER_WAYS[peer.options]}"] = peer.seconds / compared.seconds
-            if ours:
-                found[f"{name}_vs_matmul_peak"] = ours.of_matmul_peak
-        for with_nl5 in self._rows("training", "NL5"):
-            plain = next(row for row in self._rows("training", "ours") if row.options == with_nl5.options)
-            found["nl5_vs_plain_train"] = with_nl5.seconds / plain.seconds
-        return found
-
-    def gains(self) -> Iterator[tuple[Work, str, str, float]]:
-        """Of each option, on top of each way that it was measured on: how many times faster it makes the network."""
-        for work in WAYS:
-            rows = {row.options: row for row in self._rows(work, "ours")}
-            for option in Options._fields:
-                for options, row in rows.items():
-                    without = rows.get(options._replace(**{option: False}))
-                    if getattr(options, option) and without:
-                        yield work, option, without.way, without.seconds / row.seconds
-
-    def as_dict(self) -> dict[str, Any]:
-        rows = [row._asdict() | {"options": row.options._asdict()} for row in self.rows]
-        gains = [dict(zip(("work", "option", "on", "gain"), gain, strict=True)) for gain in self.gains()]
-        return {**asdict(self), "rows": rows, "gains": gains, "ratios": self.ratios()}
-
-    def _rows(self, work: Work, network: str, *, bf16: bool | None = None) -> list[Row]:
-        return [r for r in self.rows if (r.work, r.network) == (work, network) and bf16 in (None, r.options.bf16)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +40,18 @@ class _Side:
 
 @dataclass(frozen=True, slots=True)
 class ModelBench:
-    """
+    """A measurement of a network's speed.
+
     Args:
         make_net: makes the network for a number of classes.
-        against_pytorchvideo: measure PyTorchVideo's network of the same architecture, with the same weights, too.
-        batch_size: clips of (clip_len, size, size); by default 2 on a CPU, 16 on a GPU.
-        rounds: in each of which every side has its turn, once its kernels are warm.
-        compiled: measure `torch.compile` too: a minute or so for each of evaluation and training.
+        against_pytorchvideo: also measure PyTorchVideo's network of the same architecture, with the same weights.
+        batch_size: clips per batch; by default 2 on a CPU, 16 on a GPU.
+        clip_len: number of frames of a clip.
+        size: height and width of a clip, in pixels.
+        num_classes: number of classes.
+        rounds: number of rounds, in each of which every way runs once. All are warmed up before.
+        compiled: also measure `torch.compile`, which takes about a minute each for evaluation and training.
+        device: cpu or cuda.
     """
 
     make_net: Callable[[int], nn.Module]
@@ -162,9 +65,10 @@ class ModelBench:
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
 
     def run(self) -> Measurements:
-        """
+        """Measure all of it.
+
         Raises:
-            ValueError: an unknown device, or clips that are too small for the network.
+            ValueError: the device is unknown, or the clips are too small for the network.
         """
         kind = self.device.partition(":")[0]
         if kind not in MATMUL_SIZES or (kind == "cuda" and not torch.cuda.is_available()):
@@ -214,8 +118,9 @@ class ModelBench:
         return peer.to(self.device), ((ours - theirs).abs().max() / theirs.abs().max()).item()
 
     def _evaluation(self, net: nn.Module, peer: nn.Module | None, clip: Tensor, notes: list[str]) -> Iterator[_Side]:
-        """A forward without gradients, in evaluation mode."""
-        for options in PEER_WAYS if peer else ():
+        """Yield the ways of a forward pass without gradients, in evaluation mode."""
+        for options in PEER_WAYS if peer is not None else ():
+            assert peer is not None
             theirs = _laid_out(peer, options)
             theirs = theirs.to(torch.bfloat16) if options.bf16 else theirs
             yield _Side("PyTorchVideo", options, _forward(theirs, _input(clip, options, cast=True)))
@@ -233,15 +138,16 @@ class ModelBench:
     def _training(
         self, net: nn.Module, peer: nn.Module | None, clip: Tensor, labels: Tensor, notes: list[str]
     ) -> Iterator[_Side]:
-        """Cross-entropy, its gradients, and a step of SGD, as the papers have it."""
-        wrong = convolutions_with_incorrect_gradients(net, clip_len=self.clip_len, size=self.size)
-        bf16 = self.device != "cpu" or not wrong
+        """Yield the ways of a training step: cross-entropy, its gradients, and SGD with the settings of the papers."""
+        inaccurate = convolutions_with_incorrect_gradients(net, clip_len=self.clip_len, size=self.size)
+        bf16 = self.device != "cpu" or not inaccurate
         if not bf16:
             notes.append(
-                f"training in bfloat16 is not measured: on a CPU torch gets the gradients of {len(wrong)} convolutions"
-                f" wrong with so few frames ({wrong[0]}, …)"
+                f"training in bfloat16 is not measured: on a CPU torch computes the gradients of {len(inaccurate)} convolutions"
+                f" incorrect with so few frames ({inaccurate[0]}, …)"
             )
-        for options in PEER_WAYS if peer else ():
+        for options in PEER_WAYS if peer is not None else ():
+            assert peer is not None
             if bf16 or not options.bf16:
                 yield _Side("PyTorchVideo", options, _step(peer, clip, labels, options))
         measured = []
@@ -260,16 +166,16 @@ class ModelBench:
             yield _Side("NL5", plain, _step(with_nl5.to(self.device), clip, labels, plain))
 
     def _possible(self, side: _Side, notes: list[str]) -> bool:
-        """Whether it can be measured; what is to be compiled is compiled here."""
+        """Return whether a way can be measured. Compiles it if it is to be compiled."""
         if not side.options.compiled:
             return True
         if not self.compiled:
             return False
         try:
             side.run()
-        except Exception as error:  # a compiler that is missing or fails raises anything
+        except Exception as error:  # a compiler that is missing or fails raises errors of many kinds
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            notes.append(f"torch.compile does not work here, and is left out: {reason[:160]}")
+            notes.append(f"torch.compile is not measured, as it fails here: {reason[:160]}")
             return False
         return True
 
@@ -278,7 +184,7 @@ class ModelBench:
     def _measured(
         self, work: Work, sides: list[_Side], batch_size: int, macs: int, rates: dict[str, list[float]]
     ) -> list[Row]:
-        """Rows of all sides; the medians of the matrix products' rates are added to `rates`."""
+        """Return the rows of all ways, and add the median rates of the matrix products to `rates`."""
         for side in sides:  # warm
             side.run()
         memory = [peak_bytes(side.run, self.device) for side in sides]
@@ -287,7 +193,7 @@ class ModelBench:
         of_products: dict[tuple[str, int], list[float]] = {key: [] for key in products}
         for _ in track(range(self.rounds), description=f"bench model, {work}", transient=True):
             for (precision, size), multiply in products.items():
-                multiply()  # what ran before has the caches
+                multiply()  # warm the caches, which hold what ran before
                 of_products[precision, size].append(size**3 / _seconds(multiply, self.device))
             for side, taken in zip(sides, seconds, strict=True):
                 taken.append(_seconds(side.run, self.device))
@@ -325,7 +231,7 @@ def _forward(net: nn.Module, clip: Tensor, *, autocast: bool = False) -> Callabl
 def _step(net: nn.Module, clip: Tensor, labels: Tensor, options: Options) -> Callable[[], None]:
     net = _laid_out(net, options).train().requires_grad_()
     clip = _input(clip, options)
-    optimizer = SGD(net.parameters(), **SGD_OF_THE_PAPERS, fused=options.fused)
+    optimizer = SGD(net.parameters(), lr=1e-4, momentum=0.9, nesterov=True, weight_decay=1e-4, fused=options.fused)
     called = torch.compile(net, dynamic=False) if options.compiled else net
 
     def run() -> None:
@@ -343,7 +249,7 @@ def _autocast(clip: Tensor) -> torch.autocast:
 
 
 def _products(device: str) -> dict[tuple[str, int], Callable[[], Tensor]]:
-    """Large square matrix products, by precision and size."""
+    """Return large square matrix products, by precision and size."""
 
     def product(precision: str, size: int) -> Callable[[], Tensor]:
         a, b = torch.randn(2, size, size, device=device).to(getattr(torch, precision))

@@ -1,7 +1,7 @@
-"""`videoctx bench nonlocal`: each affinity by the N × M matrix and without it, forward and backward.
+"""`videoctx bench nonlocal`: each affinity with the N × M matrix and without it, forward and backward.
 
-Times alternate between the two paths, so that a machine that slows down slows both. Peak memory is what the
-allocator held at most beyond the inputs, from torch's own records.
+The two paths take turns, so that a machine that slows down slows both. Peak memory is that of torch's allocator, beyond
+the inputs.
 """
 
 import json
@@ -37,13 +37,15 @@ AFFINITIES: dict[str, Callable[[int], Affinity]] = {
     "concatenation": ConcatenationAffinity,
 }
 
+AffinityPath = Literal["direct", "exact"]
+
 
 class Row(NamedTuple):
     """One measurement."""
 
     affinity: str
     positions: int
-    path: Literal["direct", "exact"]
+    path: AffinityPath
     seconds: float
     peak_bytes: int
 
@@ -68,7 +70,7 @@ def bench_non_local(
     rows = []
     for affinity, count in track(cases, description="bench nonlocal", transient=True):
         step = _step(affinity, count, inner_channels, device)
-        paths = ["exact", "direct"] if count <= DIRECT_UP_TO else ["exact"]
+        paths: list[AffinityPath] = ["exact", "direct"] if count <= DIRECT_UP_TO else ["exact"]
         peaks = {path: peak_bytes(partial(step, path), device) for path in paths}  # also the warm-up
         seconds: dict[str, list[float]] = {path: [] for path in paths}
         for _ in range(repeats if "direct" in paths else 1):
@@ -79,7 +81,7 @@ def bench_non_local(
 
 
 def ratios(rows: list[Row]) -> dict[str, dict[str, float]]:
-    """Direct over exact, by affinity and number of positions: how many times less time and memory."""
+    """Return time and memory of the direct path over the exact one, by affinity and number of positions."""
     at = {(row.affinity, row.positions, row.path): row for row in rows}
     return {
         f"{affinity}_{count}": {
@@ -92,7 +94,7 @@ def ratios(rows: list[Row]) -> dict[str, dict[str, float]]:
 
 
 def report(rows: list[Row], json_file: Path | None) -> None:
-    """Print the table, and write `rows` and `ratios` to a JSON file where one is asked for."""
+    """Print the table, and write `rows` and `ratios` to a JSON file if one is given."""
     compared = ratios(rows)
     table = Table(title="forward + backward, one clip", caption="×: direct / exact")
     for heading in ("affinity", "positions", "path", "ms", "peak MiB", "× time", "× memory"):
@@ -114,16 +116,16 @@ def report(rows: list[Row], json_file: Path | None) -> None:
 
 
 def _step(name: str, positions: int, channels: int, device: str) -> Callable[[str], None]:
-    """One forward and backward of an affinity, by the path that is asked for."""
+    """Return a function that runs forward and backward of an affinity by the given path."""
     generator = torch.Generator(device).manual_seed(0)
 
-    def draw(count: int, width: int) -> Tensor:
+    def random(count: int, width: int) -> Tensor:
         return torch.randn(1, count, width, generator=generator, device=device)
 
     affinity = AFFINITIES[name](channels).to(device)
     num_keys = max(int(positions * KEYS_PER_QUERY), 1)
-    inputs = [draw(count, channels).requires_grad_() for count in (positions, num_keys, num_keys)]
-    gradient = draw(positions, channels)
+    inputs = [random(count, channels).requires_grad_() for count in (positions, num_keys, num_keys)]
+    gradient = random(positions, channels)
 
     def step(path: str) -> None:
         context = (affinity.direct if path == "direct" else affinity)(*inputs)

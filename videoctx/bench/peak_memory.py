@@ -1,4 +1,4 @@
-"""What the allocator held at most while something ran, beyond what it held before, from torch's own records."""
+"""Peak memory of a function beyond what was allocated before, from the records of torch's allocators."""
 
 import json
 import tempfile
@@ -11,7 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def peak_bytes(run: Callable[[], Any], device: str) -> int:
-    """Run once. On a GPU what the caching allocator gave out, on a CPU what tensors took."""
+    """Run a function once, and return the peak bytes of its tensors."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()

@@ -1,15 +1,20 @@
-"""What this process and all below it use, as the system counts it."""
+"""CPU time and memory of this process and its descendants, as the system counts them."""
+
+from collections.abc import Callable
+from typing import TypeVar
 
 import psutil
 
+T = TypeVar("T")
+
 
 def cpu_seconds() -> float:
-    """User and system time of all threads of the processes that are alive."""
+    """Return the user and system time of all threads of the processes that are alive."""
     return sum(times.user + times.system for times in _of_each(psutil.Process.cpu_times))
 
 
 def resident_bytes() -> int:
-    """Memory that is in use; what several processes share counts once (PSS) where the system tells."""
+    """Return the memory in use. Shared memory counts once (PSS) if the system reports it, else not at all."""
 
     def of_one(process: psutil.Process) -> int:
         memory = process.memory_full_info()
@@ -18,12 +23,12 @@ def resident_bytes() -> int:
     return sum(_of_each(of_one))
 
 
-def _of_each(measure) -> list:
+def _of_each(measure: Callable[[psutil.Process], T]) -> list[T]:
     process = psutil.Process()
-    values = []
+    values: list[T] = []
     for one in (process, *process.children(recursive=True)):
         try:
             values.append(measure(one))
-        except (psutil.NoSuchProcess, psutil.ZombieProcess):  # it has just ended
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):  # it has ended in between
             continue
     return values

@@ -1,4 +1,4 @@
-"""PyTorchVideo's own network of the same architecture as one of ours, and ours with its weights."""
+"""PyTorchVideo's network of the same architecture as one of ours, with the same weights."""
 
 import tempfile
 from pathlib import Path
@@ -15,13 +15,13 @@ BUILDERS = ("i3d_r50", "c2d_r50", "slow_r50")  # of pytorchvideo.models.hub
 
 
 def pytorchvideo_network(net: nn.Module, num_classes: int, clip: Tensor, *, tolerance: float = 1e-4) -> nn.Module:
-    """The peer, in evaluation mode, with random weights; `net` gets the same ones, and gives the same logits.
+    """Return PyTorchVideo's network, in evaluation mode, with random weights; `net` gets the same weights.
 
-    Its head pools by `AdaptiveAvgPool3d`: their average pooling of a fixed size takes clips of one size, and no
+    Its head pools by `AdaptiveAvgPool3d`, because its own average pooling accepts clips of one size only, and no
     bfloat16 on a CPU.
 
     Args:
-        net: in evaluation mode, in float32; on the CPU.
+        net: a network in evaluation mode, in float32, on the CPU.
         clip: (B, 3, T, H, W), to compare the logits on.
         tolerance: largest difference of a logit, relative to the largest logit.
 
@@ -41,7 +41,7 @@ def pytorchvideo_network(net: nn.Module, num_classes: int, clip: Tensor, *, tole
             model_num_class=num_classes,
             head_pool=nn.AdaptiveAvgPool3d,
         ).eval()
-        _randomise_norms(peer)
+        _randomize_norms(peer)
         try:
             _take_weights(net, peer)
         except ValueError:
@@ -57,10 +57,12 @@ def pytorchvideo_network(net: nn.Module, num_classes: int, clip: Tensor, *, tole
 
 
 @torch.no_grad()
-def _randomise_norms(net: nn.Module) -> None:
-    """As after training: no norm is the identity, and the last of a branch is not zero."""
+def _randomize_norms(net: nn.Module) -> None:
+    """Set the norms as after training: none is the identity, and the last of a branch is not zero."""
     for layer in net.modules():
         if isinstance(layer, _BatchNorm):
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
             layer.running_mean.normal_(std=0.1)
             layer.running_var.uniform_(0.5, 1.5)
             layer.weight.uniform_(0.2, 0.8)
@@ -68,10 +70,10 @@ def _randomise_norms(net: nn.Module) -> None:
 
 
 def _take_weights(net: nn.Module, peer: nn.Module) -> None:
-    """The way a person's checkpoint goes: saved there, read here.
+    """Load the peer's weights as a user would: save its checkpoint, and read it.
 
     Raises:
-        ValueError: they do not fit.
+        ValueError: the weights do not fit.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "peer.pyth"

@@ -1,8 +1,8 @@
-"""PyTorchVideo's `LabeledVideoDataset` as its users run it, with either of its decoders, on the clips that ours reads.
+"""PyTorchVideo's `LabeledVideoDataset` as its users run it, with either of its decoders, on the clips of our loader.
 
-A clip is decoded whole by `get_clip`, `clip_len` of its frames are kept (`UniformTemporalSubsample`), a `DataLoader`
-collates them. Nothing is cropped or normalized, and no sound is decoded. It runs in a process of its own: its decord
-decoder sets decord's bridge for the whole process.
+`get_clip` decodes all frames of a clip, `UniformTemporalSubsample` keeps `clip_len` of them, and a `DataLoader`
+collates them. Nothing is cropped or normalized, and no sound is decoded. It runs in its own process, because its
+decord decoder sets decord's bridge for the whole process.
 """
 
 import multiprocessing
@@ -19,7 +19,7 @@ PeerDecoder = Literal["pyav", "decord"]
 
 
 class Window(NamedTuple):
-    """A stretch of a video."""
+    """A segment of a video."""
 
     path: str
     start_seconds: float
@@ -27,7 +27,7 @@ class Window(NamedTuple):
 
     @classmethod
     def of_frames(cls, path: str, first: int, stop: int, fps: float) -> "Window":
-        """Frames first to stop - 1, exactly: half a frame from where rounding would decide."""
+        """Return the segment of frames first to stop - 1, with ends half a frame away from them, safe from rounding."""
         return cls(path, max(first - 0.5, 0) / fps, (stop - 0.5) / fps)
 
 
@@ -35,24 +35,24 @@ class PyTorchVideoPeer:
     """A process with a `DataLoader` for each decoder, whose workers stay until `close`.
 
     Args:
-        windows: the clips, in order; a worker takes every `num_workers`th.
+        windows: the clips, in order. Worker i takes those whose index is i modulo `num_workers`.
     """
 
     def __init__(self, windows: Sequence[Window], *, clip_len: int, batch_size: int, num_workers: int) -> None:
         context = multiprocessing.get_context("spawn")
-        self._connection, far_end = context.Pipe()
+        self._connection, child_end = context.Pipe()
         settings = (list(windows), clip_len, batch_size, num_workers)
-        self._process = context.Process(target=_serve, args=(far_end, *settings))
+        self._process = context.Process(target=_serve, args=(child_end, *settings))
         self._process.start()
-        far_end.close()
+        child_end.close()
 
     def epoch(self, decoder: PeerDecoder) -> float:
-        """Read every window once; seconds."""
+        """Read every window once, and return the seconds."""
         seconds, _ = self._ask(decoder, keep=False)
         return seconds
 
     def frames(self, decoder: PeerDecoder) -> dict[Window, Tensor]:
-        """What it delivers: (3, clip_len, H, W) float32, 0 to 255."""
+        """Return the clips of all windows: (3, clip_len, H, W) float32, 0 to 255."""
         _, frames = self._ask(decoder, keep=True)
         return frames
 
@@ -65,24 +65,24 @@ class PyTorchVideoPeer:
         try:
             return self._connection.recv()
         except EOFError:
-            raise RuntimeError("the process that runs PyTorchVideo ended; its error is above") from None
+            raise RuntimeError("the process of PyTorchVideo has ended; its error is above") from None
 
 
 # In its process ---------------------------------------------------------------------------------------------------
 
 
 class _GivenWindow:
-    """A clip sampler: one clip a video, the one that comes with the video."""
+    """A clip sampler: one clip per video, the window that is given with the video."""
 
     def __call__(self, last_clip_time: float, video_duration: float, annotation: dict) -> tuple:  # noqa: ARG002
         return annotation["start_seconds"], annotation["end_seconds"], 0, 0, True
 
     def reset(self) -> None:
-        """There is nothing to forget."""
+        """Do nothing: the sampler has no state."""
 
 
 class _UniformTemporalSubsample:
-    """PyTorchVideo's own, whose module cannot be imported beside today's torchvision."""
+    """PyTorchVideo's transform, whose module cannot be imported with today's torchvision."""
 
     def __init__(self, num_samples: int) -> None:
         self.num_samples = num_samples
@@ -114,12 +114,13 @@ def _serve(connection: Connection, windows: list[Window], clip_len: int, batch_s
         except EOFError:  # the other end was closed
             return
         start = time.perf_counter()
-        num_clips, frames = 0, {}
+        num_clips = 0
+        frames: dict[Window, Tensor] = {}
         for batch in loaders[decoder]:
             num_clips += len(batch["index"])
             if keep:
                 frames |= {windows[index]: clip for index, clip in zip(batch["index"], batch["video"], strict=True)}
         seconds = time.perf_counter() - start
-        if num_clips != len(windows):  # it passes over what it cannot read
+        if num_clips != len(windows):  # it skips videos that it cannot read
             raise RuntimeError(f"PyTorchVideo read {num_clips} of {len(windows)} clips with {decoder}")
         connection.send((seconds, frames))

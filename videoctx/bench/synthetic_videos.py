@@ -1,7 +1,7 @@
-"""Videos to measure on, encoded once and kept: what Kinetics is when it is prepared at 340 × 256, without Kinetics.
+"""Synthetic videos to measure on, like those of Kinetics at 340 × 256; they are encoded once and kept.
 
-A camera moves, turns and zooms over a texture whose detail falls off as a photograph's does, and textured objects
-move over it. x264 makes 300 to 600 kbit/s of it, its usual presets, as from a folder of real clips of this size.
+A camera moves, turns and zooms over a texture with the frequency spectrum of a photograph, and textured objects move
+over it. With its usual presets x264 encodes them at 300 to 600 kbit/s, as it does real clips of this size.
 """
 
 import math
@@ -33,9 +33,9 @@ def synthetic_videos(
     num_workers: int = 1,
     on_video: Callable[[], None] = lambda: None,
 ) -> list[Path]:
-    """`num_videos` H.264 files with a key frame every `gop` frames; those that are there already are not made again.
+    """Return `num_videos` H.264 files with a key frame every `gop` frames. Files that exist are not encoded again.
 
-    The same pictures for every `gop`: what differs is how far a clip's first frame lies from its key frame.
+    The frames are the same for every `gop`. The distance of a clip's first frame from its key frame differs.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{num_frames}_frames_gop{gop}_{index}.mp4" for index in range(num_videos)]
@@ -52,7 +52,7 @@ def synthetic_videos(
 
 
 def _encode(path: Path, *, seed: int, gop: int, num_frames: int) -> None:
-    torch.set_num_threads(1)  # a process a core
+    torch.set_num_threads(1)  # one process per core
     with atomic_write(path) as part, av.open(str(part), "w", format="mp4") as container:
         options = {"g": str(gop), "keyint_min": str(gop), "sc_threshold": "0", "crf": "23"}
         options["x264-params"] = "threads=1:log-level=none"
@@ -60,7 +60,7 @@ def _encode(path: Path, *, seed: int, gop: int, num_frames: int) -> None:
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         scene = Scene(seed)
         for index in range(num_frames):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(scene.picture(index / FPS), format="rgb24")))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(scene.frame(index / FPS), format="rgb24")))
         container.mux(stream.encode())
 
 
@@ -76,17 +76,17 @@ class Scene:
             for _ in range(NUM_OBJECTS)
         ]
 
-    def picture(self, seconds: float) -> np.ndarray:
-        """(256, 340, 3) uint8 RGB."""
-        picture = self.camera.view(self.background, seconds)[:, :3]
+    def frame(self, seconds: float) -> np.ndarray:
+        """Return a frame, (256, 340, 3) uint8 RGB."""
+        frame = self.camera.view(self.background, seconds)[:, :3]
         for layer, path in self.objects:
             seen = path.view(layer, seconds)  # (1, 4, H, W), colors times opacity
-            picture = picture * (1 - seen[:, 3:]) + seen[:, :3]
-        return picture[0].permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
+            frame = frame * (1 - seen[:, 3:]) + seen[:, :3]
+        return frame[0].permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
 
 
 class _Path:
-    """Where a layer is looked at from: smooth, and never quite the same again."""
+    """The movement of the camera over a layer: smooth, and not periodic."""
 
     def __init__(self, rng: np.random.Generator, *, reach: float, turn: float, zoom: tuple[float, float]) -> None:
         self.reach, self.turn = reach, turn
@@ -95,11 +95,11 @@ class _Path:
         self.phases = rng.uniform(0, 2 * math.pi, 4)
 
     def view(self, layer: Tensor, seconds: float) -> Tensor:
-        """(4, h, w) → (1, 4, 256, 340); beyond the layer's edge nothing."""
+        """Return the view of a layer: (4, h, w) → (1, 4, 256, 340), transparent beyond the layer's edge."""
         x, y, angle, zoom = np.sin(2 * math.pi * seconds / self.periods_seconds + self.phases)
         x, y, angle, zoom = self.reach * x, self.reach * y, self.turn * angle, self.zoom * (1 + 0.1 * zoom)
         cos, sin = zoom * math.cos(angle), zoom * math.sin(angle)
-        if zoom > 1:  # a small object: where it is moves by its own size
+        if zoom > 1:  # a small object: its position is in units of its own size
             x, y = zoom * x, zoom * y
         theta = torch.tensor([[[cos, -sin, x], [sin, cos, y]]], dtype=torch.float32)
         grid = affine_grid(theta, [1, 4, HEIGHT, WIDTH], align_corners=False)
@@ -107,7 +107,7 @@ class _Path:
 
 
 def _texture(rng: np.random.Generator, *, contrast: float) -> Tensor:
-    """(4, 2 H, 2 W): colors around a mean, with amplitude falling with frequency as a photograph's, and opacity 1."""
+    """Return (4, 2 H, 2 W): colors around a mean with the spectrum of a photograph, and opacity 1."""
     height, width = 2 * HEIGHT, 2 * WIDTH
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     frequency[0, 0] = np.inf
@@ -121,7 +121,7 @@ def _texture(rng: np.random.Generator, *, contrast: float) -> Tensor:
 
 
 def _ellipse(rng: np.random.Generator) -> Tensor:
-    """(2 H, 2 W) opacity, its edge a few pixels wide."""
+    """Return the opacity of an ellipse, (2 H, 2 W), whose edge is a few pixels wide."""
     y, x = np.meshgrid(np.linspace(-1, 1, 2 * HEIGHT), np.linspace(-1, 1, 2 * WIDTH), indexing="ij")
     radius = np.hypot(x / rng.uniform(0.5, 0.95), y / rng.uniform(0.5, 0.95))
     return torch.from_numpy(np.clip((1 - radius) * 40, 0, 1)).float()

@@ -1,7 +1,7 @@
-"""Training clips: the stages of ours, and ours against bare decoding and PyTorchVideo, taking turns."""
+"""Measures training clips: the stages of the loader, and the loader against bare decoding and PyTorchVideo."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -21,22 +21,22 @@ from videoctx.data.sampling.clip_samplers import ClipShape, RandomClips
 from videoctx.data.transforms.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
 from videoctx.data.transforms.train_transform import TrainTransform
 
-PEER_FPS = 30  # what its users configure a clip's seconds with
+PEER_FPS = 30  # with which its users convert frames to seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingClips:
-    """One random clip a draw, as in training."""
+    """Random clips, as in training."""
 
     shape: ClipShape
     batch_size: int
     num_workers: int
     num_clips: int
-    bare: bool  # where decord is the decoder of ours
+    bare: bool  # measure bare decoding, which uses decord
     pytorchvideo: bool
 
     def stages(self, records: Sequence[VideoRecord]) -> dict[str, float]:
-        """Seconds a clip of each stage, and how long the device waits for one."""
+        """Return the seconds per clip of each stage, and how long the device waits for one."""
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         transform = TrainTransform(
             crop_size_px=224,
@@ -44,9 +44,9 @@ class TrainingClips:
             flip_probability=0.5,
             normalize=Normalize(IMAGENET_MEAN, IMAGENET_STD),
         )
-        dataset, draws = self._dataset(records), self._draws(records)
-        seconds = stage_seconds(dataset, draws, transform=transform, batch_size=self.batch_size, device=device)
-        with closing(self._loader(dataset, draws)) as loader:
+        dataset, samples = self._dataset(records), self._samples(records)
+        seconds = stage_seconds(dataset, samples, transform=transform, batch_size=self.batch_size, device=device)
+        with closing(self._loader(dataset, samples)) as loader:
             read_all(loader)  # the processes start
             waited, batches = 0.0, iter(loader)
             while True:
@@ -59,16 +59,16 @@ class TrainingClips:
                 transform(batch.to(device))
                 if device.type == "cuda":
                     torch.cuda.synchronize()
-        return {**seconds, "wait": waited / len(draws)}
+        return {**seconds, "wait": waited / len(samples)}
 
     def rounds(self, records: Sequence[VideoRecord], count: int) -> Iterator[dict[str, dict[str, float]]]:
-        """Wall and CPU seconds a clip of each side."""
-        dataset, draws = self._dataset(records), self._draws(records)
+        """Yield the wall and CPU seconds per clip of each way, for each round."""
+        dataset, samples = self._dataset(records), self._samples(records)
         with ExitStack() as stack:
-            loader = stack.enter_context(closing(self._loader(dataset, draws)))
+            loader = stack.enter_context(closing(self._loader(dataset, samples)))
             videos = read_all(loader)  # the processes start
             clips = [clip_of(video, self.shape) for video in videos]
-            sides = {"ours": lambda: epoch_seconds(loader)}
+            sides: dict[str, Callable[[], float]] = {"ours": lambda: epoch_seconds(loader)}
             if self.bare:
                 bare = stack.enter_context(closing(BareDecoding(self.num_workers)))
                 sides["bare"] = lambda: bare.clips(clips)
@@ -97,14 +97,14 @@ class TrainingClips:
     def _dataset(self, records: Sequence[VideoRecord]) -> VideoDataset:
         return VideoDataset(records, sampler=RandomClips(shape=self.shape), seed=0)
 
-    def _draws(self, records: Sequence[VideoRecord]) -> list[SampleIndex]:
+    def _samples(self, records: Sequence[VideoRecord]) -> list[SampleIndex]:
         return [SampleIndex(index % len(records), repeat=index // len(records)) for index in range(self.num_clips)]
 
-    def _loader(self, dataset: VideoDataset, draws: Sequence[SampleIndex]) -> VideoLoader:
-        return VideoLoader(dataset, InOrder(draws), batch_size=self.batch_size, num_workers=self.num_workers)
+    def _loader(self, dataset: VideoDataset, samples: Sequence[SampleIndex]) -> VideoLoader:
+        return VideoLoader(dataset, InOrder(samples), batch_size=self.batch_size, num_workers=self.num_workers)
 
 
 def _window(clip: Clip, shape: ClipShape) -> Window:
-    """As users configure it: clip_len · frame_interval frames of a video of 30 a second."""
+    """Return the seconds as users configure them: clip_len · frame_interval frames at 30 per second."""
     first = clip.frames[0]
     return Window.of_frames(clip.path, first, first + shape.clip_len * shape.frame_interval, PEER_FPS)

@@ -1,4 +1,4 @@
-"""The 10 × 3 views of a test video: decoded once for all of them, and opened and decoded for each."""
+"""Measures the 10 × 3 views of a test video: decoded once for all of them, and opened and decoded for each."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -17,20 +17,20 @@ NUM_CLIPS, NUM_CROPS = 10, 3
 def view_rounds(
     records: Sequence[VideoRecord], shape: ClipShape, *, num_workers: int, count: int
 ) -> Iterator[dict[str, float]]:
-    """CPU seconds a video for 10 × 3 views: decoded once, and once a view."""
+    """Yield the CPU seconds per video for 10 × 3 views, decoded once and once per view, for each round."""
     dataset = VideoDataset(records, sampler=UniformClips(shape=shape, num_clips=NUM_CLIPS), seed=0)
-    draws = [SampleIndex(index) for index in range(len(records))]
+    samples = [SampleIndex(index) for index in range(len(records))]
     with ExitStack() as stack:
         bare = stack.enter_context(closing(BareDecoding(num_workers)))
         loader = stack.enter_context(
-            closing(VideoLoader(dataset, InOrder(draws), batch_size=1, num_workers=num_workers))
+            closing(VideoLoader(dataset, InOrder(samples), batch_size=1, num_workers=num_workers))
         )
         clips = [clip_of(video, shape, which) for video in read_all(loader) for which in range(NUM_CLIPS)]
-        bare.clips(clips)  # the processes are warm now
+        bare.clips(clips)  # warm up the processes
         for _ in range(count):
             before = cpu_seconds()
             epoch_seconds(loader)
             between = cpu_seconds()
             bare.per_view(clips, num_crops=NUM_CROPS)
             after = cpu_seconds()
-            yield {"ours": (between - before) / len(draws), "per_view": (after - between) / len(draws)}
+            yield {"ours": (between - before) / len(samples), "per_view": (after - between) / len(samples)}
