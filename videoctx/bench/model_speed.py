@@ -143,8 +143,8 @@ class ModelBench:
         bf16 = self.device != "cpu" or not inaccurate
         if not bf16:
             notes.append(
-                f"training in bfloat16 is not measured: on a CPU torch computes the gradients of {len(inaccurate)} convolutions"
-                f" incorrect with so few frames ({inaccurate[0]}, …)"
+                "training in bfloat16 is not measured: with so few frames torch's gradients of"
+                f" {len(inaccurate)} convolutions are incorrect on a CPU ({inaccurate[0]}, …)"
             )
         for options in PEER_WAYS if peer is not None else ():
             assert peer is not None
