@@ -18,7 +18,7 @@ from data_prep.write_annotations.layouts.something_something import read_somethi
 from data_prep.write_annotations.layouts.ucf101 import read_ucf101
 from videoctx.data.annotations import CLASS_FILE, AnnotationError, read_classes, read_manifest
 
-SHARED = Path(__file__).parents[2].parent / "shared"
+SHARED = Path(__file__).parents[3].parent / "shared"
 OFFICIAL = SHARED / "annotations"
 SAMPLE = SHARED / "data/kinetics400-sample"
 

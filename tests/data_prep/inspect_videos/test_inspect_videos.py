@@ -1,6 +1,5 @@
-"""Inspecting a manifest: what is found, what it takes to find it again, and which videos are there twice."""
+"""Inspecting a manifest: what is found, and what a further run inspects again."""
 
-import csv
 import hashlib
 import json
 import os
@@ -12,91 +11,26 @@ import tarfile
 import time
 from pathlib import Path
 
-import av
-import numpy as np
 import pytest
 from filelock import FileLock
 
-from data_prep.inspect_videos import duplicates, frame_hashes, near_duplicates
+from data_prep.inspect_videos import duplicates
 from data_prep.inspect_videos.__main__ import main
 from data_prep.inspect_videos.duplicates import find_duplicates
 from data_prep.inspect_videos.inspection import inspect_file
-from data_prep.make_toy_dataset.__main__ import make_toy_dataset
 from data_prep.manifests.csv_output import write_csv
 from data_prep.manifests.inspection_columns import INSPECTION_COLUMNS
 from tests.corpus import flip_bits
+from tests.data_prep.inspect_videos.scenes import NUM_FRAMES, rows_of, write
 from tests.http_server import FileServer
 from tests.numbered import write_video
 from videoctx.data.annotations import read_manifest
 from videoctx.data.decoding.video_reader import open_video
 from videoctx.data.storage.local_files import LocalFiles
 
-SHARED = Path(__file__).parents[2].parent / "shared"
-NUM_FRAMES = 48
-QUIET = {"x264-params": "threads=1:log-level=none"}
-
-
-def scene(seed: int) -> np.ndarray:
-    """(48, 96, 128) of 40 to 215: waves of a few lengths and headings, all of them moving."""
-    rng = np.random.default_rng(seed)
-    down, right, time_ = np.mgrid[:96, :128, :NUM_FRAMES] / [[[[96]]], [[[128]]], [[[NUM_FRAMES]]]]
-    image = np.zeros(down.shape)
-    for _ in range(8):
-        down_waves, right_waves, steps = rng.uniform(-4, 4, 3)
-        image += np.cos(2 * np.pi * (down_waves * down + right_waves * right + steps / 4 * time_ + rng.random()))
-    return (128 + 87 * image / np.abs(image).max()).transpose(2, 0, 1)
-
-
-def encode(path: Path, images: np.ndarray, *, codec="libx264", size=(128, 96), options=QUIET) -> Path:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25, options=options)
-        (stream.width, stream.height), stream.pix_fmt = size, "yuv420p"
-        for image in images.round().astype(np.uint8):
-            frame = av.VideoFrame.from_ndarray(image, format="gray").reformat(*size, format="yuv420p")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
-
-
-def write(manifest: Path, rows, *, header="path,label,split,start_seconds,end_seconds") -> Path:
-    with manifest.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header.split(","), *rows])
-    (manifest.parent / "classes.txt").write_text("clap\nwave\n")
-    return manifest
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
 
 def inspect(path: Path) -> dict[str, str]:
     return inspect_file(str(path), files=LocalFiles())
-
-
-def groups_of(paths, splits=None):
-    """Groups of files by name; every file is one row of split `train`, or of those given."""
-    rows = [
-        inspect(path) | {"path": path.name, "label": "clap", "split": split}
-        for path, split in zip(paths, splits or ["train"] * len(paths), strict=True)
-    ]
-    return find_duplicates(rows, list(range(2, len(rows) + 2)), [str(path) for path in paths])[0]
-
-
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory) -> dict[str, Path]:
-    """Four scenes, and one of them encoded in other ways."""
-    folder = tmp_path_factory.mktemp("videos")
-    images = scene(0)
-    return {f"scene{seed}": encode(folder / f"scene{seed}.mp4", scene(seed)) for seed in range(4)} | {
-        "another codec": encode(folder / "mpeg4.avi", images, codec="mpeg4", options={"b": "300k", "threads": "1"}),
-        "smaller": encode(folder / "smaller.mp4", images, size=(64, 48)),
-        "another shape": encode(folder / "square.mp4", images, size=(112, 112)),
-        "few bits": encode(folder / "few_bits.mp4", images, options=QUIET | {"crf": "40"}),
-        "brighter": encode(folder / "brighter.mp4", 50 + 0.8 * images),
-        "trimmed": encode(folder / "trimmed.mp4", images[1:-1]),
-        "every second frame": encode(folder / "every_second.mp4", images[::2]),
-    }
 
 
 # --- the command ----------------------------------------------------------------------------------------------------
@@ -121,7 +55,7 @@ def inspected(tmp_path_factory, videos, broken_files):
     rows += [[str(videos["scene2"]), "wave", split, start, "", ""] for split, start in [("val", "0"), ("val", "1")]]
     manifest = write(folder / "manifest.csv", rows, header="path,label,split,start_seconds,end_seconds,note")
     command = [sys.executable, "-m", "data_prep.inspect_videos", str(manifest), "--workers", "2"]
-    run = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=120)
+    run = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3], timeout=120)
     return manifest, names, run
 
 
@@ -222,6 +156,7 @@ def test_cluster_finds_the_same(inspected, tmp_path, videos):
     assert [row[column] for column in INSPECTION_COLUMNS] == [expected[column] for column in INSPECTION_COLUMNS]
 
 
+@pytest.mark.slow
 def test_killed_run_is_resumed(tmp_path, videos, capsys):
     """The first run is killed when its journal has something; the next one does the rest only."""
     names = []
@@ -231,7 +166,7 @@ def test_killed_run_is_resumed(tmp_path, videos, capsys):
     manifest = write(tmp_path / "manifest.csv", [[name, "clap", "train", "", ""] for name in names])
     before, journal = manifest.read_bytes(), tmp_path / "manifest.csv.part"
     command = [sys.executable, "-m", "data_prep.inspect_videos", str(manifest), "--workers", "1"]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     run = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while not journal.exists() or journal.read_bytes().count(b"}\n") < 5:
         assert run.poll() is None
@@ -327,69 +262,6 @@ def test_manifest_that_was_changed_in_the_meantime_is_not_overwritten(tmp_path, 
     assert json.loads((tmp_path / "manifest.csv.part").read_text())["found"]["num_frames"] == "48"
 
 
-# --- duplicates -----------------------------------------------------------------------------------------------------
-
-
-def test_re_encodings_are_found_and_other_scenes_are_not(videos):
-    paths = list(videos.values())
-    (group,) = groups_of(paths, ["train"] * (len(paths) - 1) + ["test"])
-    assert {member.row["path"] for member in group.members} == {
-        path.name for name, path in videos.items() if name not in ("scene1", "scene2", "scene3")
-    }
-    assert (group.how, group.is_leak, group.splits) == ("look alike", True, ("train", "test"))
-    assert group.members[0].different_bits == 0
-    assert all(member.different_bits <= near_duplicates.MAX_BITS for member in group.members)
-
-
-def test_rotated_file_looks_like_the_upright_one(tmp_path):
-    upright, turned = (
-        write_video(tmp_path / f"{rotation}.mp4", num_frames=10, width=96, height=64, rotation=rotation).path
-        for rotation in (0, 90)
-    )
-    assert inspect(turned)["width"] == "96"
-    (group,) = groups_of([upright, turned])
-    assert group.how == "look alike"
-
-
-def test_videos_of_the_toy_dataset_are_distinguished(tmp_path):
-    """Clips of one scene and different classes share a frame, and all of them their palette."""
-    make_toy_dataset(tmp_path, train_per_class=2, val_per_class=1, test_per_class=1, num_frames=16, num_workers=1)
-    assert groups_of(sorted(tmp_path.rglob("*.mp4"))) == []
-
-
-def test_videos_that_show_nothing_are_not_compared(tmp_path):
-    black, white = (
-        encode(tmp_path / f"{level}.mp4", np.full((10, 96, 128), level) + noise)
-        for level, noise in ((16, 0), (235, np.random.default_rng(0).integers(0, 2, (10, 96, 128))))
-    )
-    rows = [inspect(path) | {"path": path.name, "label": "", "split": "train"} for path in (black, white)]
-    assert find_duplicates(rows, [2, 3], [str(black), str(white)]) == ([], 2)
-
-
-def row(path, split, start="", label="clap", content_hash=""):
-    return {"path": path, "label": label, "split": split, "start_seconds": start, "content_hash": content_hash}
-
-
-def found_in(*rows):
-    groups, _ = find_duplicates(rows, list(range(2, 2 + len(rows))), [row["path"] for row in rows])
-    return [(group.how, group.is_leak, [member.line for member in group.members]) for group in groups]
-
-
-def test_segments_of_one_file_in_two_splits_are_a_leak():
-    assert found_in(row("a", "train", "1"), row("a", "train", "2")) == []
-    assert found_in(row("a", "train", "1"), row("a", "test", "2")) == [("same file", True, [2, 3])]
-
-
-def test_repeated_row_is_a_duplicate_and_two_classes_of_a_segment_are_not():
-    assert found_in(row("a", "train"), row("a", "train")) == [("same file", False, [2, 3])]
-    assert found_in(row("a", "train"), row("a", "train", label="wave")) == []
-
-
-def test_leaks_come_first():
-    rows = row("a", "train", content_hash="1"), row("b", "train", content_hash="1"), row("c", "train"), row("c", "val")
-    assert found_in(*rows) == [("same file", True, [4, 5]), ("same bytes", False, [2, 3])]
-
-
 def test_leak_is_an_error_unless_allowed(tmp_path, capsys, videos):
     shutil.copy(videos["scene0"], tmp_path / "\x1b[31mred.mp4")
     rows = [[str(videos["scene0"]), "clap", "train", "", ""], ["\x1b[31mred.mp4", "wave", "test", "", ""]]
@@ -401,53 +273,3 @@ def test_leak_is_an_error_unless_allowed(tmp_path, capsys, videos):
     assert "\x1b" not in printed.partition("LEAK")[2]
     assert [row["leak"] for row in rows_of(tmp_path / "duplicates.csv")] == ["yes", "yes"]
     assert main([str(manifest), "--allow_leaks=true"]) == 0
-
-
-def test_search_equals_a_loop_over_all_pairs(monkeypatch):
-    """With blocks that are smaller than the number of videos; a reference in plain Python."""
-    monkeypatch.setattr(near_duplicates, "BLOCK", 16)
-    rng = np.random.default_rng(0)
-    hashes = rng.integers(0, 2**63, (60, 8), dtype=np.uint64)
-    for copy, original in ((50, 3), (51, 50), (52, 7), (53, 8)):
-        flips = np.zeros(8, np.uint64)
-        for _ in range(copy - 44):
-            flips |= np.uint64(1) << rng.integers(0, 63, 8).astype(np.uint64)
-        hashes[copy] = hashes[original] ^ flips
-    hashes[54, :6], hashes[55, :5], hashes[56] = hashes[1, :6], hashes[2, :5], hashes[20]
-    groups = list(range(60))
-    for one in range(60):
-        for other in range(one):
-            pairs = zip(hashes[one].tolist(), hashes[other].tolist(), strict=True)
-            if sum((a ^ b).bit_count() <= near_duplicates.MAX_BITS for a, b in pairs) >= near_duplicates.MIN_ALIKE:
-                low, high = sorted((groups[one], groups[other]))
-                groups = [low if group == high else group for group in groups]
-    assert near_duplicates.groups_of_alike(hashes).tolist() == groups
-    assert groups[50] == groups[51] == 3
-    assert (groups[54], groups[55], groups[56]) == (1, 55, 20)
-
-
-def test_many_videos_are_compared_quickly():
-    rng = np.random.default_rng(0)
-    hashes = rng.integers(0, 2**63, (8000, 8), dtype=np.uint64)
-    hashes[1000:3000] = hashes[0] ^ (np.uint64(1) << rng.integers(0, 63, (2000, 8)).astype(np.uint64))  # a dense group
-    start = time.process_time()
-    groups = near_duplicates.groups_of_alike(hashes)
-    assert time.process_time() - start < 5  # of a processor: it takes 0.2; a loop over 32 million pairs a minute
-    assert (groups[1000:3000] == 0).all()
-    assert len(np.unique(groups)) == 6000
-
-
-def test_hashes_in_a_cell(videos):
-    row = inspect(videos["scene0"])
-    hashes = frame_hashes.from_text(row["frame_hashes"])
-    assert len(hashes) == 8
-    assert frame_hashes.to_text(hashes) == row["frame_hashes"]
-    assert frame_hashes.from_text("") == frame_hashes.from_text("no hash") == ()
-
-
-@pytest.mark.skipif(not (SHARED / "data/ut-interaction").exists(), reason="needs shared/data/ut-interaction")
-def test_real_clips_with_one_background_are_distinguished():
-    """One sequence: the same two people, one place, one after the other."""
-    paths = sorted((SHARED / "data/ut-interaction/set1").glob("*_2_*.avi"))
-    assert len(paths) == 6
-    assert groups_of(paths) == []

@@ -491,7 +491,7 @@ def start(output: Path, base: object, *more: object, preexec_fn=None) -> subproc
     command = [sys.executable, "-m", "data_prep.download_kinetics", *options(output, base, *more)]
     return subprocess.Popen(
         command,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -120,14 +120,14 @@ def test_a_shape_is_red_or_blue_at_its_place(split: str) -> None:
 
 
 def test_the_shapes_and_the_times_vary() -> None:
-    scenes = [scene(seed) for seed in range(60)]
-    assert len({tuple(shape.turn for shape in drawn.shapes) for drawn in scenes}) > 20  # of 24
+    scenes = [scene(seed) for seed in range(40)]
+    assert len({tuple(shape.turn for shape in drawn.shapes) for drawn in scenes}) > 15  # of 24
     assert {shape.corners for drawn in scenes for shape in drawn.shapes} == {3, 5}
     assert all(len(np.unique(drawn.background.reshape(8, -1), axis=0)) == 8 for drawn in scenes)  # it moves
 
 
 def test_any_clip_of_the_config_has_a_frame_of_each_shape() -> None:
-    clips = yaml.safe_load((Path(__file__).parents[2] / "configs" / "data" / "relations.yaml").read_text())["data"][
+    clips = yaml.safe_load((Path(__file__).parents[3] / "configs" / "data" / "relations.yaml").read_text())["data"][
         "clips"
     ]
     num_frames = 16
@@ -142,7 +142,7 @@ def test_any_clip_of_the_config_has_a_frame_of_each_shape() -> None:
 # The probe is a ridge regression on one-hot classes, fitted on one half of the clips and evaluated on the other. It
 # reads the class off the products of colors without a mistake, so its failure on anything else has a meaning.
 
-NUM_CLIPS = 1800
+NUM_CLIPS = 1200
 
 
 def probe_correct(features: np.ndarray, labels: np.ndarray) -> int:
@@ -263,9 +263,8 @@ def test_the_same_arguments_give_the_same_bytes(dataset: Path, tmp_path: Path) -
 # --- arguments ---
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
+def test_bad_arguments_are_refused(tmp_path: Path) -> None:
+    cases: list[tuple[dict[str, int], str]] = [
         ({"train_per_class": 3}, "train_per_class is 3; expected at least 2 and a multiple of 2"),
         ({"val_per_class": 0}, "val_per_class is 0; expected at least 2"),
         ({"test_per_class": -2}, "test_per_class is -2; expected at least 2"),
@@ -275,11 +274,10 @@ def test_the_same_arguments_give_the_same_bytes(dataset: Path, tmp_path: Path) -
         ({"fps": 0}, "fps is 0; expected at least 1"),
         ({"seed": -1}, "seed is -1; expected at least 0"),
         ({"num_workers": 0}, "num_workers is 0; expected at least 1"),
-    ],
-)
-def test_bad_arguments_are_refused(tmp_path: Path, arguments: dict[str, int], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        make_relations_dataset(tmp_path / "relations", **arguments)
+    ]
+    for arguments, message in cases:
+        with pytest.raises(ValueError, match=message):
+            make_relations_dataset(tmp_path / "relations", **arguments)
     assert not (tmp_path / "relations").exists()
 
 

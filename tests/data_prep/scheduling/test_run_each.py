@@ -125,7 +125,8 @@ def _command(pid: int) -> str:
 def test_interrupted_or_killed_run_leaves_no_process(tmp_path, sign, status):
     script = (
         "import sys\nfrom pathlib import Path\nfrom functools import partial\n"
-        "from data_prep.scheduling.run_each import run_each\nfrom tests.data_prep.test_scheduling import work\n"
+        "from data_prep.scheduling.run_each import run_each\n"
+        "from tests.data_prep.scheduling.test_run_each import work\n"
         "if __name__ == '__main__':\n"
         "    items = ['start a program and wait'] * 5\n"
         "    try:\n"
@@ -135,7 +136,7 @@ def test_interrupted_or_killed_run_leaves_no_process(tmp_path, sign, status):
     )
     (tmp_path / "script.py").write_text(script)
     (tmp_path / "pids").mkdir()
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     run = subprocess.Popen(
         [sys.executable, tmp_path / "script.py", tmp_path / "pids"],
         env={**os.environ, "PYTHONPATH": str(root)},
@@ -160,6 +161,7 @@ def test_cluster_gives_the_same_as_processes(cluster):
     }
 
 
+@pytest.mark.slow
 def test_death_of_a_cluster_worker_affects_only_its_item(cluster, tmp_path):
     items = [f"item {number}" for number in range(200)]
     found = outcomes(
@@ -169,6 +171,7 @@ def test_death_of_a_cluster_worker_affects_only_its_item(cluster, tmp_path):
     assert found == {item: item.upper() for item in (*items, "die once:unlucky")}
 
 
+@pytest.mark.slow
 def test_item_that_kills_cluster_workers_fails(cluster):
     found = outcomes("a", "die", "b", scheduler=cluster.scheduler_address)
     assert "died twice" in found.pop("die").reason
