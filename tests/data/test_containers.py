@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.numbered import CLOSED_GOP, read_number, write_video
-from videoctx.data.decoding.containers import VideoDecodeError, probe
+from videoctx.data.decoding.containers import VideoDecodeError, display_matrix, probe
 from videoctx.data.decoding.video_reader import open_video
 
 OPEN_GOP = CLOSED_GOP | {"x264-params": "open-gop=1:b-adapt=0:b-pyramid=normal:threads=1:log-level=none"}
@@ -135,3 +135,21 @@ def test_a_file_that_does_not_start_with_a_key_frame_is_left_to_pyav(tmp_path, c
                 target.mux(packet)
     assert "key frame" in probe(str(path)).why_not["torchcodec"]
     assert probe(str(path)).decoders == ("pyav",)
+
+
+class FrameWithUnknownSideData:
+    """A frame with an entry that PyAV has no name for, as spatial video and some cover art have."""
+
+    def __init__(self, rotation):
+        self.rotation = rotation
+
+    @property
+    def side_data(self):
+        raise ValueError("29 is not a valid Type")
+
+
+@pytest.mark.parametrize(
+    ("degrees", "matrix"), [(0, [[1, 0], [0, 1]]), (90, [[0, -1], [1, 0]]), (-90, [[0, 1], [-1, 0]])]
+)
+def test_unknown_side_data_does_not_hide_the_rotation(degrees, matrix):
+    assert display_matrix(FrameWithUnknownSideData(degrees)).tolist() == matrix

@@ -8,7 +8,7 @@ exact on all files.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,6 +18,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.sidedata.sidedata import Type
 
 from videoctx.user_error import UserError
 
@@ -29,6 +30,13 @@ DECORD_CODECS = ("h264", "hevc", "vp8", "vp9", "mpeg4", "mjpeg")  # not av1: its
 INTRA_CODECS = ("mjpeg", "prores", "dnxhd", "ffv1", "rawvideo", "png", "huffyuv")
 DECORD_MIN_WIDTH = 80  # it takes the row padding of some narrower frames for pixels
 DECODERS = ("decord", "torchcodec", "pyav")  # the fastest first
+
+_ROTATIONS = {  # display matrices by degrees counterclockwise
+    0: np.eye(2, dtype=int),
+    90: np.array([[0, -1], [1, 0]]),
+    180: -np.eye(2, dtype=int),
+    270: np.array([[0, 1], [-1, 0]]),
+}
 
 MPEG4_VOP = b"\x00\x00\x01\xb6"  # start code of a frame (VOP) in MPEG-4 part 2
 MPEG4_EMPTY_VOP_BYTES = 8  # most bytes after the start code of a frame that only repeats the one before
@@ -279,9 +287,12 @@ def display_matrix(frame: av.VideoFrame) -> np.ndarray:
     The rows are the directions (right, down) of the stored rows and columns in the upright frame: [[1, 0], [0, 1]] if
     nothing is turned. More than two entries that are not 0 mean a rotation by other than a multiple of 90 degrees.
     """
-    entries: Iterable[Any] = frame.side_data  # PyAV's stubs take its items for strings
-    for entry in entries:
-        if entry.type.name == "DISPLAYMATRIX":
-            signs = np.sign(np.frombuffer(entry, np.int32).reshape(3, 3)[:2, :2])
-            return signs if signs.any() else np.eye(2, dtype=int)
-    return np.eye(2, dtype=int)
+    try:
+        entries: Mapping[Any, Any] = frame.side_data  # PyAV's stubs give other keys in each version
+        matrix = entries.get(Type.DISPLAYMATRIX)
+    except ValueError:  # PyAV does not know the type of another entry, such as that of spatial video
+        return _ROTATIONS.get(round(frame.rotation) % 360, np.ones((2, 2), int))
+    if matrix is None:
+        return np.eye(2, dtype=int)
+    signs = np.sign(np.frombuffer(matrix, np.int32).reshape(3, 3)[:2, :2])
+    return signs if signs.any() else np.eye(2, dtype=int)
