@@ -6,7 +6,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from lightning.pytorch import LightningDataModule, Trainer
 
 from videoctx.batch import ClipBatch
@@ -22,17 +21,10 @@ from videoctx.data.resume import TrainingState, check_resumed, skip_trained_batc
 from videoctx.data.sampling.clip_samplers import RandomClips, UniformClips
 from videoctx.data.sampling.multigrid import MultigridBatches, Stage
 from videoctx.data.sampling.protocols import PROTOCOLS
-from videoctx.data.sampling.video_samplers import (
-    EvaluationSampler,
-    Order,
-    Shuffled,
-    ShuffledShards,
-    TrainSampler,
-    Weighted,
-)
+from videoctx.data.sampling.training_order import training_order
+from videoctx.data.sampling.video_samplers import EvaluationSampler, TrainSampler
 from videoctx.data.settings import ClipSettings, LoadingSettings, StorageSettings, TestSettings, TrainSettings
 from videoctx.data.storage.local_files import LocalFiles
-from videoctx.data.storage.locations import split_member
 from videoctx.data.trainer_state import begin_next_epoch, check_multigrid_options, train_sampler, training_progress
 from videoctx.data.training_labels import check_flip, flipped_classes, warn_of_untrained_classes
 from videoctx.data.transforms.normalize import Normalize
@@ -239,7 +231,8 @@ class VideoDataModule(LightningDataModule):
             begin_next_epoch(self.trainer, loader)  # Lightning asks before every epoch
             return loader
         dataset = self._train_dataset
-        sampler = TrainSampler(self._order(dataset.records), num_ranks=self._num_ranks, rank=self._rank, seed=self.seed)
+        order = training_order(dataset.records, self.train.order, shuffle_buffer=self.train.shuffle_buffer)
+        sampler = TrainSampler(order, num_ranks=self._num_ranks, rank=self._rank, seed=self.seed)
         batches = None
         if self.train.multigrid:
             sampler.set_epoch(self._attached_trainer.current_epoch)
@@ -313,10 +306,8 @@ class VideoDataModule(LightningDataModule):
     def _multigrid_plan(self) -> str | None:
         """What a resumed run must have in common with the one that stopped, so that its epochs have the same steps."""
         multigrid = self.train.multigrid
-        if not multigrid:
-            return None
-        if not multigrid.milestone_epochs:
-            return f"{multigrid}"
+        if not multigrid or not multigrid.milestone_epochs:
+            return f"{multigrid}" if multigrid else None
         ranks = f"{self.batch_size} videos on each of {self._num_ranks} ranks"
         return f"{multigrid} with {ranks} over {self._attached_trainer.max_epochs} epochs"
 
@@ -375,17 +366,6 @@ class VideoDataModule(LightningDataModule):
 
     def _fingerprint(self, records: Sequence[VideoRecord]) -> str:
         return fingerprint(records, self.class_names, root=str(self.root or self.manifest.parent))
-
-    def _order(self, records: Sequence[VideoRecord]) -> Order:
-        if self.train.order == "class_balanced":
-            return Weighted.by_class(np.array([record.class_index for record in records]))
-        if self.train.order == "weighted":
-            return Weighted(np.array([record.weight for record in records]))
-        members = [member for record in records if (member := split_member(record.path))]
-        if len(members) == len(records):
-            _, shards = np.unique(np.array([tar for _, tar in members]), return_inverse=True)
-            return ShuffledShards(shards, self.train.shuffle_buffer)
-        return Shuffled(len(records))
 
     def _evaluation_loader(self, stage: str, *, labels_required: bool = True) -> VideoLoader | ReadyClips:
         grid = PROTOCOLS[self.test.protocol].clips
