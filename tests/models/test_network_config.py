@@ -145,5 +145,5 @@ def test_a_config_can_name_only_layers_and_networks_of_this_package(path):
         build_network({"class_path": path}, 5)
 
 
-def test_import_path_is_the_shortest():
+def test_import_path_is_the_shortest_inside_layers_and_models():
     assert import_path(GlobalContext) == "videoctx.layers.GlobalContext"

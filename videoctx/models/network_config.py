@@ -9,7 +9,6 @@ its import path. Arguments that have their default value are left out.
 
 import importlib
 import inspect
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -172,11 +171,15 @@ def import_from_package(path: str) -> Callable[..., nn.Module]:
     if module == "videoctx":  # jsonargparse shortens videoctx.models.ResNet3D to the public name
         module = "videoctx.models"
     found = None
-    if any(f"{module}.".startswith(f"{package}.") for package in PACKAGES) and re.fullmatch(r"[\w.]+", module):
+    if module == "videoctx" or _is_inside(module):  # `videoctx.ResNet3D` is what jsonargparse writes
         with suppress(ImportError):
             found = getattr(importlib.import_module(module), name, None)
-    if isinstance(found, type) and issubclass(found, nn.Module):
+    if isinstance(found, type) and issubclass(found, nn.Module) and _is_inside(found.__module__):
         return found
-    if inspect.isfunction(found) and found.__module__.startswith("videoctx.layers."):
+    if inspect.isfunction(found) and _is_inside(found.__module__, PACKAGES[:1]):
         return found
     raise ValueError(f"{path} is no network or layer of videoctx; give the network with -c")
+
+
+def _is_inside(module: str, packages: Sequence[str] = PACKAGES) -> bool:
+    return any(f"{module}.".startswith(f"{package}.") for package in packages)
