@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 
+import videoctx
 from tests.tasks.synthetic_runs import (
     CLASSES,
     PREPROCESSING,
@@ -18,6 +19,8 @@ from tests.tasks.synthetic_runs import (
     synthetic_clips,
     trainer,
 )
+from videoctx.contract import TaskData
+from videoctx.data.datamodule import VideoDataModule
 from videoctx.layers import NonLocal
 from videoctx.models import ResNet3D
 from videoctx.models.network_config import network_config
@@ -72,7 +75,24 @@ def test_load_from_checkpoint_returns_the_task(trained, name):
         assert torch.equal(loaded.eval()(CLIPS), task(CLIPS)) == (name == "last.ckpt")  # the average
 
 
-def test_a_loaded_task_tests_trains_on_and_saves_again(trained, tmp_path):
+def test_videoctx_load_reads_it(trained):
+    folder, task = trained
+    loaded = videoctx.load(folder / "last.ckpt")
+    assert (loaded.class_names, loaded.multi_label) == (CLASSES, False)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.net(CLIPS), task(CLIPS))  # another memory layout
+
+
+def test_the_data_module_is_a_task_data(tmp_path):
+    (tmp_path / "manifest.csv").write_text("path,label,split\n")
+    (tmp_path / "classes.txt").write_text("clap\nwave\n")
+    data = VideoDataModule(str(tmp_path / "manifest.csv"), batch_size=3)
+    assert isinstance(data, TaskData)
+    assert (data.class_names, data.multi_label, data.clips_per_device) == (["clap", "wave"], False, 3)
+    assert set(data.preprocessing_dict()) == set(PREPROCESSING)
+
+
+def test_a_loaded_task_trains_and_saves_again(trained, tmp_path):
     folder, _ = trained
     loaded = VideoClassifier.load_from_checkpoint(folder / "last.ckpt", optimizer=classifier(lr=0.01).optimizer)
     run = trainer(tmp_path)
@@ -166,6 +186,13 @@ def test_ckpt_path_works_from_python(trained, tmp_path, capsys):
         if work == "predict":
             assert [scores.shape for scores in result] == [(6, 3)]
     assert "6 videos, 6 views, 0 failed: clip top-1" in capsys.readouterr().out
+
+
+def test_a_training_without_a_logger_writes_checkpoints_only(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    trainer(tmp_path / "checkpoints").fit(classifier(OwnNet), synthetic_clips(1))
+    assert list((tmp_path / "here").iterdir()) == []
 
 
 def test_a_training_with_a_logger_writes_its_card(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from videoctx.models.classifier_checkpoint import check_checksums
+from videoctx.models.checkpoint_file import check_checksums
 
 
 def check_checkpoint(path: str, *, resumes: bool) -> None:

@@ -29,6 +29,7 @@ def read_stored(path: str | Path, *, trust: bool = False) -> Any:
     if start.startswith(b"PK") and not zipfile.is_zipfile(path):
         raise ValueError(f"{path}: a truncated checkpoint")
     if start.startswith(b"PK") or start == LEGACY_TORCH:
+        check_checksums(path)
         return _read_torch(path)
     if not start.startswith((b"\x80", b"(d")):
         raise ValueError(f"{path}: not a checkpoint; expected a file of torch.save or of Caffe2")
@@ -38,6 +39,23 @@ def read_stored(path: str | Path, *, trust: bool = False) -> Any:
             " read; if you trust its source, videoctx convert --trust converts it"
         )
     return _read_pickle(path)
+
+
+def check_checksums(path: str | Path) -> None:
+    """Compare the checksums in a checkpoint with its content, which `torch.load` does not.
+
+    Raises:
+        ValueError: They differ. The message names the file.
+    """
+    if not Path(path).is_file() or not zipfile.is_zipfile(path):
+        return  # reading it raises the error
+    try:
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()
+    except zipfile.BadZipFile as error:
+        damaged = str(error)
+    if damaged:
+        raise ValueError(f"{path}: a damaged checkpoint: its checksums differ from those that were written")
 
 
 def _read_torch(path: Path) -> Any:

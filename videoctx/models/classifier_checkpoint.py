@@ -11,7 +11,6 @@
 Training and `videoctx convert` write these keys, and more beside them.
 """
 
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +56,6 @@ def load_classifier(path: str | Path, *, net: Callable[[int], nn.Module] | nn.Mo
         ValueError: The file is missing, damaged or no checkpoint of a classifier, or it has no config and `net` is not
             given, or the weights do not fit the network. The message names the file.
     """
-    check_checksums(path)
     stored = read_stored(path)
     if not isinstance(stored, Mapping) or not isinstance(stored.get("state_dict"), Mapping):
         raise ValueError(f"{path}: not a checkpoint of videoctx; `videoctx convert` reads those of other projects")
@@ -82,23 +80,6 @@ def load_classifier(path: str | Path, *, net: Callable[[int], nn.Module] | nn.Mo
     return StoredClassifier(
         network, class_names, net_config, stored.get("preprocessing"), bool(stored.get("multi_label"))
     )
-
-
-def check_checksums(path: str | Path) -> None:
-    """Compare the checksums in a checkpoint with its content, which `torch.load` does not.
-
-    Raises:
-        ValueError: They differ. The message names the file.
-    """
-    if not Path(path).is_file() or not zipfile.is_zipfile(path):
-        return  # reading it raises the error
-    try:
-        with zipfile.ZipFile(path) as file:
-            damaged = file.testzip()
-    except zipfile.BadZipFile as error:
-        damaged = str(error)
-    if damaged:
-        raise ValueError(f"{path}: a damaged checkpoint: its checksums differ from those that were written")
 
 
 def _fitting(net: nn.Module, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

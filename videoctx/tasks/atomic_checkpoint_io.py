@@ -9,7 +9,6 @@ from lightning.pytorch.strategies import Strategy
 
 from videoctx.atomic_write import atomic_write
 from videoctx.models.checkpoint_file import read_stored
-from videoctx.models.classifier_checkpoint import check_checksums
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -51,7 +50,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """
         if "://" in str(path) or weights_only is False:
             return super().load_checkpoint(path, map_location, weights_only)
-        check_checksums(path)
         return read_stored(path)
 
 

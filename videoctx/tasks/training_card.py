@@ -19,6 +19,8 @@ class TrainingCard(Callback):
         self.task = task
 
     def on_train_start(self, trainer: Trainer, *_: Any) -> None:
+        if not trainer.loggers:  # `log_dir` would be the working directory
+            return
         folder = trainer.log_dir  # a collective call: every rank makes it
         if folder is None or not trainer.is_global_zero:
             return
