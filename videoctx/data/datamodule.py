@@ -1,8 +1,8 @@
 """The LightningDataModule: reads a manifest, loads decoded videos, and makes network input of them on the device."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +13,24 @@ from videoctx.data.annotations import CLASS_FILE, AnnotationError, VideoRecord, 
 from videoctx.data.card import data_card
 from videoctx.data.failures import TrainingFailures
 from videoctx.data.fingerprint import fingerprint
+from videoctx.data.loading.clips_beside_training import clips_beside_training
 from videoctx.data.loading.dataset import DecodedBatch, VideoDataset
-from videoctx.data.loading.loader import Sampler, VideoLoader
+from videoctx.data.loading.evaluation_loader import evaluation_loader
+from videoctx.data.loading.loader import VideoLoader
 from videoctx.data.loading.ready_clips import ReadyClips
 from videoctx.data.preprocessing import Preprocessing
-from videoctx.data.resume import TrainingState, check_resumed, skip_trained_batches
-from videoctx.data.sampling.clip_samplers import RandomClips, UniformClips
+from videoctx.data.resume import TrainingState, check_resumed, multigrid_plan, skip_trained_batches
+from videoctx.data.sampling.clip_samplers import RandomClips
 from videoctx.data.sampling.multigrid import MultigridBatches, Stage
 from videoctx.data.sampling.protocols import PROTOCOLS
 from videoctx.data.sampling.training_order import training_order
-from videoctx.data.sampling.video_samplers import EvaluationSampler, TrainSampler
+from videoctx.data.sampling.video_samplers import TrainSampler
 from videoctx.data.settings import ClipSettings, LoadingSettings, StorageSettings, TestSettings, TrainSettings
 from videoctx.data.storage.local_files import LocalFiles
-from videoctx.data.trainer_state import begin_next_epoch, check_multigrid_options, train_sampler, training_progress
-from videoctx.data.training_labels import check_flip, flipped_classes, warn_of_untrained_classes
+from videoctx.data.trainer_state import begin_next_epoch, check_multigrid_options, training_progress
+from videoctx.data.training_labels import check_training_classes, flipped_classes
 from videoctx.data.transforms.normalize import Normalize
 from videoctx.data.transforms.train_transform import TrainTransform
-from videoctx.data.transforms.view_transform import ViewTransform
-
-BESIDE_TRAINING = 2**32  # epochs from here on are those of `clips_beside_training`: their clips are not training's
 
 
 class VideoDataModule(LightningDataModule):
@@ -108,12 +107,11 @@ class VideoDataModule(LightningDataModule):
         self.loading = loading
         self.seed = seed
         self.files = LocalFiles(storage.cache_dir, max_cache_bytes=int(storage.cache_bytes))
-        normalize = Normalize(clips.mean, clips.std)
         self.train_transform = TrainTransform(
             crop_size_px=train.crop_size_px,
             short_side_px=train.short_side_px,
             flip_probability=train.flip_probability,
-            normalize=normalize,
+            normalize=Normalize(clips.mean, clips.std),
             crop_area=train.crop_area,
             augment=train.augment or (),
             erasing=train.erasing,
@@ -121,14 +119,9 @@ class VideoDataModule(LightningDataModule):
         )
         self.views = {"val": test.val_views, "test": test.views}
         self.view_transforms = {
-            stage: ViewTransform(
-                crop_size_px=test.crop_size_px,
-                short_side_px=test.short_side_px,
-                num_crops=num_crops,
-                normalize=normalize,
-                protocol=PROTOCOLS[test.protocol],
-            )
-            for stage, (_, num_crops) in self.views.items()
+            stage: replace(self.preprocessing, views=views).transform()
+            for stage, views in self.views.items()
+            if stage in self.splits
         }
         self.stages: list[Stage] = []  # of multigrid training, from its start
         self.failures = TrainingFailures(train.max_failed_fraction)
@@ -151,17 +144,7 @@ class VideoDataModule(LightningDataModule):
     @property
     def preprocessing(self) -> Preprocessing:
         """How the test makes its clips."""
-        return Preprocessing(
-            clip_len=self.clips.clip_len,
-            frame_interval=self.clips.frame_interval,
-            short_videos=self.clips.short_videos,
-            protocol=self.test.protocol,
-            short_side_px=self.test.short_side_px,
-            crop_size_px=self.test.crop_size_px,
-            views=self.test.views,
-            mean=self.clips.mean,
-            std=self.clips.std,
-        )
+        return Preprocessing.from_settings(self.clips, self.test)
 
     def preprocessing_dict(self) -> dict[str, Any]:
         """Return how the test makes its clips, as plain values for a checkpoint."""
@@ -183,22 +166,19 @@ class VideoDataModule(LightningDataModule):
         )
 
     def clips_beside_training(self, num_batches: int) -> Iterator[ClipBatch]:
-        """Yield batches of training clips on the device, without using up those of the epoch.
+        """Iterate over batches of training clips on the device, without using up those of the epoch.
 
         They serve to measure statistics of the network. With multigrid training they have the full shape, with which
         the network is evaluated.
         """
-        trainer, loader = self._attached_trainer, self.loaders["train"]
-        sampler = train_sampler(loader)
-        batch_sampler, loader.batch_sampler = loader.batch_sampler, None
-        sampler.set_epoch(trainer.current_epoch + BESIDE_TRAINING)
-        device = trainer.strategy.root_device
-        try:
-            for batch in islice(loader, num_batches):
-                yield self.train_transform(batch.to(device, non_blocking=True))
-        finally:
-            loader.batch_sampler = batch_sampler
-            sampler.set_epoch(trainer.current_epoch)
+        trainer = self._attached_trainer
+        return clips_beside_training(
+            self.loaders["train"],
+            self.train_transform,
+            num_batches=num_batches,
+            epoch=trainer.current_epoch,
+            device=trainer.strategy.root_device,
+        )
 
     # ------------------------------------------------------------------ loaders
 
@@ -246,10 +226,17 @@ class VideoDataModule(LightningDataModule):
                 split=f"{self.manifest}, split {self.splits['train']!r}",
             )
             skip_trained_batches(self._resumed, self._topology, sampler, batches)
-        drop_last = len(sampler) > self.batch_size
-        return self._loader(
-            "train", dataset, sampler, batch_size=self.batch_size, drop_last=drop_last, batch_sampler=batches
+        loader = VideoLoader(
+            dataset,
+            sampler,
+            batch_size=self.batch_size,
+            drop_last=len(sampler) > self.batch_size,
+            batch_sampler=batches,
+            num_workers=self.loading.num_workers,
+            deadline_seconds=self.loading.deadline_seconds,
+            files=self.files,
         )
+        return self._ready("train", loader, self._training_clips)
 
     def val_dataloader(self) -> VideoLoader | ReadyClips | list[VideoLoader]:
         """Return the loader of validation views, or an empty list without a validation split."""
@@ -305,11 +292,12 @@ class VideoDataModule(LightningDataModule):
     @property
     def _multigrid_plan(self) -> str | None:
         """What a resumed run must have in common with the one that stopped, so that its epochs have the same steps."""
-        multigrid = self.train.multigrid
-        if not multigrid or not multigrid.milestone_epochs:
-            return f"{multigrid}" if multigrid else None
-        ranks = f"{self.batch_size} videos on each of {self._num_ranks} ranks"
-        return f"{multigrid} with {ranks} over {self._attached_trainer.max_epochs} epochs"
+        return multigrid_plan(
+            self.train.multigrid,
+            batch_size=self.batch_size,
+            num_ranks=self._num_ranks,
+            max_epochs=self.trainer.max_epochs if self.trainer else None,
+        )
 
     # ------------------------------------------------------------------ parts
 
@@ -328,20 +316,19 @@ class VideoDataModule(LightningDataModule):
 
     @cached_property
     def _train_dataset(self) -> VideoDataset:
-        return self._dataset("train", RandomClips(shape=self.clips.shape, num_clips=self.train.clips_per_video))
+        clips = RandomClips(shape=self.clips.shape, num_clips=self.train.clips_per_video)
+        return VideoDataset(self._records("train"), sampler=clips, seed=self.seed, decoder=self.loading.decoder)
 
     def _check_classes(self) -> None:
         """Check the class names against flips, and warn of classes without training videos."""
-        if self.train.flip_labels == "refuse":
-            check_flip(self.class_names, flip_probability=self.train.flip_probability)
-        if self._rank == 0:
-            swaps = self.train.flip_probability and self.train.flip_labels == "swap"
-            warn_of_untrained_classes(
-                self._train_dataset.records,
-                self.class_names,
-                split=self.splits["train"],
-                flipped_to=flipped_classes(self.class_names) if swaps else (),
-            )
+        check_training_classes(
+            self._train_dataset.records,
+            self.class_names,
+            split=self.splits["train"],
+            flip_probability=self.train.flip_probability,
+            flip_labels=self.train.flip_labels,
+            warn=self._rank == 0,
+        )
 
     def _training_clips(self, batch: DecodedBatch) -> ClipBatch:
         clips = self.train_transform(batch)
@@ -351,10 +338,8 @@ class VideoDataModule(LightningDataModule):
     def _views(self, stage: str, batch: DecodedBatch) -> ClipBatch:
         return self.view_transforms[stage](batch, num_clips=self.views[stage][0])
 
-    def _dataset(
-        self, stage: str, sampler: RandomClips | UniformClips, *, labels_required: bool = True
-    ) -> VideoDataset:
-        records = read_manifest(
+    def _records(self, stage: str, *, labels_required: bool = True) -> list[VideoRecord]:
+        return read_manifest(
             self.manifest,
             self.class_names,
             split=self.splits[stage],
@@ -362,39 +347,26 @@ class VideoDataModule(LightningDataModule):
             labels_required=labels_required,
             multi_label=self.multi_label,
         )
-        return VideoDataset(records, sampler=sampler, seed=self.seed, decoder=self.loading.decoder)
 
     def _fingerprint(self, records: Sequence[VideoRecord]) -> str:
         return fingerprint(records, self.class_names, root=str(self.root or self.manifest.parent))
 
     def _evaluation_loader(self, stage: str, *, labels_required: bool = True) -> VideoLoader | ReadyClips:
-        grid = PROTOCOLS[self.test.protocol].clips
-        clips = UniformClips(shape=self.clips.shape, num_clips=self.views[stage][0], grid=grid)
-        dataset = self._dataset(stage, clips, labels_required=labels_required)
-        sampler = EvaluationSampler(len(dataset), num_ranks=self._num_ranks, rank=self._rank)
-        return self._loader(stage, dataset, sampler, batch_size=self.test.batch_size, drop_last=False)
-
-    def _loader(
-        self,
-        stage: str,
-        dataset: VideoDataset,
-        sampler: Sampler,
-        *,
-        batch_size: int,
-        drop_last: bool,
-        batch_sampler: MultigridBatches | None = None,
-    ) -> VideoLoader | ReadyClips:
-        loader = VideoLoader(
-            dataset,
-            sampler,
-            batch_size=batch_size,
-            drop_last=drop_last,
-            batch_sampler=batch_sampler,
-            num_workers=self.loading.num_workers,
-            deadline_seconds=self.loading.deadline_seconds,
+        loader = evaluation_loader(
+            self._records(stage, labels_required=labels_required),
+            replace(self.preprocessing, views=self.views[stage]),
+            batch_size=self.test.batch_size,
+            loading=self.loading,
             files=self.files,
+            seed=self.seed,
+            num_ranks=self._num_ranks,
+            rank=self._rank,
         )
+        return self._ready(stage, loader, partial(self._views, stage))
+
+    def _ready(
+        self, stage: str, loader: VideoLoader, transform: Callable[[DecodedBatch], ClipBatch]
+    ) -> VideoLoader | ReadyClips:
+        """Keep the loader. Return it for a Trainer; without one, return a loader of transformed clips."""
         self.loaders[stage] = loader
-        if self.trainer:
-            return loader
-        return ReadyClips(loader, self._training_clips if stage == "train" else partial(self._views, stage))
+        return loader if self.trainer else ReadyClips(loader, transform)

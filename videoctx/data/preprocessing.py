@@ -6,6 +6,7 @@ from typing import Any
 
 from videoctx.data.sampling.clip_samplers import ClipShape, ShortVideos, UniformClips
 from videoctx.data.sampling.protocols import PROTOCOLS, ProtocolName
+from videoctx.data.settings import ClipSettings, TestSettings
 from videoctx.data.transforms.normalize import Normalize
 from videoctx.data.transforms.view_transform import ViewTransform
 
@@ -40,6 +41,21 @@ class Preprocessing:
     views: tuple[int, int]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+
+    @classmethod
+    def from_settings(cls, clips: ClipSettings, test: TestSettings) -> "Preprocessing":
+        """Return how a data module with these settings makes the clips of its test."""
+        return cls(
+            clip_len=clips.clip_len,
+            frame_interval=clips.frame_interval,
+            short_videos=clips.short_videos,
+            protocol=test.protocol,
+            short_side_px=test.short_side_px,
+            crop_size_px=test.crop_size_px,
+            views=test.views,
+            mean=clips.mean,
+            std=clips.std,
+        )
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Preprocessing":

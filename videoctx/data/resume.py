@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from videoctx.data.sampling.multigrid import MultigridBatches
+from videoctx.data.sampling.multigrid import Multigrid, MultigridBatches
 from videoctx.data.sampling.video_samplers import TrainSampler
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,17 @@ class TrainingState:
     def topology(self) -> dict[str, int]:
         """The values that decide which videos of an epoch are left."""
         return {"batch_size": self.batch_size, "num_ranks": self.num_ranks, "seed": self.seed}
+
+
+def multigrid_plan(
+    multigrid: Multigrid | None, *, batch_size: int, num_ranks: int, max_epochs: int | None
+) -> str | None:
+    """Return a description of what decides the steps of a multigrid epoch. None without multigrid training."""
+    if not multigrid:
+        return None
+    if not multigrid.milestone_epochs:
+        return f"{multigrid}"
+    return f"{multigrid} with {batch_size} videos on each of {num_ranks} ranks over {max_epochs} epochs"
 
 
 def check_resumed(stored: TrainingState, *, train_sha256: str, multigrid: str | None, split: str) -> None:

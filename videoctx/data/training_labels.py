@@ -68,6 +68,32 @@ def check_flip(class_names: Sequence[str], *, flip_probability: float) -> None:
         )
 
 
+def check_training_classes(
+    records: Sequence[VideoRecord],
+    class_names: Sequence[str],
+    *,
+    split: str,
+    flip_probability: float,
+    flip_labels: FlipLabels,
+    warn: bool,
+) -> None:
+    """Check the class names against flips, and warn of classes without training videos.
+
+    Args:
+        split: Name of the training split, for the warning.
+        warn: Whether to log the warning. One rank does.
+
+    Raises:
+        ValueError: Training flips clips of one class into another, and `flip_labels` is `refuse`.
+    """
+    if flip_labels == "refuse":
+        check_flip(class_names, flip_probability=flip_probability)
+    if warn:
+        swaps = flip_probability and flip_labels == "swap"
+        flipped_to = flipped_classes(class_names) if swaps else ()
+        warn_of_untrained_classes(records, class_names, split=split, flipped_to=flipped_to)
+
+
 def warn_of_untrained_classes(
     records: Sequence[VideoRecord], class_names: Sequence[str], *, split: str, flipped_to: Sequence[int] = ()
 ) -> None:
