@@ -11,7 +11,9 @@ from tests.tiny_set import make_set
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = sorted(
-    path for path in REPOSITORY.rglob("*.md") if not {".venv", "runs", "datasets"} & set(path.relative_to(REPOSITORY).parts)
+    path
+    for path in REPOSITORY.rglob("*.md")
+    if not {".venv", "runs", "datasets"} & set(path.relative_to(REPOSITORY).parts)
 )
 
 
@@ -46,7 +48,9 @@ def test_links_lead_to_files(page):
 
 
 def test_configs_named_on_the_pages_exist():
-    shipped = {path.relative_to(REPOSITORY / "configs").with_suffix("") for path in (REPOSITORY / "configs").rglob("*.yaml")}
+    shipped = {
+        path.relative_to(REPOSITORY / "configs").with_suffix("") for path in (REPOSITORY / "configs").rglob("*.yaml")
+    }
     names = {path.as_posix() for path in shipped} | {path.name for path in shipped}
     for page in PAGES:
         for block in code_blocks(page, "bash"):

@@ -1,6 +1,6 @@
 """The words that this project does not use, because the field has others for the same thing.
 
-    python -m pytest tests/test_terms.py -k evaluation
+python -m pytest tests/test_terms.py -k evaluation
 """
 
 import re
@@ -102,7 +102,9 @@ def test_docstrings_write_none_as_python_does():
     assert not lines, "\n".join(lines)
 
 
-@pytest.mark.parametrize("text", ["it is judged", "made_videos", "one row a class", "Colour", "the wrong frame", "said"])
+@pytest.mark.parametrize(
+    "text", ["it is judged", "made_videos", "one row a class", "Colour", "the wrong frame", "said"]
+)
 def test_a_word_of_the_table_is_found(text):
     assert PATTERN.search(text)
 

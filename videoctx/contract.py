@@ -2,7 +2,7 @@
 
 `videoctx.data` satisfies it without importing `videoctx.tasks`, and the other way round. A data module of your own may
 satisfy it too: a plain class with these attributes and methods is enough. Where it does not, a task still trains and
-evaluates, and only what needs an answer from the data is missing (`videoctx.tasks.task_data`).
+evaluates, and only what needs the data module is missing (`videoctx.tasks.task_data`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ class Stage(Protocol):
 
     @property
     def batch_factor(self) -> int:
-        """How many times as many videos a batch of the long cycle has as a batch without multigrid."""
+        """The size of a batch of the long cycle, relative to a batch without multigrid."""
 
     @property
     def num_drops(self) -> int:

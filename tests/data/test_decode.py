@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.corpus import inspect_video
-from tests.numbered import num_key_frames, image_types, read_number, write_video
+from tests.numbered import image_types, num_key_frames, read_number, write_video
 from videoctx.data.annotations import ProbeResult
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.decoding.pyav_reader import PyAVReader
