@@ -1,4 +1,4 @@
-"""What the folder of a run says of it: its card, the same numbers as a table and for TensorBoard."""
+"""The folder of a run: its card, and the same numbers as a table and for TensorBoard."""
 
 import csv
 import hashlib
@@ -41,7 +41,7 @@ def test_the_files_of_a_training_and_of_a_test(place, trained, run):
     assert {"training_card.json", "events.out"}.isdisjoint(tested)
 
 
-def test_tensorboard_is_shown_what_the_table_holds(trained):
+def test_tensorboard_has_the_numbers_of_the_table(trained):
     scalars = scalars_of(trained)
     with (trained / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -74,7 +74,7 @@ def test_the_card_of_a_training(place, trained):
     assert {"git", "code", "versions", "folder", "time", "host"} <= card.keys()
 
 
-def test_the_card_of_a_run_that_goes_on(place, run, trained):
+def test_the_card_of_a_resumed_run(place, run, trained):
     before = (trained / "training_card.json").read_bytes()
     folder = run("fit", f"--ckpt_path={place.last}", "--trainer.max_epochs=5")
     last = {"path": str(place.last), "sha256": hashlib.sha256(place.last.read_bytes()).hexdigest()}
@@ -82,12 +82,13 @@ def test_the_card_of_a_run_that_goes_on(place, run, trained):
     assert (trained / "training_card.json").read_bytes() == before
 
 
-def test_weights_that_a_run_starts_from_are_on_its_card(place, run):
+def test_the_initial_weights_are_on_the_card(place, run):
     folder = run("fit", f"--model.weights={place.last}", "--seed_everything=7")
     assert (card_of(folder)["checkpoint"]["path"], card_of(folder)["seed"]) == (str(place.last), 7)
 
 
-def test_folders_are_numbered_without_a_config_for_them(place, monkeypatch, tmp_path):
+@pytest.mark.slow
+def test_folders_are_numbered_by_default(place, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["videoctx"])
     without = tmp_path / "config.yaml"
@@ -99,7 +100,7 @@ def test_folders_are_numbered_without_a_config_for_them(place, monkeypatch, tmp_
     assert all(len(scalars_of(tmp_path / folder)["train/loss"]) == 2 for folder in folders)
 
 
-def test_loggers_of_one_s_own_stay_as_they_are(tmp_path):
+def test_loggers_of_the_user_stay_as_they_are(tmp_path):
     table, events = CSVLogger(tmp_path), TensorBoardLogger(tmp_path)
     for loggers in ([], [events], [table, events]):
         assert with_tensorboard(loggers) == loggers

@@ -1,4 +1,4 @@
-"""`videoctx seeds`: runs that differ only in their seed are one network, and their mean and spread are right."""
+"""`videoctx seeds`: runs that differ only in their seed are one network, with mean, deviation and intervals."""
 
 import json
 import re
@@ -20,7 +20,7 @@ BLOCK, OTHER_BLOCK = "videoctx.layers.NonLocal", "videoctx.layers.GlobalContext"
 def write_run(
     folder: Path, *, seed: int, value: float, context: str | None = None, epochs: int = 5, views: int = 1
 ) -> Path:
-    """What `videoctx fit` and `videoctx test` leave of a run, as far as it matters here; the tested run's folder."""
+    """Write the files of `videoctx fit` and `videoctx test` that the tool reads, and return the tested run's folder."""
     trained, tested = folder / "version_0", folder / "version_1"
     (trained / "checkpoints").mkdir(parents=True)
     tested.mkdir()
@@ -35,7 +35,8 @@ def write_run(
     (trained / "config.yaml").write_text(yaml.safe_dump(config))
     (tested / "config.yaml").write_text(yaml.safe_dump(config | {"ckpt_path": str(checkpoint), "seed_everything": 0}))
     result = {"checkpoint": str(checkpoint), "num_parameters": 1500, "video_top1": value, "num_videos": 5} | {
-        "num_views": 5, "num_failed": 0
+        "num_views": 5,
+        "num_failed": 0,
     }
     (tested / "results.json").write_text(json.dumps(result))
     return tested
@@ -43,7 +44,7 @@ def write_run(
 
 @pytest.fixture
 def show(capsys, monkeypatch):
-    """Runs the tool; the cells of its table's rows, without the heading."""
+    """Runs the tool, and returns the cells of the rows of its tables, without the headings."""
     monkeypatch.setenv("COLUMNS", "200")
 
     def show(*arguments: object) -> list[list[str]]:
@@ -56,7 +57,7 @@ def show(capsys, monkeypatch):
 
 @pytest.fixture
 def refuse(capsys):
-    """Runs the tool; the one line that it refuses with."""
+    """Runs the tool, and returns the one line of its error."""
 
     def refuse(*arguments: object) -> str:
         with pytest.raises(SystemExit) as stopped:
@@ -70,7 +71,7 @@ def refuse(capsys):
 
 @pytest.fixture
 def runs(tmp_path):
-    """Two networks, of three seeds and of two; folders of one network lie side by side."""
+    """Two networks, with three seeds and with two, each in its own folder."""
     for seed, value in enumerate([0.4, 0.3, 0.5]):
         write_run(tmp_path / "plain" / f"seed_{seed}", seed=seed, value=value)
     for seed, value in enumerate([1.0, 0.9]):
@@ -78,7 +79,7 @@ def runs(tmp_path):
     return tmp_path
 
 
-def test_mean_and_deviation_are_those_of_the_runs(runs, show):
+def test_mean_and_deviation(runs, show):
     assert show(runs) == [
         ["plain", "0.002M", "3", "40.0%", "10.0", "30.0%", "50.0%"],  # √(0.02 / 2)
         ["nl", "0.002M", "2", "95.0%", "7.1", "90.0%", "100.0%"],  # √(0.005 / 1)
@@ -90,7 +91,7 @@ def test_one_run_has_no_deviation():
 
 
 @pytest.mark.parametrize("change", [{"epochs": 6}, {"context": OTHER_BLOCK}, {"views": 2}], ids=str)
-def test_a_run_of_another_setting_is_a_network_of_its_own(runs, show, change):
+def test_a_run_of_another_setting_is_another_network(runs, show, change):
     write_run(runs / "other" / "seed_3", seed=3, value=0.6, **change)
     rows = {name: cells for name, *cells in show(runs)}
     assert [cells[1] for cells in rows.values()] == ["3", "1", "2"]
@@ -103,7 +104,7 @@ def test_the_seed_is_that_of_the_training(runs, show):
     assert show(runs)[0][2] == "4"
 
 
-def test_a_seed_that_comes_twice_is_refused(runs, refuse):
+def test_a_repeated_seed_is_refused(runs, refuse):
     again = write_run(runs / "plain" / "again", seed=2, value=0.9)
     assert refuse(
         runs
@@ -118,7 +119,7 @@ def test_settings_that_are_mixed_in_a_folder_are_refused(runs, refuse):
     assert f"{runs / 'plain'}: runs of different settings are mixed" in refuse(runs)
 
 
-def test_another_metric_can_be_asked_for(runs, show, refuse):
+def test_another_metric(runs, show, refuse):
     for file in runs.rglob("results.json"):
         file.write_text(json.dumps(json.loads(file.read_text()) | {"clip_top1": 0.25}))
     assert [row[3] for row in show(runs, "--metric", "clip_top1")] == ["25.0%", "25.0%"]
@@ -128,19 +129,19 @@ def test_another_metric_can_be_asked_for(runs, show, refuse):
 
 
 def with_scores(runs: Path, right: dict[str, list[np.ndarray]], videos: int) -> None:
-    """Writes runs whose scores name the right one of two classes where `right`, (videos,) bool, says so."""
+    """Write runs with scores of two classes, correct where `right`, (videos,) bool, is true."""
     for name, seeds in right.items():
         for seed, is_right in enumerate(seeds):
             tested = write_run(runs / name / f"seed_{seed}", seed=seed, value=float(is_right.mean()), context=name)
             logits = np.zeros((videos, 1, 1, 2))
             logits[:, 0, 0, 0] = np.where(is_right, 3, -3)
-            order = np.random.default_rng(seed).permutation(videos)  # as they came in
+            order = np.random.default_rng(seed).permutation(videos)  # in the order in which they were tested
             paths = [f"{index}.mp4" for index in order]
             write_scores(tested, logits[order], np.zeros(videos, dtype=np.int64), paths=paths)
 
 
-def test_a_difference_and_its_interval_hold_seeds_and_videos(tmp_path, show):
-    """Against the spread of as many seeds and videos that are really drawn anew."""
+def test_the_interval_of_a_difference_covers_seeds_and_videos(tmp_path, show):
+    """The interval is as wide as the differences of newly sampled seeds and videos."""
     videos, seeds, rng = 200, 8, np.random.default_rng(0)
 
     def means() -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -160,7 +161,7 @@ def test_a_difference_and_its_interval_hold_seeds_and_videos(tmp_path, show):
     assert (numbers[2] - numbers[1]) / (3.92 * np.std(drawn)) == pytest.approx(1, abs=0.35)
 
 
-def test_a_network_that_is_the_same_is_no_better(tmp_path, show):
+def test_equal_networks_differ_by_zero(tmp_path, show):
     right = [np.arange(30) % 3 > 0] * 2
     with_scores(tmp_path, {"plain": right, "same": right}, 30)
     rows = {name: cells for name, *cells in show(tmp_path, "--against", "plain")}
@@ -168,14 +169,14 @@ def test_a_network_that_is_the_same_is_no_better(tmp_path, show):
     assert rows["same"][-2] == rows["plain"][-2] != ""
 
 
-def test_what_cannot_be_compared_is_refused(tmp_path, refuse):
+def test_runs_that_cannot_be_compared_are_refused(tmp_path, refuse):
     with_scores(tmp_path, {"plain": [np.ones(4, dtype=bool)] * 2}, 4)
     assert "no network 'nl' in" in refuse(tmp_path, "--against", "nl")
     with_scores(tmp_path, {"others": [np.ones(5, dtype=bool)] * 2}, 5)
     assert "other videos: 1 only in the second (4.mp4)" in refuse(tmp_path, "--against", "plain")
 
 
-def test_what_cannot_be_read_is_named(runs, refuse, tmp_path):
+def test_files_that_cannot_be_read_are_named(runs, refuse, tmp_path):
     assert "no results.json in there" in refuse(tmp_path / "plain" / "seed_0" / "version_0")
     file = runs / "plain" / "seed_0" / "version_1" / "results.json"
     result = json.loads(file.read_text())
@@ -188,17 +189,17 @@ def test_what_cannot_be_read_is_named(runs, refuse, tmp_path):
     assert f"{file}: not a result, or a truncated one" in refuse(runs)
 
 
-def test_equal_runs_do_not_hide_one_another(tmp_path):
+def test_equal_runs_do_not_overlap_in_the_plot(tmp_path):
     heights = []
     for name, values in {"one": {0: 0.5}, "three": {0: 0.5, 1: 0.5, 2: 0.5}}.items():
         draw_seeds([SeedGroup(name, 1500, values, ())], tmp_path / f"{name}.png", metric="video_top1")
-        picture = imread(tmp_path / f"{name}.png")
-        heights.append((picture[..., 2] - picture[..., 0] > 0.2).any(axis=1).sum())  # rows with a blue dot
+        image = imread(tmp_path / f"{name}.png")
+        heights.append((image[..., 2] - image[..., 0] > 0.2).any(axis=1).sum())  # rows with a blue dot
     assert heights[1] > 2 * heights[0]
     assert {file.name for file in tmp_path.iterdir()} == {"one.png", "three.png"}
 
 
-def test_the_plot_has_its_marks(runs, show):
+def test_marks_in_the_plot(runs, show):
     show(runs, "--plot", runs / "bare.png")
     show(runs, "--plot", runs / "marked.png", "--marks", "0.2", "0.7")
     bare, marked = imread(runs / "bare.png"), imread(runs / "marked.png")
@@ -208,6 +209,7 @@ def test_the_plot_has_its_marks(runs, show):
     assert (columns[1:] - columns[:-1]).max() > 100  # two lines
 
 
+@pytest.mark.slow
 def test_real_runs_are_found(tmp_path, monkeypatch, show):
     monkeypatch.setattr("sys.argv", ["videoctx"])
     monkeypatch.chdir(tmp_path)

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,10 +62,12 @@ def run(place, monkeypatch, request):
 def refused(run, capsys):
     """The one line on stderr with which a command ends, without the program's name."""
 
+    numbers = count()
+
     def refused(command: str, *arguments: object) -> str:
         capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
-            run(command, *arguments)
+            run(command, *arguments, name=f"-refused{next(numbers)}")  # some are refused once their folder exists
         assert stop.value.code == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("videoctx: ")
