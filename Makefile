@@ -4,7 +4,7 @@ INSTALLED := .venv/.installed
 
 .PHONY: demo test test-all test-lowest lint format docs clean
 
-$(INSTALLED): pyproject.toml setup.py constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
@@ -34,7 +34,7 @@ test-all: $(INSTALLED)
 # The oldest versions that pyproject.toml allows, in an environment of their own. Downloads several gigabytes at first.
 LOWEST := .venv-lowest
 
-$(LOWEST)/.installed: pyproject.toml setup.py constraints-lowest.txt
+$(LOWEST)/.installed: pyproject.toml constraints-lowest.txt
 	$(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/pip install --quiet --constraint constraints-lowest.txt --editable '.[test]'
 	touch $@

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
+CONFIGS = "videoctx/configs"  # a link to configs
 
 
 def tracked_files() -> list[str]:
@@ -33,6 +34,7 @@ def source(tmp_path_factory):
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((REPOSITORY / name).read_bytes())
+    (folder / CONFIGS).symlink_to((REPOSITORY / CONFIGS).readlink())
     return folder
 
 
