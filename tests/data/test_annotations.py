@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.each_case import each_case
 from videoctx.data.annotations import (
     CLASS_FILE,
     AnnotationError,
@@ -58,7 +59,7 @@ def test_classes_are_numbered_by_line(class_file):
     assert read_classes(class_file(b"walk\nrun\n")) == ["walk", "run"]
 
 
-def test_classes_may_have_a_byte_order_mark_windows_line_ends_and_blank_lines(class_file):
+def test_class_file_with_byte_order_mark_windows_line_ends_and_blank_lines(class_file):
     assert read_classes(class_file("\ufeffwalk\r\n laufen, schnell \r\n\r\n跑\r\n".encode())) == [
         "walk",
         "laufen, schnell",
@@ -71,7 +72,7 @@ def test_missing_class_file(tmp_path):
     refused(lambda: read_classes(path), path, "No such file", "one name per line")
 
 
-@pytest.mark.parametrize("data", [b"", b"\n \n"])
+@each_case("data", [b"", b"\n \n"])
 def test_empty_class_file(class_file, data):
     path = class_file(data)
     refused(lambda: read_classes(path), path, "no class names", "one per line")
@@ -99,7 +100,7 @@ def test_rows_of_one_split_in_file_order(manifest, tmp_path):
     ]
 
 
-def test_only_three_columns_are_needed_in_any_order_and_others_are_ignored(manifest):
+def test_three_columns_are_required_in_any_order_and_others_are_ignored(manifest):
     path = manifest("split,fps,label,path\ntrain,30,walk,a.mp4\n")
     (record,) = read_manifest(path, CLASSES, split="train")
     assert (record.label, record.start_seconds, record.end_seconds) == (1, None, None)
@@ -111,7 +112,7 @@ def test_byte_order_mark_windows_line_ends_and_spaces_around_cells(manifest, tmp
     assert record == VideoRecord(str(tmp_path / "a b.mp4"), 1, "train")
 
 
-def test_paths_start_from_the_manifest_or_the_root_unless_absolute(manifest, tmp_path):
+def test_relative_paths_start_from_the_manifest_or_the_root(manifest, tmp_path):
     path = manifest(HEADER + "x/a.mp4,run,train,,\n/videos/b.mp4,run,train,,\n")
     paths = [record.path for record in read_manifest(path, CLASSES, split="train")]
     assert paths == [str(tmp_path / "x/a.mp4"), "/videos/b.mp4"]
@@ -128,7 +129,7 @@ def test_manifest_is_a_folder(tmp_path):
     refused(lambda: read_manifest(tmp_path, CLASSES, split="train"), tmp_path, "cannot read the manifest")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("header", "missing"),
     [("", "path, label, split"), ("path,split\n", "label"), ("path;label;split\n", "path, label, split")],
 )
@@ -160,8 +161,8 @@ BAD_ROWS = {
 }
 
 
-@pytest.mark.parametrize(("row", "message"), BAD_ROWS.values(), ids=BAD_ROWS.keys())
-def test_bad_row_is_named_by_its_line(manifest, row, message):
+@each_case(("row", "message"), BAD_ROWS.values())
+def test_bad_row_is_reported_with_its_line(manifest, row, message):
     path = manifest(f"{HEADER}ok.mp4,run,train,,\n{row}\nok.mp4,run,train,,\n")
     refused(lambda: read_manifest(path, CLASSES, split="train"), f"{path}, line 3: {message}")
 
@@ -171,12 +172,12 @@ def test_lines_are_counted_as_an_editor_does(manifest):
     refused(lambda: read_manifest(path, CLASSES, split="train"), f"{path}, line 5: label 'sit'")
 
 
-def test_labels_and_seconds_of_other_splits_are_not_looked_at(manifest):
+def test_labels_and_seconds_of_other_splits_are_not_checked(manifest):
     path = manifest(HEADER + "a.mp4,run,train,,\nb.mp4,sit,test,9,1\n,,test,,\n")
     assert len(read_manifest(path, CLASSES, split="train")) == 1
 
 
-def test_an_unknown_label_is_refused_even_where_none_is_needed(manifest):
+def test_unknown_label_is_refused_even_if_labels_are_optional(manifest):
     path = manifest(HEADER + "a.mp4,sit,test,,\n")
     refused(lambda: read_manifest(path, CLASSES, split="test", labels_required=False), "label 'sit'")
 
@@ -226,7 +227,7 @@ NAMES = [
 ]
 
 
-def test_names_come_back(tmp_path):
+def test_names_survive_writing_and_reading(tmp_path):
     path = tmp_path / "not yet" / "there" / "manifest.csv"
     rows = [{"path": f"{name}/{name}.mp4", "label": name, "split": "train"} for name in NAMES]
     write_manifest(path, rows, NAMES)
@@ -243,7 +244,7 @@ def test_files_are_utf8_without_mark_and_unix_line_ends(tmp_path):
     assert (tmp_path / CLASS_FILE).read_bytes() == "ä\n".encode()
 
 
-def test_further_columns_are_kept_behind_the_others(tmp_path):
+def test_additional_columns_are_written_last(tmp_path):
     path = tmp_path / "manifest.csv"
     row = {"path": "a.mp4", "label": "run", "split": "train"}
     write_manifest(path, [{"take": 2, **row}, {**row, "actor": "Jo, the 1st"}], CLASSES)
@@ -255,7 +256,7 @@ def test_further_columns_are_kept_behind_the_others(tmp_path):
     assert len(read_manifest(path, CLASSES, split="train")) == 2
 
 
-def test_rows_and_classes_may_come_from_generators(tmp_path):
+def test_rows_and_classes_may_be_generators(tmp_path):
     path = tmp_path / "manifest.csv"
     rows = ({"path": f"{name}.mp4", "label": name, "split": "train"} for name in CLASSES)
     write_manifest(path, rows, (name for name in CLASSES))
@@ -263,8 +264,8 @@ def test_rows_and_classes_may_come_from_generators(tmp_path):
     assert [record.label for record in read_manifest(path, CLASSES, split="train")] == [0, 1]
 
 
-@pytest.mark.parametrize("value", [" a", "a ", "a\nb", "a\r", "a\rb", "a\u2028b", "a\udcff"])
-def test_a_value_that_would_not_come_back_is_refused_before_anything_is_written(tmp_path, value):
+@each_case("value", [" a", "a ", "a\nb", "a\r", "a\rb", "a\u2028b", "a\udcff"])
+def test_value_that_cannot_be_read_back_is_refused_before_writing(tmp_path, value):
     path, row = tmp_path / "new" / "manifest.csv", {"path": "a.mp4", "label": "run", "split": "train"}
     refused(
         lambda: write_manifest(path, [row], ["run", value]),
@@ -291,7 +292,7 @@ seconds = st.none() | st.floats(0, 1e6)
     length=seconds,
     data=st.data(),
 )
-def test_whatever_is_written_comes_back(tmp_path_factory, names, paths, start, length, data):
+def test_manifest_is_read_as_written(tmp_path_factory, names, paths, start, length, data):
     folder = tmp_path_factory.mktemp("written")
     end = None if length is None else (start or 0) + length + 1
     labels = [data.draw(st.sampled_from(names)) for _ in paths]

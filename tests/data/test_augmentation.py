@@ -5,6 +5,7 @@ import torch
 from torchvision.transforms.v2 import RandAugment, RandomErasing
 
 from tests.data.test_datamodule import batches, module
+from tests.each_case import each_case
 
 ARGUMENTS = {
     "crop_area": (0.2, 0.5),
@@ -17,8 +18,8 @@ def clips(data, stage="train"):
     return torch.cat([batch.clips[:] for batch in batches(data, stage)])
 
 
-@pytest.mark.parametrize("name", ARGUMENTS)
-def test_an_argument_changes_training_alone(video_folder, name):
+@each_case("name", ARGUMENTS)
+def test_augmentation_changes_training_clips_only(video_folder, name):
     plain, changed = (
         module(video_folder.manifest, batch_size=5, train=train) for train in ({}, {name: ARGUMENTS[name]})
     )
@@ -31,7 +32,7 @@ def whole_epoch(video_folder):
     return clips(module(video_folder.manifest, batch_size=1, train=ARGUMENTS))
 
 
-def test_workers_change_nothing(video_folder, whole_epoch):
+def test_augmentation_does_not_depend_on_the_number_of_workers(video_folder, whole_epoch):
     data = module(video_folder.manifest, batch_size=2, loading={"num_workers": 1}, train=ARGUMENTS)
     try:
         assert torch.equal(clips(data), whole_epoch[:4])  # the fifth is left out
@@ -39,7 +40,7 @@ def test_workers_change_nothing(video_folder, whole_epoch):
         data.teardown("")
 
 
-def test_what_was_drawn_before_changes_nothing(video_folder, whole_epoch):
+def test_augmentation_does_not_depend_on_earlier_batches(video_folder, whole_epoch):
     torch.manual_seed(5)
     data = module(video_folder.manifest, batch_size=1, train=ARGUMENTS)
     clips(data)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.each_case import each_case
 from tests.numbered import paint, read_number
 from videoctx.batch import Failure
 from videoctx.data.annotations import ProbeResult, VideoRecord
@@ -46,8 +47,8 @@ def assert_same(one, other):
 # ---------------------------------------------------------------- the right frames
 
 
-@pytest.mark.parametrize("decoder", ["auto", "pyav"])
-def test_clips_hold_the_frames_that_the_sampler_names(closed_gop_mp4, decoder):
+@each_case("decoder", ["auto", "pyav"])
+def test_clips_hold_the_frames_of_the_sampler(closed_gop_mp4, decoder):
     sampler = UniformClips(shape=shape(4, 3), num_clips=3)
     video = dataset([record(closed_gop_mp4.path)], sampler, decoder=decoder)[SampleIndex(0)]
     assert video.starts == [0, 25, 50]
@@ -57,7 +58,7 @@ def test_clips_hold_the_frames_that_the_sampler_names(closed_gop_mp4, decoder):
     assert video.failure is None
 
 
-def test_random_clips_begin_where_they_say(b_frame_avi):
+def test_random_clips_start_at_their_reported_frames(b_frame_avi):
     data = dataset([record(b_frame_avi.path)], RandomClips(shape=shape(5, 4), num_clips=6))
     video = data[SampleIndex(0)]
     assert len(video.starts) == 6
@@ -73,12 +74,12 @@ def test_a_frame_of_several_clips_is_decoded_once(closed_gop_mp4):
     assert len(shown) < video.clips.numel() == 80
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("short_videos", "wanted"),
     [("wrap", [15, 16, 17, 15, 16]), ("repeat_last", [15, 16, 17, 17, 17])],
 )
-@pytest.mark.parametrize("sampler", [RandomClips, UniformClips])
-def test_a_short_segment_is_filled_from_itself(closed_gop_mp4, sampler, short_videos, wanted):
+@each_case("sampler", [RandomClips, UniformClips])
+def test_a_short_segment_is_filled_with_its_own_frames(closed_gop_mp4, sampler, short_videos, wanted):
     segment = record(closed_gop_mp4.path, start_seconds=0.5, end_seconds=0.6)
     video = dataset([segment], sampler(shape=shape(5, 1, short_videos), num_clips=2))[SampleIndex(0)]
     assert numbers(video) == [wanted, wanted]
@@ -86,18 +87,18 @@ def test_a_short_segment_is_filled_from_itself(closed_gop_mp4, sampler, short_vi
     assert len(video.frames) == 3
 
 
-def test_a_short_video_is_refused_when_asked(closed_gop_mp4):
+def test_a_short_video_is_refused_if_configured(closed_gop_mp4):
     sampler = UniformClips(shape=shape(9, 8, "refuse"), num_clips=1)  # spans 65 of 60 frames
     video = dataset([record(closed_gop_mp4.path)], sampler)[SampleIndex(0)]
     assert video.failure.path == str(closed_gop_mp4.path)
     assert "60 frames" in video.failure.reason
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("start", "end", "first", "last"),
     [(0.5, 1.2, 15, 35), (1.0, None, 30, 59), (None, 0.5, 0, 14), (None, 99.0, 0, 59)],
 )
-def test_clips_stay_within_the_seconds(closed_gop_mp4, start, end, first, last):
+def test_clips_stay_within_the_segment(closed_gop_mp4, start, end, first, last):
     segment = [record(closed_gop_mp4.path, start_seconds=start, end_seconds=end)]
     uniform = dataset(segment, UniformClips(shape=shape(4, 2), num_clips=2))[SampleIndex(0)]
     assert uniform.starts == [first, last - 6]
@@ -108,8 +109,8 @@ def test_clips_stay_within_the_seconds(closed_gop_mp4, start, end, first, last):
     assert {number for clip in numbers(drawn) for number in clip} == set(range(first, last + 1))
 
 
-@pytest.mark.parametrize("inspected", [False, True])
-def test_seconds_count_as_frames_are_shown_where_their_rate_varies(tmp_path, inspected):
+@each_case("inspected", [False, True])
+def test_segment_of_a_variable_frame_rate_follows_presentation_times(tmp_path, inspected):
     path = tmp_path / "variable.mp4"
     with av.open(str(path), "w") as container:  # ten frames in the first second, two in the second
         stream = container.add_stream("libx264", rate=10, options={"x264-params": "threads=1:log-level=none"})
@@ -133,7 +134,7 @@ def test_seconds_count_as_frames_are_shown_where_their_rate_varies(tmp_path, ins
 TRAIN = RandomClips(shape=shape(3, 2), num_clips=4)
 
 
-def test_a_draw_depends_on_seed_epoch_video_and_repeat_alone(closed_gop_mp4):
+def test_a_sample_depends_only_on_seed_epoch_video_and_repeat(closed_gop_mp4):
     records = [record(closed_gop_mp4.path)] * 3
     first = dataset(records, TRAIN, seed=5)
     again = dataset(records, TRAIN, seed=5)
@@ -148,7 +149,7 @@ def test_a_draw_depends_on_seed_epoch_video_and_repeat_alone(closed_gop_mp4):
     assert len({video.seed for video in others}) == len(others)
 
 
-def test_can_be_sent_to_a_spawned_worker(closed_gop_mp4):
+def test_dataset_can_be_pickled(closed_gop_mp4):
     data = dataset([record(closed_gop_mp4.path)], TRAIN, seed=3)
     assert_same(pickle.loads(pickle.dumps(data))[SampleIndex(0, 2)], data[SampleIndex(0, 2)])
 
@@ -156,8 +157,8 @@ def test_can_be_sent_to_a_spawned_worker(closed_gop_mp4):
 # ---------------------------------------------------------------- failures, nothing, no label
 
 
-@pytest.mark.parametrize("what", ["missing", "empty", "truncated", "cut short", "text"])
-def test_a_failure_is_carried_and_not_replaced(closed_gop_mp4, broken_files, what):
+@each_case("what", ["missing", "empty", "truncated", "cut short", "text"])
+def test_a_failed_video_is_returned_as_a_failure(closed_gop_mp4, broken_files, what):
     records = [record(closed_gop_mp4.path), record(broken_files[what], label=4), record(closed_gop_mp4.path)]
     data = dataset(records, TRAIN)
     video = data[SampleIndex(1)]
@@ -169,8 +170,8 @@ def test_a_failure_is_carried_and_not_replaced(closed_gop_mp4, broken_files, wha
     assert data[SampleIndex(0)].failure is data[SampleIndex(2)].failure is None
 
 
-@pytest.mark.parametrize(("start", "end"), [(2.0, None), (5.0, 6.0), (0.501, 0.502)])
-def test_seconds_without_a_frame_are_a_failure(closed_gop_mp4, start, end):
+@each_case(("start", "end"), [(2.0, None), (5.0, 6.0), (0.501, 0.502)])
+def test_segment_without_frames_is_a_failure(closed_gop_mp4, start, end):
     segment = record(closed_gop_mp4.path, start_seconds=start, end_seconds=end)
     failure = dataset([segment], TRAIN)[SampleIndex(0)].failure
     assert failure.path == str(closed_gop_mp4.path)
@@ -178,19 +179,19 @@ def test_seconds_without_a_frame_are_a_failure(closed_gop_mp4, start, end):
     assert "2.00 s" in failure.reason  # what the video lasts
 
 
-def test_an_error_of_our_own_is_not_taken_for_a_broken_video(closed_gop_mp4):
+def test_programming_error_is_raised_and_not_reported_as_broken_video(closed_gop_mp4):
     with pytest.raises(AttributeError):
         dataset([record(closed_gop_mp4.path)], sampler=None)[SampleIndex(0)]
 
 
-def test_a_video_without_a_label_is_marked(closed_gop_mp4):
+def test_missing_label_is_minus_one(closed_gop_mp4):
     assert dataset([record(closed_gop_mp4.path, label=None)], TRAIN)[SampleIndex(0)].label == -1
 
 
 # ---------------------------------------------------------------- batches
 
 
-def test_a_batch_moves_its_frames(closed_gop_mp4, broken_files):
+def test_batch_to_device_moves_frames(closed_gop_mp4, broken_files):
     data = dataset([record(closed_gop_mp4.path), record(broken_files["missing"])], TRAIN)
     batch = DecodedBatch([data[SampleIndex(0)], data[SampleIndex(1)]])
     moved = batch.to(torch.device("meta"), non_blocking=True)
@@ -200,7 +201,7 @@ def test_a_batch_moves_its_frames(closed_gop_mp4, broken_files):
     assert moved.videos[1].failure == batch.videos[1].failure
 
 
-def test_a_batch_is_pinned_where_there_is_a_device(closed_gop_mp4):
+def test_batch_can_be_pinned(closed_gop_mp4):
     if not torch.cuda.is_available():
         pytest.skip("pinned memory needs a CUDA device")
     batch = DecodedBatch([dataset([record(closed_gop_mp4.path)], TRAIN)[SampleIndex(0)]]).pin_memory()

@@ -8,6 +8,7 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
+from tests.each_case import each_case
 from videoctx.batch import ClipBatch, View
 from videoctx.data.annotations import AnnotationError, write_manifest
 from videoctx.data.datamodule import VideoDataModule
@@ -69,7 +70,7 @@ def mixed_manifest(tmp_path, video_folder, broken_files):
 # ---------------------------------------------------------------- what is asked for
 
 
-def test_the_class_file_names_the_classes(video_folder, tmp_path):
+def test_class_names_are_read_from_the_class_file(video_folder, tmp_path):
     assert module(video_folder.manifest).class_names == ["clap", "wave"]
     (tmp_path / "names.txt").write_text("wave\nclap\njump\n")
     other = module(video_folder.manifest, class_file=str(tmp_path / "names.txt"))
@@ -77,7 +78,7 @@ def test_the_class_file_names_the_classes(video_folder, tmp_path):
     assert [label for batch in batches(other, "val") for label in batch.labels.tolist()] == [1, 0]
 
 
-def test_paths_start_from_the_root_that_is_given(video_folder, tmp_path):
+def test_relative_paths_start_from_root(video_folder, tmp_path):
     moved = tmp_path / "manifest.csv"
     moved.write_bytes(video_folder.manifest.read_bytes())
     arguments = {"class_file": str(video_folder.manifest.parent / "classes.txt")}
@@ -87,7 +88,7 @@ def test_paths_start_from_the_root_that_is_given(video_folder, tmp_path):
     assert [len(batch.failures) for batch in there] == [0, 0]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "words"),
     [
         ({"batch_size": 0}, "batch_size is 0"),
@@ -101,19 +102,19 @@ def test_paths_start_from_the_root_that_is_given(video_folder, tmp_path):
         ({"test": {"crop_size_px": 32}}, r"test\.short_side_px is 20 with crop_size_px 32"),
     ],
 )
-def test_bad_values_are_refused_at_once(video_folder, arguments, words):
+def test_bad_settings_are_refused_by_the_constructor(video_folder, arguments, words):
     with pytest.raises(ValueError, match=words):
         module(video_folder.manifest, **arguments)
 
 
-@pytest.mark.parametrize("stage", ["train", "val", "test"])
+@each_case("stage", ["train", "val", "test"])
 def test_an_empty_manifest_is_refused(tmp_path, stage):
     write_manifest(tmp_path / "manifest.csv", [], ["clap"])
     with pytest.raises(AnnotationError, match="no rows"):
         batches(module(tmp_path / "manifest.csv"), stage)
 
 
-@pytest.mark.parametrize("stage", ["train", "val", "test", "predict"])
+@each_case("stage", ["train", "val", "test", "predict"])
 def test_an_unknown_split_is_refused(video_folder, stage):
     split = "test_split" if stage == "predict" else f"{stage}_split"
     with pytest.raises(AnnotationError, match=r"'held out'.*test, train, val"):
@@ -134,7 +135,7 @@ def test_a_missing_class_file_is_refused(tmp_path):
         module(tmp_path / "manifest.csv")
 
 
-def test_only_prediction_does_without_labels(mixed_manifest):
+def test_only_prediction_works_without_labels(mixed_manifest):
     data = module(mixed_manifest(num_good=1, label=""))
     for stage in ("train", "val", "test"):
         with pytest.raises(AnnotationError, match="label is empty"):
@@ -164,14 +165,14 @@ def test_a_training_batch_holds_videos_of_several_sizes(video_folder):
     assert batch.views_expected.tolist() == [1] * 5
 
 
-@pytest.mark.parametrize(("batch_size", "sizes"), [(2, [2, 2]), (4, [4]), (5, [5]), (8, [5])])
-def test_an_incomplete_training_batch_is_left_out_where_others_remain(video_folder, batch_size, sizes):
+@each_case(("batch_size", "sizes"), [(2, [2, 2]), (4, [4]), (5, [5]), (8, [5])])
+def test_incomplete_training_batch_is_dropped_unless_it_is_the_only_one(video_folder, batch_size, sizes):
     assert [len(batch) for batch in batches(module(video_folder.manifest, batch_size=batch_size), "train")] == sizes
 
 
-@pytest.mark.parametrize("eval_batch_size", [1, 2, 3])
-@pytest.mark.parametrize("stage", ["test", "predict"])
-def test_a_test_video_gives_clips_times_crops_views(video_folder, stage, eval_batch_size):
+@each_case("eval_batch_size", [1, 2, 3])
+@each_case("stage", ["test", "predict"])
+def test_test_video_has_clips_times_crops_views(video_folder, stage, eval_batch_size):
     seen = batches(module(video_folder.manifest, test={"batch_size": eval_batch_size}), stage)
     assert [len(batch) for batch in seen] == {1: [1, 1, 1], 2: [2, 1], 3: [3]}[eval_batch_size]
     assert [row for batch in seen for row in batch.rows] == [0, 1, 2]
@@ -184,13 +185,13 @@ def test_a_test_video_gives_clips_times_crops_views(video_folder, stage, eval_ba
         assert batch.clips[0 : len(batch.clips)].shape == (9 * len(batch), 3, 4, 16, 16)
 
 
-def test_validation_has_views_of_its_own(video_folder):
+def test_validation_has_its_own_number_of_views(video_folder):
     seen = batches(module(video_folder.manifest, test={"val_views": (2, 1)}), "val")
     assert [batch.views_expected.tolist() for batch in seen] == [[2], [2]]
     assert [batch.views for batch in seen] == [[View(0, 0), View(7, 0)], [View(0, 0), View(11, 0)]]
 
 
-def test_ranks_share_the_test_videos(video_folder):
+def test_test_videos_are_split_among_ranks(video_folder):
     rows = [
         [batch.rows for batch in batches(module(video_folder.manifest), "test", num_ranks=2, rank=rank)]
         for rank in (0, 1)
@@ -198,8 +199,8 @@ def test_ranks_share_the_test_videos(video_folder):
     assert rows == [[[0], [2]], [[1], []]]
 
 
-@pytest.mark.parametrize("stage", ["val", "test"])
-def test_evaluation_counts_a_failed_video_and_goes_on(mixed_manifest, stage):
+@each_case("stage", ["val", "test"])
+def test_evaluation_counts_failed_videos(mixed_manifest, stage):
     data = module(
         mixed_manifest(num_good=3, broken=["empty", "truncated"]), test={"batch_size": 5}, **{f"{stage}_split": "train"}
     )
@@ -212,7 +213,7 @@ def test_evaluation_counts_a_failed_video_and_goes_on(mixed_manifest, stage):
     assert data.failures.by_row == {}
 
 
-def test_ranks_share_the_training_videos(video_folder):
+def test_training_videos_are_split_among_ranks(video_folder):
     rows = [
         [row for batch in batches(module(video_folder.manifest), "train", num_ranks=2, rank=rank) for row in batch.rows]
         for rank in (0, 1)
@@ -224,7 +225,7 @@ def test_ranks_share_the_training_videos(video_folder):
 # ---------------------------------------------------------------- every argument changes something
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("stage", "changed"),
     [
         ("train", {"clips": {"clip_len": 3}}),
@@ -246,7 +247,7 @@ def test_ranks_share_the_training_videos(video_folder):
         ("test", {"clips": {"std": (0.229, 0.224, 0.25)}}),
     ],
 )
-def test_an_argument_changes_what_the_network_sees(video_folder, stage, changed):
+def test_every_setting_changes_the_network_input(video_folder, stage, changed):
     def clips_by_row(**arguments):
         arguments["test"] = {"batch_size": 3} | arguments.get("test", {})
         (batch,) = batches(module(video_folder.manifest, batch_size=5, **arguments), stage)
@@ -263,9 +264,9 @@ def test_the_seed_changes_the_training_order(video_folder):
     assert orders[0] == orders[1] != orders[2]
 
 
-@pytest.mark.parametrize("decoder", ["pyav", "auto"])
-@pytest.mark.parametrize("stage", ["train", "val"])
-def test_the_decoder_is_the_one_that_is_asked_for(video_folder, monkeypatch, stage, decoder):
+@each_case("decoder", ["pyav", "auto"])
+@each_case("stage", ["train", "val"])
+def test_videos_are_decoded_by_the_chosen_decoder(video_folder, monkeypatch, stage, decoder):
     asked = set()
 
     def record(path, decoder, probe_result):
@@ -293,7 +294,7 @@ def test_a_failed_training_video_is_counted_and_logged_once(mixed_manifest, brok
     assert next(iter(data.failures.by_row.values())).reason in caplog.text
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("num_good", "broken", "fraction", "ends"),
     [
         (3, ["empty"], 0.25, False),
@@ -366,7 +367,7 @@ def small_trainer(tmp_path, **arguments):
     )
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("num_workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_lightning_trains_and_validates_on_it(video_folder, tmp_path, num_workers):
     seen = Seen()
     data = module(video_folder.manifest, batch_size=2, loading={"num_workers": num_workers}, test={"views": (2, 3)})
@@ -399,7 +400,7 @@ def test_lightning_trains_without_validation(video_folder, tmp_path):
     assert seen.batches["val"] == []
 
 
-@pytest.mark.parametrize("fraction", [0.25, 0.2])
+@each_case("fraction", [0.25, 0.2])
 def test_lightning_ends_the_run_when_too_many_videos_fail(mixed_manifest, broken_files, tmp_path, fraction):
     seen = Seen()
     data = module(
@@ -418,7 +419,7 @@ def test_lightning_ends_the_run_when_too_many_videos_fail(mixed_manifest, broken
 # ---------------------------------------------------------------- without a Trainer
 
 
-@pytest.mark.parametrize("stage", ["train", "val", "test", "predict"])
+@each_case("stage", ["train", "val", "test", "predict"])
 def test_loaders_without_a_trainer_yield_ready_batches(video_folder, stage):
     data = module(video_folder.manifest, batch_size=2)
     loader = getattr(data, f"{stage}_dataloader")()
@@ -430,7 +431,7 @@ def test_loaders_without_a_trainer_yield_ready_batches(video_folder, stage):
     assert batch.clips[:].device.type == "cpu"
 
 
-def test_every_pass_without_a_trainer_is_another_epoch(video_folder):
+def test_each_pass_without_a_trainer_is_the_next_epoch(video_folder):
     loader = module(video_folder.manifest, batch_size=2).train_dataloader()
     first, second = ([batch.rows for batch in loader] for _ in range(2))
     assert first != second

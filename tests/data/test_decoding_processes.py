@@ -9,7 +9,7 @@ from videoctx.data.loading.dataset import SampleIndex
 from videoctx.data.loading.decoding_processes import DecodingProcesses
 
 
-def test_processes_that_cannot_be_started(monkeypatch):
+def test_processes_that_cannot_be_started_are_reported(monkeypatch):
     def refuse(_):
         raise ConnectionRefusedError("the server is gone")
 

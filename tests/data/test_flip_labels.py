@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.data.test_datamodule import batches, module
 from tests.data.test_transforms import coordinates, failed, still, train_transform
+from tests.each_case import each_case
 from videoctx.data.annotations import write_manifest
 from videoctx.data.loading.dataset import DecodedBatch
 from videoctx.data.training_labels import flipped_classes
@@ -27,14 +28,14 @@ def as_written(label):
     return list(label) if isinstance(label, tuple) else label
 
 
-def test_the_class_of_a_flipped_clip():
+def test_flipped_classes_are_the_partners():
     assert flipped_classes(CLASSES) == PARTNERS
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
 @settings(deadline=None, max_examples=40)
 @given(data=st.data(), probability=st.sampled_from([0.0, 0.5, 1.0]))
-def test_flipped_clips_carry_the_partner_and_others_do_not(multi_label, data, probability):
+def test_only_flipped_clips_are_labeled_with_the_partner_class(multi_label, data, probability):
     labels = st.tuples(*[st.booleans()] * len(CLASSES)) if multi_label else st.integers(0, len(CLASSES) - 1)
     num_clips = data.draw(st.integers(1, 3))
     videos = [
@@ -57,8 +58,8 @@ def test_flipped_clips_carry_the_partner_and_others_do_not(multi_label, data, pr
     assert torch.equal(usual.clip_labels, usual.labels[usual.video])
 
 
-@pytest.mark.parametrize("multi_label", [False, True])
-def test_from_the_manifest_to_the_batch(video_folder, tmp_path, multi_label):
+@each_case("multi_label", [False, True])
+def test_labels_of_flipped_clips_from_manifest_to_batch(video_folder, tmp_path, multi_label):
     cells = ["go left", "Go Right", "clap|go left" if multi_label else "clap", "turn right", "left hook"]
     rows = [
         {"path": str(video.path), "label": cell, "split": "train"}
@@ -84,6 +85,6 @@ def test_from_the_manifest_to_the_batch(video_folder, tmp_path, multi_label):
         assert swapped.clip_labels[index].tolist() == (exchanged(label) if flip else as_written(label))
 
 
-def test_an_unknown_choice_is_refused(video_folder):
+def test_unknown_flip_labels_is_refused(video_folder):
     with pytest.raises(ValueError, match="flip_labels is 'keep'; expected one of refuse, swap"):
         module(video_folder.manifest, train={"flip_labels": "keep"})

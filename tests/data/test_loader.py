@@ -18,6 +18,7 @@ import psutil
 import pytest
 import torch
 
+from tests.each_case import each_case
 from tests.http_server import FileServer
 from tests.numbered import read_number
 from videoctx.data.annotations import VideoRecord
@@ -81,7 +82,7 @@ def rows_and_failures(loader):
 # ---------------------------------------------------------------- order and contents
 
 
-def test_it_knows_how_long_it_was_waited_for(tricky, monkeypatch):
+def test_seconds_waited_are_counted(tricky, monkeypatch):
     """Every look at the clock is a second later: each batch takes one, and so does finding that there is no other."""
     monkeypatch.setattr("videoctx.data.loading.loader.time", SimpleNamespace(perf_counter=count().__next__))
     loader = tricky(None, None, None, num_workers=0)
@@ -94,7 +95,7 @@ def test_it_knows_how_long_it_was_waited_for(tricky, monkeypatch):
     assert loader.seconds_waited == 4
 
 
-def test_the_number_of_workers_changes_nothing(closed_gop_mp4, b_frame_avi, broken_files):
+def test_batches_do_not_depend_on_the_number_of_workers(closed_gop_mp4, b_frame_avi, broken_files):
     paths = [closed_gop_mp4.path, broken_files["empty"], b_frame_avi.path, closed_gop_mp4.path]
     data = VideoDataset([VideoRecord(str(path), 0, "train") for path in paths], sampler=CLIPS, seed=0)
     draws = [SampleIndex(2, 1), SampleIndex(0, 1), None, SampleIndex(1, 1), SampleIndex(3, 1)]
@@ -123,9 +124,9 @@ def test_the_number_of_workers_changes_nothing(closed_gop_mp4, b_frame_avi, brok
     assert shown.tolist() == [[start, start + 2, start + 4] for start in video.starts]
 
 
-@pytest.mark.parametrize(("drop_last", "sizes"), [(False, [3, 3, 1]), (True, [3, 3])])
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_batches(closed_gop_mp4, num_workers, drop_last, sizes):
+@each_case(("drop_last", "sizes"), [(False, [3, 3, 1]), (True, [3, 3])])
+@each_case("num_workers", [0, 2])
+def test_batch_sizes(closed_gop_mp4, num_workers, drop_last, sizes):
     data = VideoDataset([VideoRecord(str(closed_gop_mp4.path), 0, "train")] * 7, sampler=CLIPS, seed=0)
     loader = VideoLoader(
         data, EvaluationSampler(7, num_ranks=1, rank=0), batch_size=3, drop_last=drop_last, num_workers=num_workers
@@ -136,14 +137,14 @@ def test_batches(closed_gop_mp4, num_workers, drop_last, sizes):
     loader.close()
 
 
-def test_a_rank_with_nothing_left_takes_an_empty_step(closed_gop_mp4):
+def test_rank_without_a_video_gets_an_empty_batch(closed_gop_mp4):
     data = VideoDataset([VideoRecord(str(closed_gop_mp4.path), 0, "test")] * 9, sampler=CLIPS, seed=0)
     samplers = [EvaluationSampler(9, num_ranks=4, rank=rank) for rank in range(4)]
     sizes = [[len(batch.videos) for batch in VideoLoader(data, sampler, batch_size=2)] for sampler in samplers]
     assert sizes == [[2, 1], [2, 0], [2, 0], [2, 0]]
 
 
-def test_what_is_left_in_the_middle_does_not_disturb_the_next_epoch(tricky):
+def test_an_epoch_that_is_not_finished_does_not_affect_the_next(tricky):
     loader = tricky(*[None] * 12, batch_size=2)
     for batch in loader:
         assert [video.row for video in batch.videos] == [0, 1]
@@ -164,24 +165,24 @@ def test_a_video_that_hangs_fails_alone_and_is_not_tried_again(tricky):
     assert time.monotonic() - start < 1.0  # not as long as a second try
 
 
-@pytest.mark.parametrize(("name", "ending"), [("kills", "SIGKILL: perhaps out of memory"), ("exits", "exit status 3")])
-def test_a_video_that_kills_its_process_fails_alone(tricky, name, ending):
-    rows, failures = rows_and_failures(tricky(None, None, name, None, None))
-    assert rows == [0, 1, 2, 3, 4]
-    assert failures == {2: f"its decoding process died 2 times ({ending})"}
+def test_only_the_videos_that_kill_their_process_fail(tricky):
+    rows, failures = rows_and_failures(tricky(None, None, "kills", None, "exits", None))
+    assert rows == [0, 1, 2, 3, 4, 5]
+    endings = {2: "SIGKILL: perhaps out of memory", 4: "exit status 3"}
+    assert failures == {row: f"its decoding process died 2 times ({ending})" for row, ending in endings.items()}
 
 
-def test_a_process_may_die_once(tricky):
+def test_a_video_is_tried_again_after_its_process_died_once(tricky):
     assert rows_and_failures(tricky(None, "kills once", None)) == ([0, 1, 2], {})
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_mistake_of_our_own_is_not_taken_for_a_broken_video(tricky, num_workers):
+@each_case("num_workers", [0, 2])
+def test_programming_error_is_raised_and_not_reported_as_broken_video(tricky, num_workers):
     with pytest.raises(AttributeError, match="our own mistake"):
         rows_and_failures(tricky(None, "raises", None, num_workers=num_workers))
 
 
-def test_a_process_that_dies_with_nothing_to_do_is_replaced(tricky):
+def test_an_idle_process_that_dies_is_replaced(tricky):
     loader = tricky(None, None, None)
     assert rows_and_failures(loader) == ([0, 1, 2], {})
     idle = [grandchild for child in psutil.Process().children() for grandchild in child.children()]
@@ -222,7 +223,7 @@ class HeldFiles(LocalFiles):
             yield local
 
 
-def test_close_in_the_middle_ends_what_fetches(closed_gop_mp4, tmp_path):
+def test_close_during_an_epoch_ends_fetching(closed_gop_mp4, tmp_path):
     with FileServer(dict.fromkeys(["a.mp4", "held.mp4"], closed_gop_mp4.path.read_bytes())) as server:
         names = ["a.mp4"] * 4 + ["held.mp4"] * 20
         loader = VideoLoader(

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.each_case import each_case
 from videoctx.data.transforms.mixing import ClipMixing
 
 K = 5
@@ -24,7 +25,7 @@ def shares(clip):
     return {int(value): int(count) / clip.numel() for value, count in zip(values, counts, strict=True)}
 
 
-@pytest.mark.parametrize("seed", range(5))
+@each_case("seed", range(5))
 def test_mixup_is_one_convex_combination_of_clips_and_targets(seed):
     clips, targets = mixed(seed=seed, cutmix_alpha=0)
     values = clips[:, 0, 0, 0, 0]
@@ -36,7 +37,7 @@ def test_mixup_is_one_convex_combination_of_clips_and_targets(seed):
     torch.testing.assert_close(targets.sum(dim=1), torch.ones(4))
 
 
-def test_cutmix_pastes_one_box_into_all_frames_and_targets_are_the_areas():
+def test_cutmix_pastes_one_box_into_all_frames_with_targets_by_area():
     seen = set()
     for seed in range(8):
         clips, targets = mixed(seed=seed, mixup_alpha=0)
@@ -49,7 +50,7 @@ def test_cutmix_pastes_one_box_into_all_frames_and_targets_are_the_areas():
     assert len(seen) > 3
 
 
-@pytest.mark.parametrize("arguments", [{"cutmix_alpha": 0}, {"mixup_alpha": 0}])
+@each_case("arguments", [{"cutmix_alpha": 0}, {"mixup_alpha": 0}])
 def test_clips_are_mixed_with_those_of_another_video(arguments):
     for seed in range(5):
         _, targets = mixed(3, 2, seed=seed, **arguments)
@@ -58,7 +59,7 @@ def test_clips_are_mixed_with_those_of_another_video(arguments):
             assert ((targets > 0).sum(dim=1) == 2).all()
 
 
-def test_alphas_decide_how_much_is_mixed():
+def test_alpha_controls_the_amount_of_mixing():
     little, much = (
         torch.stack([mixed(seed=seed, mixup_alpha=alpha, cutmix_alpha=0)[1].amax() for seed in range(40)]).mean()
         for alpha in (0.05, 50.0)
@@ -72,7 +73,7 @@ def test_alphas_decide_how_much_is_mixed():
     assert little > much
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "expected"),
     [
         ({"probability": 0.0}, {"plain": 1.0}),
@@ -91,13 +92,13 @@ def test_probabilities(arguments, expected):
     assert found == {kind: pytest.approx(share, abs=0.12) for kind, share in expected.items()}
 
 
-def test_draws_follow_from_torch_s_seed():
+def test_mixing_depends_on_torchs_seed():
     one, same, other = (mixed(seed=seed, cutmix_alpha=0)[0] for seed in (3, 3, 4))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "words"),
     [
         ({"mixup_alpha": -1}, "mixup_alpha is -1"),
@@ -107,6 +108,6 @@ def test_draws_follow_from_torch_s_seed():
         ({"mixup_alpha": 0, "cutmix_alpha": 0}, "both 0"),
     ],
 )
-def test_values_that_cannot_be_are_refused(arguments, words):
+def test_bad_mixing_values_are_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         ClipMixing(**arguments)

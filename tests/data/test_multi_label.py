@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.data.test_datamodule import batches, module
+from tests.each_case import each_case
 from videoctx.data.annotations import CLASS_FILE, AnnotationError, read_manifest, write_manifest
 
 CLASSES = ["clap", "wave", "sit down"]
@@ -22,7 +23,7 @@ def manifest(tmp_path, video_folder):
     return path
 
 
-def test_labels_say_of_every_class_whether_it_is_shown(manifest):
+def test_labels_are_one_boolean_per_class(manifest):
     labels = {
         split: [record.label for record in read_manifest(manifest, CLASSES, split=split, multi_label=True)]
         for split in ("train", "val", "test")
@@ -35,25 +36,25 @@ def test_labels_say_of_every_class_whether_it_is_shown(manifest):
     }
 
 
-def test_an_unknown_name_among_several_is_named_with_its_line(manifest):
+def test_unknown_class_among_several_is_reported_with_its_line(manifest):
     manifest.write_text(manifest.read_text().replace("sit down", "sit"))
     with pytest.raises(AnnotationError, match=r"line 3: label 'sit' is not one of the 3 classes"):
         read_manifest(manifest, CLASSES, split="train", multi_label=True)
 
 
-def test_where_a_video_has_one_class_several_are_refused(manifest):
+def test_several_labels_are_refused_without_multi_label(manifest):
     with pytest.raises(AnnotationError, match=r"line 2: label 'wave\|clap' is not .*; multi_label reads several"):
         read_manifest(manifest, CLASSES, split="train")
 
 
-def test_a_class_name_with_the_separator_is_not_written(tmp_path):
+def test_class_name_with_the_separator_is_refused(tmp_path):
     with pytest.raises(AnnotationError, match=r"'a\|b' has a '\|'"):
         write_manifest(tmp_path / "manifest.csv", [], ["a|b"])
     assert not (tmp_path / CLASS_FILE).exists()
 
 
-@pytest.mark.parametrize("stage", ["train", "val", "test"])
-def test_batches_hold_a_row_of_labels_a_video(manifest, stage):
+@each_case("stage", ["train", "val", "test"])
+def test_batch_has_one_row_of_labels_per_video(manifest, stage):
     data = module(manifest, multi_label=True, batch_size=3, test={"batch_size": 3})
     (batch,) = batches(data, stage)
     records = data.loaders[stage].dataset.records
@@ -61,7 +62,7 @@ def test_batches_hold_a_row_of_labels_a_video(manifest, stage):
     assert batch.labels.tolist() == [list(records[row].label) for row in batch.rows]
 
 
-def test_a_result_s_card_tells_labels_apart(manifest):
+def test_card_changes_with_the_labels(manifest):
     def card():
         data = module(manifest, multi_label=True)
         batches(data, "test")
@@ -73,6 +74,6 @@ def test_a_result_s_card_tells_labels_apart(manifest):
     assert card() != before
 
 
-def test_classes_cannot_be_balanced(manifest):
+def test_class_balanced_order_is_refused(manifest):
     with pytest.raises(ValueError, match="'class_balanced' with multi_label"):
         module(manifest, multi_label=True, train={"order": "class_balanced"})

@@ -12,6 +12,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from tests.data.test_transforms import still, train_transform
+from tests.each_case import each_case
 from videoctx.data.datamodule import VideoDataModule
 from videoctx.data.loading.dataset import DecodedBatch, SampleIndex
 from videoctx.data.sampling.clip_samplers import ClipShape, RandomClips
@@ -35,7 +36,7 @@ CYCLES = [
 # ---------------------------------------------------------------- the plan
 
 
-def test_the_stages_are_pyslowfasts():
+def test_stages_equal_those_of_pyslowfast():
     """What it makes of steps at 44 and 88 of 118 epochs; its last milestone lies in the final training's middle."""
     stages = IN_STEPS.stages(**BASE, max_epochs=177)
     assert [(stage.clip_len, stage.cycle) for stage in stages] == [*CYCLES, *CYCLES, CYCLES[-1]]
@@ -44,7 +45,7 @@ def test_the_stages_are_pyslowfasts():
     assert [stage.num_drops for stage in stages] == [0] * 4 + [1] * 4 + [2]
 
 
-def test_the_stages_of_its_own_recipe_are_at_most_one_epoch_off():
+def test_stages_of_pyslowfasts_recipe_differ_by_one_epoch_at_most():
     """There the run has 358.5 epochs, and here the 358 which that makes."""
     theirs = [73, 110, 142, 158, 205, 228, 248, 259, 291, 308, 322, 343, 358]
     stages = Multigrid(milestone_epochs=(94, 154, 196), num_epochs=239).stages(**BASE, max_epochs=358)
@@ -54,20 +55,20 @@ def test_the_stages_of_its_own_recipe_are_at_most_one_epoch_off():
     assert np.abs(np.subtract(ours, theirs)).max() <= 1
 
 
-def test_shapes_of_a_long_cycle_get_as_many_steps():
+def test_shapes_of_a_long_cycle_have_equal_numbers_of_steps():
     steps = [stage.num_epochs * len(stage.batches) for stage in IN_STEPS.stages(**BASE, max_epochs=17_700)]
     assert steps[:3] == pytest.approx([steps[0]] * 3, rel=0.01)
     assert steps[7] == pytest.approx(steps[3] + steps[8], rel=0.01)  # and half of the final training
 
 
-def test_an_epoch_by_hand():
+def test_batches_of_an_epoch_computed_by_hand():
     stages = IN_STEPS.stages(**BASE | {"num_videos": 300}, max_epochs=177)
     assert stages[0].batches == [(128, 112), (64, 158), (64, 158), (44, 112)]
     assert stages[3].batches == [(32, 112), (16, 158), (8, 224)] * 5 + [(20, 112)]
     assert IN_STEPS.stages(**BASE | {"num_videos": 5}, max_epochs=177)[0].batches == [(5, 112)]
 
 
-def test_one_cycle_alone():
+def test_short_cycle_alone_and_long_cycle_alone():
     (stage,) = ONLY_SHORT.stages(**BASE, max_epochs=3)
     assert (stage.num_epochs, stage.clip_len, stage.cycle) == (3, *CYCLES[3])
     long = Multigrid(milestone_epochs=(44, 88), num_epochs=118, short_factors=())
@@ -80,7 +81,7 @@ def test_one_cycle_alone():
 
 
 @given(num_videos=st.integers(1, 3000), batch_size=st.integers(1, 9), epochs=st.integers(30, 300), data=st.data())
-def test_an_epoch_has_every_video_once_and_a_batch_as_much_work(num_videos, batch_size, epochs, data):
+def test_epochs_have_every_video_once_and_batches_equal_work(num_videos, batch_size, epochs, data):
     base = BASE | {"num_videos": num_videos, "batch_size": batch_size}
     stages = IN_STEPS.stages(**base, max_epochs=epochs)
     assert sum(stage.num_epochs for stage in stages) == epochs
@@ -106,7 +107,7 @@ def test_an_epoch_has_every_video_once_and_a_batch_as_much_work(num_videos, batc
 
 
 @given(num_taken=st.integers(0, 20), epoch=st.integers(0, 176))
-def test_a_resumed_epoch_is_its_rest_and_the_next_is_whole(num_taken, epoch):
+def test_resumed_epoch_is_the_rest_and_the_next_is_complete(num_taken, epoch):
     plan = IN_STEPS.stages(**BASE | {"num_videos": 300}, max_epochs=177)
     whole, resumed = (
         MultigridBatches(TrainSampler(Shuffled(300), num_ranks=1, rank=0, seed=1), plan) for _ in range(2)
@@ -118,7 +119,7 @@ def test_a_resumed_epoch_is_its_rest_and_the_next_is_whole(num_taken, epoch):
         assert list(resumed) == list(whole)[first:]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "text"),
     [
         ({"short_factors": (0.5, 1.5)}, "short_factors .*1.5.*up to 1"),
@@ -129,12 +130,12 @@ def test_a_resumed_epoch_is_its_rest_and_the_next_is_whole(num_taken, epoch):
         ({"milestone_epochs": (4,)}, "num_epochs 0; expected them to rise"),
     ],
 )
-def test_what_is_no_plan_is_refused(arguments, text):
+def test_bad_plans_are_refused(arguments, text):
     with pytest.raises(ValueError, match=text):
         Multigrid(**arguments)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("changed", "text"),
     [
         ({"clip_len": 6}, "clip_len is 6, of which 0.25 are 1.5 frames; expected a whole number"),
@@ -142,12 +143,12 @@ def test_what_is_no_plan_is_refused(arguments, text):
         ({"max_epochs": 8}, "max_epochs is 8, too few for 9 shapes"),
     ],
 )
-def test_a_run_that_the_plan_does_not_fit_is_refused(changed, text):
+def test_runs_that_do_not_fit_the_plan_are_refused(changed, text):
     with pytest.raises(ValueError, match=text):
         IN_STEPS.stages(**BASE | {"max_epochs": 177} | changed)
 
 
-def test_as_many_epochs_as_the_refusal_names_are_enough():
+def test_number_of_epochs_in_the_message_is_enough():
     with pytest.raises(ValueError, match=r"expected (\d+) or more") as caught:
         IN_STEPS.stages(**BASE, max_epochs=9)
     least = int(str(caught.value).partition("expected ")[2].split()[0])
@@ -157,7 +158,7 @@ def test_as_many_epochs_as_the_refusal_names_are_enough():
 # ---------------------------------------------------------------- the clips
 
 
-def test_a_shorter_clip_spans_up_to_as_much():
+def test_shorter_clips_have_larger_frame_intervals():
     rng = np.random.default_rng(0)
     clips = RandomClips(shape=ClipShape(clip_len=8, frame_interval=4, short_videos="repeat_last"), num_clips=3)
     shapes = [clips.shortened(2, rng) for _ in range(400)]
@@ -167,8 +168,8 @@ def test_a_shorter_clip_spans_up_to_as_much():
     assert clips.shortened(8, rng) == clips
 
 
-@pytest.mark.parametrize("more", [{}, {"crop_area": (0.5, 1.0)}])
-def test_a_smaller_crop_is_of_a_smaller_image(more):
+@each_case("more", [{}, {"crop_area": (0.5, 1.0)}])
+def test_smaller_crops_are_taken_from_smaller_frames(more):
     """With its own side the crop shows all of the height at times, which from the usual images it never would."""
     rows = torch.linspace(0, 255, 64).round().to(torch.uint8)[None, :, None, None].expand(1, 64, 64, 3).contiguous()
     video = still(rows, num_clips=200)
@@ -231,7 +232,7 @@ def trained(manifest, folder, *, resumed=None, multigrid=LONG, max_epochs=4, bat
 
 
 @pytest.mark.filterwarnings("ignore:You're resuming:UserWarning")
-def test_a_run_and_its_rest_from_every_step(video_folder, tmp_path):
+def test_run_resumed_at_any_step_equals_the_uninterrupted_run(video_folder, tmp_path):
     """Five videos; 2 epochs of 1 step, then 2 of 2."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     whole, data = trained(video_folder.manifest, tmp_path)
@@ -254,30 +255,30 @@ def test_a_run_and_its_rest_from_every_step(video_folder, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:You're resuming:UserWarning")
-def test_a_run_that_is_not_resumed_has_whole_epochs_again(video_folder, tmp_path):
+def test_run_after_a_resumed_run_starts_from_the_beginning(video_folder, tmp_path):
     whole, _ = trained(video_folder.manifest, tmp_path)
     _, data = trained(video_folder.manifest, tmp_path, resumed=3)
     again, _ = trained(video_folder.manifest, tmp_path / "again", data=data)
     assert again == whole
 
 
-def test_another_plan_is_not_resumed(video_folder, tmp_path):
+def test_resuming_with_another_plan_is_refused(video_folder, tmp_path):
     trained(video_folder.manifest, tmp_path)
     for changed in ({"multigrid": ONLY_SHORT}, {"multigrid": None}, {"max_epochs": 5}, {"batch_size": 2}):
         with pytest.raises(ValueError, match=r"train\.multigrid is .*, and was .* over 4 epochs; expected the same"):
             trained(video_folder.manifest, tmp_path, resumed=3, **changed)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("option", "value"),
     [("accumulate_grad_batches", 2), ("limit_train_batches", 1), ("reload_dataloaders_every_n_epochs", 0)],
 )
-def test_options_that_do_not_go_with_it_are_refused(video_folder, tmp_path, option, value):
+def test_incompatible_trainer_options_are_refused(video_folder, tmp_path, option, value):
     with pytest.raises(ValueError, match=rf"trainer\.{option} is {value} with data\.train\.multigrid; expected 1"):
         trained(video_folder.manifest, tmp_path, **{option: value})
 
 
-def test_clips_beside_training_are_full(video_folder, tmp_path):
+def test_clips_beside_training_have_the_full_shape(video_folder, tmp_path):
     _, data = trained(video_folder.manifest, tmp_path)
     assert [tuple(batch.clips.shape) for batch in data.clips_beside_training(3)] == [(1, 3, 4, 8, 8)] * 3
     assert isinstance(data.loaders["train"].batch_sampler, MultigridBatches)

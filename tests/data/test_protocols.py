@@ -17,6 +17,7 @@ from torchvision.datasets.samplers import UniformClipSampler
 from torchvision.datasets.video_utils import VideoClips
 from torchvision.transforms._presets import VideoClassification
 
+from tests.each_case import each_case
 from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo
 from videoctx.data.sampling.clip_samplers import ClipShape, NoClipError
 from videoctx.data.sampling.protocols import PROTOCOLS, UnknownFrameRateError
@@ -122,8 +123,8 @@ GRIDS = {
 }
 
 
-@pytest.mark.parametrize(("name", "video"), GRIDS)
-def test_clip_grid_by_hand(name, video):
+@each_case(("name", "video"), GRIDS)
+def test_clip_grids_computed_by_hand(name, video):
     starts, last = GRIDS[name, video]
     found = clips(name, *video)
     assert [clip[0] for clip in found] == starts
@@ -139,7 +140,7 @@ def test_clip_grid_by_hand(name, video):
     frame_interval=st.sampled_from([1, 2, 8]),
     num_clips=st.integers(1, 12),
 )
-def test_clips_stay_in_the_video_and_do_not_go_back(name, num_frames, fps, clip_len, frame_interval, num_clips):
+def test_clips_stay_in_the_video_in_increasing_order(name, num_frames, fps, clip_len, frame_interval, num_clips):
     try:
         found = np.array(clips(name, num_frames, fps, clip_len, frame_interval, num_clips))
     except NoClipError:
@@ -164,7 +165,7 @@ drawn = given(
 
 @drawn
 @settings(max_examples=100, deadline=None)
-def test_torchvision_itself(num_frames, fps, clip_len, frame_interval, num_clips):
+def test_clips_equal_those_of_torchvision(num_frames, fps, clip_len, frame_interval, num_clips):
     metadata = {"video_paths": ["a"], "video_pts": [torch.arange(num_frames)], "video_fps": [fps]}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a video without a window, below
@@ -179,7 +180,7 @@ def test_torchvision_itself(num_frames, fps, clip_len, frame_interval, num_clips
 
 @drawn
 @settings(max_examples=100, deadline=None)
-def test_pytorchvideo_itself(num_frames, fps, clip_len, frame_interval, num_clips):
+def test_clips_equal_those_of_pytorchvideo(num_frames, fps, clip_len, frame_interval, num_clips):
     rate = Fraction(fps).limit_denominator(1001)
     sampler = ConstantClipsPerVideoSampler(Fraction(clip_len * frame_interval, 30), num_clips)
     wanted = []
@@ -202,18 +203,18 @@ def subsample(frames, num_samples):
 # Sizes and crops ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "long_side"),
     [("nonlocal", 344), ("pyslowfast", 344), ("pytorchvideo", 344), ("mmaction2", 345), ("torchvision", 341)],
 )
-def test_the_long_side_of_240_by_323(name, long_side):
+def test_long_side_of_a_resized_240_by_323_frame(name, long_side):
     """323 / 240 · 256 is 344.53; torchvision takes 4/3 of 256 whatever the shape."""
     assert PROTOCOLS[name].size(240, 323, 256) == (256, long_side)
     assert name == "torchvision" or PROTOCOLS[name].size(323, 240, 256) == (long_side, 256)
 
 
-@pytest.mark.parametrize("name", ["nonlocal", "pyslowfast", "pytorchvideo", "mmaction2"])
-def test_the_short_side_is_what_was_asked_for_whichever_it_is(name):
+@each_case("name", ["nonlocal", "pyslowfast", "pytorchvideo", "mmaction2"])
+def test_short_side_of_landscape_and_portrait(name):
     for height in range(90, 800, 7):
         for width in (height - 31, height, height + 3):
             size = PROTOCOLS[name].size(height, width, 256)
@@ -222,7 +223,7 @@ def test_the_short_side_is_what_was_asked_for_whichever_it_is(name):
             assert (size[0] > size[1]) <= (height > width)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "num_crops", "corners"),
     [
         # 341 - 256 = 85 columns are left
@@ -238,13 +239,13 @@ def test_the_short_side_is_what_was_asked_for_whichever_it_is(name):
         ("torchvision", 1, [(0, 42)]),  # round(42.5) is the even one
     ],
 )
-def test_corners_by_hand(name, num_crops, corners):
+def test_crop_corners_computed_by_hand(name, num_crops, corners):
     corner = PROTOCOLS[name].corner
     assert [corner(256, 341, 256, crop, num_crops) for crop in range(num_crops)] == corners
     assert [corner(341, 256, 256, crop, num_crops) for crop in range(num_crops)] == [pair[::-1] for pair in corners]
 
 
-def test_torchvision_s_preset_gives_the_same_pixels():
+def test_view_equals_torchvisions_preset():
     """Within a gray level: it resizes bytes too, by another kernel."""
     mean, std = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
     frames = torch.randint(0, 256, (4, 120, 200, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -261,7 +262,7 @@ def test_torchvision_s_preset_gives_the_same_pixels():
     torch.testing.assert_close(clip[0], preset(frames.permute(0, 3, 1, 2)), rtol=0, atol=1.01 / 255 / min(std))
 
 
-def test_crops_that_a_project_has_no_rule_for():
+def test_unsupported_number_of_crops_is_refused():
     with pytest.raises(ValueError, match=r"3 crops per clip; expected 1 with protocol torchvision"):
         PROTOCOLS["torchvision"].check("torchvision", 3)
     with pytest.raises(ValueError, match=r"2 crops per clip; expected 1 or 3 with protocol pyslowfast"):
@@ -269,7 +270,7 @@ def test_crops_that_a_project_has_no_rule_for():
     PROTOCOLS["videoctx"].check("videoctx", 5)
 
 
-@pytest.mark.parametrize("name", ["pyslowfast", "pytorchvideo", "torchvision"])
-def test_counting_by_time_needs_a_frame_rate(name):
+@each_case("name", ["pyslowfast", "pytorchvideo", "torchvision"])
+def test_unknown_frame_rate_is_an_error(name):
     with pytest.raises(UnknownFrameRateError, match="frame rate is not known"):
         clips(name, 100, 0.0, 4, 2, 2)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.each_case import each_case
 from videoctx.data.sampling.clip_samplers import (
     ClipShape,
     ClipTooLongError,
@@ -35,14 +36,12 @@ def shape(clip_len, frame_interval, short_videos="wrap"):
 # ---------------------------------------------------------------- a clip's frames
 
 
-@pytest.mark.parametrize(
-    ("clip_len", "frame_interval", "span"), [(1, 1, 1), (1, 8, 1), (8, 8, 57), (32, 2, 63), (4, 1, 4)]
-)
+@each_case(("clip_len", "frame_interval", "span"), [(1, 1, 1), (1, 8, 1), (8, 8, 57), (32, 2, 63), (4, 1, 4)])
 def test_span(clip_len, frame_interval, span):
     assert shape(clip_len, frame_interval).span == span
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("short_videos", "start", "num_frames", "frames"),
     [
         ("wrap", 2, 9, [2, 4, 6, 8]),
@@ -57,18 +56,18 @@ def test_span(clip_len, frame_interval, span):
         ("repeat_last", 0, 6, [0, 2, 4, 5]),
     ],
 )
-def test_four_frames_two_apart(short_videos, start, num_frames, frames):
+def test_frames_of_a_clip_computed_by_hand(short_videos, start, num_frames, frames):
     assert shape(4, 2, short_videos).frames(start, num_frames).tolist() == frames
 
 
-def test_a_video_that_is_too_short_is_refused_with_its_numbers():
+def test_too_short_video_is_refused_with_both_lengths():
     assert shape(4, 2, "refuse").frames(0, 7).tolist() == [0, 2, 4, 6]
     with pytest.raises(ClipTooLongError, match=r"6 frames.*spans 7"):
         shape(4, 2, "refuse").frames(0, 6)
 
 
 @given(shape=SHAPES, num_frames=NUM_FRAMES, data=st.data())
-def test_frames_are_in_the_video_and_apart_as_asked(shape, num_frames, data):
+def test_frames_lie_in_the_video_at_the_frame_interval(shape, num_frames, data):
     start = data.draw(st.integers(0, max(num_frames - shape.span, 0)))
     fits = start + shape.span <= num_frames
     if shape.short_videos == "refuse" and not fits:
@@ -93,7 +92,7 @@ def test_frames_are_in_the_video_and_apart_as_asked(shape, num_frames, data):
         assert (steps[frames[1:] < num_frames - 1] == shape.frame_interval).all()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "words"),
     [
         ({"clip_len": 0, "frame_interval": 1}, "clip_len is 0"),
@@ -102,7 +101,7 @@ def test_frames_are_in_the_video_and_apart_as_asked(shape, num_frames, data):
         ({"clip_len": 8, "frame_interval": 1, "short_videos": "loop"}, "'loop'.*wrap, repeat_last, refuse"),
     ],
 )
-def test_bad_shapes_are_refused(arguments, words):
+def test_bad_clip_shapes_are_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         ClipShape(**arguments)
 
@@ -111,7 +110,7 @@ def test_bad_shapes_are_refused(arguments, words):
 
 
 @given(shape=SHAPES, num_frames=NUM_FRAMES, num_clips=NUM_CLIPS, seed=st.integers(0, 2**32))
-def test_starts_leave_room_for_the_clip(shape, num_frames, num_clips, seed):
+def test_clips_end_before_the_video_does(shape, num_frames, num_clips, seed):
     for sampler in (RandomClips(shape=shape, num_clips=num_clips), UniformClips(shape=shape, num_clips=num_clips)):
         starts = sampler.starts(num_frames, np.random.default_rng(seed))
         assert starts.shape == (num_clips,)
@@ -137,7 +136,7 @@ def test_uniform_clips_cover_the_video_evenly(shape, num_frames, num_clips):
     assert steps.max() - steps.min() <= 1
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("num_frames", "clip_len", "frame_interval", "num_clips", "starts"),
     [
         (300, 8, 8, 10, [0, 27, 54, 81, 108, 135, 162, 189, 216, 243]),
@@ -149,11 +148,11 @@ def test_uniform_clips_cover_the_video_evenly(shape, num_frames, num_clips):
         (10, 1, 1, 4, [0, 3, 6, 9]),
     ],
 )
-def test_uniform_starts_by_hand(num_frames, clip_len, frame_interval, num_clips, starts):
+def test_uniform_starts_computed_by_hand(num_frames, clip_len, frame_interval, num_clips, starts):
     assert uniform_starts(num_frames, shape(clip_len, frame_interval), num_clips).tolist() == starts
 
 
-def test_random_clips_reach_every_place_and_repeat_by_seed():
+def test_random_starts_cover_all_positions_and_follow_the_seed():
     draw = [random_starts(10, shape(4, 2), 500, np.random.default_rng(seed)) for seed in (3, 3, 4)]
     assert set(draw[0].tolist()) == {0, 1, 2, 3}  # the clip spans 7 of 10 frames
     assert draw[0].tolist() == draw[1].tolist() != draw[2].tolist()
@@ -165,7 +164,7 @@ def test_random_clips_reach_every_place_and_repeat_by_seed():
 NTSC = 30000 / 1001
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("num_frames", "fps", "start", "end", "frames"),
     [
         (300, 30, None, None, (0, 300)),
@@ -185,7 +184,7 @@ NTSC = 30000 / 1001
         (300, NTSC, None, 10.0, (0, 300)),
     ],
 )
-def test_frame_range_by_hand(num_frames, fps, start, end, frames):
+def test_frame_range_computed_by_hand(num_frames, fps, start, end, frames):
     assert frame_range(num_frames, fps, start, end) == frames
 
 
@@ -195,7 +194,7 @@ RATES = st.sampled_from(
 
 
 @given(num_frames=NUM_FRAMES, fps=RATES, start=st.integers(0, 12_000), length=st.integers(1, 12_000))
-def test_the_range_holds_the_frames_shown_in_it(num_frames, fps, start, length):
+def test_frame_range_holds_the_frames_shown_in_the_segment(num_frames, fps, start, length):
     start, end = start / 1000, (start + length) / 1000
     first, stop = frame_range(num_frames, float(fps), start, end)
     near = Fraction(1, 1000) / fps  # a frame this near to a bound may be counted on either side
@@ -208,7 +207,7 @@ def test_the_range_holds_the_frames_shown_in_it(num_frames, fps, start, length):
 
 
 @given(num_frames=NUM_FRAMES, fps=RATES, first=st.integers(0, 400), length=st.integers(1, 400))
-def test_a_frame_s_own_time_is_that_frame(num_frames, fps, first, length):
+def test_frame_range_from_exact_frame_times(num_frames, fps, first, length):
     seconds = float(first / fps), float((first + length) / fps)
     wanted = min(first, num_frames), min(first + length, num_frames)
     assert frame_range(num_frames, float(fps), *seconds) == wanted
@@ -217,7 +216,7 @@ def test_a_frame_s_own_time_is_that_frame(num_frames, fps, first, length):
 # ---------------------------------------------------------------- crops
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("height", "width", "size", "corners"),
     [
         (256, 340, 256, [(0, 0), (0, 42), (0, 84)]),  # landscape
@@ -228,7 +227,7 @@ def test_a_frame_s_own_time_is_that_frame(num_frames, fps, first, length):
         (341, 256, 224, [(0, 16), (58, 16), (117, 16)]),
     ],
 )
-def test_one_crop_is_the_center_and_three_follow_the_longer_side(height, width, size, corners):
+def test_one_crop_is_centered_and_three_follow_the_longer_side(height, width, size, corners):
     assert [crop_corner(height, width, size, crop, 3) for crop in range(3)] == corners
     assert crop_corner(height, width, size, 0, 1) == corners[1]
 
@@ -240,7 +239,7 @@ def test_one_crop_is_the_center_and_three_follow_the_longer_side(height, width, 
     num_crops=st.integers(1, 5),
     data=st.data(),
 )
-def test_crops_stay_inside_and_reach_both_ends(size, rows, columns, num_crops, data):
+def test_crops_lie_in_the_frame_and_touch_both_ends(size, rows, columns, num_crops, data):
     height, width = size + rows, size + columns
     crop = data.draw(st.integers(0, num_crops - 1))
     top, left = crop_corner(height, width, size, crop, num_crops)
@@ -252,17 +251,17 @@ def test_crops_stay_inside_and_reach_both_ends(size, rows, columns, num_crops, d
         assert along == (0 if crop == 0 else room)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("start", "end", "expected"),
     [(None, None, (0, 5)), (0.1, None, (1, 5)), (0.11, 2.0, (2, 4)), (0.0, 0.05, (0, 1)), (2.6, 9.0, (5, 5))],
 )
-def test_seconds_of_a_variable_frame_rate_are_looked_up(start, end, expected):
+def test_frame_range_of_a_variable_frame_rate(start, end, expected):
     times = np.array([0, 0.1, 0.9, 1.0, 2.5])
     assert frame_range(5, 2.0, start, end, frame_seconds=times) == expected
 
 
 @given(st.integers(1, 300), st.sampled_from([10, 24, 25, 29.97, 30, 60]), st.floats(0, 12), st.floats(0.01, 12))
-def test_regular_times_give_the_same_frames(num_frames, fps, start, length):
+def test_constant_frame_times_equal_the_frame_rate(num_frames, fps, start, length):
     times = np.arange(num_frames) / fps
     seconds = (round(start, 2), round(start + length, 2))
     assert frame_range(num_frames, fps, *seconds, frame_seconds=times) == frame_range(num_frames, fps, *seconds)

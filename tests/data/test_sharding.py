@@ -36,7 +36,7 @@ def test_evaluation_reads_every_video_exactly_once(num_videos, num_ranks):
 
 
 @given(num_videos=NUM_VIDEOS, num_ranks=NUM_RANKS)
-def test_evaluation_ranks_take_as_many_steps_and_end_with_nothing(num_videos, num_ranks):
+def test_evaluation_ranks_have_equal_numbers_of_steps(num_videos, num_ranks):
     samplers = evaluation(num_videos, num_ranks)
     shares = [list(sampler) for sampler in samplers]
     assert {len(share) for share in shares} == {len(sampler) for sampler in samplers} == {-(-num_videos // num_ranks)}
@@ -46,7 +46,7 @@ def test_evaluation_ranks_take_as_many_steps_and_end_with_nothing(num_videos, nu
     assert all(None not in share[:-1] for share in shares)
 
 
-def test_evaluation_by_hand():
+def test_evaluation_indices_computed_by_hand():
     first, second, third = (list(sampler) for sampler in evaluation(5, 3))
     assert first == [SampleIndex(0), SampleIndex(3)]
     assert second == [SampleIndex(1), SampleIndex(4)]
@@ -58,7 +58,7 @@ def test_evaluation_by_hand():
 
 
 @given(num_videos=NUM_VIDEOS, num_ranks=NUM_RANKS, seed=st.integers(0, 2**32), epoch=st.integers(0, 100))
-def test_training_shares_are_equal_and_hold_every_video(num_videos, num_ranks, seed, epoch):
+def test_training_ranks_have_equal_shares_with_every_video(num_videos, num_ranks, seed, epoch):
     samplers = training(Shuffled(num_videos), num_ranks, seed=seed, epoch=epoch)
     shares = [list(sampler) for sampler in samplers]
     assert {len(share) for share in shares} == {len(sampler) for sampler in samplers} == {-(-num_videos // num_ranks)}
@@ -73,7 +73,7 @@ def test_training_shares_are_equal_and_hold_every_video(num_videos, num_ranks, s
 @given(
     num_videos=st.integers(12, 60), num_ranks=st.integers(1, 4), seed=st.integers(0, 1000), epoch=st.integers(0, 100)
 )
-def test_a_training_order_follows_from_seed_and_epoch(num_videos, num_ranks, seed, epoch):
+def test_training_order_depends_on_seed_and_epoch(num_videos, num_ranks, seed, epoch):
     def order(seed, epoch):
         samplers = training(Shuffled(num_videos), num_ranks, seed=seed, epoch=epoch)
         return [[draw.video for draw in sampler] for sampler in samplers]
@@ -83,7 +83,7 @@ def test_a_training_order_follows_from_seed_and_epoch(num_videos, num_ranks, see
     assert order(seed, epoch) != order(seed, epoch + 1)
 
 
-def test_the_ranks_share_one_order():
+def test_ranks_split_one_order():
     alone = list(training(Shuffled(12), 1, seed=3, epoch=4)[0])
     assert [draw.video for draw in alone] != list(range(12))
     first, second = (list(sampler) for sampler in training(Shuffled(12), 2, seed=3, epoch=4))
@@ -91,7 +91,7 @@ def test_the_ranks_share_one_order():
     assert second == alone[6:]
 
 
-def test_set_epoch_gives_a_new_order():
+def test_set_epoch_changes_the_order():
     (sampler,) = training(Shuffled(20), 1)
     orders = []
     for epoch in (0, 1, 0):
@@ -101,7 +101,7 @@ def test_set_epoch_gives_a_new_order():
 
 
 @given(num_videos=NUM_VIDEOS, num_ranks=NUM_RANKS, weighted=st.booleans(), data=st.data())
-def test_a_resumed_epoch_is_its_rest_and_the_next_is_whole(num_videos, num_ranks, weighted, data):
+def test_resumed_epoch_is_the_rest_and_the_next_is_complete(num_videos, num_ranks, weighted, data):
     order = Weighted(np.arange(1.0, num_videos + 1)) if weighted else Shuffled(num_videos)
     num_taken = data.draw(st.integers(0, -(-num_videos // num_ranks)))
     for rank in range(num_ranks):
@@ -116,14 +116,14 @@ def test_a_resumed_epoch_is_its_rest_and_the_next_is_whole(num_videos, num_ranks
 # ---------------------------------------------------------------- orders
 
 
-def test_weighted_videos_come_as_often_as_they_weigh():
+def test_weighted_videos_are_sampled_in_proportion_to_their_weights():
     weights = np.array([0.0, 1, 2, 5] * 500)
     counts = np.bincount(np.arange(2000)[Weighted(weights).sample(np.random.default_rng(0))] % 4, minlength=4)
     assert counts[0] == 0
     assert counts[1:] / 2000 == pytest.approx(np.array([1, 2, 5]) / 8, abs=0.03)  # 2.7 standard deviations
 
 
-def test_classes_come_equally_often_whatever_their_size():
+def test_class_balanced_order_samples_classes_equally():
     labels = np.repeat([0, 2, 3], [1700, 250, 50])  # no video of class 1
     drawn = labels[Weighted.by_class(labels).sample(np.random.default_rng(0))]
     assert np.bincount(drawn) / 2000 == pytest.approx([1 / 3, 0, 1 / 3, 1 / 3], abs=0.03)
@@ -137,13 +137,13 @@ def test_repeats_of_a_video_are_counted_over_all_ranks():
         assert repeats == list(range(len(repeats)))
 
 
-def test_weights_of_nothing_are_refused():
+def test_all_zero_weights_are_refused():
     with pytest.raises(ValueError, match="all weights are zero"):
         Weighted(np.zeros(3))
 
 
 @given(sizes=st.lists(st.integers(1, 20), min_size=1, max_size=6), buffer=st.integers(1, 50), seed=st.integers(0, 99))
-def test_shards_are_read_whole_and_a_few_at_a_time(sizes, buffer, seed):
+def test_each_shard_is_read_in_a_limited_range(sizes, buffer, seed):
     shards = np.repeat(np.arange(len(sizes)), sizes)
     order = ShuffledShards(shards, buffer).sample(np.random.default_rng(seed))
     assert sorted(order) == list(range(len(shards)))
@@ -152,7 +152,7 @@ def test_shards_are_read_whole_and_a_few_at_a_time(sizes, buffer, seed):
         assert places[-1] - places[0] < sizes[shard] + 2 * buffer
 
 
-def test_shards_are_shuffled_inside_and_among_each_other():
+def test_shards_and_videos_in_shards_are_shuffled():
     shards = np.repeat(np.arange(5), 20)
     orders = [ShuffledShards(shards, 10).sample(np.random.default_rng(seed)) for seed in range(2)]
     assert (orders[0] != orders[1]).any()

@@ -15,7 +15,7 @@ def frames_of(num_bytes, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (1, 1, num_bytes), dtype=np.uint8)
 
 
-def test_frames_arrive_and_memory_is_used_again():
+def test_frames_are_received_and_memory_is_reused():
     slots = Slots()
     names = set()
     for seed in range(5):
@@ -27,7 +27,7 @@ def test_frames_arrive_and_memory_is_used_again():
     assert len(names) == 1
 
 
-def test_what_is_still_looked_at_is_not_written_over():
+def test_memory_in_use_is_not_overwritten():
     slots = Slots()
     kept = []
     for seed in range(5):
@@ -39,7 +39,7 @@ def test_what_is_still_looked_at_is_not_written_over():
         assert np.array_equal(part.numpy(), frames_of(1000, seed)[:, :, 100:200])
 
 
-def test_what_does_not_fit_arrives_too_and_fits_from_then_on():
+def test_large_frames_are_received_and_the_slot_grows():
     slots = Slots()
     large = frames_of(FIRST_BYTES + 1)
     sent = []
@@ -52,7 +52,7 @@ def test_what_does_not_fit_arrives_too_and_fits_from_then_on():
     assert sent[1] == large.shape
 
 
-def test_where_shared_memory_is_full_frames_come_through_the_pipe(monkeypatch, caplog):
+def test_frames_are_sent_through_the_pipe_if_shared_memory_is_full(monkeypatch, caplog):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -67,13 +67,13 @@ def test_where_shared_memory_is_full_frames_come_through_the_pipe(monkeypatch, c
     assert len(caplog.records) == 1
 
 
-def test_no_frames():
+def test_empty_frames_are_received():
     slots = Slots()
     slot = slots.take()
     assert slots.receive(send(np.empty((0, 0, 0, 3), np.uint8), slot.name), slot).shape == (0, 0, 0, 3)
 
 
-def test_memory_ends_with_what_uses_it():
+def test_memory_is_freed_with_its_last_tensor():
     slots = Slots()
     given_up, used = slots.take(), slots.take()
     names = [given_up.name, used.name]

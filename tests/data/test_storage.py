@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.each_case import each_case
 from tests.http_server import Fault, FileServer
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.storage import remote
@@ -51,7 +52,7 @@ def write_tar(path: Path, members: dict[str, bytes]) -> bytes:
     return path.read_bytes()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("root", "path", "leads_to"),
     [
         ("data", "a/b.mp4", "data/a/b.mp4"),
@@ -65,16 +66,16 @@ def write_tar(path: Path, members: dict[str, bytes]) -> bytes:
         ("data", "odd::name.mp4", "data/odd::name.mp4"),
     ],
 )
-def test_a_relative_path_starts_from_the_root_also_inside_a_chain(root, path, leads_to):
+def test_relative_paths_are_resolved_also_in_tar_members(root, path, leads_to):
     assert resolve(root, path) == leads_to
 
 
-def test_a_member_is_told_from_its_tar_file():
+def test_split_member_separates_member_and_tar_file():
     assert split_member("tar://k/a.mp4::s3://b/t.tar") == ("k/a.mp4", "s3://b/t.tar")
     assert split_member("s3://b/t.tar") is None
 
 
-def test_a_local_file_is_itself_and_nothing_is_written(tmp_path):
+def test_local_file_is_used_in_place(tmp_path):
     files = local_files(tmp_path / "cache")
     for path in ("/nowhere/a.mp4", "relative.mp4"):
         with files.local_copy(path) as local:
@@ -84,7 +85,7 @@ def test_a_local_file_is_itself_and_nothing_is_written(tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_url_is_downloaded_once_and_keeps_its_suffix(tmp_path):
+def test_url_is_downloaded_once_and_keeps_its_suffix(tmp_path):
     with FileServer({"a.MP4": content(0)}) as server:
         files = local_files(tmp_path)
         for _ in range(3):
@@ -96,8 +97,9 @@ def test_a_url_is_downloaded_once_and_keeps_its_suffix(tmp_path):
         assert server.requests == {"a.MP4": 1}
 
 
-@pytest.mark.parametrize("knows_size", [True, False])
-def test_sizes_are_told_and_what_is_not_there_is_named(tmp_path, knows_size):
+@each_case("knows_size", [True, False])
+def test_sizes_are_reported_and_missing_files_are_errors(tmp_path_factory, knows_size):
+    tmp_path = tmp_path_factory.mktemp("sizes")
     (tmp_path / "a.mp4").write_bytes(content(0, 100))
     files = local_files(tmp_path / "cache")
     with FileServer({"b.mp4": content(1)}, knows_size=knows_size) as server:
@@ -108,7 +110,7 @@ def test_sizes_are_told_and_what_is_not_there_is_named(tmp_path, knows_size):
                 files.size(missing)
 
 
-def test_an_error_about_the_local_file_becomes_one_about_the_path(tmp_path):
+def test_error_about_a_local_copy_names_the_url(tmp_path):
     with FileServer({"a.mp4": b"no video"}) as server:
         url = server.url("a.mp4")
         with pytest.raises(VideoDecodeError) as caught, local_files(tmp_path).local_copy(url) as local:
@@ -119,25 +121,26 @@ def test_an_error_about_the_local_file_becomes_one_about_the_path(tmp_path):
 FAULTS = [fault for fault in Fault if fault is not Fault.ERROR_403]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("server_is", ["plain", "without parts", "without sizes"])
-def test_a_failure_that_passes_costs_an_attempt(tmp_path, fault, server_is, monkeypatch):
+@each_case("fault", FAULTS)
+@each_case("server_is", ["plain", "without parts", "without sizes"])
+def test_a_temporary_failure_costs_one_attempt(tmp_path_factory, fault, server_is, monkeypatch):
     if server_is == "without sizes" and fault in (Fault.LONG_LENGTH, Fault.SHORT_LENGTH):
         pytest.skip("it sends no length")
     monkeypatch.setattr(remote, "PIECE_BYTES", 7_000)
     settings = {"knows_parts": server_is == "plain", "knows_size": server_is != "without sizes"}
     with FileServer({"a.mp4": content(0)}, **settings) as server:
         server.faults["a.mp4"] = [fault] * (2 if server_is == "without sizes" else 1)  # it is asked for the size too
-        files = local_files(tmp_path, timeout_seconds=0.2)
+        cache = tmp_path_factory.mktemp("cache")
+        files = local_files(cache, timeout_seconds=0.2)
         assert fetched(files, server.url("a.mp4")) == content(0)
         assert not server.faults["a.mp4"]
         if server_is != "without sizes":  # or else the file is sent when only its size is requested
             assert server.deliveries["a.mp4"] == 1
-    assert bytes_in(tmp_path / "partial") == 0
-    assert int((tmp_path / "total").read_text()) == bytes_in(tmp_path / "entries") == SIZE
+    assert bytes_in(cache / "partial") == 0
+    assert int((cache / "total").read_text()) == bytes_in(cache / "entries") == SIZE
 
 
-def test_a_dropped_connection_costs_a_piece_not_the_file(tmp_path, monkeypatch):
+def test_dropped_connection_repeats_one_piece_only(tmp_path, monkeypatch):
     monkeypatch.setattr(remote, "PIECE_BYTES", 4_000)
     with FileServer({"a.tar": content(0)}) as server:
         server.faults["a.tar"] = [Fault.DROP, None] * 5  # more in all than the attempts at one piece
@@ -145,7 +148,7 @@ def test_a_dropped_connection_costs_a_piece_not_the_file(tmp_path, monkeypatch):
         assert server.requests["a.tar"] == 10
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("fault", "message", "attempts"),
     [
         (Fault.ERROR_503, "the server responded 503 Service Unavailable (3 attempts)", 3),
@@ -154,29 +157,31 @@ def test_a_dropped_connection_costs_a_piece_not_the_file(tmp_path, monkeypatch):
         (None, "the server responded 404 Not Found", 1),
     ],
 )
-def test_a_failure_for_good_is_named(tmp_path, fault, message, attempts):
+def test_a_permanent_failure_is_reported(tmp_path_factory, fault, message, attempts):
+    cache = tmp_path_factory.mktemp("cache")
     with FileServer({"b.mp4": content(1)}) as server:
         if fault:
             server.always["a.mp4"] = fault
-        files = local_files(tmp_path, num_attempts=3, timeout_seconds=0.1)
+        files = local_files(cache, num_attempts=3, timeout_seconds=0.1)
         with pytest.raises(VideoDecodeError) as caught, files.local_copy(server.url("a.mp4")):
             pass
         assert str(caught.value) == f"{server.url('a.mp4')}: cannot be fetched: {message}"
         assert server.requests["a.mp4"] == attempts
         assert fetched(files, server.url("b.mp4")) == content(1)
-    assert int((tmp_path / "total").read_text()) == bytes_in(tmp_path / "entries") == SIZE
-    assert bytes_in(tmp_path / "partial") == 0
+    assert int((cache / "total").read_text()) == bytes_in(cache / "entries") == SIZE
+    assert bytes_in(cache / "partial") == 0
 
 
-def test_a_server_that_is_not_there_is_named(tmp_path):
+def test_unreachable_server_is_reported(tmp_path):
     with FileServer({}) as server:
         url = server.url("a.mp4")
     with pytest.raises(VideoDecodeError, match=r"cannot be fetched: ClientConnectorError: .* \(2 attempts\)"):
         fetched(local_files(tmp_path, num_attempts=2), url)
 
 
-@pytest.mark.parametrize("fault", [Fault.SHORT_LENGTH, Fault.LONG_LENGTH])
-def test_a_body_that_never_has_the_size_that_was_reported_is_refused(tmp_path, fault):
+@each_case("fault", [Fault.SHORT_LENGTH, Fault.LONG_LENGTH])
+def test_a_body_of_another_size_than_reported_is_refused(tmp_path_factory, fault):
+    tmp_path = tmp_path_factory.mktemp("cache")
     with FileServer({"a.mp4": content(0)}) as server:
         server.faults["a.mp4"] = [fault] * 9
         with pytest.raises(VideoDecodeError, match=r"cannot be fetched: .* \(2 attempts\)"):
@@ -184,7 +189,7 @@ def test_a_body_that_never_has_the_size_that_was_reported_is_refused(tmp_path, f
     assert bytes_in(tmp_path / "entries") == 0
 
 
-def test_a_missing_backend_names_what_to_install(tmp_path):
+def test_missing_backend_is_reported_with_its_package(tmp_path):
     pytest.importorskip("fsspec")
     try:
         import s3fs  # noqa: F401
@@ -195,12 +200,12 @@ def test_a_missing_backend_names_what_to_install(tmp_path):
         pytest.skip("s3fs is installed")
 
 
-def test_an_unknown_protocol_is_named(tmp_path):
+def test_unknown_protocol_is_reported(tmp_path):
     with pytest.raises(VideoDecodeError, match=r"^s4://a.mp4: cannot be fetched: Protocol not known: s4"):
         fetched(local_files(tmp_path), "s4://a.mp4")
 
 
-def test_the_least_recently_used_make_room_and_the_bound_holds(tmp_path):
+def test_least_recently_used_files_are_evicted(tmp_path):
     with FileServer({f"{k}.mp4": content(k) for k in range(6)}) as server:
         files = local_files(tmp_path, max_cache_bytes=3 * SIZE)
         for k in (0, 1, 2, 0, 3, 0, 4, 0):  # 0 is used all the time
@@ -213,7 +218,7 @@ def test_the_least_recently_used_make_room_and_the_bound_holds(tmp_path):
         assert server.requests["1.mp4"] == 2
 
 
-def test_files_in_use_stay_and_files_without_room_last_for_their_use(tmp_path):
+def test_files_in_use_are_kept_and_files_without_room_are_temporary(tmp_path):
     with FileServer({f"{k}.mp4": content(k) for k in range(5)}) as server, ExitStack() as stack:
         files = local_files(tmp_path, max_cache_bytes=2 * SIZE)
         held = [stack.enter_context(files.local_copy(server.url(f"{k}.mp4"))) for k in range(5)]
@@ -227,7 +232,7 @@ def test_files_in_use_stay_and_files_without_room_last_for_their_use(tmp_path):
         assert bytes_in(tmp_path / "entries") == 2 * SIZE
 
 
-def test_a_file_beyond_the_bound_empties_no_cache(tmp_path):
+def test_file_larger_than_the_cache_evicts_nothing(tmp_path):
     with FileServer({"a.mp4": content(0), "big.mp4": content(1, 3 * SIZE)}) as server:
         files = local_files(tmp_path, max_cache_bytes=2 * SIZE)
         fetched(files, server.url("a.mp4"))
@@ -236,7 +241,7 @@ def test_a_file_beyond_the_bound_empties_no_cache(tmp_path):
         assert server.requests["a.mp4"] == 1
 
 
-def test_a_smaller_bound_holds_from_the_start(tmp_path):
+def test_smaller_cache_limit_takes_effect_immediately(tmp_path):
     with FileServer({f"{k}.mp4": content(k) for k in range(4)}) as server:
         for k in range(4):
             fetched(local_files(tmp_path), server.url(f"{k}.mp4"))
@@ -245,7 +250,7 @@ def test_a_smaller_bound_holds_from_the_start(tmp_path):
     assert bytes_in(tmp_path / "entries") == 2 * SIZE
 
 
-def test_a_member_of_a_local_tar_file(tmp_path):
+def test_member_of_a_local_tar_file(tmp_path):
     write_tar(tmp_path / "a.tar", {f"k/{k}.mp4": content(k) for k in range(3)})
     files = local_files(tmp_path / "cache")
     with files.local_copy(f"tar://k/1.mp4::{tmp_path}/a.tar") as local:
@@ -258,7 +263,7 @@ def test_a_member_of_a_local_tar_file(tmp_path):
     assert fetched(files, f"tar://k/0.mp4::file://{tmp_path}/a.tar") == b""
 
 
-def test_a_remote_tar_file_is_downloaded_once_for_all_its_members(tmp_path):
+def test_remote_tar_file_is_downloaded_once_for_all_members(tmp_path):
     tar = write_tar(tmp_path / "a.tar", {f"{k}.mp4": content(k) for k in range(8)})
     with FileServer({"a.tar": tar}, delay_seconds=0.02) as server:
         files = local_files(tmp_path / "cache")
@@ -275,7 +280,7 @@ def test_a_remote_tar_file_is_downloaded_once_for_all_its_members(tmp_path):
     assert bytes_in(tmp_path / "cache/temporary") == 0
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("make", "message"),
     [
         (lambda path: None, "its tar file cannot be read: No such file or directory"),  # noqa: ARG005
@@ -287,7 +292,8 @@ def test_a_remote_tar_file_is_downloaded_once_for_all_its_members(tmp_path):
         (lambda path: write_tar(path, {"b.mp4": b""}), "no such file among the 1 in the tar file"),
     ],
 )
-def test_a_bad_tar_file_is_named(tmp_path, make, message):
+def test_a_bad_tar_file_is_reported(tmp_path_factory, make, message):
+    tmp_path = tmp_path_factory.mktemp("tar")
     make(tmp_path / "a.tar")
     path = f"tar://a.mp4::{tmp_path}/a.tar"
     with pytest.raises(VideoDecodeError) as caught:
@@ -354,7 +360,7 @@ def test_processes_and_threads_download_each_file_once(tmp_path):
         assert server.deliveries == dict.fromkeys(server.files, 1)
 
 
-def test_processes_and_threads_keep_the_bound(tmp_path):
+def test_processes_and_threads_respect_the_cache_limit(tmp_path):
     with FileServer({f"{k}.mp4": content(k) for k in range(40)}) as server:
         results = in_processes(tmp_path, [server.url(name) for name in server.files], 10 * SIZE)
     for incorrect, most in results:
@@ -373,7 +379,7 @@ def hold_and_wait(cache: Path, paths: list[str], stalled: str, held) -> None:
         stack.enter_context(files.local_copy(stalled))
 
 
-def test_what_a_killed_process_left_is_removed_and_nothing_of_the_living(tmp_path):
+def test_files_of_killed_processes_are_removed_and_others_kept(tmp_path):
     cache = tmp_path / "cache"
     write_tar(tmp_path / "a.tar", {"0.mp4": content(0)})
     with FileServer({"a.mp4": content(1), "stalled.mp4": content(2)}) as server:
@@ -423,7 +429,7 @@ def test_a_local_copy_outlives_a_forked_child_that_releases_it(tmp_path):
             assert Path(once).read_bytes() == content(1)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("settings", "message"),
     [
         ({"max_cache_bytes": -1}, "max_cache_bytes is -1; expected zero or more"),

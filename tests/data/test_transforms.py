@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.transforms.v2 import ColorJitter, RandAugment, RandomErasing
 
+from tests.each_case import each_case
 from videoctx.batch import Failure, View, slices
 from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo
 from videoctx.data.transforms.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
@@ -79,8 +80,8 @@ def steps(clip):
 # ---------------------------------------------------------------- normalization
 
 
-@pytest.mark.parametrize("num_frames", [1, 2, 3, 4])  # a mean for each of 3 channels also fits 1 or 3 frames
-def test_normalizes_by_channel_whatever_the_number_of_frames(num_frames):
+@each_case("num_frames", [1, 2, 3, 4])  # a mean for each of 3 channels also fits 1 or 3 frames
+def test_normalizes_by_channel_for_any_number_of_frames(num_frames):
     frames = noise(num_frames, 5, 4).permute(0, 3, 1, 2)  # (T, 3, 5, 4)
     wanted = torch.empty(3, num_frames, 5, 4)
     for channel in range(3):
@@ -102,9 +103,9 @@ def test_a_std_of_zero_is_refused():
 RANDOM = train_transform(crop_size_px=16, short_side_px=(18, 24), flip_probability=0.5)
 
 
-@pytest.mark.parametrize("size", [(30, 40), (40, 30), (31, 47), (47, 31), (18, 18), (12, 60)])
-@pytest.mark.parametrize("clip_len", [1, 3, 4])
-def test_a_training_clip_has_the_right_shape_and_one_draw_for_all_its_frames(size, clip_len):
+@each_case("size", [(30, 40), (40, 30), (31, 47), (47, 31), (18, 18), (12, 60)])
+@each_case("clip_len", [1, 3, 4])
+def test_training_clip_has_its_shape_and_equal_parameters_for_all_frames(size, clip_len):
     batch = RANDOM(DecodedBatch([still(noise(1, *size)[0], clip_len=clip_len, seed=seed) for seed in range(5)]))
     assert batch.clips.shape == (5, 3, clip_len, 16, 16)
     assert batch.clips.dtype == torch.float32
@@ -113,14 +114,14 @@ def test_a_training_clip_has_the_right_shape_and_one_draw_for_all_its_frames(siz
         assert all(torch.equal(clip[:, 0], clip[:, frame]) for frame in range(clip_len))
 
 
-def test_a_clip_s_frames_keep_their_order():
+def test_frames_keep_their_order():
     frames = noise(3, 16, 16)
     clips = [[2, 0, 0, 1], [1, 1, 2, 0]]
     batch = train_transform()(DecodedBatch([video_of(frames, clips)]))
     torch.testing.assert_close(batch.clips, frames[torch.tensor(clips)].permute(0, 4, 1, 2, 3).float())
 
 
-def test_every_clip_of_a_batch_draws_for_itself():
+def test_every_clip_has_its_own_parameters():
     image = noise(1, 40, 60)[0]
     videos = [still(image, num_clips=3, seed=seed) for seed in range(4)]
     clips = RANDOM(DecodedBatch(videos)).clips
@@ -130,7 +131,7 @@ def test_every_clip_of_a_batch_draws_for_itself():
             assert not torch.equal(clips[one], clips[other])
 
 
-def test_a_draw_follows_from_the_video_s_seed_alone():
+def test_crops_depend_only_on_the_seed_of_the_video():
     image = noise(1, 40, 60)[0]
     torch.manual_seed(0)
     alone = RANDOM(DecodedBatch([still(image, num_clips=2, seed=9)])).clips
@@ -150,7 +151,7 @@ def test_a_draw_follows_from_the_video_s_seed_alone():
     seed=st.integers(0, 2**63 - 1),
     flip=st.sampled_from([0.0, 1.0]),
 )
-def test_a_training_crop_is_a_part_of_the_image(crop, size, seed, flip):
+def test_training_crop_is_a_part_of_the_image(crop, size, seed, flip):
     height, width = crop + size[0], crop + size[1]
     transform = train_transform(crop, (min(height, width),) * 2, flip)  # the image has this size: nothing is resized
     clip = transform(DecodedBatch([still(coordinates(height, width), seed=seed)])).clips[0].round().int()
@@ -163,23 +164,21 @@ def test_a_training_crop_is_a_part_of_the_image(crop, size, seed, flip):
     assert (clip[2] == 77).all()
 
 
-def test_training_crops_reach_every_place():
+def test_training_crops_reach_every_position():
     clips = train_transform(16, (18, 18))(DecodedBatch([still(coordinates(18, 20), num_clips=300)])).clips.round()
     assert set(clips[:, 0].amin((1, 2, 3)).tolist()) == {0, 1, 2, 3, 4}
     assert set(clips[:, 1].amin((1, 2, 3)).tolist()) == {0, 1, 2}
 
 
-@pytest.mark.parametrize(
-    ("probability", "least", "greatest"), [(0, 0, 0), (0.25, 60, 140), (0.5, 150, 250), (1, 400, 400)]
-)
-def test_flips_as_often_as_asked(probability, least, greatest):
+@each_case(("probability", "least", "greatest"), [(0, 0, 0), (0.25, 60, 140), (0.5, 150, 250), (1, 400, 400)])
+def test_flip_probability(probability, least, greatest):
     batch = train_transform(flip_probability=probability)(DecodedBatch([still(coordinates(16, 16), num_clips=400)]))
     flipped = batch.clips[:, 0, 0, 0, 0] > batch.clips[:, 0, 0, 0, -1]
     assert least <= int(flipped.sum()) <= greatest
 
 
-@pytest.mark.parametrize("size", [(40, 80), (80, 40), (41, 67), (67, 41), (40, 40)])
-def test_the_short_side_is_drawn_from_its_range_and_the_aspect_kept(size):
+@each_case("size", [(40, 80), (80, 40), (41, 67), (67, 41), (40, 40)])
+def test_short_side_is_in_its_range_and_aspect_ratio_is_kept(size):
     transform = train_transform(crop_size_px=16, short_side_px=(16, 20))
     clips = transform(DecodedBatch([still(coordinates(*size, step=3), num_clips=60)])).clips
     short_sides = set()
@@ -192,7 +191,7 @@ def test_the_short_side_is_drawn_from_its_range_and_the_aspect_kept(size):
     assert short_sides == {16, 17, 18, 19, 20}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "words"),
     [
         ({"crop_size_px": 0, "short_side_px": (8, 8)}, "crop_size_px 0"),
@@ -205,7 +204,7 @@ def test_the_short_side_is_drawn_from_its_range_and_the_aspect_kept(size):
         ({"crop_area": (0.5, 1.0), "crop_size_px": 0}, "crop_size_px 0"),
     ],
 )
-def test_training_values_that_cannot_be_are_refused(arguments, words):
+def test_bad_training_values_are_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         train_transform(**arguments)
 
@@ -224,9 +223,9 @@ AUGMENTED = {
 }
 
 
-@pytest.mark.parametrize("arguments", AUGMENTED.values(), ids=AUGMENTED)
-@pytest.mark.parametrize("clip_len", [1, 3, 4])
-def test_an_augmented_clip_has_one_draw_for_all_its_frames(arguments, clip_len):
+@each_case("arguments", AUGMENTED.values())
+@each_case("clip_len", [1, 3, 4])
+def test_augmentation_is_equal_for_all_frames_of_a_clip(arguments, clip_len):
     transform = train_transform(flip_probability=0.5, **arguments)
     videos = [still(noise(1, 40, 60)[0], clip_len=clip_len, seed=seed) for seed in range(12)]
     clips = transform(DecodedBatch(videos)).clips
@@ -237,8 +236,8 @@ def test_an_augmented_clip_has_one_draw_for_all_its_frames(arguments, clip_len):
     assert len({tuple(clip.flatten().tolist()) for clip in clips}) > 8  # each draws for itself
 
 
-@pytest.mark.parametrize("arguments", AUGMENTED.values(), ids=AUGMENTED)
-def test_an_augmentation_follows_from_the_video_s_seed_alone_and_leaves_torch_s_generator(arguments):
+@each_case("arguments", AUGMENTED.values())
+def test_augmentation_depends_only_on_the_seed_and_leaves_torchs_generator(arguments):
     transform, image = train_transform(**arguments), noise(1, 40, 60)[0]
     torch.manual_seed(0)
     alone = transform(DecodedBatch([still(image, num_clips=2, seed=9)])).clips
@@ -250,14 +249,14 @@ def test_an_augmentation_follows_from_the_video_s_seed_alone_and_leaves_torch_s_
     assert torch.equal(drawn, torch.rand(1))
 
 
-@pytest.mark.parametrize("arguments", AUGMENTED.values(), ids=AUGMENTED)
+@each_case("arguments", AUGMENTED.values())
 def test_every_augmentation_changes_clips(arguments):
     videos = DecodedBatch([still(noise(1, 16, 16)[0], seed=seed) for seed in range(8)])
     plain, changed = (train_transform(**of)(videos).clips for of in ({}, arguments))
     assert sum(not torch.equal(one, other) for one, other in zip(plain, changed, strict=True)) >= 4
 
 
-def test_area_crops_show_the_share_of_the_image_that_is_asked_for():
+def test_area_crops_show_the_requested_fraction():
     clips = train_transform(32, crop_area=(0.25, 0.5))(
         DecodedBatch([still(coordinates(100, 120), num_clips=80, clip_len=1)])
     ).clips
@@ -270,7 +269,7 @@ def test_area_crops_show_the_share_of_the_image_that_is_asked_for():
     assert 0.45 < max(areas) < 0.53
 
 
-def test_area_crops_do_not_look_at_the_short_side():
+def test_area_crops_ignore_the_short_side():
     train_transform(64, short_side_px=(32, 32), crop_area=(0.5, 1.0))
 
 
@@ -282,7 +281,7 @@ class Recorded(nn.Module):
         return frames
 
 
-def test_augment_gets_bytes_and_erasing_the_normalized_clip():
+def test_augment_gets_uint8_and_erasing_the_normalized_clip():
     augment, erasing = Recorded(), Recorded()
     batch = DecodedBatch([still(coordinates(16, 16), clip_len=3)])
     normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
@@ -294,7 +293,7 @@ def test_augment_gets_bytes_and_erasing_the_normalized_clip():
     assert torch.equal(clips[0], normalize(augment.frames))
 
 
-def test_erased_is_the_mean():
+def test_erased_region_is_the_mean():
     image = torch.full((16, 16, 3), 255, dtype=torch.uint8)
     normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
     transform = train_transform(normalize=normalize, erasing=RandomErasing(p=1, scale=(0.2, 0.2)))
@@ -306,7 +305,7 @@ def test_erased_is_the_mean():
 # ---------------------------------------------------------------- whose labels
 
 
-def test_labels_of_several_classes_are_rows():
+def test_multi_label_batch_has_one_row_per_video():
     videos = [still(coordinates(16, 16), label=(True, False, True)), failed(label=(False, False, False))]
     batch = train_transform()(DecodedBatch(videos))
     assert batch.labels.dtype == torch.bool
@@ -348,9 +347,9 @@ def view_by_hand(frames, clip, crop, num_crops, *, short_side, size):
     return torch.stack(images, dim=1)
 
 
-@pytest.mark.parametrize("num_crops", [1, 2, 3])
-@pytest.mark.parametrize(("short_side", "size"), [(16, 16), (16, 12), (24, 20)])
-def test_views_are_ordered_by_video_clip_and_crop_and_are_what_a_plain_computation_gives(num_crops, short_side, size):
+@each_case("num_crops", [1, 2, 3])
+@each_case(("short_side", "size"), [(16, 16), (16, 12), (24, 20)])
+def test_views_equal_a_plain_computation_in_order_of_video_clip_and_crop(num_crops, short_side, size):
     batch = view_transform(size, short_side, num_crops)(view_batch(), num_clips=3)
     assert batch.views == [View(start, crop) for start in STARTS for crop in range(num_crops)] * 3
     assert batch.video.tolist() == [position for position in (0, 2, 3) for _ in range(3 * num_crops)]
@@ -366,8 +365,8 @@ def test_views_are_ordered_by_video_clip_and_crop_and_are_what_a_plain_computati
     assert (views - torch.stack(wanted)).abs().max() <= 1.01  # uint8 rounding of the resized image
 
 
-@pytest.mark.parametrize("size", [1, 4, 7, 27, 100])
-def test_slices_of_views_are_the_views(size):
+@each_case("size", [1, 4, 7, 27, 100])
+def test_slices_of_views_equal_all_views(size):
     clips = view_transform(normalize=Normalize(IMAGENET_MEAN, IMAGENET_STD))(view_batch(), num_clips=3).clips
     assert len(clips) == 27
     parts = [clips[part] for part in slices(len(clips), size)]
@@ -375,8 +374,8 @@ def test_slices_of_views_are_the_views(size):
     assert torch.equal(torch.cat(parts), clips[0:27])
 
 
-@pytest.mark.parametrize("size", [(18, 30), (30, 18), (18, 18), (19, 31)])
-def test_three_crops_are_the_two_ends_and_the_middle_of_the_longer_side(size):
+@each_case("size", [(18, 30), (30, 18), (18, 18), (19, 31)])
+def test_three_crops_are_the_ends_and_the_middle_of_the_longer_side(size):
     height, width = size
     side = min(size)
     crops = (
@@ -388,7 +387,7 @@ def test_three_crops_are_the_two_ends_and_the_middle_of_the_longer_side(size):
     assert across == [(side - 16) // 2] * 3
 
 
-def test_the_ten_by_three_grid():
+def test_ten_clips_and_three_crops():
     frames = noise(40, 16, 22)
     clips = [[start, start + 2, start + 4] for start in (0, 4, 8, 12, 16, 20, 24, 28, 32, 35)]
     video = video_of(frames, clips, starts=[clip[0] for clip in clips])
@@ -413,7 +412,7 @@ class Recorder(Normalize):
         return super().forward(frames)
 
 
-def test_each_frame_is_resized_once_and_views_are_made_when_asked_for(monkeypatch):
+def test_frames_are_resized_once_and_views_are_lazy(monkeypatch):
     from videoctx.data.transforms import resize as resizing
 
     resized = []
@@ -430,14 +429,14 @@ def test_each_frame_is_resized_once_and_views_are_made_when_asked_for(monkeypatc
     assert resized == [6, 5]
 
 
-def test_the_views_of_a_video_share_its_frames():
+def test_views_of_a_video_share_memory():
     clips = view_transform(16, 16, 3)(view_batch(), num_clips=3).clips
     storages = [frames.untyped_storage().data_ptr() for frames, _, _ in clips.views]
     assert [len(set(storages[start : start + 9])) for start in (0, 9, 18)] == [1, 1, 1]
     assert len(set(storages)) == 3
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "words"),
     [
         ({"crop_size_px": 17, "short_side_px": 16}, "16 with crop_size_px 17"),
@@ -445,7 +444,7 @@ def test_the_views_of_a_video_share_its_frames():
         ({"num_crops": 0}, "num_crops is 0"),
     ],
 )
-def test_view_values_that_cannot_be_are_refused(arguments, words):
+def test_bad_view_values_are_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         view_transform(**arguments)
 
@@ -453,7 +452,7 @@ def test_view_values_that_cannot_be_are_refused(arguments, words):
 # ---------------------------------------------------------------- whose the clips are
 
 
-def test_a_failed_video_has_no_views_but_is_expected():
+def test_failed_video_has_no_views_but_counts_as_expected():
     batch = view_transform()(view_batch(), num_clips=3)
     assert len(batch) == 4
     assert batch.views_expected.tolist() == [9, 9, 9, 9]
@@ -464,7 +463,7 @@ def test_a_failed_video_has_no_views_but_is_expected():
     assert 1 not in batch.video.tolist()
 
 
-def test_a_failed_training_video_leaves_the_others_in_place():
+def test_failed_training_video_does_not_move_the_others():
     videos = [
         failed(row=3, label=1),
         still(coordinates(20, 30), label=7, row=8, starts=[13]),
@@ -481,9 +480,9 @@ def test_a_failed_training_video_leaves_the_others_in_place():
     assert batch.failures[2].path == "other.mp4"
 
 
-@pytest.mark.parametrize("num_videos", [0, 1, 3])
-@pytest.mark.parametrize("stage", ["train", "test"])
-def test_a_batch_without_a_readable_video_has_no_clips(num_videos, stage):
+@each_case("num_videos", [0, 1, 3])
+@each_case("stage", ["train", "test"])
+def test_batch_of_failed_videos_has_no_clips(num_videos, stage):
     videos = DecodedBatch([failed(label=index) for index in range(num_videos)])
     batch = train_transform()(videos) if stage == "train" else view_transform()(videos, num_clips=10)
     assert len(batch) == num_videos

@@ -292,11 +292,11 @@ class VideoDataModule(LightningDataModule):
     @property
     def _multigrid_plan(self) -> str | None:
         """What a resumed run must have in common with the one that stopped, so that its epochs have the same steps."""
+        if not self.train.multigrid:
+            return None
+        max_epochs = self._attached_trainer.max_epochs
         return multigrid_plan(
-            self.train.multigrid,
-            batch_size=self.batch_size,
-            num_ranks=self._num_ranks,
-            max_epochs=self.trainer.max_epochs if self.trainer else None,
+            self.train.multigrid, batch_size=self.batch_size, num_ranks=self._num_ranks, max_epochs=max_epochs
         )
 
     # ------------------------------------------------------------------ parts

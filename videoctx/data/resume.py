@@ -62,12 +62,8 @@ class TrainingState:
         return {"batch_size": self.batch_size, "num_ranks": self.num_ranks, "seed": self.seed}
 
 
-def multigrid_plan(
-    multigrid: Multigrid | None, *, batch_size: int, num_ranks: int, max_epochs: int | None
-) -> str | None:
-    """Return a description of what decides the steps of a multigrid epoch. None without multigrid training."""
-    if not multigrid:
-        return None
+def multigrid_plan(multigrid: Multigrid, *, batch_size: int, num_ranks: int, max_epochs: int | None) -> str:
+    """Return a description of what decides the steps of a multigrid epoch."""
     if not multigrid.milestone_epochs:
         return f"{multigrid}"
     return f"{multigrid} with {batch_size} videos on each of {num_ranks} ranks over {max_epochs} epochs"
