@@ -535,6 +535,20 @@ def test_an_interrupt_is_one_line_and_exit_status_130(run, monkeypatch, capsys):
     assert capsys.readouterr().err == "videoctx: interrupted\n"
 
 
+def test_an_interrupt_that_lightning_handles_has_exit_status_130(run, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(1)  # as Lightning does after it has shut down
+
+    monkeypatch.setattr("videoctx.cli.training.VideoCLI", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        run("fit")
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "videoctx: interrupted\n"
+
+
 @each_case("error", [MemoryError(), OSError(errno.ENOMEM, "Cannot allocate memory")])
 def test_too_little_memory_is_reported_in_one_line(refused, monkeypatch, error):
     def out_of_memory(*_):
