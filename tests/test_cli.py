@@ -431,6 +431,14 @@ def test_a_file_that_is_not_a_config(refused, tmp_path, content, words):
     assert words in line
 
 
+def test_a_decoder_that_is_not_installed(refused, monkeypatch):
+    monkeypatch.setattr("videoctx.data.decoding.video_reader.is_installed", lambda decoder: decoder == "pyav")
+    line = refused("fit", "--data.loading.decoder=decord", "--data.loading.num_workers=2")
+    assert line == (
+        "decoder is 'decord', but decord is not installed or does not load here; expected one of auto, pyav"
+    )
+
+
 def test_an_unknown_command(refused):
     assert "'train'" in (line := refused("train"))
     assert "fit" in line

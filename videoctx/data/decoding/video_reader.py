@@ -58,13 +58,7 @@ def open_video(path: str, decoder: Decoder = "auto", probe_result: ProbeResult |
         ValueError: The decoder is unknown.
         ImportError: The decoder is not installed.
     """
-    if decoder not in get_args(Decoder):
-        raise ValueError(f"decoder is {decoder!r}; expected one of {', '.join(get_args(Decoder))}")
-    if decoder != "auto" and not is_installed(decoder):
-        raise ImportError(
-            f"decoder is {decoder!r}, but {decoder} is not installed or does not load here;"
-            f" expected one of {', '.join(('auto', *filter(is_installed, LIBRARIES)))}"
-        )
+    check_decoder(decoder)
     if probe_result is None:
         container = probe(path)
         exact, fps = container.decoders, container.fps
@@ -92,6 +86,22 @@ def probe_result_of(container: Container, *, num_frames: int, size_bytes: int) -
 
 
 @cache
+def check_decoder(decoder: str) -> None:
+    """Check that a decoder can be used here.
+
+    Raises:
+        ValueError: The decoder is unknown.
+        ImportError: The decoder is not installed.
+    """
+    if decoder not in get_args(Decoder):
+        raise ValueError(f"decoder is {decoder!r}; expected one of {', '.join(get_args(Decoder))}")
+    if decoder != "auto" and not is_installed(decoder):
+        raise ImportError(
+            f"decoder is {decoder!r}, but {decoder} is not installed or does not load here;"
+            f" expected one of {', '.join(('auto', *filter(is_installed, LIBRARIES)))}"
+        )
+
+
 def is_installed(decoder: str) -> bool:
     """Return whether the library can be imported here."""
     if decoder not in LIBRARIES:

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from videoctx.batch import Failure
 from videoctx.data.annotations import VideoRecord
 from videoctx.data.decoding.containers import VideoDecodeError, probe
-from videoctx.data.decoding.video_reader import Decoder, VideoReader, open_video
+from videoctx.data.decoding.video_reader import Decoder, VideoReader, check_decoder, open_video
 from videoctx.data.sampling.clip_samplers import ClipSampler, NoClipError, RandomClips, frame_range
 
 
@@ -92,11 +92,16 @@ class VideoDataset(Dataset[DecodedVideo]):
         sampler: Selects the frames of a video's clips.
         seed: Seed of all random choices.
         decoder: Decoding library (`videoctx.data.decoding.video_reader.open_video`).
+
+    Raises:
+        ValueError: The decoder is unknown.
+        ImportError: The decoder is not installed.
     """
 
     def __init__(
         self, records: Sequence[VideoRecord], *, sampler: ClipSampler, seed: int, decoder: Decoder = "auto"
     ) -> None:
+        check_decoder(decoder)  # here, and not only in a decoding process
         self.records = records
         self.sampler = sampler
         self.seed = seed
