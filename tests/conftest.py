@@ -1,4 +1,4 @@
-"""Videos and manifests that several tests read; each is written once a session and never changed."""
+"""Fixtures of videos and manifests that several tests read. Each is written once per session and not changed."""
 
 import signal
 from dataclasses import dataclass
@@ -25,21 +25,21 @@ def closed_gop_mp4(tmp_path_factory) -> NumberedVideo:
 
 @pytest.fixture(scope="session")
 def b_frame_avi(tmp_path_factory) -> NumberedVideo:
-    """60 frames of MPEG-4 with B-frames and 3 key frames: a container in which decord is wrong."""
+    """60 frames of MPEG-4 with B-frames and 3 key frames: a container that decord decodes incorrectly."""
     path = tmp_path_factory.mktemp("avi") / "b_frames.avi"
     return write_video(path, num_frames=60, fps=25, codec="mpeg4", options={"g": "24", "bf": "2", "b": "800k"})
 
 
 @pytest.fixture(scope="session")
 def broken_files(tmp_path_factory, closed_gop_mp4, b_frame_avi) -> dict[str, Path]:
-    """Things that are no videos, by what is wrong with them."""
+    """Files that are not readable videos, by their defect."""
     folder = tmp_path_factory.mktemp("broken")
     contents = {
         "empty": b"",
         "zeros": bytes(5000),
         "text": b"this is no video\n" * 100,
-        "truncated": _part(closed_gop_mp4.path, 0.5),  # its index, at the end, is gone
-        # its index, at the start, promises frames that are gone
+        "truncated": _part(closed_gop_mp4.path, 0.5),  # the index at its end is missing
+        # the index at its start lists frames that are missing
         "cut short": _part(
             write_video(folder / "whole.mp4", num_frames=60, container_options={"movflags": "faststart"}).path, 0.75
         ),
@@ -73,7 +73,7 @@ CLASSES = ("clap", "wave")
 
 @pytest.fixture(scope="session")
 def video_folder(tmp_path_factory) -> VideoFolder:
-    """A manifest of ten small videos of several sizes and lengths, the classes in turn."""
+    """A manifest of ten small videos of several sizes and lengths, of two alternating classes."""
     folder = tmp_path_factory.mktemp("folder")
     videos = {
         split: [
@@ -84,8 +84,8 @@ def video_folder(tmp_path_factory) -> VideoFolder:
     }
     rows = [
         {"path": video.path.name, "label": CLASSES[index % 2], "split": split}
-        for split, of_split in videos.items()
-        for index, video in enumerate(of_split)
+        for split, split_videos in videos.items()
+        for index, video in enumerate(split_videos)
     ]
     write_manifest(folder / "manifest.csv", rows, CLASSES)
     return VideoFolder(folder / "manifest.csv", videos)

@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that gives files, in parts too, and fails in the ways that servers fail.
+"""A local HTTP server that serves files and byte ranges, and fails on request.
 
 with FileServer({"a.mp4": content}) as server:
     server.faults["a.mp4"] = [Fault.DROP, Fault.ERROR_503]  # of the next two GETs of it; the third succeeds
@@ -17,25 +17,26 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Fault(Enum):
-    """What happens to a GET."""
+    """How a request fails."""
 
-    DROP = auto()  # half of the body, then the connection ends
-    RESET = auto()  # likewise, with a reset
-    LONG_LENGTH = auto()  # Content-Length is more than what comes
-    SHORT_LENGTH = auto()  # Content-Length is less than what is to come
+    DROP = auto()  # half of the body, then the connection is closed
+    RESET = auto()  # half of the body, then the connection is reset
+    LONG_LENGTH = auto()  # Content-Length is larger than the body
+    SHORT_LENGTH = auto()  # Content-Length is smaller than the body
     ERROR_503 = auto()
     ERROR_403 = auto()
-    SILENCE = auto()  # no answer, and the connection stays open
+    SILENCE = auto()  # no response, and the connection stays open
     STALL = auto()  # half of the body, and the connection stays open
 
 
 class FileServer:
-    """Serves bytes by name while its `with` lasts, each request in a thread of its own.
+    """A context manager that serves bytes by name, each request in its own thread.
 
     Args:
-        delay_seconds: before every answer.
-        knows_size: whether it says how long a file is; else the body comes in chunks.
-        knows_parts: whether it heeds `Range`; else it always gives the whole, and says so.
+        files: Contents by name.
+        delay_seconds: Delay before every response.
+        knows_size: Send Content-Length. Otherwise the body is sent in chunks.
+        knows_parts: Support `Range`. Otherwise all bytes are sent, with `Accept-Ranges: none`.
     """
 
     def __init__(
@@ -50,10 +51,12 @@ class FileServer:
         self.delay_seconds = delay_seconds
         self.knows_size = knows_size
         self.knows_parts = knows_parts
-        self.faults: defaultdict[str, list[Fault | None]] = defaultdict(list)  # by name, of the next GETs; None: none
-        self.always: dict[str, Fault] = {}  # by name, of every request, HEAD too
+        self.faults: defaultdict[str, list[Fault | None]] = defaultdict(
+            list
+        )  # of the next GETs, by name; None for no fault
+        self.always: dict[str, Fault] = {}  # of every request including HEAD, by name
         self.requests: Counter[str] = Counter()  # GETs by name
-        self.deliveries: Counter[str] = Counter()  # files by name whose last byte has been sent as it should be
+        self.deliveries: Counter[str] = Counter()  # completely sent files, by name
         self.ended = threading.Event()
         self.lock = threading.Lock()
 
@@ -86,19 +89,19 @@ class _Handler(BaseHTTPRequestHandler):
     files: FileServer
 
     def do_HEAD(self) -> None:
-        self._answer(is_get=False)
+        self._respond(is_get=False)
 
     def do_GET(self) -> None:
-        self._answer(is_get=True)
+        self._respond(is_get=True)
 
     def log_message(self, *_: object) -> None:
         pass
 
     def handle(self) -> None:
-        with suppress(ConnectionError):  # the client has gone
+        with suppress(ConnectionError):  # the client closed the connection
             super().handle()
 
-    def _answer(self, *, is_get: bool) -> None:
+    def _respond(self, *, is_get: bool) -> None:
         name = self.path.lstrip("/")
         fault = self.files.next_fault(name, is_get=is_get)
         self.files.ended.wait(self.files.delay_seconds)
@@ -152,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.files.deliveries[name] += 1
 
     def _part(self, size: int) -> tuple[int, int]:
-        """First byte and that after the last, as asked for."""
+        """Return the first byte of the requested range and the one after its last."""
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if not asked or not self.files.knows_parts:
             return 0, size

@@ -1,6 +1,6 @@
-"""Videos whose every frame carries its own number in its pixels, so that a frame off by one is seen.
+"""Videos whose frames show their own number, so that tests notice a frame that is off by one.
 
-A image is 4 × 3 cells. The upper eight are the bits of the number, black or white, the lowest bit first; the bottom
+An image is 4 × 3 cells. The upper eight are the bits of the number, black or white, the lowest bit first; the bottom
 four are red, green, blue and white, which a turned, mirrored or BGR image does not show.
 """
 
@@ -37,7 +37,7 @@ class NumberedVideo:
 
 
 def paint(number: int, *, width: int, height: int) -> np.ndarray:
-    """The image of a number from 0 to 255: (height, width, 3) uint8."""
+    """Return the image of a number from 0 to 255, (height, width, 3) uint8."""
     if not 0 <= number < 2**NUM_BITS:
         raise ValueError(f"number is {number}; expected 0 to {2**NUM_BITS - 1}")
     cells = np.zeros((ROWS, COLUMNS, 3), np.uint8)
@@ -48,10 +48,10 @@ def paint(number: int, *, width: int, height: int) -> np.ndarray:
 
 
 def read_number(image: np.ndarray) -> int:
-    """The number that an upright RGB image of any size shows.
+    """Return the number that an upright RGB image of any size shows.
 
     Raises:
-        ValueError: the image shows none: turned, mirrored, its channels swapped, or mixed of two.
+        ValueError: The image shows no number, because it is rotated, mirrored, BGR or a mixture of two.
     """
     height, width, _ = image.shape
     cells = np.empty((ROWS, COLUMNS, 3))
@@ -78,11 +78,12 @@ def write_video(
     rotation: int = 0,
     pixel_format: str = "yuv420p",
 ) -> NumberedVideo:
-    """Encode frames 0, 1, 2, …; the container follows from the suffix.
+    """Encode frames 0, 1, 2, … into a file. Its suffix decides the container.
 
     Args:
-        width, height: of the upright image.
-        rotation: degrees, a multiple of 90, by which a player turns the stored image counter-clockwise.
+        width: Width of the upright image.
+        height: Height of the upright image.
+        rotation: Counterclockwise rotation of the stored image by a player, in degrees, a multiple of 90.
     """
     stored_width, stored_height = (height, width) if rotation % 180 else (width, height)
     with av.open(str(path), "w", options=container_options or {}) as container:
@@ -99,7 +100,7 @@ def write_video(
 
 
 def image_types(path: Path) -> Counter[str]:
-    """How many I, P and B frames a file has."""
+    """Return the numbers of I, P and B frames of a file."""
     with av.open(str(path)) as container:
         return Counter(av.video.frame.PictureType(frame.pict_type).name for frame in container.decode(video=0))
 

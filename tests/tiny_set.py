@@ -1,4 +1,4 @@
-"""A few videos that a network of two channels can train on, and the config of a run on them that takes a second."""
+"""A few videos for training a network of two channels, and the config of a run that takes a second."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ NUM_FRAMES = 20
 
 
 def encode(path: Path, *, name: str, seed: int) -> None:
-    """96 × 80 H.264: a band of the class's color, moving as the class says, over noise."""
+    """Write a 96 × 80 H.264 video of a band over noise. The class decides the band's color and movement."""
     noise = np.random.default_rng(seed).integers(0, 80, (80, 96, 3), dtype=np.uint8)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10, options={"x264-params": "threads=1:log-level=none"})
@@ -31,7 +31,7 @@ def encode(path: Path, *, name: str, seed: int) -> None:
 
 
 def make_set(folder: Path, *, num_videos: dict[str, int]) -> Path:
-    """So many videos of each split, the classes in turn: `train0.mp4`, `train1.mp4`, …; the manifest."""
+    """Write `train0.mp4`, `train1.mp4`, … of alternating classes, and return the path of their manifest."""
     rows = []
     for split, count in num_videos.items():
         for index in range(count):
@@ -50,7 +50,7 @@ def break_video(path: Path, how: str) -> None:
 
 
 def write_config(path: Path, *, manifest: Path, runs: Path, context: str | None = None) -> Path:
-    """Everything that a run needs; its folder is `runs` / the logger's `name`."""
+    """Write the complete config of a run. The run's folder is the logger's `name` in `runs`."""
     net = {"depth": 18, "width": 2, "temporal_kernels": "i3d", "dropout": 0.5}
     if context:
         net |= {"context": {"class_path": context}, "context_at": {"res5": [0, 1]}}
@@ -85,7 +85,7 @@ def write_config(path: Path, *, manifest: Path, runs: Path, context: str | None 
 
 
 class KeepWeights(Callback):
-    """Writes every rank's parameters, as they are after training, to `folder`."""
+    """A callback that writes the parameters of every rank after training to `folder`."""
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)

@@ -1,4 +1,4 @@
-"""The manifest and the class file: rows are read back as they were written, and every error is named."""
+"""Tests of reading and writing manifests and class files."""
 
 import csv
 
@@ -22,7 +22,7 @@ CLASSES = ["run", "walk"]
 
 @pytest.fixture
 def manifest(tmp_path):
-    """Writes the text (or bytes) of a manifest and gives its path."""
+    """A function that writes the text or bytes of a manifest and returns its path."""
 
     def write(text):
         path = tmp_path / "manifest.csv"
@@ -43,7 +43,7 @@ def class_file(tmp_path):
 
 
 def refused(read, *parts):
-    """The message of the one error that `read` must raise; it holds every part and is one line."""
+    """Check that `read` raises an AnnotationError of one line that contains every part."""
     with pytest.raises(AnnotationError) as caught:
         read()
     message = str(caught.value)

@@ -1,4 +1,4 @@
-"""The data module's augmentation: every argument acts, on training alone, and the same whoever decodes."""
+"""Tests of the data module's augmentation: it changes training clips only, and does not depend on the processes."""
 
 import pytest
 import torch

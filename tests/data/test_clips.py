@@ -1,4 +1,4 @@
-"""The dataset: the right frames, each once; the same draw wherever it is made; failures carried, never replaced."""
+"""Tests of the dataset: decoded frames, reproducible samples, and failed videos."""
 
 import pickle
 from dataclasses import replace
@@ -31,9 +31,9 @@ def shape(clip_len, frame_interval=1, short_videos="wrap"):
 
 
 def numbers(video):
-    """The numbers that the frames of each clip show: a list a clip."""
-    of_frame = np.array([read_number(frame.numpy()) for frame in video.frames])
-    return of_frame[video.clips.numpy()].tolist()
+    """Return the numbers that the frames of each clip show, one list per clip."""
+    frame_numbers = np.array([read_number(frame.numpy()) for frame in video.frames])
+    return frame_numbers[video.clips.numpy()].tolist()
 
 
 def assert_same(one, other):
@@ -44,7 +44,7 @@ def assert_same(one, other):
     assert torch.equal(one.clips, other.clips)
 
 
-# ---------------------------------------------------------------- the right frames
+# ---------------------------------------------------------------- decoded frames
 
 
 @each_case("decoder", ["auto", "pyav"])
@@ -103,10 +103,10 @@ def test_clips_stay_within_the_segment(closed_gop_mp4, start, end, first, last):
     uniform = dataset(segment, UniformClips(shape=shape(4, 2), num_clips=2))[SampleIndex(0)]
     assert uniform.starts == [first, last - 6]
     assert numbers(uniform) == [list(range(first, first + 7, 2)), list(range(last - 6, last + 1, 2))]
-    drawn = dataset(segment, RandomClips(shape=shape(4, 2), num_clips=200))[SampleIndex(0)]
-    assert min(drawn.starts) == first
-    assert max(drawn.starts) == last - 6
-    assert {number for clip in numbers(drawn) for number in clip} == set(range(first, last + 1))
+    random = dataset(segment, RandomClips(shape=shape(4, 2), num_clips=200))[SampleIndex(0)]
+    assert min(random.starts) == first
+    assert max(random.starts) == last - 6
+    assert {number for clip in numbers(random) for number in clip} == set(range(first, last + 1))
 
 
 @each_case("inspected", [False, True])
@@ -129,7 +129,7 @@ def test_segment_of_a_variable_frame_rate_follows_presentation_times(tmp_path, i
     assert numbers(dataset([segment], sampler)[SampleIndex(0)]) == [[8, 9, 10, 11]]
 
 
-# ---------------------------------------------------------------- draws
+# ---------------------------------------------------------------- samples
 
 TRAIN = RandomClips(shape=shape(3, 2), num_clips=4)
 
@@ -138,13 +138,13 @@ def test_a_sample_depends_only_on_seed_epoch_video_and_repeat(closed_gop_mp4):
     records = [record(closed_gop_mp4.path)] * 3
     first = dataset(records, TRAIN, seed=5)
     again = dataset(records, TRAIN, seed=5)
-    draws = [SampleIndex(video, epoch, repeat) for epoch in (0, 1, 7) for video in range(3) for repeat in range(2)]
-    forwards = {draw: first[draw] for draw in draws}
-    backwards = {draw: again[draw] for draw in reversed(draws)}
-    for draw in draws:
-        assert_same(forwards[draw], backwards[draw])
-    # another video, epoch, repeat or seed is another draw, of the clips and of what the device draws
-    others = [*forwards.values(), *(dataset(records, TRAIN, seed=6)[draw] for draw in draws)]
+    indices = [SampleIndex(video, epoch, repeat) for epoch in (0, 1, 7) for video in range(3) for repeat in range(2)]
+    forwards = {index: first[index] for index in indices}
+    backwards = {index: again[index] for index in reversed(indices)}
+    for index in indices:
+        assert_same(forwards[index], backwards[index])
+    # another video, epoch, repeat or seed gives other clips and another seed of the augmentation
+    others = [*forwards.values(), *(dataset(records, TRAIN, seed=6)[index] for index in indices)]
     assert len({tuple(video.starts) for video in others}) == len(others)
     assert len({video.seed for video in others}) == len(others)
 
@@ -154,7 +154,7 @@ def test_dataset_can_be_pickled(closed_gop_mp4):
     assert_same(pickle.loads(pickle.dumps(data))[SampleIndex(0, 2)], data[SampleIndex(0, 2)])
 
 
-# ---------------------------------------------------------------- failures, nothing, no label
+# ---------------------------------------------------------------- failures, missing labels
 
 
 @each_case("what", ["missing", "empty", "truncated", "cut short", "text"])

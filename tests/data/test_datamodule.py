@@ -1,4 +1,4 @@
-"""From a manifest to batches, with a stand-in for the trainer and under a real one."""
+"""Tests of the data module, from a manifest to batches: with a fake Trainer, with a real one, and without one."""
 
 import logging
 from dataclasses import replace
@@ -24,7 +24,7 @@ LOADING = LoadingSettings(num_workers=0)
 
 
 def module(manifest, *, clips=None, train=None, test=None, loading=None, **arguments):
-    """A module of small clips, with other settings where a group's changes are given."""
+    """Return a data module of small clips. A dict per group changes settings of that group."""
     return VideoDataModule(
         str(manifest),
         clips=replace(CLIPS, **(clips or {})),
@@ -36,7 +36,7 @@ def module(manifest, *, clips=None, train=None, test=None, loading=None, **argum
 
 
 def batches(data, stage, *, num_ranks=1, rank=0):
-    """What the network of one rank would see in an epoch, without a trainer."""
+    """Return the batches that the network of one rank gets in an epoch, with a fake Trainer."""
     data.trainer = SimpleNamespace(
         world_size=num_ranks,
         global_rank=rank,
@@ -52,7 +52,7 @@ def batches(data, stage, *, num_ranks=1, rank=0):
 
 @pytest.fixture
 def mixed_manifest(tmp_path, video_folder, broken_files):
-    """Writes a manifest of as many good and broken training videos as asked, and a validation and a test video."""
+    """A function that writes a manifest of good and broken training videos, one validation and one test video."""
 
     def write(*, num_good, broken=(), **more):
         good = [str(video.path) for video in video_folder.videos["train"]]
@@ -67,7 +67,7 @@ def mixed_manifest(tmp_path, video_folder, broken_files):
     return write
 
 
-# ---------------------------------------------------------------- what is asked for
+# ---------------------------------------------------------------- classes, paths and splits
 
 
 def test_class_names_are_read_from_the_class_file(video_folder, tmp_path):
@@ -218,11 +218,11 @@ def test_training_videos_are_split_among_ranks(video_folder):
         [row for batch in batches(module(video_folder.manifest), "train", num_ranks=2, rank=rank) for row in batch.rows]
         for rank in (0, 1)
     ]
-    assert [len(of_rank) for of_rank in rows] == [3, 3]
+    assert [len(rows_of_rank) for rows_of_rank in rows] == [3, 3]
     assert {*rows[0], *rows[1]} == {0, 1, 2, 3, 4}
 
 
-# ---------------------------------------------------------------- every argument changes something
+# ---------------------------------------------------------------- every setting changes something
 
 
 @each_case(
@@ -328,7 +328,7 @@ def test_too_many_failures_end_the_run(mixed_manifest, broken_files, num_good, b
 
 
 class Seen(LightningModule):
-    """Keeps the batches that it is given, by stage."""
+    """A task that keeps its batches, by stage."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""A flipped training clip carries the class that it shows: exactly those that the transform flips, drawn as ever."""
+"""Tests of `flip_labels: swap`: exactly the flipped clips get the partner class, and random numbers stay the same."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ PARTNERS = [2, 1, 0, 3, 4]  # neither "turn left" nor "right hook" is a class
 
 
 def exchanged(label):
-    """What a flipped clip of a video with this label shows."""
+    """Return the label of a flipped clip of a video with this label."""
     if isinstance(label, tuple):
         return [label[PARTNERS.index(index)] for index in range(len(label))]
     return PARTNERS[label]
@@ -74,10 +74,10 @@ def test_labels_of_flipped_clips_from_manifest_to_batch(video_folder, tmp_path, 
         return batch
 
     plain, swapped = batch_with(flip_probability=0.0), batch_with(flip_labels="swap")
-    assert torch.equal(swapped.clips, batch_with().clips)  # the draws stay as they are
+    assert torch.equal(swapped.clips, batch_with().clips)  # the same random numbers
     flips = [not torch.equal(clip, other) for clip, other in zip(swapped.clips, plain.clips, strict=True)]
-    drawn = {(video, flip) for video, flip in zip(swapped.video.tolist(), flips, strict=True)}
-    assert drawn >= {(video, flip) for video in (0, 2) for flip in (False, True)}  # clips of one video differ
+    seen = {(video, flip) for video, flip in zip(swapped.video.tolist(), flips, strict=True)}
+    assert seen >= {(video, flip) for video in (0, 2) for flip in (False, True)}  # clips of one video differ
     for index, flip in enumerate(flips):
         label = swapped.labels[swapped.video[index]].tolist()
         label = tuple(label) if multi_label else label

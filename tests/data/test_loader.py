@@ -1,4 +1,4 @@
-"""Batches in the sampler's order, whoever decodes; a video that hangs or kills its process fails alone."""
+"""Tests of the loader: order of batches, videos that hang or kill their process, and the end of processes."""
 
 import os
 import signal
@@ -32,10 +32,10 @@ CLIPS = RandomClips(shape=ClipShape(clip_len=3, frame_interval=2), num_clips=2)
 
 
 class TrickyDataset(VideoDataset):
-    """A dataset whose process fails in the way that the video's path names."""
+    """A dataset whose process hangs or dies, as the name of the video tells."""
 
-    def load(self, draw, location):
-        record = self.records[draw.video]
+    def load(self, index, location):
+        record = self.records[index.video]
         match Path(record.path).stem:
             case "hangs":
                 while True:
@@ -49,13 +49,13 @@ class TrickyDataset(VideoDataset):
                 os.kill(os.getpid(), signal.SIGKILL)
             case "raises":
                 raise AttributeError("our own mistake")
-        video = super().load(draw, self.records[0].path)
-        return replace(video, path=record.path, row=draw.video)
+        video = super().load(index, self.records[0].path)
+        return replace(video, path=record.path, row=index.video)
 
 
 @pytest.fixture
 def tricky(closed_gop_mp4, tmp_path):
-    """Makes a loader of videos that are good (None) or are not, by name."""
+    """A function that returns a loader of good videos (None) and of bad ones, by name."""
     loaders = []
 
     def make(*names, batch_size=1, deadline_seconds=30.0, num_workers=2):
@@ -83,7 +83,7 @@ def rows_and_failures(loader):
 
 
 def test_seconds_waited_are_counted(tricky, monkeypatch):
-    """Every look at the clock is a second later: each batch takes one, and so does finding that there is no other."""
+    """The fake clock advances by one second per call, so each batch and the end of the epoch take one second."""
     monkeypatch.setattr("videoctx.data.loading.loader.time", SimpleNamespace(perf_counter=count().__next__))
     loader = tricky(None, None, None, num_workers=0)
     assert loader.seconds_waited == 0
@@ -98,10 +98,10 @@ def test_seconds_waited_are_counted(tricky, monkeypatch):
 def test_batches_do_not_depend_on_the_number_of_workers(closed_gop_mp4, b_frame_avi, broken_files):
     paths = [closed_gop_mp4.path, broken_files["empty"], b_frame_avi.path, closed_gop_mp4.path]
     data = VideoDataset([VideoRecord(str(path), 0, "train") for path in paths], sampler=CLIPS, seed=0)
-    draws = [SampleIndex(2, 1), SampleIndex(0, 1), None, SampleIndex(1, 1), SampleIndex(3, 1)]
+    indices = [SampleIndex(2, 1), SampleIndex(0, 1), None, SampleIndex(1, 1), SampleIndex(3, 1)]
 
     def load(num_workers):
-        loader = VideoLoader(data, draws, batch_size=2, num_workers=num_workers)
+        loader = VideoLoader(data, indices, batch_size=2, num_workers=num_workers)
         batches = [batch.videos for batch in loader]
         loader.close()
         return batches
@@ -209,7 +209,7 @@ def test_close_leaves_no_process(tricky):
 
 
 class HeldFiles(LocalFiles):
-    """Hands "held.mp4" out only once it is let go."""
+    """Files of which "held.mp4" is not returned before `let_go` is set."""
 
     def __init__(self, cache_dir):
         super().__init__(cache_dir)

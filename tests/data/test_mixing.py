@@ -1,4 +1,4 @@
-"""Mixed clips and targets against their formulas, read back from clips of a constant."""
+"""Tests of MixUp and CutMix against their formulas, on clips of one constant value each."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ K = 5
 
 
 def mixed(num_videos=4, clips_per_video=1, *, seed=0, **arguments):
-    """Clip i shows i + 1 everywhere; its target is class (video % K)."""
+    """Return mixed clips and targets. Before mixing, clip i is i + 1 everywhere and its class is (video % K)."""
     num_clips = num_videos * clips_per_video
     clips = torch.arange(1.0, num_clips + 1).view(-1, 1, 1, 1, 1).expand(-1, 3, 4, 8, 8).contiguous()
     video = torch.arange(num_videos).repeat_interleave(clips_per_video)
@@ -20,7 +20,7 @@ def mixed(num_videos=4, clips_per_video=1, *, seed=0, **arguments):
 
 
 def shares(clip):
-    """{what a clip shows: share of the area}, of a CutMix."""
+    """Return the fraction of the area of each value in a clip after CutMix."""
     values, counts = clip.unique(return_counts=True)
     return {int(value): int(count) / clip.numel() for value, count in zip(values, counts, strict=True)}
 
@@ -84,12 +84,12 @@ def test_alpha_controls_the_amount_of_mixing():
 )
 def test_probabilities(arguments, expected):
     found = {}
-    for seed in range(200):
+    for seed in range(100):
         clips, _ = mixed(2, seed=seed, mixup_alpha=20.0, cutmix_alpha=20.0, **arguments)
         integers = torch.equal(clips, clips.round())
         kind = "mixup" if not integers else "plain" if len(clips[0].unique()) == 1 else "cutmix"
-        found[kind] = found.get(kind, 0) + 1 / 200
-    assert found == {kind: pytest.approx(share, abs=0.12) for kind, share in expected.items()}
+        found[kind] = found.get(kind, 0) + 1 / 100
+    assert found == {kind: pytest.approx(share, abs=0.15) for kind, share in expected.items()}
 
 
 def test_mixing_depends_on_torchs_seed():

@@ -1,4 +1,4 @@
-"""Videos that show several classes, or none: from the manifest to a batch."""
+"""Tests of videos with several classes or without any, from the manifest to a batch."""
 
 import pytest
 import torch

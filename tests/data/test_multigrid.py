@@ -1,4 +1,4 @@
-"""Which clips multigrid training takes when: against PySlowFast's numbers, and under Lightning, whole and resumed."""
+"""Tests of multigrid training: its plan against PySlowFast's numbers, its clips, and runs with Lightning."""
 
 import logging
 from itertools import accumulate
@@ -37,7 +37,7 @@ CYCLES = [
 
 
 def test_stages_equal_those_of_pyslowfast():
-    """What it makes of steps at 44 and 88 of 118 epochs; its last milestone lies in the final training's middle."""
+    """PySlowFast's stages for steps at 44 and 88 of 118 epochs. Its last milestone is inside the final stage."""
     stages = IN_STEPS.stages(**BASE, max_epochs=177)
     assert [(stage.clip_len, stage.cycle) for stage in stages] == [*CYCLES, *CYCLES, CYCLES[-1]]
     assert list(accumulate(stage.num_epochs for stage in stages)) == [36, 54, 70, 78, 114, 132, 148, 166, 177]
@@ -46,7 +46,7 @@ def test_stages_equal_those_of_pyslowfast():
 
 
 def test_stages_of_pyslowfasts_recipe_differ_by_one_epoch_at_most():
-    """There the run has 358.5 epochs, and here the 358 which that makes."""
+    """PySlowFast's run has 358.5 epochs, this one 358."""
     theirs = [73, 110, 142, 158, 205, 228, 248, 259, 291, 308, 322, 343, 358]
     stages = Multigrid(milestone_epochs=(94, 154, 196), num_epochs=239).stages(**BASE, max_epochs=358)
     ours = list(accumulate(stage.num_epochs for stage in stages))
@@ -98,10 +98,10 @@ def test_epochs_have_every_video_once_and_batches_equal_work(num_videos, batch_s
         plan = IN_STEPS.stages(**base | {"num_videos": len(sampler)}, max_epochs=epochs)
         batches = list(MultigridBatches(sampler, plan))
         assert len(MultigridBatches(sampler, plan)) == len(batches)
-        drawn = [SampleIndex(*draw[:3]) for batch in batches for draw in batch]
-        assert drawn == whole[: len(drawn)]
-        assert len(whole) - len(drawn) < batch_size
-        ranks.append([(len(batch), {draw[3:] for draw in batch}) for batch in batches])
+        indices = [SampleIndex(*index[:3]) for batch in batches for index in batch]
+        assert indices == whole[: len(indices)]
+        assert len(whole) - len(indices) < batch_size
+        ranks.append([(len(batch), {index[3:] for index in batch}) for batch in batches])
     assert all(rank == ranks[0] for rank in ranks)
     assert all(len(shapes) == 1 for _, shapes in ranks[0])
 
@@ -170,7 +170,7 @@ def test_shorter_clips_have_larger_frame_intervals():
 
 @each_case("more", [{}, {"crop_area": (0.5, 1.0)}])
 def test_smaller_crops_are_taken_from_smaller_frames(more):
-    """With its own side the crop shows all of the height at times, which from the usual images it never would."""
+    """The frames are resized for the crop: some crops show the whole height, as never from frames of the usual size."""
     rows = torch.linspace(0, 255, 64).round().to(torch.uint8)[None, :, None, None].expand(1, 64, 64, 3).contiguous()
     video = still(rows, num_clips=200)
     video.crop_size_px = 16
@@ -185,7 +185,7 @@ def test_smaller_crops_are_taken_from_smaller_frames(more):
 
 
 class Seen(LightningModule):
-    """Keeps what it is trained on."""
+    """A task that keeps its training batches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -204,7 +204,7 @@ LONG = Multigrid(milestone_epochs=(2,), num_epochs=3, long_factors=((0.5, 1.0), 
 
 
 def trained(manifest, folder, *, resumed=None, multigrid=LONG, max_epochs=4, batch_size=1, data=None, **options):
-    """What a run sees that writes a checkpoint after every step."""
+    """Return the batches and the data module of a run that writes a checkpoint after every step."""
     data = data or VideoDataModule(
         str(manifest),
         batch_size=batch_size,
@@ -233,7 +233,7 @@ def trained(manifest, folder, *, resumed=None, multigrid=LONG, max_epochs=4, bat
 
 @pytest.mark.filterwarnings("ignore:You're resuming:UserWarning")
 def test_run_resumed_at_any_step_equals_the_uninterrupted_run(video_folder, tmp_path):
-    """Five videos; 2 epochs of 1 step, then 2 of 2."""
+    """The run has five videos: 2 epochs of 1 step, then 2 epochs of 2 steps."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     whole, data = trained(video_folder.manifest, tmp_path)
     assert [(stage.num_epochs, stage.clip_len, stage.cycle) for stage in data.stages] == [

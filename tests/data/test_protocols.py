@@ -1,4 +1,4 @@
-"""Other projects' clip grids, sizes and crops: by hand from their formulas, and against their code where it is here."""
+"""Tests of other projects' clip grids, sizes and crops, against their formulas and against their own code."""
 
 import importlib.util
 import math
@@ -152,9 +152,9 @@ def test_clips_stay_in_the_video_in_increasing_order(name, num_frames, fps, clip
     assert (np.diff(found[:, 0]) >= 0).all()
 
 
-# The projects' own code, where it is installed ------------------------------------------------------------------------
+# The projects' own code ----------------------------------------------------------------------------------------------
 
-drawn = given(
+any_video = given(
     num_frames=st.integers(1, 700),
     fps=st.sampled_from(RATES),
     clip_len=st.sampled_from([4, 8, 16]),
@@ -163,7 +163,7 @@ drawn = given(
 )
 
 
-@drawn
+@any_video
 @settings(max_examples=100, deadline=None)
 def test_clips_equal_those_of_torchvision(num_frames, fps, clip_len, frame_interval, num_clips):
     metadata = {"video_paths": ["a"], "video_pts": [torch.arange(num_frames)], "video_fps": [fps]}
@@ -178,7 +178,7 @@ def test_clips_equal_those_of_torchvision(num_frames, fps, clip_len, frame_inter
     assert clips("torchvision", num_frames, fps, clip_len, frame_interval, num_clips) == wanted
 
 
-@drawn
+@any_video
 @settings(max_examples=100, deadline=None)
 def test_clips_equal_those_of_pytorchvideo(num_frames, fps, clip_len, frame_interval, num_clips):
     rate = Fraction(fps).limit_denominator(1001)
@@ -192,7 +192,7 @@ def test_clips_equal_those_of_pytorchvideo(num_frames, fps, clip_len, frame_inte
 
 
 def subsample(frames, num_samples):
-    """`pytorchvideo.transforms` does not import with today's torchvision, but this file of it does."""
+    """Call pytorchvideo's function. `pytorchvideo.transforms` does not import with this torchvision, its file does."""
     path = Path(pytorchvideo.__file__).parent / "transforms" / "functional.py"
     spec = importlib.util.spec_from_file_location("functional", path)
     module = importlib.util.module_from_spec(spec)
@@ -246,7 +246,7 @@ def test_crop_corners_computed_by_hand(name, num_crops, corners):
 
 
 def test_view_equals_torchvisions_preset():
-    """Within a gray level: it resizes bytes too, by another kernel."""
+    """The difference is at most one gray level, because the preset resizes uint8 with another kernel."""
     mean, std = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
     frames = torch.randint(0, 256, (4, 120, 200, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     preset = VideoClassification(crop_size=(112, 112), resize_size=(128, 171))

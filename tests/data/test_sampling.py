@@ -1,4 +1,4 @@
-"""Which frames make a clip: hand-computed values, and what must hold for any video."""
+"""Tests of the frames of a clip: values computed by hand, and properties for any video."""
 
 from fractions import Fraction
 
@@ -153,10 +153,10 @@ def test_uniform_starts_computed_by_hand(num_frames, clip_len, frame_interval, n
 
 
 def test_random_starts_cover_all_positions_and_follow_the_seed():
-    draw = [random_starts(10, shape(4, 2), 500, np.random.default_rng(seed)) for seed in (3, 3, 4)]
-    assert set(draw[0].tolist()) == {0, 1, 2, 3}  # the clip spans 7 of 10 frames
-    assert draw[0].tolist() == draw[1].tolist() != draw[2].tolist()
-    assert np.bincount(draw[0]).min() > 90  # 125 expected of each
+    starts = [random_starts(10, shape(4, 2), 500, np.random.default_rng(seed)) for seed in (3, 3, 4)]
+    assert set(starts[0].tolist()) == {0, 1, 2, 3}  # the clip spans 7 of 10 frames
+    assert starts[0].tolist() == starts[1].tolist() != starts[2].tolist()
+    assert np.bincount(starts[0]).min() > 90  # 125 expected of each
 
 
 # ---------------------------------------------------------------- seconds

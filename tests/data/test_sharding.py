@@ -1,4 +1,4 @@
-"""Which rank reads what: in evaluation every video once, in training equal shares of a new order each epoch."""
+"""Tests of the samplers: each rank's videos in evaluation and training, and the orders of training videos."""
 
 from collections import Counter
 
@@ -31,8 +31,8 @@ def training(order, num_ranks, *, seed=0, epoch=0):
 @given(num_videos=NUM_VIDEOS, num_ranks=NUM_RANKS)
 def test_evaluation_reads_every_video_exactly_once(num_videos, num_ranks):
     shares = [list(sampler) for sampler in evaluation(num_videos, num_ranks)]
-    draws = [draw for share in shares for draw in share if draw is not None]
-    assert sorted(draws) == [SampleIndex(video, 0) for video in range(num_videos)]
+    indices = [index for share in shares for index in share if index is not None]
+    assert sorted(indices) == [SampleIndex(video, 0) for video in range(num_videos)]
 
 
 @given(num_videos=NUM_VIDEOS, num_ranks=NUM_RANKS)
@@ -62,12 +62,12 @@ def test_training_ranks_have_equal_shares_with_every_video(num_videos, num_ranks
     samplers = training(Shuffled(num_videos), num_ranks, seed=seed, epoch=epoch)
     shares = [list(sampler) for sampler in samplers]
     assert {len(share) for share in shares} == {len(sampler) for sampler in samplers} == {-(-num_videos // num_ranks)}
-    draws = [draw for share in shares for draw in share]
-    assert {draw.epoch for draw in draws} == {epoch}
-    times = Counter(draw.video for draw in draws)
+    indices = [index for share in shares for index in share]
+    assert {index.epoch for index in indices} == {epoch}
+    times = Counter(index.video for index in indices)
     assert sorted(times) == list(range(num_videos))
     assert max(times.values()) - min(times.values()) <= 1
-    assert len(set(draws)) == len(draws)  # what fills up is another draw of its video
+    assert len(set(indices)) == len(indices)  # a repeated video has another repeat index
 
 
 @given(
@@ -76,7 +76,7 @@ def test_training_ranks_have_equal_shares_with_every_video(num_videos, num_ranks
 def test_training_order_depends_on_seed_and_epoch(num_videos, num_ranks, seed, epoch):
     def order(seed, epoch):
         samplers = training(Shuffled(num_videos), num_ranks, seed=seed, epoch=epoch)
-        return [[draw.video for draw in sampler] for sampler in samplers]
+        return [[index.video for index in sampler] for sampler in samplers]
 
     assert order(seed, epoch) == order(seed, epoch)
     assert order(seed, epoch) != order(seed + 1, epoch)
@@ -85,7 +85,7 @@ def test_training_order_depends_on_seed_and_epoch(num_videos, num_ranks, seed, e
 
 def test_ranks_split_one_order():
     alone = list(training(Shuffled(12), 1, seed=3, epoch=4)[0])
-    assert [draw.video for draw in alone] != list(range(12))
+    assert [index.video for index in alone] != list(range(12))
     first, second = (list(sampler) for sampler in training(Shuffled(12), 2, seed=3, epoch=4))
     assert first == alone[:6]
     assert second == alone[6:]
@@ -96,7 +96,7 @@ def test_set_epoch_changes_the_order():
     orders = []
     for epoch in (0, 1, 0):
         sampler.set_epoch(epoch)
-        orders.append([draw.video for draw in sampler])
+        orders.append([index.video for index in sampler])
     assert orders[0] == orders[2] != orders[1]
 
 
@@ -125,15 +125,15 @@ def test_weighted_videos_are_sampled_in_proportion_to_their_weights():
 
 def test_class_balanced_order_samples_classes_equally():
     labels = np.repeat([0, 2, 3], [1700, 250, 50])  # no video of class 1
-    drawn = labels[Weighted.by_class(labels).sample(np.random.default_rng(0))]
-    assert np.bincount(drawn) / 2000 == pytest.approx([1 / 3, 0, 1 / 3, 1 / 3], abs=0.03)
+    sampled = labels[Weighted.by_class(labels).sample(np.random.default_rng(0))]
+    assert np.bincount(sampled) / 2000 == pytest.approx([1 / 3, 0, 1 / 3, 1 / 3], abs=0.03)
 
 
 def test_repeats_of_a_video_are_counted_over_all_ranks():
     samplers = training(Weighted(np.array([1.0, 1, 1, 3])), 2, epoch=1)
-    draws = [draw for sampler in samplers for draw in sampler]
+    indices = [index for sampler in samplers for index in sampler]
     for video in range(4):
-        repeats = [draw.repeat for draw in draws if draw.video == video]
+        repeats = [index.repeat for index in indices if index.video == video]
         assert repeats == list(range(len(repeats)))
 
 

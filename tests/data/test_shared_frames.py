@@ -1,4 +1,4 @@
-"""Frames arrive as they were sent, and memory in use is never written to."""
+"""Tests of frames in shared memory: they are received as sent, and memory in use is not overwritten."""
 
 import errno
 import gc

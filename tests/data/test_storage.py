@@ -1,4 +1,4 @@
-"""Remote files and members of shards, from a real server that fails in the ways that servers fail."""
+"""Tests of remote files and tar members, with a local HTTP server that fails on request."""
 
 import multiprocessing
 import os
@@ -303,7 +303,7 @@ def test_a_bad_tar_file_is_reported(tmp_path_factory, make, message):
 
 
 def fetch_all(cache: Path, urls: list[str], max_cache_bytes: int, seed: int, results_queue) -> None:
-    """In four threads, in an order of its own; returns which were incorrect, and the most bytes seen in the cache."""
+    """Fetch all files in four threads. Put the incorrect files and the largest size of the cache into the queue."""
     files = local_files(cache, max_cache_bytes=max_cache_bytes)
     order = random.Random(seed).sample(range(len(urls)), len(urls))
     most = 0

@@ -1,4 +1,4 @@
-"""What the classes of a training set say about a run before it begins."""
+"""Tests of the checks of class names and training videos before a run."""
 
 from pathlib import Path
 
@@ -105,7 +105,7 @@ def resume(manifest, state, **arguments):
 
 
 def test_a_run_is_resumed_on_the_same_training_videos_only(video_folder, tmp_path):
-    """The folder may be another, and validation may have other videos."""
+    """The folder and the validation videos may differ."""
     header, *rows = video_folder.manifest.read_text().splitlines()
     state = training_state(video_folder.manifest)
     (tmp_path / "classes.txt").write_text((video_folder.manifest.parent / "classes.txt").read_text())

@@ -1,6 +1,6 @@
-"""From frames to network input: one draw a clip, crops inside the image, normalized right, views made late.
+"""Tests of the transforms from decoded frames to network input.
 
-Images tell where they were cut: red is the column, green the row, times a step.
+Most images show the coordinates of their pixels: red is the column, green the row, times a step.
 """
 
 import numpy as np
@@ -44,7 +44,7 @@ def video_of(frames, clips, *, seed=0, name="video.mp4", row=0, label=0, starts=
 
 
 def still(image, *, num_clips=1, clip_len=4, **fields):
-    """A video that shows one image all the time."""
+    """Return a video whose frames are all the same image."""
     frames = image.repeat(clip_len, 1, 1, 1)  # (clip_len, H, W, 3)
     return video_of(frames, [list(range(clip_len))] * num_clips, **fields)
 
@@ -71,7 +71,7 @@ def view_transform(crop_size_px=16, short_side_px=16, num_crops=3, normalize=AS_
 
 
 def steps(clip):
-    """How much red grows from column to column and green from row to row of a (3, T, H, W) clip of `coordinates`."""
+    """Return the increase of red per column and of green per row in a (3, T, H, W) clip of `coordinates`."""
     inner = clip[:, :, 2:-2, 2:-2]  # the resizing filter bends the borders
     red, green = inner[0].mean((0, 1)), inner[1].mean((0, 2))
     return tuple(float(np.polyfit(np.arange(len(line)), line.numpy(), 1)[0]) for line in (red, green))
@@ -98,7 +98,7 @@ def test_a_std_of_zero_is_refused():
         Normalize((0, 0, 0), (1, 0, 1))
 
 
-# ---------------------------------------------------------------- training: one draw a clip
+# ---------------------------------------------------------------- training: random parameters of a clip
 
 RANDOM = train_transform(crop_size_px=16, short_side_px=(18, 24), flip_probability=0.5)
 
@@ -141,7 +141,7 @@ def test_crops_depend_only_on_the_seed_of_the_video():
     assert not torch.equal(alone, RANDOM(DecodedBatch([still(image, num_clips=2, seed=10)])).clips)
 
 
-# ---------------------------------------------------------------- training: where it is cut
+# ---------------------------------------------------------------- training: crops and flips
 
 
 @settings(deadline=None, max_examples=50)
@@ -209,7 +209,7 @@ def test_bad_training_values_are_refused(arguments, words):
         train_transform(**arguments)
 
 
-# ---------------------------------------------------------------- training: what else is asked for
+# ---------------------------------------------------------------- training: augmentation
 
 AUGMENTED = {
     "crop_area": {"crop_area": (0.2, 0.9)},
@@ -233,7 +233,7 @@ def test_augmentation_is_equal_for_all_frames_of_a_clip(arguments, clip_len):
     assert clips.dtype == torch.float32
     for clip in clips:
         assert all(torch.equal(clip[:, 0], clip[:, frame]) for frame in range(clip_len))
-    assert len({tuple(clip.flatten().tolist()) for clip in clips}) > 8  # each draws for itself
+    assert len({tuple(clip.flatten().tolist()) for clip in clips}) > 8  # each has its own parameters
 
 
 @each_case("arguments", AUGMENTED.values())
@@ -241,12 +241,12 @@ def test_augmentation_depends_only_on_the_seed_and_leaves_torchs_generator(argum
     transform, image = train_transform(**arguments), noise(1, 40, 60)[0]
     torch.manual_seed(0)
     alone = transform(DecodedBatch([still(image, num_clips=2, seed=9)])).clips
-    drawn = torch.rand(1)
+    following = torch.rand(1)
     torch.manual_seed(1)
     among = transform(DecodedBatch([still(image, seed=4), still(image, num_clips=2, seed=9)])).clips
     assert torch.equal(alone, among[1:])
     torch.manual_seed(0)
-    assert torch.equal(drawn, torch.rand(1))
+    assert torch.equal(following, torch.rand(1))
 
 
 @each_case("arguments", AUGMENTED.values())
@@ -274,7 +274,7 @@ def test_area_crops_ignore_the_short_side():
 
 
 class Recorded(nn.Module):
-    """Keeps what it is given."""
+    """A transform that keeps its input and returns it."""
 
     def forward(self, frames):
         self.frames = frames
@@ -302,7 +302,7 @@ def test_erased_region_is_the_mean():
     assert share == pytest.approx(0.2, abs=0.05)
 
 
-# ---------------------------------------------------------------- whose labels
+# ---------------------------------------------------------------- labels
 
 
 def test_multi_label_batch_has_one_row_per_video():
@@ -320,7 +320,7 @@ STARTS = [0, 11, 22]
 
 
 def view_batch():
-    """Landscape, a failure, portrait and square."""
+    """Return a batch of a landscape video, a failed video, a portrait and a square one."""
     videos = [
         video_of(frames, CLIPS, starts=STARTS, name=f"{index}.mp4", row=10 + index, label=index)
         for index, frames in enumerate(FRAMES)
@@ -330,7 +330,7 @@ def view_batch():
 
 
 def view_by_hand(frames, clip, crop, num_crops, *, short_side, size):
-    """The frames of one clip, each resized and cut by itself, as float: (3, T, size, size)."""
+    """Return one view, (3, T, size, size) float, of frames that are resized and cropped one by one."""
     height, width = frames.shape[1:3]
     scale = short_side / min(height, width)
     new = (short_side, int(width * scale)) if height <= width else (int(height * scale), short_side)
@@ -403,7 +403,7 @@ def test_ten_clips_and_three_crops():
 
 
 class Recorder(Normalize):
-    """Counts the clips that are made."""
+    """A normalization that counts its calls."""
 
     num_calls = 0
 
@@ -449,7 +449,7 @@ def test_bad_view_values_are_refused(arguments, words):
         view_transform(**arguments)
 
 
-# ---------------------------------------------------------------- whose the clips are
+# ---------------------------------------------------------------- videos of the clips
 
 
 def test_failed_video_has_no_views_but_counts_as_expected():

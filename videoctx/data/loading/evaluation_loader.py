@@ -26,7 +26,7 @@ def evaluation_loader(
 
     Args:
         records: Videos of the split, on all ranks.
-        preprocessing: How many clips a video has, and where they are placed.
+        preprocessing: Number and placement of the clips.
         batch_size: Number of videos per step and device.
         loading: Decoding processes.
         files: Fetches remote files.
