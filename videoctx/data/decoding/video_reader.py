@@ -85,7 +85,6 @@ def probe_result_of(container: Container, *, num_frames: int, size_bytes: int) -
     return ProbeResult(size_bytes, decoders, num_frames, container.fps, container.variable_frame_rate)
 
 
-@cache
 def check_decoder(decoder: str) -> None:
     """Check that a decoder can be used here.
 
@@ -102,6 +101,7 @@ def check_decoder(decoder: str) -> None:
         )
 
 
+@cache
 def is_installed(decoder: str) -> bool:
     """Return whether the library can be imported here."""
     if decoder not in LIBRARIES:
