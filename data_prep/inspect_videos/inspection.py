@@ -9,8 +9,8 @@ from data_prep.manifests.inspection_columns import FOUND_COLUMNS, INSPECTION_COL
 from videoctx.data.annotations import ProbeResult
 from videoctx.data.decoding.containers import Container, VideoDecodeError, file_status, probe
 from videoctx.data.decoding.video_reader import probe_result_of
-from videoctx.data.storage.local_files import LOCAL, LocalFiles
-from videoctx.data.storage.locations import is_url, split_member
+from videoctx.data.storage.local_files import LocalFiles
+from videoctx.data.storage.locations import is_url, local_path, split_member
 
 
 def inspect_file(source: str, *, files: LocalFiles) -> dict[str, str]:
@@ -39,12 +39,12 @@ def cannot_be_used(problem: str) -> dict[str, str]:
 def file_stamp(source: str) -> str:
     """Return a text that changes when the file does; empty if it does not exist on this computer."""
     member = split_member(source)
-    path = (member[1] if member else source).removeprefix(LOCAL)
+    path = local_path(member[1] if member else source)
     if is_url(path):
         return ""
     try:
         status = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name that no file can have
         return ""
     return f"{status.st_size}-{status.st_mtime_ns}"
 

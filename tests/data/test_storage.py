@@ -201,7 +201,7 @@ def test_missing_backend_is_reported_with_its_package(tmp_path):
 
 
 def test_unknown_protocol_is_reported(tmp_path):
-    with pytest.raises(VideoDecodeError, match=r"^s4://a.mp4: cannot be fetched: Protocol not known: s4"):
+    with pytest.raises(VideoDecodeError, match=r"^s4://a.mp4: s4:// is not accepted; expected file, http"):
         fetched(local_files(tmp_path), "s4://a.mp4")
 
 

@@ -103,7 +103,8 @@ def is_user_error(error: BaseException) -> bool:
     """Return whether an error is about the user's input, and so needs no traceback."""
     if isinstance(error, UserError | OSError):
         return True
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    module = f"{frame.f_globals['__name__']}."
+    module = ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):  # the last one; generated code may have no module name
+        module = f"{frame.f_globals.get('__name__') or ''}."
     in_known_module = module.startswith(tuple(f"{name}." for name in USER_ERROR_MODULES))
     return in_known_module and isinstance(error, ValueError | ImportError)

@@ -69,15 +69,21 @@ def net_from_config(
     """Add the options of a network to a tool's parser, and parse the tool's arguments.
 
     A config may be any that `fit` takes. All of it but `model.net` is ignored. `--help` does not import torch, and
-    leaves the network's own arguments to `--model.net.help`.
+    leaves the network's own arguments to `--model.net.help`. Unlike in training, a config can name only networks and
+    layers.
 
     Returns:
         The network, and the tool's own arguments.
+
+    Raises:
+        ValueError: A class of the config is no `nn.Module` (`check_network`).
     """
     if not {"-h", "--help"}.isdisjoint(arguments):
         _print_help(parser, required=required)
         sys.exit()
     from torch import nn
+
+    from videoctx.cli.network_check import check_network
 
     net_type = Callable[[int], nn.Module]
     parser.add_argument("-c", "--config", action=ActionConfigFile, required=required)
@@ -89,6 +95,7 @@ def net_from_config(
             network = {"model": {"net": model["net"]}} if isinstance(model, dict) and "net" in model else {}
             arguments[position] = yaml.safe_dump(network)
     config = parser.parse_args(arguments)
+    check_network(config.model.net)
     plain = (yaml.safe_load(parser.dump(config, skip_none=False)).get("model") or {}).get("net")
     options = parser.instantiate(config)
     return Network(options.model.net, plain), options

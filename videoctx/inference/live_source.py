@@ -1,6 +1,5 @@
 """Live frames of a camera, of a stream, or of a file that is played at its own speed."""
 
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -9,8 +8,9 @@ from dataclasses import dataclass
 import av
 import numpy as np
 
+from videoctx.data.decoding.accepted_formats import OPEN_OPTIONS
 from videoctx.data.decoding.pyav_reader import upright
-from videoctx.data.storage.locations import is_url
+from videoctx.data.storage.locations import is_url, local_path
 
 CAMERA_FORMATS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}")}
 STREAM_OPTIONS = {"analyzeduration": "1000000"}  # µs that are analyzed before the first frame
@@ -86,11 +86,12 @@ class LiveSource:
             if sys.platform not in CAMERA_FORMATS:
                 raise SourceError(f"camera {self.address}: it is not known how to open one on {sys.platform}")
             name, path = CAMERA_FORMATS[sys.platform]
-            return av.open(path.format(self.address), format=name)
+            return av.open(path.format(self.address), format=name, metadata_errors="replace")
         if self.is_file:
-            return av.open(f"file:{re.sub('^file://', '', self.address)}")
+            file = f"file:{local_path(self.address)}"
+            return av.open(file, options=dict(OPEN_OPTIONS), metadata_errors="replace")
         options = STREAM_OPTIONS | ({"rtsp_transport": "tcp"} if self.address.startswith("rtsp") else {})
-        return av.open(self.address, options=options, timeout=self.patience_seconds)
+        return av.open(self.address, options=options, timeout=self.patience_seconds, metadata_errors="replace")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ import av
 import numpy as np
 from av.sidedata.sidedata import Type
 
+from videoctx.data.decoding.accepted_formats import OPEN_OPTIONS, why_not_accepted
 from videoctx.user_error import UserError
 
 # FFmpeg's names of the containers in which packet k can be frame k, given the conditions below.
@@ -39,6 +40,7 @@ _ROTATIONS = {  # display matrices by degrees counterclockwise
 }
 
 MPEG4_VOP = b"\x00\x00\x01\xb6"  # start code of a frame (VOP) in MPEG-4 part 2
+LONGEST_REASON = 200  # characters of another library's message
 MPEG4_EMPTY_VOP_BYTES = 8  # most bytes after the start code of a frame that only repeats the one before
 
 
@@ -52,6 +54,26 @@ class VideoDecodeError(UserError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
+
+
+@contextmanager
+def decoder_errors(path: str) -> Iterator[None]:
+    """Make a `VideoDecodeError` of whatever a decoder raises inside the `with`.
+
+    A damaged file makes decoders raise many kinds of exceptions. Each is the failure of that file and never ends a run.
+    Errors of this package pass unchanged, and so does a `MemoryError` of Python, which no file is to blame for.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except av.FFmpegError as error:
+        raise VideoDecodeError(path, f"damaged: {error.strerror}") from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:LONGEST_REASON]
+        raise VideoDecodeError(path, f"damaged: {type(error).__name__}{text and f': {text}'}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +173,8 @@ def file_status(path: str) -> os.stat_result:
         status = Path(path).stat()
     except OSError as error:
         raise VideoDecodeError(path, error.strerror or str(error)) from error
+    except ValueError as error:  # a name that no file can have, such as one with a NUL
+        raise VideoDecodeError(path, str(error)) from error
     if not Path(path).is_file():
         raise VideoDecodeError(path, "not a file")
     if status.st_size == 0:
@@ -160,16 +184,21 @@ def file_status(path: str) -> os.stat_result:
 
 @contextmanager
 def open_container(path: str) -> Iterator[av.container.InputContainer]:
-    """Open a file with PyAV, for decoding on one thread. Damage is an error and is not concealed.
+    """Open a local file with PyAV, for decoding on one thread. Damage is an error and is not concealed.
 
     Raises:
-        VideoDecodeError: The file is not a video.
+        VideoDecodeError: The file is not a video. Any exception inside the `with` that the decoder or its output causes
+            becomes one too (`decoder_errors`).
     """
-    try:
-        container = av.open(f"file:{path}" if "://" not in path else path)
-    except av.FFmpegError as error:
-        raise VideoDecodeError(path, f"not a video that FFmpeg knows: {error.strerror}") from error
-    with container:
+    with decoder_errors(path):
+        try:
+            # Tags are no part of the video, so that it does not matter in which encoding they are.
+            container = av.open(f"file:{path}", options=dict(OPEN_OPTIONS), metadata_errors="replace")
+        except av.FFmpegError as error:
+            not_accepted = isinstance(error, av.ArgumentError)
+            reason = why_not_accepted(path, not_accepted=not_accepted) or "not a video that FFmpeg knows"
+            raise VideoDecodeError(path, f"{reason}: {error.strerror}") from error
+    with decoder_errors(path), container:
         if not container.streams.video:
             raise VideoDecodeError(path, "no video stream in the file")
         codec = container.streams.video[0].codec_context

@@ -20,10 +20,9 @@ from urllib.parse import urlsplit
 
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.storage.file_cache import FileCache
-from videoctx.data.storage.locations import INSIDE, is_url, split_member
+from videoctx.data.storage.locations import LOCAL, is_url, local_path, split_member, why_refused
 from videoctx.data.storage.remote import Patience, Remote, StorageError
 
-LOCAL = "file://"
 COPY_BYTES = 4 * 2**20
 
 
@@ -91,6 +90,7 @@ class LocalFiles:
             StorageError: See `local_copy`.
             OSError: See `local_copy`.
         """
+        _check_accepted(path)
         location = split_member(path)
         if location is not None:
             member, tar = location
@@ -108,6 +108,7 @@ class LocalFiles:
 
     @contextmanager
     def _local_file(self, path: str) -> Iterator[str]:
+        _check_accepted(path)
         location = split_member(path)
         if location is not None:
             member, tar = location
@@ -115,8 +116,8 @@ class LocalFiles:
                 with self._local_tar(path, tar) as local_tar:
                     _copy_member(path, local_tar, member, copy)
                 yield str(copy)
-        elif path.startswith(LOCAL) and INSIDE not in path:
-            yield path.removeprefix(LOCAL)
+        elif path.startswith(LOCAL):
+            yield local_path(path)
         elif is_url(path):
             with self._opened_cache().local_copy(_entry_name(path), Remote(path, self.patience)) as file:
                 yield str(file)
@@ -125,7 +126,7 @@ class LocalFiles:
 
     @contextmanager
     def _local_tar(self, path: str, tar: str) -> Iterator[str]:
-        tar = tar.removeprefix(LOCAL)
+        tar = local_path(tar)
         if not is_url(tar):
             yield tar
             return
@@ -159,8 +160,13 @@ class _RemoteShard(Remote):
         return size
 
 
+def _check_accepted(path: str) -> None:
+    if reason := why_refused(path):
+        raise VideoDecodeError(path, reason)
+
+
 def _entry_name(url: str) -> str:
-    return hashlib.sha256(url.encode()).hexdigest()[:32] + _suffix(urlsplit(url).path)
+    return hashlib.sha256(url.encode(errors="backslashreplace")).hexdigest()[:32] + _suffix(urlsplit(url).path)
 
 
 def _suffix(name: str) -> str:
@@ -192,6 +198,8 @@ def _find_member(path: str, tar: str, member: str) -> tuple[int, int]:
         raise VideoDecodeError(
             path, f"its tar file cannot be read: {error}; expected a complete one that is not compressed"
         ) from error
+    except ValueError as error:  # numbers in a damaged header, or a name that no file can have
+        raise VideoDecodeError(path, f"its tar file cannot be read: {error}") from error
     if member not in members:
         raise VideoDecodeError(path, f"no such file among the {len(members)} in the tar file")
     return members[member]

@@ -1,19 +1,26 @@
 """Paths in a manifest: a file, an fsspec URL, or a member of a tar shard.
 
     videos/a.mp4                                        a file
-    s3://bucket/videos/a.mp4                            anything that fsspec opens
+    s3://bucket/videos/a.mp4                            a storage of `SCHEMES`, which fsspec opens
     tar://train/000012.mp4::train-000003.tar            a member of a tar file
     tar://train/000012.mp4::https://host/train-000003.tar
 
-The last two are fsspec's notation for a file inside another file.
+The last two are fsspec's notation for a file inside another file. Its other chains, such as `reference://` and
+`filecache::`, are refused, because they make it read what a path does not show.
 """
 
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 URL = re.compile(r"[a-z][a-z0-9+.-]*://")
 TAR = "tar://"
 INSIDE = "::"  # the part on its left is inside the part on its right
+LOCAL = "file://"
+SCHEMES = (  # plain storage
+    *("file", "http", "https", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "hf", "oss", "oci", "tos"),
+    *("ftp", "sftp", "ssh", "smb", "hdfs", "webhdfs", "memory"),
+)
 VIDEO_SUFFIXES = (  # in lower or upper case
     *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
     *(".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
@@ -35,9 +42,11 @@ def resolve(root: str | Path, path: str) -> str:
     >>> resolve("data", "tar://a.mp4::train-000000.tar")
     'tar://a.mp4::data/train-000000.tar'
     """
-    if is_url(path):
+    if path.startswith(TAR):
         inside, sep, outermost = path.rpartition(INSIDE)
         return f"{inside}{sep}{resolve(root, outermost)}" if sep else path
+    if is_url(path):
+        return path
     return f"{str(root).rstrip('/')}/{path}" if is_url(str(root)) else str(Path(root) / path)
 
 
@@ -51,3 +60,41 @@ def split_member(path: str) -> tuple[str, str] | None:
         return None
     member, _, tar = path.removeprefix(TAR).partition(INSIDE)
     return member, tar
+
+
+def local_path(path: str) -> str:
+    """Return a path without `file://`.
+
+    >>> local_path("file:///videos/a.mp4"), local_path("file://localhost/videos/a.mp4")
+    ('/videos/a.mp4', '/videos/a.mp4')
+    """
+    return path.removeprefix(LOCAL).removeprefix("localhost") if path.startswith(LOCAL) else path
+
+
+def why_refused(path: str) -> str | None:
+    """Return why a path is not looked up at all. None: it is a file, a URL of plain storage, or a member of a tar file.
+
+    >>> why_refused("https://host/a.mp4")
+    >>> why_refused("zip://a.mp4::b.zip").partition(";")[0]
+    'zip:// is not accepted'
+    """
+    member = split_member(path)
+    outer = path if member is None else member[1]
+    chain = re.match(r"([a-z][a-z0-9+.-]*)::", outer)
+    found = URL.match(outer)
+    scheme = found.group().removesuffix("://") if found else None
+    if (scheme and scheme not in SCHEMES) or (chain and (found is None) and "://" in outer):
+        what = f"{scheme}://" if scheme else f"{chain[1]}::" if chain else outer
+        return f"{what} is not accepted; expected {', '.join(SCHEMES)}, a path, or {TAR}MEMBER::FILE"
+    if scheme == "file" and not local_path(outer).startswith("/"):
+        host = outer.removeprefix(LOCAL).partition("/")[0]
+        return f"file:// with the host {host!r}; expected file:///PATH"
+    if scheme is not None and scheme != "file":
+        try:
+            parts = urlsplit(outer)
+            _ = parts.port
+        except ValueError as error:
+            return f"not a URL: {error}"
+        if not (parts.hostname or parts.netloc) and scheme in ("http", "https", "ftp", "sftp", "ssh", "smb"):
+            return "not a URL: it names no host"
+    return None

@@ -12,7 +12,6 @@ from textwrap import shorten
 from typing import Any, BinaryIO, TypeVar
 
 from videoctx.data.decoding.containers import VideoDecodeError
-from videoctx.data.storage.locations import INSIDE
 from videoctx.user_error import UserError
 
 PIECE_BYTES = 16 * 2**20  # per request, and thus the most that a dropped connection can cost
@@ -80,23 +79,27 @@ class Remote:
         """
         import fsspec
 
+        scheme = self.url.partition("://")[0]
         options = {}
-        for protocol in {part.partition("://")[0] for part in self.url.split(INSIDE)} & {"http", "https"}:
+        if scheme in ("http", "https"):
             import aiohttp
 
-            configured = fsspec.config.conf.get(protocol, {}).get("client_kwargs", {})
+            configured = fsspec.config.conf.get(scheme, {}).get("client_kwargs", {})
             # By default a request ends after five minutes, too soon for a large file. Here it ends without response.
             seconds = self.patience.timeout_seconds
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
             # A file that is compressed in transit would not have the reported size.
             headers = {"Accept-Encoding": "identity"} | dict(configured.get("headers", {}))
-            options[protocol] = {"client_kwargs": {"timeout": timeout} | configured | {"headers": headers}}
+            options["client_kwargs"] = {"timeout": timeout} | configured | {"headers": headers}
         try:
-            return fsspec.url_to_fs(self.url, **options)
+            # Not `url_to_fs`, which takes "::" for a chain of file systems: an IPv6 address or a name may contain it.
+            backend = fsspec.get_filesystem_class(scheme)
+            file_system = backend(**(backend._get_kwargs_from_urls(self.url) | options))
+            return file_system, backend._strip_protocol(self.url)
         except ImportError as error:
             raise StorageError(f"{self.url}: {error}") from error
-        except ValueError as error:
-            raise VideoDecodeError(self.url, f"cannot be fetched: {error}") from error
+        except Exception as error:  # every backend of fsspec has its own exceptions
+            raise VideoDecodeError(self.url, f"cannot be fetched: {_reason(error, self.patience)}") from error
 
     def _request(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Call a function, and call it again while it fails for a temporary reason."""
