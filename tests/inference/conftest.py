@@ -6,22 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.small_preprocessing import small_preprocessing
 from tests.tiny_set import CLASSES, make_set
 from videoctx.cli import main
-from videoctx.data.preprocessing import Preprocessing
 from videoctx.models.network_config import build_network
 
-PREPROCESSING = Preprocessing(
-    clip_len=4,
-    frame_interval=2,
-    short_videos="wrap",
-    protocol="videoctx",
-    short_side_px=40,
-    crop_size_px=32,
-    views=(2, 3),
-    mean=(0.485, 0.456, 0.406),
-    std=(0.229, 0.224, 0.225),
-)
+PREPROCESSING = small_preprocessing()
 
 
 def write_checkpoint(path: Path, context: str | None = None, changes: dict | None = None, **preprocessing) -> Path:

@@ -10,10 +10,11 @@ import torch
 import yaml
 
 from tests.http_server import FileServer
+from tests.small_preprocessing import small_preprocessing
 from tests.tiny_set import CLASSES
 from videoctx.data.datamodule import VideoDataModule
 from videoctx.data.decoding.containers import VideoDecodeError
-from videoctx.data.loading.dataset import DecodedBatch, SampleIndex
+from videoctx.data.loading.dataset import DecodedBatch, SampleIndex, VideoDataset
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.settings import ClipSettings, TestSettings
 from videoctx.inference.classifier import Classifier, load
@@ -46,9 +47,12 @@ def test_it_is_fed_the_clips_of_the_test(place):
     made = preprocessing.transform()
     assert (made.crop_size_px, made.short_side_px, made.num_crops) == (28, 32, 3)
     assert (made.normalize.mean, made.normalize.std) == (expected.normalize.mean, expected.normalize.std)
-    records = module._dataset("test", preprocessing.sampler())
-    batch = DecodedBatch([records[SampleIndex(0)]])
-    theirs, ours = expected(batch, num_clips=2).clips[:], made(batch, num_clips=2).clips[:]
+    test_dataset = module.test_dataloader().loader.dataset
+    network_dataset = VideoDataset(test_dataset.records, sampler=preprocessing.sampler(), seed=0)
+    theirs, ours = (
+        transform(DecodedBatch([dataset[SampleIndex(0)]]), num_clips=2).clips[:]
+        for transform, dataset in ((expected, test_dataset), (made, network_dataset))
+    )
     assert theirs.shape == (6, 3, 4, 28, 28)
     assert torch.equal(theirs, ours)
 
@@ -119,16 +123,8 @@ def test_a_network_of_another_project_is_given(tmp_path):
         "net": {"class_path": "somewhere.Linear", "init_args": {}},
         "preprocessing": None,
     }
-    preprocessing = Preprocessing(
-        clip_len=1,
-        frame_interval=1,
-        short_videos="wrap",
-        protocol="videoctx",
-        short_side_px=8,
-        crop_size_px=8,
-        views=(1, 1),
-        mean=(0.0,) * 3,
-        std=(1.0,) * 3,
+    preprocessing = small_preprocessing(
+        clip_len=1, frame_interval=1, short_side_px=8, crop_size_px=8, views=(1, 1), mean=(0.0,) * 3, std=(1.0,) * 3
     )
     torch.save(stored | {"preprocessing": preprocessing.as_dict()}, tmp_path / "some.ckpt")
     trained = load(tmp_path / "some.ckpt", net=Linear)

@@ -12,22 +12,12 @@ from matplotlib.image import imread
 
 from tests.each_case import each_case
 from tests.numbered import write_video
+from tests.small_preprocessing import small_preprocessing
 from tests.tiny_set import CLASSES, break_video, make_set
 from videoctx.cli import main
-from videoctx.data.preprocessing import Preprocessing
 from videoctx.models.network_config import build_network
 
-PREPROCESSING = Preprocessing(
-    clip_len=4,
-    frame_interval=2,
-    short_videos="wrap",
-    protocol="videoctx",
-    short_side_px=32,
-    crop_size_px=32,
-    views=(2, 3),
-    mean=(0.485, 0.456, 0.406),
-    std=(0.229, 0.224, 0.225),
-)
+PREPROCESSING = small_preprocessing(short_side_px=32)
 
 
 def net_config(context: str | None, **arguments) -> dict:

@@ -1,5 +1,7 @@
 """The clip of a video: its frames, its crop, and a planted patch that is found on the video."""
 
+from functools import partial
+
 import av
 import numpy as np
 import pytest
@@ -8,29 +10,18 @@ from torch import nn
 
 from tests.each_case import each_case
 from tests.numbered import read_number, write_video
+from tests.small_preprocessing import small_preprocessing
 from videoctx.data.decoding.containers import VideoDecodeError
-from videoctx.data.preprocessing import Preprocessing
+from videoctx.data.transforms.normalize import IMAGENET_MEAN, IMAGENET_STD
 from videoctx.layers import NonLocal
 from videoctx.visualize.attention import trace_blocks
 from videoctx.visualize.clip_on_video import Query, read_clip
 from videoctx.visualize.grids import Grid
 
-IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 RAW = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
 
-def preprocessing(**changes) -> Preprocessing:
-    arguments = {
-        "clip_len": 4,
-        "frame_interval": 5,
-        "short_videos": "wrap",
-        "protocol": "videoctx",
-        "short_side_px": 48,
-        "crop_size_px": 40,
-        "views": (10, 3),
-        **IMAGENET,
-    }
-    return Preprocessing(**arguments | changes)
+preprocessing = partial(small_preprocessing, frame_interval=5, short_side_px=48, crop_size_px=40)
 
 
 def numbers(clip) -> list[int]:
@@ -196,6 +187,6 @@ def test_input_equals_that_of_a_test(closed_gop_mp4):
     clip = read_clip(str(closed_gop_mp4.path), preprocessing(short_side_px=80, crop_size_px=80))
     left, top, right, bottom = clip.box
     assert (left, top, right, bottom) == (16, 0, 96, 80)
-    mean, std = (torch.tensor(IMAGENET[name])[:, None, None, None] for name in ("mean", "std"))
+    mean, std = (torch.tensor(values)[:, None, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
     shown = torch.from_numpy(clip.frames[:, :, 16:96]).permute(3, 0, 1, 2) / 255
     torch.testing.assert_close(clip.input[0], (shown - mean) / std)

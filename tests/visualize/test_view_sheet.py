@@ -1,5 +1,6 @@
 """Contact sheets of views, of videos whose frames show their numbers."""
 
+from functools import partial
 from io import BytesIO
 
 import numpy as np
@@ -8,24 +9,20 @@ from matplotlib.image import imread
 
 from tests.each_case import each_case
 from tests.numbered import read_number, write_video
+from tests.small_preprocessing import small_preprocessing
 from videoctx.data.decoding.containers import VideoDecodeError
-from videoctx.data.preprocessing import Preprocessing
 from videoctx.visualize.view_sheet import GAP_PX, ViewSheet, view_sheet
 
-
-def preprocessing(**changes) -> Preprocessing:
-    settings = {
-        "clip_len": 8,
-        "frame_interval": 3,
-        "short_videos": "wrap",
-        "protocol": "videoctx",
-        "short_side_px": 64,
-        "crop_size_px": 64,
-        "views": (3, 1),
-        "mean": (0.5, 0.5, 0.5),
-        "std": (0.2, 0.2, 0.2),
-    }
-    return Preprocessing(**settings | changes)
+preprocessing = partial(
+    small_preprocessing,
+    clip_len=8,
+    frame_interval=3,
+    short_side_px=64,
+    crop_size_px=64,
+    views=(3, 1),
+    mean=(0.5, 0.5, 0.5),
+    std=(0.2, 0.2, 0.2),
+)
 
 
 def tiles(sheet: ViewSheet, *, size: int) -> list[np.ndarray]:
