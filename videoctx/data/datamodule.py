@@ -64,6 +64,14 @@ class VideoDataModule(LightningDataModule):
     Raises:
         ValueError: A value is out of its range.
         AnnotationError: The manifest or the class file is missing.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "classes.txt").write_text("left\\nright\\n")
+    ...     _ = Path(folder, "manifest.csv").write_text("path,label,split\\na.mp4,left,train\\n")
+    ...     data = VideoDataModule(f"{folder}/manifest.csv", batch_size=4, clips=ClipSettings(clip_len=16))
+    >>> data.class_names, data.train_clip_size
+    (['left', 'right'], (16, 224, 224))
     """
 
     def __init__(

@@ -49,6 +49,15 @@ class Classifier:
         preprocessing: how the clips of its test are made: `sampler()` chooses frames, `transform()` resizes, crops and
             normalizes them.
         multi_label: a video can have several classes.
+
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 2 * 8 * 8, 2))
+    >>> clips = {"clip_len": 2, "frame_interval": 1, "short_videos": "wrap", "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    >>> preprocessing = Preprocessing(**clips, protocol="videoctx", short_side_px=8, crop_size_px=8, views=(1, 1))
+    >>> model = Classifier(net, ["left", "right"], None, preprocessing, multi_label=False)
+    >>> model
+    Classifier(Sequential, 2 classes, 2x1 clips, 1x1 views, cpu)
+    >>> model.probabilities(torch.zeros(1, 2))
+    tensor([[0.5000, 0.5000]])
     """
 
     net: nn.Module
@@ -232,6 +241,23 @@ def load(path: Video, *, net: Callable[[int], nn.Module] | nn.Module | None = No
     Raises:
         ValueError: The file is no checkpoint, or a damaged one; it has no class names, no preprocessing or no network
             config; or its weights are of another network.
+
+    >>> import tempfile
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 2 * 8 * 8, 2))
+    >>> clips = {"clip_len": 2, "frame_interval": 1, "short_videos": "wrap", "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    >>> preprocessing = Preprocessing(**clips, protocol="videoctx", short_side_px=8, crop_size_px=8, views=(1, 1))
+    >>> checkpoint = {
+    ...     "state_dict": net.state_dict(),
+    ...     "class_names": ["left", "right"],
+    ...     "net": None,
+    ...     "preprocessing": preprocessing.as_dict(),
+    ...     "multi_label": False,
+    ... }
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     torch.save(checkpoint, f"{folder}/best.ckpt")
+    ...     model = load(f"{folder}/best.ckpt", net=net)
+    >>> model.class_names
+    ['left', 'right']
     """
     path = os.fspath(path)
     with _local_file(path) as file:

@@ -102,6 +102,15 @@ def convert_checkpoint(
     Raises:
         ValueError: The checkpoint cannot be read, its network cannot be inferred, its weights do not fit `net`, or the
             number of names is not the number of classes.
+
+    >>> import tempfile
+    >>> from videoctx.models import create_model
+    >>> net = create_model("demo_r18", num_classes=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     torch.save(net.state_dict(), f"{folder}/weights.pth")
+    ...     report = convert_checkpoint(f"{folder}/weights.pth", f"{folder}/net.pt", class_names=["left", "right"])
+    >>> report.class_names
+    ['left', 'right']
     """
     path, output = Path(path), Path(output)
     if not output.parent.is_dir():

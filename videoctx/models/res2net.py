@@ -27,6 +27,10 @@ class Res2NetBottleneck3d(ResidualBlock):
 
     Raises:
         ValueError: `scale` below 2, a part without channels, or a stride in the first 1×1.
+
+    >>> shape = BlockShape(64, (1, 1, 1), 1, False, "3x3", 1, plain_conv3d)
+    >>> Res2NetBottleneck3d(64, 256, shape)(torch.zeros(1, 64, 2, 8, 8)).shape
+    torch.Size([1, 256, 2, 8, 8])
     """
 
     def __init__(

@@ -14,7 +14,10 @@ from pebble import ProcessPool
 from videoctx.data.loading.dataset import SampleIndex, VideoDataset
 from videoctx.data.loading.shared_frames import Sent, Slot, Slots, pack
 
-REMEDY = "expected enough memory and processes for data.loading.num_workers of them on each device, or fewer"
+REMEDY = (
+    "expected enough memory and processes for data.loading.num_workers of them on each device, or fewer; and in a"
+    ' script of your own, `if __name__ == "__main__":` before what it runs'
+)
 
 
 class Task(NamedTuple):
