@@ -16,6 +16,7 @@ import av
 from data_prep.command_line.setting_error import SettingError
 from data_prep.transcode.frame_grid import grid_frames
 from data_prep.transcode.segment import Segment
+from videoctx.data.decoding.accepted_formats import FFMPEG_OPTIONS
 from videoctx.data.decoding.containers import VideoDecodeError, probe
 
 GOP_LENGTH = 16
@@ -111,6 +112,7 @@ def encode_with_ffmpeg(segment: Segment, encoding: Encoding, target: Path, *, co
     result = subprocess.run(
         [
             *("ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", "-nostats", "-progress", "pipe:1", "-xerror"),
+            *FFMPEG_OPTIONS,
             *("-threads", "1", "-filter_threads", "1", "-copyts", "-noaccurate_seek", *seek),
             *("-i", f"file:{segment.path}", "-map", "0:v:0", "-map_metadata", "-1", "-map_chapters", "-1"),
             *("-vf", ",".join(filters), "-fps_mode", "passthrough", "-c:v", "libx264"),

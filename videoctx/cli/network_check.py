@@ -1,7 +1,7 @@
 """Checks what a config's network would call, before anything is called.
 
-A config may come from someone else, and a class path in it may name any function that is installed, such as `os.system`.
-The tools read a config only for its network, so they accept only what makes networks and layers.
+A config may come from someone else, and a class path in it may name any function, such as `os.system`. The tools read a
+config only for its network, so they accept only what makes networks and layers.
 """
 
 import importlib

@@ -57,6 +57,8 @@ class LiveSource:
         except av.FFmpegError as error:
             name = f"camera {self.address}" if self.address.isdigit() else self.address
             raise SourceError(f"{name}: {error.strerror}") from error
+        except (ValueError, IndexError) as error:  # what PyAV makes of some damage
+            raise SourceError(f"{self.address}: damaged: {error}") from error
         if not self.is_file:
             raise SourceError(f"{self.address}: the stream has ended")
 

@@ -20,7 +20,7 @@ import av
 import numpy as np
 from av.sidedata.sidedata import Type
 
-from videoctx.data.decoding.accepted_formats import OPEN_OPTIONS, why_not_accepted
+from videoctx.data.decoding.accepted_formats import OPEN_OPTIONS, is_indexed_container, why_not_accepted
 from videoctx.user_error import UserError
 
 # FFmpeg's names of the containers in which packet k can be frame k, given the conditions below.
@@ -180,6 +180,19 @@ def file_status(path: str) -> os.stat_result:
     if status.st_size == 0:
         raise VideoDecodeError(path, "the file is empty")
     return status
+
+
+def check_container(path: str) -> None:
+    """Check that a file is a container of videos, before a decoder opens it that cannot be kept to such files.
+
+    Raises:
+        VideoDecodeError: See `open_container`.
+    """
+    with decoder_errors(path):
+        is_indexed = is_indexed_container(path)  # nearly all files
+    if not is_indexed:
+        with open_container(path):
+            pass
 
 
 @contextmanager

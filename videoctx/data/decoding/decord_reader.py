@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import decord
 import numpy as np
 
-from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.decoding.containers import VideoDecodeError, check_container
 
 
 class DecordReader:
@@ -21,13 +21,16 @@ class DecordReader:
 
     def __init__(self, path: str, *, num_frames: int | None, fps: float) -> None:
         self._path = path
+        check_container(path)
         try:
             # absolute, because FFmpeg takes what is before a colon for a protocol
             self._reader = decord.VideoReader(os.path.abspath(path), num_threads=1, fault_tol=1)
             promised = len(self._reader)
         except UnicodeEncodeError as error:
             raise VideoDecodeError(path, "decord opens no file whose name is not UTF-8") from error
-        except (RuntimeError, decord.DECORDError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # of many kinds, such as DECORDLimitReachedError, which is no DECORDError
             raise VideoDecodeError(path, _reason(error)) from error
         if promised < (num_frames or 0):
             raise VideoDecodeError(path, f"decord finds {promised} frames; expected {num_frames}")
@@ -38,7 +41,9 @@ class DecordReader:
         """Decode the frames at sorted, distinct indices. Returns (U, H, W, 3) uint8 RGB."""
         try:
             return self._reader.get_batch(indices).asnumpy()
-        except (RuntimeError, IndexError, decord.DECORDError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:
             raise VideoDecodeError(self._path, _reason(error)) from error
 
     def close(self) -> None:

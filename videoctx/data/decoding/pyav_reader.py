@@ -3,12 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 
 import av
 import numpy as np
 
-from videoctx.data.decoding.containers import VideoDecodeError, display_matrix, open_container
+from videoctx.data.decoding.containers import (
+    VideoDecodeError,
+    decoder_errors,
+    display_matrix,
+    file_status,
+    open_container,
+)
 
 
 class PyAVReader:
@@ -32,11 +37,12 @@ class PyAVReader:
         wanted = set(indices.tolist())
         last = int(indices[-1])
         frames: list[np.ndarray] = []
-        for index, frame in enumerate(decode(self._path)):
-            if index in wanted:
-                frames.append(upright(frame))
-            if index == last:
-                break
+        with decoder_errors(self._path):
+            for index, frame in enumerate(decode(self._path)):
+                if index in wanted:
+                    frames.append(upright(frame))
+                if index == last:
+                    break
         if len(frames) != len(indices):
             raise VideoDecodeError(self._path, f"frame {last} of {self.num_frames} cannot be decoded")
         return np.stack(frames)
@@ -75,7 +81,7 @@ def count_frames(path: str) -> int:
     Raises:
         VideoDecodeError: See `decode`.
     """
-    status = Path(path).stat()
+    status = file_status(path)
     return _count_frames(path, status.st_mtime_ns, status.st_size)
 
 

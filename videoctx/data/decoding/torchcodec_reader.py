@@ -12,12 +12,10 @@ import numpy as np
 import torchcodec
 from torchcodec.decoders import VideoDecoder
 
-from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.decoding.containers import VideoDecodeError, check_container
 
 if torchcodec.ffmpeg_major_version is None:  # torchcodec can be imported without FFmpeg, to read images
     raise ImportError("torchcodec finds no FFmpeg")
-
-ERRORS = (RuntimeError, ValueError, IndexError)
 
 
 class TorchcodecReader:
@@ -31,6 +29,7 @@ class TorchcodecReader:
 
     def __init__(self, path: str, *, num_frames: int | None, fps: float) -> None:
         self._path = path
+        check_container(path)
         try:
             path.encode()
             self._decoder = VideoDecoder(
@@ -39,7 +38,9 @@ class TorchcodecReader:
             promised = len(self._decoder)
         except UnicodeEncodeError as error:
             raise VideoDecodeError(path, "torchcodec opens no file whose name is not UTF-8") from error
-        except ERRORS as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # of many kinds
             raise VideoDecodeError(path, _reason(error)) from error
         if promised < (num_frames or 0):
             raise VideoDecodeError(path, f"torchcodec finds {promised} frames; expected {num_frames}")
@@ -50,7 +51,9 @@ class TorchcodecReader:
         """Decode the frames at sorted, distinct indices. Returns (U, H, W, 3) uint8 RGB."""
         try:
             return self._decoder.get_frames_at(indices.tolist()).data.numpy()
-        except ERRORS as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # of many kinds
             raise VideoDecodeError(self._path, _reason(error)) from error
 
 
