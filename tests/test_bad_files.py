@@ -18,7 +18,7 @@ from videoctx.data.decoding.video_reader import is_installed, open_video
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="FFmpeg's command line is not installed")
 
-# a path in the manifest: what the reason says
+# A path in the manifest, and words of the reason.
 BAD_PATHS = {
     "text.mp4": "a text file",
     "hls.mp4": "a playlist",

@@ -63,8 +63,10 @@ def find_config(name: str, *, group: str | None = None) -> Path:
     )
     if group:
         expected = [known.partition("/")[2] for known in near]
-        raise ValueError(f"no {group} is named {name!r}; expected {_one_of(expected, list(short))}")
-    raise ValueError(f"{name}: no such file, and no config of that name; expected {_one_of(list(near), list(shipped))}")
+        listing = "one of videoctx.list_models()" if group == "model" else f"one of {', '.join(short)}"
+        raise ValueError(f"no {group} is named {name!r}; expected {_perhaps(expected) or listing}")
+    listing = "a file, or one of those that `videoctx configs` lists"
+    raise ValueError(f"{name}: no such file, and no config of that name; expected {_perhaps(list(near)) or listing}")
 
 
 def read_parts(path: str | Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -108,8 +110,8 @@ def merge(config: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
-def _one_of(near: Sequence[str], known: Sequence[str]) -> str:
-    return f"perhaps {', '.join(near)}" if near else f"one of {', '.join(known)}"
+def _perhaps(near: Sequence[str]) -> str:
+    return f"perhaps {', '.join(near)}" if near else ""
 
 
 def _shipped() -> dict[str, Path]:

@@ -32,8 +32,20 @@ def onnx(path, frames):
 FORMATS = {"torch-export": (".pt2", torch_export), "onnx": (".onnx", onnx)}
 
 
-@pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("context", [None, "GlobalContext", "NonLocal"])
+# Tracing is slow: one network per format is quick enough for `make test`.
+@pytest.mark.parametrize(
+    ("context", "format"),
+    [
+        ("NonLocal", "torch-export"),
+        (None, "onnx"),
+        *(
+            pytest.param(context, format, marks=pytest.mark.slow)
+            for context in (None, "GlobalContext", "NonLocal")
+            for format in FORMATS
+            if (context, format) not in (("NonLocal", "torch-export"), (None, "onnx"))
+        ),
+    ],
+)
 def test_a_file_gives_the_probabilities_of_the_test(network, tmp_path, context, format, capsys):
     if format == "onnx":
         pytest.importorskip("onnxruntime")

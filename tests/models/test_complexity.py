@@ -227,7 +227,7 @@ def test_the_table_has_every_part(capsys):
 @each_case(
     ("config", "arguments", "message"),
     [
-        pytest.param(None, [], "missing.yaml: cannot read the config", id="no such file"),
+        pytest.param(None, [], "missing.yaml: no such file, and no config of that name", id="no such file"),
         pytest.param("a: [", [], "config.yaml: not a YAML file", id="not YAML"),
         pytest.param("[1, 2]", [], "config.yaml: expected a config of keys and values, got list", id="a list"),
         pytest.param("parts: [part.yaml]", [], "named under parts in", id="no such part"),
