@@ -42,9 +42,9 @@ $(LOWEST)/.installed: pyproject.toml constraints-lowest.txt
 test-lowest: $(LOWEST)/.installed
 	$(LOWEST)/bin/pytest -n 2 --dist loadfile -m "not slow"
 
-# The API reference, build/docs/videoctx.html.
+# The API reference, build/docs/index.html.
 docs: $(INSTALLED)
-	$(BIN)/python -W error::UserWarning -m pdoc --docformat google --output-directory build/docs videoctx
+	$(BIN)/python .ci/api_reference.py build/docs
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

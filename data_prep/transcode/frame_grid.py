@@ -71,7 +71,8 @@ class _Finish:
 
     def _build(self, frame: av.VideoFrame) -> av.filter.Graph:
         graph = av.filter.Graph()
-        graph.threads = 1
+        if hasattr(graph, "threads"):  # since PyAV 18
+            graph.threads = 1
         source = graph.add(
             "buffer",
             f"width={frame.width}:height={frame.height}:pix_fmt={frame.format.name}"

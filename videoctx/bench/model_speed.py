@@ -24,7 +24,7 @@ from videoctx.bench.pytorchvideo_network import pytorchvideo_network
 from videoctx.layers.non_local import NonLocal
 from videoctx.models.bf16_gradients import convolutions_with_incorrect_gradients
 from videoctx.models.complexity import complexity
-from videoctx.models.inference import for_inference
+from videoctx.models.inference import cpu_capabilities, for_inference
 from videoctx.models.insertion import insert_context
 
 NL5 = {"res3": [1, 3], "res4": [1, 3, 5]}
@@ -92,7 +92,7 @@ class ModelBench:
             }[work]()
             rows += self._measured(work, list(sides), batch_size, macs[work], rates)
         settings = {
-            "device": torch.cuda.get_device_name() if kind == "cuda" else torch.cpu.get_capabilities().get("cpu_name"),
+            "device": torch.cuda.get_device_name() if kind == "cuda" else cpu_capabilities().get("cpu_name"),
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
             "batch_size": batch_size,

@@ -1,6 +1,7 @@
 """Networks for inference: with folded norms, channels last, and bfloat16 where the device multiplies it natively."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -85,11 +86,16 @@ def for_inference(
     return InferenceNetwork(to_channels_last(net), device=device, dtype=dtype, compiled=compiled)
 
 
+def cpu_capabilities() -> dict[str, Any]:
+    """Return the name and the instruction sets of the CPU, by torch's names. Empty where this torch cannot tell."""
+    return torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+
+
 def multiplies_bf16(device: torch.device) -> bool:
     """Whether a device has instructions for products of bfloat16. Elsewhere they are emulated, and slow."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        capabilities = torch.cpu.get_capabilities()
+        capabilities = cpu_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False
