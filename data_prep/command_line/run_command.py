@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
+from videoctx.interrupted_import import INTERRUPTED, leave_when_import_is_interrupted
 from videoctx.user_error import UserError
 
 Command = Callable[..., object]
@@ -29,21 +30,23 @@ def run_command(
         example: a command line shown at the end of the help.
         when_interrupted: what is printed after "interrupted; ".
     """
+    interrupted = f"{name}: interrupted; {when_interrupted}"
     try:
-        from jsonargparse import auto_cli  # imported here, so that Ctrl-C during the import is handled too
+        with leave_when_import_is_interrupted(interrupted):
+            from jsonargparse import auto_cli  # imported here, so that Ctrl-C during the import is handled too
 
-        from data_prep.command_line.flag_parser import FlagParser
+            from data_prep.command_line.flag_parser import FlagParser
 
-        status = auto_cli(
-            dict(command) if isinstance(command, Mapping) else command,
-            args=None if arguments is None else list(arguments),
-            parser_class=FlagParser,
-            prog=f"python -m data_prep.{name}",
-            epilog=example and f"example: python -m data_prep.{name} {example}",
-        )
+            status = auto_cli(
+                dict(command) if isinstance(command, Mapping) else command,
+                args=None if arguments is None else list(arguments),
+                parser_class=FlagParser,
+                prog=f"python -m data_prep.{name}",
+                epilog=example and f"example: python -m data_prep.{name} {example}",
+            )
     except KeyboardInterrupt:
-        print(f"{name}: interrupted; {when_interrupted}", file=sys.stderr)
-        return 130
+        print(interrupted, file=sys.stderr)
+        return INTERRUPTED
     except (OSError, ValueError, UserError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2

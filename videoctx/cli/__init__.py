@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-INTERRUPTED = 130  # the exit status of a program that Ctrl-C ends: 128 + SIGINT
+from videoctx.interrupted_import import INTERRUPTED, leave_when_import_is_interrupted
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,9 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         # Imported here, so that Ctrl-C during the imports is handled too, and because a decoding process starts by
         # importing the main program.
-        from videoctx.cli.commands import run
+        with leave_when_import_is_interrupted("videoctx: interrupted"):
+            from videoctx.cli.commands import run
 
-        run(sys.argv[1:] if arguments is None else arguments)
+            run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
         print("videoctx: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
