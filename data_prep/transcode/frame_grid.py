@@ -35,7 +35,8 @@ def _decode(segment: Segment) -> Iterator[tuple[int, av.VideoFrame]]:
     """Yield the slots and the decoded frames, from the first wanted frame or an earlier one on."""
     previous = None
     with open_container(segment.path) as container:
-        stream = container.streams.video[0]
+        stream = container.streams[segment.stream_index]
+        assert isinstance(stream, av.VideoStream)
         stream.codec_context.thread_count = 1
         if segment.seek_seconds is not None:
             container.seek(int(segment.seek_seconds / segment.time_base), stream=stream)

@@ -8,7 +8,6 @@ before or after transcoding.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -30,6 +29,7 @@ class Segment:
     """The frames of a source's constant-rate grid that are wanted."""
 
     path: str
+    stream_index: int  # of the video, among all streams of the file
     stamped: bool  # frames have timestamps; otherwise frame k is shown at k / own_rate
     own_rate: Fraction
     rate: Fraction  # of the grid
@@ -75,11 +75,11 @@ def plan_segment(
     """
     content = probe(path)  # refuses a file that is not a video
     with open_container(path) as container:
-        stream = container.streams.video[0]
+        stream = container.streams[content.stream_index]
+        assert isinstance(stream, av.VideoStream)
         stream.codec_context.thread_count = 1
-        first_frame = _first_frame(path, container)
+        first_frame = _first_frame(path, container, stream)
         ratio, time_base = stream.sample_aspect_ratio or Fraction(1), stream.time_base
-        rates = [rate for rate in (stream.guessed_rate, stream.average_rate) if rate]
     turns = _turns(first_frame)
     width, height = _result_size(first_frame.width, first_frame.height, ratio, turns, short_side_px)
     stamped = content.has_timestamps and first_frame.pts is not None and content.format not in FORMATS_WITHOUT_TIMES
@@ -88,7 +88,7 @@ def plan_segment(
     if stamped and gap > MAX_GAP_SECONDS:
         raise VideoDecodeError(path, f"its timestamps leap by {gap:g} s")
     times_are_known = stamped and not content.num_empty
-    own_rate = _constant_rate(times, rates) if times_are_known else rates[-1] if rates else None
+    own_rate = _constant_rate(times, content.rate) if times_are_known else content.rate
     if not own_rate or not time_base:
         raise VideoDecodeError(path, "it has no frame rate")
     rate = own_rate if fps is None else Fraction(str(fps))
@@ -106,6 +106,7 @@ def plan_segment(
         )
     return Segment(
         path=path,
+        stream_index=content.stream_index,
         stamped=stamped,
         own_rate=own_rate,
         rate=rate,
@@ -121,9 +122,9 @@ def plan_segment(
     )
 
 
-def _first_frame(path: str, container: av.container.InputContainer) -> av.VideoFrame:
+def _first_frame(path: str, container: av.container.InputContainer, stream: av.VideoStream) -> av.VideoFrame:
     try:
-        return next(container.decode(video=0))
+        return next(container.decode(stream))
     except StopIteration:
         raise VideoDecodeError(path, "no frame can be decoded") from None
     except av.FFmpegError as error:
@@ -156,13 +157,10 @@ def _result_size(
     return result_width, result_height
 
 
-def _constant_rate(times: np.ndarray, rates: Sequence[Fraction]) -> Fraction | None:
-    """Return the first rate at which consecutive frames have consecutive slots; otherwise the average rate."""
-    for rate in rates:
-        if (_slots(times, rate) == np.arange(len(times))).all():
-            return rate
-    if len(times) < 2:
-        return rates[0] if rates else None
+def _constant_rate(times: np.ndarray, rate: Fraction) -> Fraction:
+    """Return the rate if consecutive frames have consecutive slots at it; otherwise the average rate."""
+    if len(times) < 2 or (rate and (_slots(times, rate) == np.arange(len(times))).all()):
+        return rate
     return Fraction((len(times) - 1) / float(times[-1] - times[0])).limit_denominator(1001)
 
 

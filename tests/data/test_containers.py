@@ -1,6 +1,8 @@
 """The probe result on a container, and that `auto` is exact whatever the probe result is."""
 
 import shutil
+import subprocess
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -8,7 +10,9 @@ import pytest
 
 from tests.numbered import CLOSED_GOP, read_number, write_video
 from videoctx.data.decoding.containers import VideoDecodeError, display_matrix, probe
-from videoctx.data.decoding.video_reader import open_video
+from videoctx.data.decoding.file_structure import missing_end
+from videoctx.data.decoding.frame_rate import constant_rate
+from videoctx.data.decoding.video_reader import is_installed, open_video
 
 OPEN_GOP = CLOSED_GOP | {"x264-params": "open-gop=1:b-adapt=0:b-pyramid=normal:threads=1:log-level=none"}
 MPEG4 = {"g": "24", "bf": "2"}
@@ -153,3 +157,88 @@ class FrameWithUnknownSideData:
 )
 def test_unknown_side_data_does_not_hide_the_rotation(degrees, matrix):
     assert display_matrix(FrameWithUnknownSideData(degrees)).tolist() == matrix
+
+
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="FFmpeg's command line is not installed")
+
+
+def ffmpeg(*arguments):
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *arguments], check=True)
+
+
+@needs_ffmpeg
+def test_a_song_with_a_cover_is_no_video(tmp_path):
+    cover = (
+        "-f lavfi -i sine=d=1 -f lavfi -i testsrc=d=0.04 -map 0 -map 1 -c:a aac -c:v png -disposition:v attached_pic"
+    )
+    ffmpeg(*cover.split(), str(tmp_path / "song.m4a"))
+    with pytest.raises(VideoDecodeError, match="no video stream"):
+        probe(str(tmp_path / "song.m4a"))
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+@pytest.mark.parametrize("default", [None, 0])
+def test_one_rule_chooses_among_video_streams(tmp_path, suffix, default):
+    sources = "-f lavfi -i testsrc2=s=96x80:r=10:d=1 -f lavfi -i testsrc2=s=160x120:r=25:d=2 -map 0 -map 1 -c:v mpeg4"
+    marks = "-disposition:v 0" if default is None else "-disposition:v:0 default -disposition:v:1 0"
+    if (suffix, default) == ("mp4", None):
+        pytest.skip("FFmpeg always marks a stream of an MP4 as the default")
+    path = tmp_path / f"two.{suffix}"
+    ffmpeg(*sources.split(), *marks.split(), str(path))
+    container = probe(str(path))
+    facts = (container.stream_index, container.width, container.fps, container.num_packets)
+    assert facts == ((0, 96, 10, 10) if default == 0 else (1, 160, 25, 50))
+    assert container.num_video_streams == 2
+    for decoder in filter(is_installed, ("torchcodec", "pyav", "auto")):
+        with open_video(str(path), decoder) as reader:
+            assert reader.num_frames == container.num_packets
+            assert reader.read(np.arange(3)).shape[2] == container.width
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "rate", "unit", "stated", "expected"),
+    [
+        (250, 25, 0.001, [50], 25),  # H.264 with B-frames in AVI
+        (300, 31, 0.001, [1000], 31),  # FLV
+        (30, Fraction(30000, 1001), 1 / 60000, [60000, Fraction(30000, 1001)], Fraction(30000, 1001)),  # raw DV
+        (300, Fraction(30000, 1001), 0.001, [1000], Fraction(30000, 1001)),
+        (300, Fraction(30000, 1001), 0.001, [Fraction(30000, 1001)], Fraction(30000, 1001)),
+        (300, Fraction(2997, 100), 0.001, [Fraction(2997, 100)], Fraction(2997, 100)),
+        (280, 13, 1e-5, [], 13),
+        (1, 25, 0.001, [25], 25),
+        (1, 25, 0.001, [], 0),
+    ],
+)
+def test_the_rate_is_that_of_the_times(num_frames, rate, unit, stated, expected):
+    times = np.round(np.arange(num_frames) / float(rate) / unit) * unit
+    assert constant_rate(num_frames, times[-1] - times[0], unit, [Fraction(rate) for rate in stated]) == expected
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    ("name", "rate", "options"),
+    [
+        ("b_frames.avi", "25", "-c:v libx264 -bf 2"),
+        ("odd.flv", "31", "-c:v flv1"),
+        ("odd.mkv", "31", "-c:v libx264 -bf 2"),
+        ("raw.dv", "30000/1001", "-s 720x480 -pix_fmt yuv411p"),
+    ],
+)
+def test_the_rate_of_a_file_is_that_of_its_packets(tmp_path, name, rate, options):
+    ffmpeg(*f"-f lavfi -i testsrc2=s=96x80:r={rate}:d=1 {options}".split(), str(tmp_path / name))
+    container = probe(str(tmp_path / name))
+    assert container.rate == Fraction(rate)
+    assert container.fps == pytest.approx(float(Fraction(rate)))
+    assert container.duration_seconds == pytest.approx(1, abs=0.04)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("suffix", ["mkv", "webm", "ts", "mp4"])
+def test_a_truncated_file_lacks_its_end(tmp_path, suffix):
+    whole, part = tmp_path / f"whole.{suffix}", tmp_path / f"part.{suffix}"
+    codec = "libvpx" if suffix == "webm" else "libx264"
+    ffmpeg(*f"-f lavfi -i testsrc2=s=96x80:d=2 -c:v {codec} -movflags +faststart".split(), str(whole))
+    part.write_bytes(whole.read_bytes()[: whole.stat().st_size * 63 // 100])
+    assert missing_end(str(whole), probe(str(whole)).format) is None
+    assert "truncated" in missing_end(str(part), probe(str(whole)).format)

@@ -25,6 +25,7 @@ has not been inspected.
 | `fps`                 | frames per second, on average |
 | `variable_frame_rate` | `yes`, or empty |
 | `problem`             | why the file cannot be used; empty if it can |
+| `video_stream`        | which of the file's streams is the video, from 0; may be missing |
 
 Other columns are kept for the tools that wrote them and are ignored here. The class file, `classes.txt`, has one name
 per line. The line number, from 0, is the class index.
@@ -43,7 +44,7 @@ CLASS_FILE = "classes.txt"
 COLUMNS = ("path", "label", "split", "start_seconds", "end_seconds")
 REQUIRED_COLUMNS = COLUMNS[:3]
 LABEL_SEPARATOR = "|"  # between the class names of a video that has several
-PROBE_COLUMNS = ("size_bytes", "decoders", "num_frames", "fps", "variable_frame_rate", "problem")
+PROBE_COLUMNS = ("size_bytes", "decoders", "num_frames", "fps", "variable_frame_rate", "problem", "video_stream")
 
 
 class AnnotationError(ValueError):
@@ -60,6 +61,7 @@ class ProbeResult:
     fps: float  # average
     variable_frame_rate: bool = False
     problem: str | None = None  # why the file cannot be used
+    video_stream: int | None = None  # index among all streams of the file; None: not stated
 
     def as_row(self) -> dict[str, str]:
         """Return the columns of the manifest."""
@@ -70,6 +72,7 @@ class ProbeResult:
             "fps": repr(self.fps),
             "variable_frame_rate": "yes" if self.variable_frame_rate else "",
             "problem": self.problem or "",
+            "video_stream": "" if self.video_stream is None else str(self.video_stream),
         }
 
 
@@ -336,4 +339,7 @@ def _probe_result(row: Mapping[str, str], where: str) -> ProbeResult | None:
     if problem is None and not (decoders and num_frames):
         raise AnnotationError(f"{where}: size_bytes is given, but not decoders and num_frames; expected all or none")
     varies = bool(row.get("variable_frame_rate"))
-    return ProbeResult(int(size), decoders, int(num_frames), fps, varies, problem)
+    stream = _number(row, "video_stream", where)
+    return ProbeResult(
+        int(size), decoders, int(num_frames), fps, varies, problem, None if stream is None else int(stream)
+    )

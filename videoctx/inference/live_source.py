@@ -9,6 +9,7 @@ import av
 import numpy as np
 
 from videoctx.data.decoding.accepted_formats import OPEN_OPTIONS
+from videoctx.data.decoding.containers import video_stream
 from videoctx.data.decoding.pyav_reader import upright
 from videoctx.data.storage.locations import is_url, local_path
 
@@ -47,9 +48,9 @@ class LiveSource:
         """
         try:
             with self._open() as container:
-                if not container.streams.video:
+                stream = video_stream(container)
+                if stream is None:
                     raise SourceError(f"{self.address}: no video stream in it")
-                stream = container.streams.video[0]
                 stream.thread_type = "SLICE"  # threads for whole frames would keep some back
                 yield from self._paced(container, float(stream.average_rate or 0))
         except av.error.ExitError as error:  # what a timeout is called
@@ -75,7 +76,7 @@ class LiveSource:
 
     def _decoded(self, container: av.container.InputContainer) -> Iterator[av.VideoFrame | None]:
         """Yield frames, and None for a damaged one, as where a stream is joined between two key frames."""
-        for packet in container.demux(video=0):
+        for packet in container.demux(video_stream(container)):
             try:
                 yield from packet.decode()
             except av.InvalidDataError:

@@ -4,18 +4,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from videoctx.data.decoding.containers import VideoDecodeError, open_container
+from videoctx.data.decoding.containers import VideoDecodeError, probe
 from videoctx.data.decoding.pyav_reader import decode, upright
 
 
 def average_fps(path: str) -> float:
-    """Return the average frame rate that the container states, or 0 where it states none.
+    """Return the average frame rate, or 0 if it is unknown.
 
     Raises:
         VideoDecodeError: The file is no video.
     """
-    with open_container(path) as container:
-        return float(container.streams.video[0].average_rate or 0)
+    return probe(path).fps
 
 
 def timed_frames(path: str, fps: float) -> Iterator[tuple[np.ndarray, float]]:

@@ -5,12 +5,15 @@ frame k. They are exact if every packet shows one frame, has a timestamp, and th
 takes a key frame's position in decoding order for its position in presentation order and ignores edit lists. On other
 files it silently returns different frames than requested, or never returns. PyAV decodes from the first frame on and is
 exact on all files.
+
+Some properties leave it open whether a decoder is exact. PyAV reads such files.
 """
 
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -19,8 +22,12 @@ from typing import Any
 import av
 import numpy as np
 from av.sidedata.sidedata import Type
+from av.stream import Disposition
 
 from videoctx.data.decoding.accepted_formats import OPEN_OPTIONS, is_indexed_container, why_not_accepted
+from videoctx.data.decoding.file_structure import is_fragmented
+from videoctx.data.decoding.frame_rate import packet_rate
+from videoctx.data.decoding.key_frames import is_key_frame
 from videoctx.user_error import UserError
 
 # FFmpeg's names of the containers in which packet k can be frame k, given the conditions below.
@@ -29,6 +36,7 @@ INDEXED_FORMATS = (MP4, MATROSKA, AVI)
 AVI_CODECS = ("mpeg4", "mjpeg")  # AVI stores when a frame is decoded, not when it is shown
 DECORD_CODECS = ("h264", "hevc", "vp8", "vp9", "mpeg4", "mjpeg")  # not av1: its FFmpeg is older than AV1
 INTRA_CODECS = ("mjpeg", "prores", "dnxhd", "ffv1", "rawvideo", "png", "huffyuv")
+TESTED_CODECS = ("h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mjpeg")  # all decoders were compared on them
 DECORD_MIN_WIDTH = 80  # it takes the row padding of some narrower frames for pixels
 DECODERS = ("decord", "torchcodec", "pyav")  # the fastest first
 
@@ -78,9 +86,11 @@ def decoder_errors(path: str) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """The first video stream of a file."""
+    """The video stream of a file that `video_stream` chooses."""
 
     format: str  # FFmpeg's name
+    stream_index: int  # among all streams of the file
+    num_video_streams: int  # cover art included
     codec: str
     width: int  # as stored, before rotation
     height: int
@@ -88,7 +98,8 @@ class Container:
     full_range: bool  # luma from 0 to 255, not from 16 to 235
     rotation: int  # degrees counterclockwise that turn the stored frame upright, a multiple of 90
     mirrored: bool  # after the rotation the frame is mirrored too
-    fps: float  # average
+    fps: float  # average, by the times of the packets if they have any
+    rate: Fraction  # the same as a fraction, such as 30000/1001; 0 if it is unknown
     num_packets: int  # video packets, discarded ones included; not always the number of frames
     num_discarded: int  # packets that an edit list removes
     num_empty: int  # packets that show no frame, or may show none
@@ -99,20 +110,53 @@ class Container:
     open_gop: bool  # a frame that is decoded after a key frame is shown before it
     has_timestamps: bool  # every packet has a presentation time, and all are distinct
     starts_with_key_frame: bool
+    is_fragmented: bool  # an MP4 file in movie fragments
+    has_duration: bool  # the container states one
+    num_false_key_frames: int  # packets that are marked as key frames and hold other frames
+    key_frames: tuple[int, ...]  # indices of the frames shown that are marked as key frames
     frame_seconds: np.ndarray = field(repr=False, compare=False)
     """(num_frames,) float64: time of frame k, relative to the first frame. The times are evenly spaced if packets have
     no timestamps (`has_timestamps`). Seconds of an annotation are looked up here if the frame rate is variable."""
 
     @property
     def why_not(self) -> dict[str, str]:
-        """Decoders that are not exact on this file, and why."""
-        reasons = {"torchcodec": self._why_not_numbered, "decord": self._why_not_numbered or self._why_not_decord}
-        return {decoder: reason for decoder, reason in reasons.items() if reason}
+        """Decoders that may not be exact on this file, and why."""
+        never, unsure = self._why_never, self._why_unsure
+        return (dict.fromkeys(("decord", "torchcodec"), unsure) if unsure else {}) | never
 
     @property
     def decoders(self) -> tuple[str, ...]:
         """Decoders that are exact on this file, the fastest first, whether or not they are installed."""
         return tuple(decoder for decoder in DECODERS if decoder not in self.why_not)
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """Decoders that are exact on this file if they agree with PyAV on some frames, the fastest first."""
+        return tuple(decoder for decoder in DECODERS if decoder not in self._why_never)
+
+    @property
+    def _why_never(self) -> dict[str, str]:
+        reasons = {"torchcodec": self._why_not_numbered, "decord": self._why_not_numbered or self._why_not_decord}
+        return {decoder: reason for decoder, reason in reasons.items() if reason}
+
+    @property
+    def _why_unsure(self) -> str | None:
+        """The reason why only a comparison of frames can tell whether decoders are exact, if there is one."""
+        if self.is_fragmented:
+            return "movie fragments"
+        if self.num_video_streams > 1:
+            return f"{self.num_video_streams} video streams"
+        if self.num_discarded:
+            return "an edit list removes frames"
+        if "444" in self.pixel_format or self.pixel_format.startswith("gbr"):
+            return "4:4:4"
+        if not self.has_duration:
+            return "the container states no duration"
+        if self.num_false_key_frames:
+            return f"{self.num_false_key_frames} packets are marked as key frames and are none"
+        if self.codec not in TESTED_CODECS:
+            return f"{self.codec} was not tested"
+        return None
 
     @property
     def num_frames(self) -> int | None:
@@ -144,6 +188,12 @@ class Container:
     def _why_not_decord(self) -> str | None:
         if self.codec not in DECORD_CODECS:
             return f"it cannot decode {self.codec} exactly"
+        if self.is_fragmented:
+            return "movie fragments"
+        if self.num_video_streams > 1:
+            return f"{self.num_video_streams} video streams, of which it chooses another one"
+        if not self.has_duration:
+            return "the container states no duration, and it refuses such files"
         if self.num_discarded:
             return "an edit list removes frames"
         if self.open_gop:
@@ -212,14 +262,32 @@ def open_container(path: str) -> Iterator[av.container.InputContainer]:
             reason = why_not_accepted(path, not_accepted=not_accepted) or "not a video that FFmpeg knows"
             raise VideoDecodeError(path, f"{reason}: {error.strerror}") from error
     with decoder_errors(path), container:
-        if not container.streams.video:
+        stream = video_stream(container)
+        if stream is None:
             raise VideoDecodeError(path, "no video stream in the file")
-        codec = container.streams.video[0].codec_context
+        codec = stream.codec_context
         if codec is None:
             raise VideoDecodeError(path, "FFmpeg has no decoder for its video stream")
         codec.thread_count = 1
-        codec.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
+        # MPEG-1 and 2 of old encoders break rules that do no harm, so that `bitstream` would refuse them.
+        strict = "" if codec.name in ("mpeg1video", "mpeg2video") else "+bitstream"
+        codec.options = {"err_detect": f"crccheck+buffer+explode{strict}"}
         yield container
+
+
+def video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
+    """Return the video stream that every decoder and tool reads. None: the file has no video.
+
+    The rule is that of the ffmpeg program: a stream with the disposition `default` comes first, then the one with the
+    most pixels, then the first one. Attached cover art, such as the cover of a song, is not a video.
+    """
+    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    return max(streams, key=_preference, default=None)  # the first of equal ones
+
+
+def _preference(stream: av.VideoStream) -> tuple[bool, int]:
+    codec = stream.codec_context  # None: FFmpeg has no decoder
+    return bool(stream.disposition & Disposition.default), codec.width * codec.height if codec is not None else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +299,7 @@ class _Packet:
     is_discarded: bool
     is_empty: bool
     is_b: bool
+    is_false_key: bool
 
 
 @lru_cache(maxsize=4096)
@@ -238,15 +307,17 @@ def _probe(path: str, modified_ns: int, size: int) -> Container:  # noqa: ARG001
     packets: list[_Packet] = []
     first_frame: av.VideoFrame | None = None
     with open_container(path) as container:
-        stream = container.streams.video[0]
+        stream = video_stream(container)
+        assert stream is not None
         codec = stream.codec_context.codec.canonical_name
+        extradata = bytes(stream.codec_context.extradata or b"")
         try:
             for packet in container.demux(stream):
                 is_flush = packet.dts is None and packet.size == 0
                 if first_frame is None:
                     first_frame = next(iter(packet.decode()), None)
                 if not is_flush:
-                    packets.append(_read(packet, codec))
+                    packets.append(_read(packet, codec, extradata))
         except av.FFmpegError as error:
             raise VideoDecodeError(path, f"damaged: {error.strerror}") from error
         if first_frame is None:
@@ -255,10 +326,10 @@ def _probe(path: str, modified_ns: int, size: int) -> Container:  # noqa: ARG001
             raise VideoDecodeError(
                 path, "its display matrix rotates frames by an angle that is not a multiple of 90 degrees"
             )
-        return _container(container, stream, codec, packets, first_frame)
+        return _container(path, container, stream, codec, packets, first_frame)
 
 
-def _read(packet: av.Packet, codec: str) -> _Packet:
+def _read(packet: av.Packet, codec: str, extradata: bytes) -> _Packet:
     is_empty, is_b = packet.size == 0, False
     if codec == "mpeg4":
         vops = bytes(packet).split(MPEG4_VOP)[1:]
@@ -269,10 +340,21 @@ def _read(packet: av.Packet, codec: str) -> _Packet:
         is_empty = not bytes(packet)[0] & 0x10  # show_frame: an alternate reference frame is not shown
     elif packet.has_sidedata("new_extradata"):
         is_empty = True  # the size or format changes here, so that only decoding shows whether there is a frame
-    return _Packet(packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe, packet.is_discard, is_empty, is_b)
+    is_false_key = packet.is_keyframe and not is_key_frame(codec, bytes(packet), extradata)
+    return _Packet(
+        packet.pts,
+        packet.dts,
+        packet.duration or 0,
+        packet.is_keyframe,
+        packet.is_discard,
+        is_empty,
+        is_b,
+        is_false_key,
+    )
 
 
 def _container(
+    path: str,
     container: av.container.InputContainer,
     stream: av.VideoStream,
     codec: str,
@@ -290,17 +372,26 @@ def _container(
     has_timestamps = has_pts and len(np.unique(shown)) == len(shown)
     last_duration = packets[int(shown.argmax())].duration
     variable_frame_rate = bool(len(steps) and steps.max() - steps.min() > max(1, steps.min() // 50))
-    fps = float(stream.average_rate or stream.guessed_rate or 0)
-    seconds_per_unit = float(stream.time_base or 0) if has_pts else 1 / fps if fps else 0.0
+    stated = [rate for rate in (stream.average_rate, stream.guessed_rate) if rate]
+    decoding = np.unique([packet.dts for packet in packets if packet.dts is not None])
+    shown_times = order if has_pts and container.format.name != AVI else None
+    rate = packet_rate(shown_times, decoding, float(stream.time_base or 0), stated)
+    seconds_per_unit = float(stream.time_base or 0) if has_pts else float(1 / rate) if rate else 0.0
+    if not last_duration and len(steps):
+        last_duration = int(np.median(steps))
     duration_seconds = float(order[-1] - order[0] + last_duration) * seconds_per_unit if len(order) else 0.0
+    fps = float(rate)
     if variable_frame_rate and duration_seconds:
         fps = len(order) / duration_seconds  # the header holds the shortest step
+        rate = Fraction(fps).limit_denominator(1001)
     out_of_order = (np.diff(shown) < 0).any() or any(packet.is_b for packet in packets)
     # AVI stores no presentation time. If FFmpeg computes one that differs from the decoding time, it expects B-frames.
     delayed = container.format.name == AVI and any(packet.pts != packet.dts for packet in packets)
     matrix = display_matrix(first_frame)
     return Container(
         format=container.format.name,
+        stream_index=stream.index,
+        num_video_streams=len(container.streams.video),
         codec=codec,
         width=first_frame.width,
         height=first_frame.height,
@@ -309,6 +400,7 @@ def _container(
         rotation=round(first_frame.rotation) % 360,
         mirrored=bool(np.linalg.det(matrix) < 0),
         fps=fps,
+        rate=rate,
         num_packets=len(packets),
         num_discarded=sum(packet.is_discarded for packet in packets),
         num_empty=sum(packet.is_empty for packet in packets),
@@ -319,6 +411,10 @@ def _container(
         open_gop=bool(any(np.count_nonzero(shown < shown[place]) != place for place in key)),
         has_timestamps=has_timestamps,
         starts_with_key_frame=packets[0].is_key,
+        is_fragmented=container.format.name == MP4 and is_fragmented(path),
+        has_duration=bool(stream.duration or container.duration),
+        num_false_key_frames=sum(packet.is_false_key for packet in packets),
+        key_frames=tuple(np.searchsorted(order, shown[key[kept[key]]]).tolist()),
         frame_seconds=(order - order[:1]) * seconds_per_unit,
     )
 

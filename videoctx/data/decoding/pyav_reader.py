@@ -13,6 +13,7 @@ from videoctx.data.decoding.containers import (
     display_matrix,
     file_status,
     open_container,
+    video_stream,
 )
 
 
@@ -55,15 +56,17 @@ def open_pyav(path: str, *, num_frames: int | None, fps: float) -> Iterator[PyAV
 
 
 def decode(path: str) -> Iterator[av.VideoFrame]:
-    """Yield all frames, as stored.
+    """Yield all frames of the video stream, as stored.
 
     Raises:
         VideoDecodeError: A frame is damaged, or its size differs from the first frame's.
     """
     size = None
     with open_container(path) as container:
+        stream = video_stream(container)
+        assert stream is not None
         try:
-            for index, frame in enumerate(container.decode(video=0)):
+            for index, frame in enumerate(container.decode(stream)):
                 if frame.is_corrupt:
                     raise VideoDecodeError(path, f"frame {index} is damaged")
                 size = size or (frame.width, frame.height)

@@ -25,15 +25,21 @@ class TorchcodecReader:
         path: Path of a local file.
         num_frames: Number of frames if it is known. Otherwise the library's own count is used.
         fps: Average number of frames per second.
+        video_stream: Index of the video stream among all streams of the file.
     """
 
-    def __init__(self, path: str, *, num_frames: int | None, fps: float) -> None:
+    def __init__(self, path: str, *, num_frames: int | None, fps: float, video_stream: int) -> None:
         self._path = path
         check_container(path)
         try:
             path.encode()
             self._decoder = VideoDecoder(
-                f"file:{path}", dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact", device="cpu"
+                f"file:{path}",
+                stream_index=video_stream,
+                dimension_order="NHWC",
+                num_ffmpeg_threads=1,
+                seek_mode="exact",
+                device="cpu",
             )
             promised = len(self._decoder)
         except UnicodeEncodeError as error:
@@ -58,9 +64,9 @@ class TorchcodecReader:
 
 
 @contextmanager
-def open_torchcodec(path: str, *, num_frames: int | None, fps: float) -> Iterator[TorchcodecReader]:
+def open_torchcodec(path: str, *, num_frames: int | None, fps: float, video_stream: int) -> Iterator[TorchcodecReader]:
     """Open a video with torchcodec. See the reader for the arguments."""
-    yield TorchcodecReader(path, num_frames=num_frames, fps=fps)
+    yield TorchcodecReader(path, num_frames=num_frames, fps=fps, video_stream=video_stream)
 
 
 def _reason(error: Exception) -> str:

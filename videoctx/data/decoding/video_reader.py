@@ -8,8 +8,8 @@ Open a reader in the process that uses it, because decord's threads do not survi
 and close it at once, because an idle decord reader keeps decoding in the background.
 """
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 from importlib import import_module
 from typing import Literal, Protocol, get_args
@@ -17,7 +17,14 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 
 from videoctx.data.annotations import ProbeResult
-from videoctx.data.decoding.containers import Container, VideoDecodeError, file_status, probe
+from videoctx.data.decoding.containers import (
+    Container,
+    VideoDecodeError,
+    file_status,
+    open_container,
+    probe,
+    video_stream,
+)
 
 Decoder = Literal["auto", "decord", "torchcodec", "pyav"]
 LIBRARIES = get_args(Decoder)[1:]
@@ -63,26 +70,36 @@ def open_video(path: str, decoder: Decoder = "auto", probe_result: ProbeResult |
         container = probe(path)
         exact, fps = container.decoders, container.fps
         num_frames = container.num_frames if decoder == "auto" or decoder in exact else None
+        stream_index: int | None = container.stream_index
     else:
         _check_unchanged(path, probe_result)
         exact, num_frames, fps = probe_result.decoders, probe_result.num_frames, probe_result.fps
-    with _open_reader(path, _choose(path, exact) if decoder == "auto" else decoder, num_frames, fps) as reader:
+        stream_index = probe_result.video_stream
+    names = _choose(path, exact) if decoder == "auto" else (decoder,)
+    with _FirstThatReads(path, names, num_frames, fps, stream_index) as reader:
         if reader.num_frames < 1:
             raise VideoDecodeError(path, "the video has no frames")
         yield reader
 
 
-def probe_result_of(container: Container, *, num_frames: int, size_bytes: int) -> ProbeResult:
+def probe_result_of(
+    container: Container, *, num_frames: int, size_bytes: int, agreeing: Collection[str] | None = None
+) -> ProbeResult:
     """Return the probe result of a file that was decoded to its end without damage.
 
     Args:
         num_frames: Number of decoded frames.
+        agreeing: Decoders that returned the frames of PyAV. None: they were not compared.
     """
     if num_frames == 0:
         return ProbeResult(size_bytes, (), 0, container.fps, problem="the video has no frames")
-    counts_agree = num_frames == container.num_frames
-    decoders = container.decoders if counts_agree else ("pyav",)  # the others take packet k for frame k
-    return ProbeResult(size_bytes, decoders, num_frames, container.fps, container.variable_frame_rate)
+    decoders = container.decoders
+    if agreeing is not None:
+        decoders = tuple(name for name in container.candidates if name in agreeing or name == "pyav")
+    if num_frames != container.num_frames:
+        decoders = ("pyav",)  # the others take packet k for frame k
+    varies, stream = container.variable_frame_rate, container.stream_index
+    return ProbeResult(size_bytes, decoders, num_frames, container.fps, varies, video_stream=stream)
 
 
 def check_decoder(decoder: str) -> None:
@@ -113,10 +130,53 @@ def is_installed(decoder: str) -> bool:
     return True
 
 
-def _choose(path: str, exact: tuple[str, ...]) -> str:
-    for decoder in exact:
-        if _can_name(path, decoder) and is_installed(decoder):
-            return decoder
+class _FirstThatReads:
+    """A reader that moves on to the next decoder when one cannot open or read the file."""
+
+    def __init__(
+        self, path: str, decoders: tuple[str, ...], num_frames: int | None, fps: float, stream_index: int | None
+    ) -> None:
+        self._path, self._decoders = path, decoders
+        self._num_frames, self._stream_index = num_frames, stream_index
+        self.fps = fps
+        self._stack = ExitStack()
+        self.reader: VideoReader
+
+    def __enter__(self) -> "VideoReader":
+        while True:
+            first, *others = self._decoders
+            self._decoders = tuple(others)
+            try:
+                opened = _open_reader(self._path, first, self._num_frames, self.fps, self._stream_index)
+                self.reader = self._stack.enter_context(opened)
+            except VideoDecodeError:
+                if not self._decoders:
+                    raise
+            else:
+                return self if self._decoders else self.reader
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def num_frames(self) -> int:
+        return self.reader.num_frames
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        try:
+            return self.reader.read(indices)
+        except VideoDecodeError:
+            if not self._decoders:
+                raise
+        self._stack.close()
+        return self.__enter__().read(indices)
+
+
+def _choose(path: str, exact: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the decoders to try in turn."""
+    usable = tuple(decoder for decoder in exact if _can_name(path, decoder) and is_installed(decoder))
+    if usable:
+        return usable
     raise VideoDecodeError(path, f"none of the decoders that read it exactly is installed: {', '.join(exact)}")
 
 
@@ -137,7 +197,9 @@ def _check_unchanged(path: str, probe_result: ProbeResult) -> None:
         )
 
 
-def _open_reader(path: str, decoder: str, num_frames: int | None, fps: float) -> AbstractContextManager[VideoReader]:
+def _open_reader(
+    path: str, decoder: str, num_frames: int | None, fps: float, stream_index: int | None
+) -> AbstractContextManager[VideoReader]:
     if decoder == "decord":
         from videoctx.data.decoding.decord_reader import open_decord
 
@@ -145,7 +207,15 @@ def _open_reader(path: str, decoder: str, num_frames: int | None, fps: float) ->
     if decoder == "torchcodec":
         from videoctx.data.decoding.torchcodec_reader import open_torchcodec
 
-        return open_torchcodec(path, num_frames=num_frames, fps=fps)
+        if stream_index is None:
+            stream_index = _stream_index(path)
+        return open_torchcodec(path, num_frames=num_frames, fps=fps, video_stream=stream_index)
     from videoctx.data.decoding.pyav_reader import open_pyav
 
     return open_pyav(path, num_frames=num_frames, fps=fps)
+
+
+def _stream_index(path: str) -> int:
+    with open_container(path) as container:
+        stream = video_stream(container)
+        return 0 if stream is None else stream.index
