@@ -13,7 +13,7 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from videoctx.data.decoding.containers import display_matrix
+from videoctx.data.decoding.display_matrix import display_matrix
 from videoctx.data.decoding.pyav_reader import decode
 
 NUM_FRAMES = 8

@@ -14,7 +14,8 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from videoctx.data.decoding.containers import VideoDecodeError, display_matrix, open_container, probe
+from videoctx.data.decoding.containers import VideoDecodeError, open_container, probe
+from videoctx.data.decoding.display_matrix import display_matrix
 from videoctx.data.sampling.clip_samplers import frame_range
 
 MAX_GAP_SECONDS = 60  # between two frames; a longer gap is an incorrect timestamp, and filling it would fill the disk

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests.numbered import CLOSED_GOP, read_number, write_video
-from videoctx.data.decoding.containers import VideoDecodeError, display_matrix, probe
+from videoctx.data.decoding.containers import VideoDecodeError, probe
+from videoctx.data.decoding.display_matrix import display_matrix
 from videoctx.data.decoding.file_structure import missing_end
 from videoctx.data.decoding.frame_rate import constant_rate
 from videoctx.data.decoding.video_reader import is_installed, open_video

@@ -10,21 +10,20 @@ Some properties leave it open whether a decoder is exact. PyAV reads such files.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
-from av.sidedata.sidedata import Type
 from av.stream import Disposition
 
 from videoctx.data.decoding.accepted_formats import OPEN_OPTIONS, is_indexed_container, why_not_accepted
+from videoctx.data.decoding.display_matrix import display_matrix
 from videoctx.data.decoding.file_structure import is_fragmented
 from videoctx.data.decoding.frame_rate import packet_rate
 from videoctx.data.decoding.key_frames import is_key_frame
@@ -39,13 +38,6 @@ INTRA_CODECS = ("mjpeg", "prores", "dnxhd", "ffv1", "rawvideo", "png", "huffyuv"
 TESTED_CODECS = ("h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mjpeg")  # all decoders were compared on them
 DECORD_MIN_WIDTH = 80  # it takes the row padding of some narrower frames for pixels
 DECODERS = ("decord", "torchcodec", "pyav")  # the fastest first
-
-_ROTATIONS = {  # display matrices by degrees counterclockwise
-    0: np.eye(2, dtype=int),
-    90: np.array([[0, -1], [1, 0]]),
-    180: -np.eye(2, dtype=int),
-    270: np.array([[0, 1], [-1, 0]]),
-}
 
 MPEG4_VOP = b"\x00\x00\x01\xb6"  # start code of a frame (VOP) in MPEG-4 part 2
 LONGEST_REASON = 200  # characters of another library's message
@@ -417,20 +409,3 @@ def _container(
         key_frames=tuple(np.searchsorted(order, shown[key[kept[key]]]).tolist()),
         frame_seconds=(order - order[:1]) * seconds_per_unit,
     )
-
-
-def display_matrix(frame: av.VideoFrame) -> np.ndarray:
-    """Return the rotation and mirroring of a stored frame, (2, 2) int of 0, 1 and -1.
-
-    The rows are the directions (right, down) of the stored rows and columns in the upright frame: [[1, 0], [0, 1]] if
-    nothing is turned. More than two entries that are not 0 mean a rotation by other than a multiple of 90 degrees.
-    """
-    try:
-        entries: Mapping[Any, Any] = frame.side_data  # PyAV's stubs give other keys in each version
-        matrix = entries.get(Type.DISPLAYMATRIX)
-    except ValueError:  # PyAV does not know the type of another entry, such as that of spatial video
-        return _ROTATIONS.get(round(frame.rotation) % 360, np.ones((2, 2), int))
-    if matrix is None:
-        return np.eye(2, dtype=int)
-    signs = np.sign(np.frombuffer(matrix, np.int32).reshape(3, 3)[:2, :2])
-    return signs if signs.any() else np.eye(2, dtype=int)

@@ -10,11 +10,11 @@ import numpy as np
 from videoctx.data.decoding.containers import (
     VideoDecodeError,
     decoder_errors,
-    display_matrix,
     file_status,
     open_container,
     video_stream,
 )
+from videoctx.data.decoding.display_matrix import display_matrix
 
 
 class PyAVReader:

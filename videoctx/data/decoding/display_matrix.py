@@ -1,0 +1,32 @@
+"""How a stored frame is turned to be upright."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import av
+import numpy as np
+from av.sidedata.sidedata import Type
+
+_ROTATIONS = {  # display matrices by degrees counterclockwise
+    0: np.eye(2, dtype=int),
+    90: np.array([[0, -1], [1, 0]]),
+    180: -np.eye(2, dtype=int),
+    270: np.array([[0, 1], [-1, 0]]),
+}
+
+
+def display_matrix(frame: av.VideoFrame) -> np.ndarray:
+    """Return the rotation and mirroring of a stored frame, (2, 2) int of 0, 1 and -1.
+
+    The rows are the directions (right, down) of the stored rows and columns in the upright frame: [[1, 0], [0, 1]] if
+    nothing is turned. More than two entries that are not 0 mean a rotation by other than a multiple of 90 degrees.
+    """
+    try:
+        entries: Mapping[Any, Any] = frame.side_data  # PyAV's stubs give other keys in each version
+        matrix = entries.get(Type.DISPLAYMATRIX)
+    except ValueError:  # PyAV does not know the type of another entry, such as that of spatial video
+        return _ROTATIONS.get(round(frame.rotation) % 360, np.ones((2, 2), int))
+    if matrix is None:
+        return np.eye(2, dtype=int)
+    signs = np.sign(np.frombuffer(matrix, np.int32).reshape(3, 3)[:2, :2])
+    return signs if signs.any() else np.eye(2, dtype=int)
