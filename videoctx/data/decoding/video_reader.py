@@ -25,6 +25,7 @@ from videoctx.data.decoding.containers import (
     probe,
     video_stream,
 )
+from videoctx.data.decoding.file_structure import missing_end
 
 Decoder = Literal["auto", "decord", "torchcodec", "pyav"]
 LIBRARIES = get_args(Decoder)[1:]
@@ -68,6 +69,8 @@ def open_video(path: str, decoder: Decoder = "auto", probe_result: ProbeResult |
     check_decoder(decoder)
     if probe_result is None:
         container = probe(path)
+        if missing := missing_end(path, container.format):  # another decoder would read the frames that are there
+            raise VideoDecodeError(path, missing)
         exact, fps = container.decoders, container.fps
         num_frames = container.num_frames if decoder == "auto" or decoder in exact else None
         stream_index: int | None = container.stream_index
