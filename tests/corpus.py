@@ -13,9 +13,10 @@ import pytest
 
 from tests.numbered import paint, read_number
 from videoctx.data.annotations import ProbeResult
-from videoctx.data.decoding.containers import VideoDecodeError, file_status, probe, video_stream
+from videoctx.data.decoding.containers import VideoDecodeError, file_status, probe
 from videoctx.data.decoding.pyav_reader import count_frames
 from videoctx.data.decoding.video_reader import probe_result_of
+from videoctx.data.decoding.video_stream import video_stream
 
 NUM_FRAMES = 60
 WIDTH, HEIGHT, FPS = 160, 120, 25

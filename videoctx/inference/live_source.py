@@ -9,8 +9,8 @@ import av
 import numpy as np
 
 from videoctx.data.decoding.accepted_formats import OPEN_OPTIONS
-from videoctx.data.decoding.containers import video_stream
 from videoctx.data.decoding.pyav_reader import upright
+from videoctx.data.decoding.video_stream import video_stream
 from videoctx.data.storage.locations import is_url, local_path
 
 CAMERA_FORMATS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}")}
@@ -76,7 +76,9 @@ class LiveSource:
 
     def _decoded(self, container: av.container.InputContainer) -> Iterator[av.VideoFrame | None]:
         """Yield frames, and None for a damaged one, as where a stream is joined between two key frames."""
-        for packet in container.demux(video_stream(container)):
+        stream = video_stream(container)
+        assert stream is not None
+        for packet in container.demux(stream):
             try:
                 yield from packet.decode()
             except av.InvalidDataError:

@@ -20,13 +20,13 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.stream import Disposition
 
 from videoctx.data.decoding.accepted_formats import OPEN_OPTIONS, is_indexed_container, why_not_accepted
 from videoctx.data.decoding.display_matrix import display_matrix
 from videoctx.data.decoding.file_structure import is_fragmented
 from videoctx.data.decoding.frame_rate import packet_rate
 from videoctx.data.decoding.key_frames import is_key_frame
+from videoctx.data.decoding.video_stream import video_stream
 from videoctx.user_error import UserError
 
 # FFmpeg's names of the containers in which packet k can be frame k, given the conditions below.
@@ -265,21 +265,6 @@ def open_container(path: str) -> Iterator[av.container.InputContainer]:
         strict = "" if codec.name in ("mpeg1video", "mpeg2video") else "+bitstream"
         codec.options = {"err_detect": f"crccheck+buffer+explode{strict}"}
         yield container
-
-
-def video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
-    """Return the video stream that every decoder and tool reads. None: the file has no video.
-
-    The rule is that of the ffmpeg program: a stream with the disposition `default` comes first, then the one with the
-    most pixels, then the first one. Attached cover art, such as the cover of a song, is not a video.
-    """
-    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
-    return max(streams, key=_preference, default=None)  # the first of equal ones
-
-
-def _preference(stream: av.VideoStream) -> tuple[bool, int]:
-    codec = stream.codec_context  # None: FFmpeg has no decoder
-    return bool(stream.disposition & Disposition.default), codec.width * codec.height if codec is not None else 0
 
 
 @dataclass(frozen=True, slots=True)

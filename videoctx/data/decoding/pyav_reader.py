@@ -7,14 +7,9 @@ from functools import lru_cache
 import av
 import numpy as np
 
-from videoctx.data.decoding.containers import (
-    VideoDecodeError,
-    decoder_errors,
-    file_status,
-    open_container,
-    video_stream,
-)
+from videoctx.data.decoding.containers import VideoDecodeError, decoder_errors, file_status, open_container
 from videoctx.data.decoding.display_matrix import display_matrix
+from videoctx.data.decoding.video_stream import video_stream
 
 
 class PyAVReader:

@@ -17,15 +17,9 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 
 from videoctx.data.annotations import ProbeResult
-from videoctx.data.decoding.containers import (
-    Container,
-    VideoDecodeError,
-    file_status,
-    open_container,
-    probe,
-    video_stream,
-)
+from videoctx.data.decoding.containers import Container, VideoDecodeError, file_status, open_container, probe
 from videoctx.data.decoding.file_structure import missing_end
+from videoctx.data.decoding.video_stream import video_stream
 
 Decoder = Literal["auto", "decord", "torchcodec", "pyav"]
 LIBRARIES = get_args(Decoder)[1:]

@@ -1,0 +1,19 @@
+"""Which of a file's streams is the video."""
+
+import av
+from av.stream import Disposition
+
+
+def video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
+    """Return the video stream that every decoder and tool reads. None: the file has no video.
+
+    The rule is that of the ffmpeg program: a stream with the disposition `default` comes first, then the one with the
+    most pixels, then the first one. Attached cover art, such as the cover of a song, is not a video.
+    """
+    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    return max(streams, key=_preference, default=None)  # the first of equal ones
+
+
+def _preference(stream: av.VideoStream) -> tuple[bool, int]:
+    codec = stream.codec_context  # None: FFmpeg has no decoder
+    return bool(stream.disposition & Disposition.default), codec.width * codec.height if codec is not None else 0
