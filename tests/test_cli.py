@@ -188,7 +188,7 @@ BROKEN = {
     "missing": "No such file or directory",
     "empty": "the file is empty",
     "truncated": "not a video",
-    "text": "not a video",
+    "text": "expected a video",
 }
 
 
