@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from videoctx.data.annotations import AnnotationError
@@ -32,11 +33,23 @@ def walk(folder: Path, parents: tuple[str, ...] = ()) -> Iterator[tuple[Path, bo
             yield from walk(path, (*parents, real))
 
 
-def video_files(folder: Path) -> Iterator[Path]:
-    """Yield the files at any depth that have a video suffix, including broken links."""
+@dataclass(frozen=True, slots=True)
+class FolderContents:
+    """What is in a folder at any depth, relative to it; hidden files and folders are left out."""
+
+    videos: list[Path]  # files with a video suffix, including broken links
+    others: list[Path]  # all other files
+    folders: list[Path]
+
+
+def folder_contents(folder: Path) -> FolderContents:
+    """Return the video files, the other files and the folders."""
+    contents = FolderContents([], [], [])
     for path, is_folder in walk(folder):
-        if not is_folder and path.suffix.lower() in VIDEO_SUFFIXES:
-            yield path
+        is_video = path.suffix.lower() in VIDEO_SUFFIXES
+        kind = contents.folders if is_folder else contents.videos if is_video else contents.others
+        kind.append(path.relative_to(folder))
+    return contents
 
 
 def manifest_path(video: Path, folder: Path) -> str:

@@ -9,7 +9,9 @@ r"""Write a manifest of your own videos, or of those of a public dataset.
 
 The first three are for your own videos. They divide the videos into splits at random such that every recording is in
 one split only (`data_prep.write_annotations.group_split`). Their manifest has an additional column, `group`. Classes
-are sorted by name, or by value if all of them are numbers.
+are sorted by name, or by value if all of them are numbers; `--class_file` gives them another order. Class names are
+written in Unicode's composed form (NFC). Names that look alike (`Run` and `run`, `0` and `00`) and a video with two
+labels are refused. What is passed over and how folders were understood is printed.
 
 The other commands, one per dataset, are in `data_prep.write_annotations.public_datasets`: `kinetics`, `ucf101`,
 `hmdb51`, `something_something`, `jester`, `diving48`, `charades`.
@@ -34,30 +36,44 @@ def from_folders(
     root: Path,
     *,
     group_pattern: str | None = None,
+    class_file: Path | None = None,
     output: Path | None = None,
     val_fraction: float = 0.0,
     test_fraction: float = 0.2,
     seed: int = 0,
 ) -> int:
-    """One folder per class: ROOT/CLASS/video.mp4, at any depth.
+    """One folder per class: ROOT/CLASS/video.mp4, at any depth; or ROOT/train/CLASS, ROOT/val/CLASS, ROOT/test/CLASS.
+
+    Folders named train, training, val, valid, validation, test or testing are splits, in ROOT or in all class folders,
+    and are used as they are.
 
     Args:
         root: The folder of the class folders. Hidden files and folders are skipped.
         group_pattern: Regular expression with a group (?P<group>...), matched from the start of a file name;
-            files in which that group is equal are one recording. By default it is the name without its suffix.
+            files in which that group is equal are one recording. By default it is the name without its suffix,
+            and with its folders if there are split folders.
+        class_file: The class names, one per line, in class order. Labels that are numbers are its lines, from 0.
         output: The manifest to write, by default ROOT/manifest.csv. Class names are written to classes.txt beside it.
         val_fraction: Fraction of each class for val.
         test_fraction: Fraction of each class for test. The remaining videos are for train.
         seed: Seed of the random split.
     """
+    from data_prep.command_line.setting_error import SettingError
     from data_prep.command_line.warning import warn
     from data_prep.write_annotations.own_videos import read_folders
     from data_prep.write_annotations.split_and_write import split_and_write, split_shares
 
-    rows, left_out = read_folders(root, group_pattern)
-    if left_out:
-        warn(f"{len(left_out)} video files are left out", left_out, most=MOST_LISTED)
-    split_and_write(root, rows, output, split_shares(val_fraction, test_fraction), seed)
+    found = read_folders(root, group_pattern)
+    shares = split_shares(val_fraction, test_fraction)
+    if found.rows[0].split:
+        if val_fraction:
+            raise SettingError("--val_fraction: the folders give every video its split; leave it out")
+        shares = {}
+    if found.left_out:
+        warn(f"{len(found.left_out)} video files are left out", found.left_out, most=MOST_LISTED)
+    split_and_write(root, found.rows, output, shares, seed, class_file=class_file, decisions=found.decisions)
+    if found.without_video:
+        warn(f"{len(found.without_video)} folders have no video and are no classes", found.without_video)
     return 0
 
 
@@ -65,6 +81,7 @@ def from_pattern(
     root: Path,
     regex: str,
     *,
+    class_file: Path | None = None,
     output: Path | None = None,
     val_fraction: float = 0.0,
     test_fraction: float = 0.2,
@@ -76,7 +93,8 @@ def from_pattern(
         root: The folder of the videos, at any depth. Hidden files and folders are skipped.
         regex: Regular expression with a group (?P<label>...), matched from the start of a file's path in ROOT
             (folders end with /). Files in which a group (?P<group>...) is equal are one recording; without that
-            group each file is one.
+            group each file is one. A group (?P<split>...) is the split; without it, splits are random.
+        class_file: The class names, one per line, in class order. Labels that are numbers are its lines, from 0.
         output: The manifest to write, by default ROOT/manifest.csv. Class names are written to classes.txt beside it.
         val_fraction: Fraction of each class for val.
         test_fraction: Fraction of each class for test. The remaining videos are for train.
@@ -86,10 +104,13 @@ def from_pattern(
     from data_prep.write_annotations.own_videos import read_pattern
     from data_prep.write_annotations.split_and_write import split_and_write, split_shares
 
-    rows, left_out = read_pattern(root, regex)
-    if left_out:
-        warn(f"{len(left_out)} video files are left out", left_out, most=MOST_LISTED)
-    split_and_write(root, rows, output, split_shares(val_fraction, test_fraction), seed)
+    found = read_pattern(root, regex)
+    shares = split_shares(val_fraction, test_fraction)
+    if found.left_out:
+        warn(f"{len(found.left_out)} video files are left out", found.left_out, most=MOST_LISTED)
+    if all(row.split for row in found.rows):
+        shares = {}
+    split_and_write(root, found.rows, output, shares, seed, class_file=class_file, decisions=found.decisions)
     return 0
 
 
@@ -105,6 +126,7 @@ def from_csv(
     split_column: str | None = None,
     val_where: str = "",
     test_where: str = "",
+    class_file: Path | None = None,
     output: Path | None = None,
     val_fraction: float = 0.0,
     test_fraction: float = 0.2,
@@ -125,6 +147,7 @@ def from_csv(
         val_where: Comma-separated COLUMN=VALUE: these rows are val, and val_fraction is ignored. Values of one column
             are alternatives, and all columns must match: actor=3,actor=5,room=a is actor 3 or 5, in room a.
         test_where: The same for test.
+        class_file: The class names, one per line, in class order. Labels that are numbers are its lines, from 0.
         output: The manifest to write, by default ROOT/manifest.csv. Class names are written to classes.txt beside it.
         val_fraction: Fraction of each class for val, of the rows without a given split.
         test_fraction: Fraction of each class for test, of the same rows. The remaining ones are for train.
@@ -159,7 +182,7 @@ def from_csv(
     )
     if left_out:
         warn(f"{len(left_out)} rows are left out", left_out)
-    split_and_write(root, rows, output, {} if split_column else shares, seed)
+    split_and_write(root, rows, output, {} if split_column else shares, seed, class_file=class_file)
     return 1 if left_out else 0
 
 

@@ -85,3 +85,25 @@ def check_splits(root: Path, rows: Iterable[Row]) -> None:
                 f"{str(first.path)!r} of recording {first.group!r} and {str(row.path)!r} of recording"
                 f" {row.group!r} are one file; expected one recording for each file"
             )
+
+
+def check_labels(root: Path, rows: Iterable[Row]) -> None:
+    """Refuse a file, or a segment of it, that has two labels. Hard and symbolic links to a file are that file.
+
+    Raises:
+        AnnotationError: about the file.
+    """
+    first_of: dict[tuple[object, ...], Row] = {}
+    for row in rows:
+        path = root / row.path
+        try:
+            status = os.stat(path)
+            file: tuple[object, ...] = (status.st_dev, status.st_ino)
+        except OSError:
+            file = (os.path.realpath(path),)
+        first = first_of.setdefault((*file, row.start_seconds or 0.0, row.end_seconds), row)
+        if row.label != first.label:
+            raise AnnotationError(
+                f"{str(first.path)!r} is {first.label!r} and {str(row.path)!r} is {row.label!r}, and both are one"
+                " file; expected one label for each video or segment"
+            )

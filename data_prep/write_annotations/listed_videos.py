@@ -18,6 +18,7 @@ from data_prep.manifests.video_files import walk
 from data_prep.scheduling.run_each import Failure, run_each
 from data_prep.write_annotations.layouts.listing import ListedVideo, Listing
 from videoctx.data.annotations import AnnotationError
+from videoctx.data.class_names import nfc
 from videoctx.data.decoding.containers import VideoDecodeError, probe
 from videoctx.data.storage.locations import VIDEO_SUFFIXES
 from videoctx.first_few import first_few
@@ -25,6 +26,7 @@ from videoctx.first_few import first_few
 MISSING_FILE = "missing.csv"
 MISSING_COLUMNS = ("file", "row", "split", "label", "path", "problem")
 MOST_CLASSES = 30  # in the table, of those that lack videos
+PREVIEW = ".gif"  # a video only if no other file of that name is beside it
 REPLACEMENTS = re.compile("replacement", re.IGNORECASE)  # folder of the Kinetics-400 videos that replace broken ones
 
 
@@ -56,7 +58,7 @@ def search(root: Path, listing: Listing, *, any_case: bool = False, probe_files:
     result = Search([], [], [], list(listing.problems))
     taken: dict[tuple[int, int], str] = {}  # device and inode -> the row whose video it is
     for video in listing.videos:
-        stems = [stem.casefold() if any_case else stem for stem in video.stems]
+        stems = [_stem_key(stem, any_case) for stem in video.stems]
         paths = next((paths_of[stem] for stem in stems if stem in paths_of), [])
         best = _best(video, [path.relative_to(root) for path in paths], class_folders)
         if not best:
@@ -139,9 +141,9 @@ def _index(root: Path, any_case: bool) -> tuple[dict[str, list[Path]], dict[str,
     paths_of, folders = defaultdict(list), {}
     for path, is_folder in walk(root):
         if is_folder:
-            folders[path.name.casefold() if any_case else path.name] = path
+            folders[_stem_key(path.name, any_case)] = path
         elif path.suffix.lower() in VIDEO_SUFFIXES:
-            paths_of[path.stem.casefold() if any_case else path.stem].append(path)
+            paths_of[_stem_key(path.stem, any_case)].append(path)
     return dict(paths_of), folders
 
 
@@ -157,13 +159,19 @@ def _best(video: ListedVideo, paths: Sequence[Path], class_folders: Iterable[str
             return None  # in a folder of another class
         return 0 if any(REPLACEMENTS.search(name) for name in names) else 2 if video.split in names else 3
 
+    originals = {path.with_suffix("") for path in paths if path.suffix.lower() != PREVIEW}
+    paths = [path for path in paths if path.suffix.lower() != PREVIEW or path.with_suffix("") not in originals]
     ranked = [(path, value) for path in paths if (value := rank(path)) is not None]
     best = min((value for _, value in ranked), default=None)
     return [path for path, value in ranked if value == best]
 
 
 def _folder_name(name: str) -> str:
-    return name.replace("_", " ").casefold()
+    return nfc(name).replace("_", " ").casefold()
+
+
+def _stem_key(stem: str, any_case: bool) -> str:
+    return nfc(stem).casefold() if any_case else nfc(stem)
 
 
 def _is_file(path: Path, key: tuple[int, int]) -> bool:

@@ -1,52 +1,89 @@
 """Read your own videos from a folder or from a CSV file, as rows to be split.
 
-Each reader returns the rows, and a message about each file or row that cannot be used.
+Each reader returns the rows, and a message about each file or row that cannot be used. Labels are as they were read:
+`data_prep.write_annotations.class_labels` makes class names of them.
 """
 
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_prep.manifests.video_files import check_folder, video_files
+from data_prep.manifests.video_files import check_folder, folder_contents
 from data_prep.write_annotations.group_split import Row
+from data_prep.write_annotations.passed_over import counted_files, folders_without_video
+from data_prep.write_annotations.split_folders import find_split_folders, split_of_name
 from videoctx.data.annotations import AnnotationError, read_csv
+from videoctx.data.class_names import nfc
 from videoctx.data.storage.locations import VIDEO_SUFFIXES
 from videoctx.first_few import first_few
 
 MOST_LISTED = 5  # values, of which there may be thousands
 
 
-def read_folders(root: Path, group_pattern: str | None = None) -> tuple[list[Row], list[str]]:
-    """Return the rows of ROOT/CLASS/…/video sorted by path, and a message about each video file that cannot be used.
+@dataclass(frozen=True, slots=True)
+class FoundVideos:
+    """The videos of a folder."""
+
+    rows: list[Row]
+    left_out: list[str]  # a message about each video file that cannot be used
+    decisions: list[str]  # how the folders were understood, and how many files are no videos
+    without_video: list[str] = field(default_factory=list)  # a message about each class folder without a video
+
+
+def read_folders(root: Path, group_pattern: str | None = None) -> FoundVideos:
+    """Return the rows of ROOT/CLASS/…/video, sorted by path.
+
+    ROOT/train/CLASS and ROOT/CLASS/train are understood as splits (`data_prep.write_annotations.split_folders`).
+    Every file without a `group_pattern` is then a recording of its own, because such folders often number their files.
 
     Raises:
-        AnnotationError: no root, no video file, none that can be used, or a pattern that cannot be used.
+        AnnotationError: no root, no video file, none that can be used, folders that could be splits or classes, or a
+            pattern that cannot be used.
     """
     pattern = None if group_pattern is None else _compiled("--group_pattern", group_pattern, "group")
+    check_folder(root)
+    contents = folder_contents(root)
+    split_folders = find_split_folders(root, contents.videos)
+    level = split_folders.level
 
-    def label_and_group(path: Path) -> tuple[str, str]:
-        if len(path.parts) == 1:
+    def row(path: Path) -> Row:
+        folders = path.parts[:-1]
+        if level is not None and (len(folders) < 2 or not split_of_name(folders[level])):
+            raise ValueError("is in no class folder of a split folder")
+        if not folders:
             raise ValueError("is in no class folder")
-        group = path.stem if pattern is None else _parts(pattern, path.name, "group")["group"]
-        return path.parts[0].strip(), group
+        label = folders[1] if level == 0 else folders[0]
+        if not label.strip():
+            raise ValueError("is in a class folder whose name is blank")
+        name = path.stem if level is None else path.with_suffix("").as_posix()
+        group = name if pattern is None else _parts(pattern, path.name, "group")["group"].strip()
+        return Row(path, label, nfc(group), None if level is None else split_of_name(folders[level]))
 
-    return _read_files(root, label_and_group)
+    rows, left_out = _usable(root, contents.videos, contents.others, row)
+    decisions = [*split_folders.decisions, *counted_files(contents.others)]
+    return FoundVideos(rows, left_out, decisions, folders_without_video(contents, in_splits=level == 0))
 
 
-def read_pattern(root: Path, regex: str) -> tuple[list[Row], list[str]]:
-    """Return the rows of the files whose path in ROOT matches, sorted by path, and a message about each other video.
+def read_pattern(root: Path, regex: str) -> FoundVideos:
+    """Return the rows of the files whose path in ROOT matches, sorted by path.
 
     Raises:
         AnnotationError: no root, no video file, none that can be used, or a regex that cannot be used.
     """
     pattern = _compiled("REGEX", regex, "label")
+    check_folder(root)
+    contents = folder_contents(root)
 
-    def label_and_group(path: Path) -> tuple[str, str]:
+    def row(path: Path) -> Row:
         parts = _parts(pattern, path.as_posix(), "label")
-        return parts["label"], parts.get("group", path.with_suffix("").as_posix())
+        split = parts.get("split")
+        group = parts.get("group", path.with_suffix("").as_posix()).strip()
+        return Row(path, parts["label"], nfc(group), split and (split_of_name(split) or split.strip()))
 
-    return _read_files(root, label_and_group)
+    rows, left_out = _usable(root, contents.videos, contents.others, row)
+    return FoundVideos(rows, left_out, counted_files(contents.others))
 
 
 def read_csv_rows(
@@ -100,7 +137,7 @@ def read_csv_rows(
         else:
             group = Path(os.path.normpath(path)).with_suffix("").as_posix()
         split = cells[split_column] if split_column else next(iter(splits), None)
-        rows.append(Row(path, cells[label_column], group, split, start, end))
+        rows.append(Row(path, cells[label_column], nfc(group), split, start, end))
     if not rows:
         raise AnnotationError(f"{csv_file}: none of {len(table.rows)} rows can be used; {left_out[0]}")
     for split, condition in conditions.items():
@@ -116,24 +153,26 @@ def read_csv_rows(
     return rows, left_out
 
 
-def _read_files(root: Path, label_and_group: Callable[[Path], tuple[str, str]]) -> tuple[list[Row], list[str]]:
-    check_folder(root)
-    paths = [path.relative_to(root) for path in video_files(root)]
-    if not paths:
-        raise AnnotationError(f"{root}: no video file; expected some of {', '.join(VIDEO_SUFFIXES)}")
+def _usable(
+    root: Path, videos: Sequence[Path], others: Sequence[Path], row_of: Callable[[Path], Row]
+) -> tuple[list[Row], list[str]]:
+    """Return the row of each video file, and a message about each one that cannot be used."""
+    if not videos:
+        counted = "".join(f"; {text}" for text in counted_files(others))
+        raise AnnotationError(f"{root}: no video file; expected some of {', '.join(VIDEO_SUFFIXES)}{counted}")
     rows, left_out = [], []
-    for path in paths:
+    for path in videos:
         try:
             if not os.path.isfile(root / path):
                 raise ValueError("is a broken link")
             if len(str(path).splitlines()) > 1:
                 raise ValueError("has a line break in its name")
             str(path).encode()  # a name that is not UTF-8 raises a ValueError too
-            rows.append(Row(path, *label_and_group(path)))
+            rows.append(row_of(path))
         except ValueError as error:
             left_out.append(f"{str(path)!r}: {error}")
     if not rows:
-        raise AnnotationError(f"{root}: none of {len(paths)} video files can be used; {left_out[0]}")
+        raise AnnotationError(f"{root}: none of {len(videos)} video files can be used; {left_out[0]}")
     return rows, left_out
 
 
@@ -150,10 +189,10 @@ def _compiled(option: str, regex: str, needed: str) -> re.Pattern[str]:
 def _parts(pattern: re.Pattern[str], text: str, needed: str) -> dict[str, str]:
     """Return what the named groups matched, without those that matched nothing. `needed` must match something."""
     match = pattern.match(text)
-    parts = {name: (part or "").strip() for name, part in match.groupdict().items()} if match else {}
-    if not parts.get(needed):
+    parts = {name: part or "" for name, part in match.groupdict().items()} if match else {}
+    if not parts.get(needed, "").strip():
         raise ValueError(f"has no {needed} by {pattern.pattern!r}")
-    return {name: part for name, part in parts.items() if part}
+    return {name: part for name, part in parts.items() if part.strip()}
 
 
 def _seconds(cells: Mapping[str, str], column: str | None) -> float | None:

@@ -15,8 +15,9 @@ from data_prep.command_line.setting_error import SettingError
 from data_prep.command_line.warning import warn
 from data_prep.manifests.manifest_output import write_manifest_and_warn
 from data_prep.manifests.video_files import manifest_path
-from data_prep.write_annotations.group_split import Row, assign_splits, check_splits
-from videoctx.data.annotations import AnnotationError
+from data_prep.write_annotations.class_labels import named_classes
+from data_prep.write_annotations.group_split import Row, assign_splits, check_labels, check_splits
+from videoctx.data.annotations import AnnotationError, refuse_look_alikes
 
 SPLITS = ("train", "val", "test")
 
@@ -52,32 +53,42 @@ def column_condition(option: str, text: str) -> dict[str, set[str]]:
 
 
 def split_and_write(
-    root: Path, rows: Sequence[Row], output: Path | None, shares: Mapping[str, float], seed: int
+    root: Path,
+    rows: Sequence[Row],
+    output: Path | None,
+    shares: Mapping[str, float],
+    seed: int,
+    *,
+    class_file: Path | None = None,
+    decisions: Sequence[str] = (),
 ) -> None:
-    """Assign the missing splits, check the splits, write the manifest and print a table.
+    """Name the classes, assign the missing splits, check all, write the manifest and print a table.
 
     Args:
         root: folder that the paths of the rows start from.
         output: the manifest. None: manifest.csv in `root`.
         shares: of each split, for the rows that have no split yet.
+        class_file: the class names in class order. None: those of the rows, sorted.
+        decisions: of the reader; they are printed with those of this function.
 
     Raises:
-        AnnotationError: a split would be empty, a recording is in two splits, or the manifest cannot be written.
+        AnnotationError: a split would be empty, a recording is in two splits, a video has two labels, labels or splits
+            look alike, or the manifest cannot be written.
     """
     output = root / "manifest.csv" if output is None else output
+    rows, class_names, more = named_classes(root, rows, class_file)
     split_of = assign_splits([row for row in rows if row.split is None], shares, seed)
     rows = [row if row.split else replace(row, split=split_of[row.group]) for row in rows]
     check_splits(root, rows)
+    check_labels(root, rows)
     splits = {row.split for row in rows if row.split}
+    refuse_look_alikes(sorted(splits), root, "splits")
     for split in shares:
         if split not in splits:
             raise AnnotationError(
                 f"{split} would be empty: {len(rows)} rows, {len({row.group for row in rows})} recordings,"
                 f" all in {' and '.join(sorted(splits))}; expected more recordings or another fraction"
             )
-    class_names = sorted({row.label for row in rows})
-    if all(name.isdecimal() for name in class_names):
-        class_names.sort(key=int)
     manifest_rows = [
         {
             "path": manifest_path(root / row.path, output.parent),
@@ -90,6 +101,8 @@ def split_and_write(
         for row in rows
     ]
     write_manifest_and_warn(output, manifest_rows, class_names)
+    for decision in (*decisions, *more):
+        print(decision)
     _print_table(rows, class_names, [*SPLITS, *sorted(splits - set(SPLITS))])
     print(f"{output}: {len(rows)} rows, {len(class_names)} classes")
 

@@ -1,6 +1,7 @@
 """Tests of reading and writing manifests and class files."""
 
 import csv
+import posixpath
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from videoctx.data.annotations import (
     read_manifest,
     write_manifest,
 )
+from videoctx.data.class_names import look_alike_key, look_alikes, nfc
 
 HEADER = "path,label,split,start_seconds,end_seconds\n"
 CLASSES = ["run", "walk"]
@@ -211,6 +213,69 @@ def test_not_a_csv_file(manifest):
     refused(lambda: read_manifest(path, CLASSES, split="train"), f"{path}, line", "not a CSV row")
 
 
+# ---------------------------------------------------------------- names that look alike, paths with two labels
+
+LOOK_ALIKES = [
+    ("Run", "run", "in upper and lower case"),
+    ("0", "00", "in leading zeros"),
+    ("class 7", "class 007", "in leading zeros"),
+    ("jump", "ju\u200bmp", "in invisible characters"),
+    ("high jump", "high\xa0jump", "in spaces and underscores"),
+    ("run", "ｒｕｎ", "in characters that look alike"),
+]
+
+
+@each_case("first, second, difference", LOOK_ALIKES)
+def test_classes_that_look_alike_are_refused(tmp_path_factory, first, second, difference):
+    folder = tmp_path_factory.mktemp("alike")
+    (folder / CLASS_FILE).write_text(f"{first}\nwalk\n{second}\n", encoding="utf-8")
+    parts = (folder / CLASS_FILE, repr(first), repr(second), difference, "rename one of them")
+    refused(lambda: read_classes(folder / CLASS_FILE), *parts)
+    refused(lambda: write_manifest(folder / "manifest.csv", [], [first, "walk", second]), *parts)
+    assert not (folder / "manifest.csv").exists()
+
+
+def test_decimal_numbers_and_other_words_do_not_look_alike():
+    assert look_alikes(["1.5", "1.05", "10", "1", "0", "walk", "walks", "caf\xe9", "cafe", "a-b", "ab"]) is None
+
+
+def test_classes_in_two_forms_of_unicode_are_one(class_file, manifest):
+    refused(lambda: read_classes(class_file("caf\xe9\ncafe\u0301\n".encode())), "named more than once: caf\xe9")
+    path = manifest("path,label,split\na.mp4,cafe\u0301,train\n")
+    assert read_manifest(path, ["caf\xe9"], split="train")[0].label == 0
+    assert read_manifest(path, ["cafe\u0301"], split="train")[0].label == 0
+
+
+def test_a_label_that_looks_like_a_class_is_named_with_it(manifest):
+    path = manifest("path,label,split\na.mp4,Run,train\n")
+    refused(
+        lambda: read_manifest(path, ["run", "walk"], split="train"), "'run' and 'Run' differ only in upper and lower"
+    )
+
+
+def test_a_split_that_looks_like_another_is_refused(manifest):
+    path = manifest("path,label,split\na.mp4,run,train\nb.mp4,run,Train\nc.mp4,run,test\n")
+    refused(lambda: read_manifest(path, CLASSES, split="train"), "splits 'Train' and 'train' differ only")
+    assert len(read_manifest(path, CLASSES, split="test")) == 1
+
+
+@each_case(
+    "second",
+    ["a.mp4,walk,train,,", "./a.mp4,walk,train,,", "x/../a.mp4,walk,test,0,", "a.mp4,walk,extra,0.0,"],
+)
+def test_a_path_with_two_labels_is_refused(manifest, second):
+    path = manifest(f"path,label,split,start_seconds,end_seconds\na.mp4,run,train,,\n{second}\n")
+    parts = (path, "line 3", "'a.mp4' is 'walk', and 'run' in line 2", "multi_label")
+    refused(lambda: read_manifest(path, CLASSES, split="train"), *parts)
+    assert read_manifest(path, CLASSES, split="train", multi_label=True)
+
+
+@each_case("second", ["a.mp4,walk,train,1,2", "a.mp4,,train,,", "a.mp4,run,test,,", "A.mp4,walk,train,,"])
+def test_a_path_may_have_segments_of_other_labels(manifest, second):
+    path = manifest(f"path,label,split,start_seconds,end_seconds\na.mp4,run,train,,\n{second}\n")
+    assert read_manifest(path, CLASSES, split="train", labels_required=False)
+
+
 # ---------------------------------------------------------------- writing, and both
 
 NAMES = [
@@ -221,7 +286,7 @@ NAMES = [
     "it's",
     "跑步",
     "tänzer",
-    "e\u0301",
+    "\xe9",
     "🏃",
     "#1;2/3",
 ]
@@ -286,8 +351,8 @@ seconds = st.none() | st.floats(0, 1e6)
 
 @settings(max_examples=50, deadline=None)
 @given(
-    names=st.lists(words, min_size=1, unique=True),
-    paths=st.lists(words.filter(lambda path: path.strip("./")), min_size=1),
+    names=st.lists(words.map(nfc).map(str.strip).filter(bool), min_size=1, unique_by=look_alike_key),
+    paths=st.lists(words.filter(lambda path: path.strip("./")), min_size=1, unique_by=posixpath.normpath),
     start=seconds,
     length=seconds,
     data=st.data(),

@@ -29,14 +29,20 @@ has not been inspected.
 
 Other columns are kept for the tools that wrote them and are ignored here. The class file, `classes.txt`, has one name
 per line. The line number, from 0, is the class index.
+
+Class names are compared and written in Unicode's composed form (NFC). Names that look alike, as `Run` and `run`, and
+one path with two labels are refused.
 """
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from videoctx.atomic_write import atomic_write
+from videoctx.data.class_names import look_alike_key, look_alikes, nfc, why_alike
+from videoctx.data.label_conflicts import label_conflict
 from videoctx.data.storage.locations import resolve
 from videoctx.first_few import first_few
 
@@ -98,10 +104,10 @@ def read_classes(path: str | Path) -> list[str]:
     """Read the class names, in the order of their indices.
 
     Raises:
-        AnnotationError: The file is missing, empty or not UTF-8, or names a class twice.
+        AnnotationError: The file is missing, empty or not UTF-8, or names a class twice, or two that look alike.
     """
     try:
-        names = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
+        names = [nfc(line).strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
     except OSError as error:
         raise AnnotationError(
             f"{path}: cannot read the class names ({error.strerror}); expected a text file with one name per line"
@@ -111,10 +117,23 @@ def read_classes(path: str | Path) -> list[str]:
     names = [name for name in names if name]
     if not names:
         raise AnnotationError(f"{path}: no class names; expected one per line")
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise AnnotationError(f"{path}: classes named more than once: {', '.join(doubled)}")
+    check_class_names(names, path)
     return names
+
+
+def check_class_names(names: Sequence[str], where: str | Path) -> None:
+    """Raise an AnnotationError if a class is named twice, or if two names look alike."""
+    doubled = sorted(name for name, count in Counter(names).items() if count > 1)
+    if doubled:
+        raise AnnotationError(f"{where}: classes named more than once: {', '.join(doubled)}")
+    refuse_look_alikes(names, where)
+
+
+def refuse_look_alikes(names: Iterable[str], where: str | Path, what: str = "classes") -> None:
+    """Raise an AnnotationError if two different names look alike."""
+    pair = look_alikes(names)
+    if pair is not None:
+        raise AnnotationError(f"{where}: the {what} {why_alike(*pair)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +162,7 @@ def read_table(manifest: str | Path, *, refuse_bad_rows: bool = True) -> CsvTabl
     Raises:
         AnnotationError: See `read_csv`.
     """
-    table = read_csv(Path(manifest), REQUIRED_COLUMNS, kind="manifest")
-    _refuse_doubled(table.file, table.columns)
+    table = _manifest_table(Path(manifest))
     for line, row in zip(table.lines, table.rows, strict=True):
         if not row["path"]:
             table.bad_rows.setdefault(line, "the path is empty")
@@ -216,16 +234,19 @@ def read_manifest(
         multi_label: A video may show several classes, or none.
 
     Raises:
-        AnnotationError: A file or column is missing, a label is unknown, a number is out of range, or no row has the
-            split.
+        AnnotationError: A file or column is missing, a label is unknown, a number is out of range, no row has the
+            split, the name of another split looks like it, or a path has two labels and `multi_label` is False.
     """
     manifest = Path(manifest)
     root = manifest.parent if root is None else root
-    index_of = {name: index for index, name in enumerate(class_names)}
+    index_of = {nfc(name): index for index, name in enumerate(class_names)}
     records, splits = [], set()
-    table = read_csv(manifest, REQUIRED_COLUMNS, kind="manifest")
-    _refuse_doubled(manifest, table.columns)
+    table = _manifest_table(manifest)
     table.refuse_bad_rows()  # but an empty path only in this split
+    if not multi_label:
+        conflict = label_conflict(zip(table.lines, table.rows, strict=True))
+        if conflict is not None:
+            raise AnnotationError(f"{manifest}, line {conflict[0]}: {conflict[1]}")
     for line, row in zip(table.lines, table.rows, strict=True):
         splits.add(row["split"])
         if row["split"] != split:
@@ -251,17 +272,23 @@ def read_manifest(
         )
     if not records:
         raise AnnotationError(f"{manifest}: no row has split {split!r}; its splits are {', '.join(sorted(splits))}")
+    alike = sorted(name for name in splits if look_alike_key(name) == look_alike_key(split))
+    refuse_look_alikes(alike, manifest, "splits")
     return records
 
 
 def write_manifest(manifest: str | Path, rows: Iterable[Mapping[str, object]], class_names: Iterable[str]) -> None:
     """Write a manifest, and the class file beside it. If a value is refused, nothing is written.
 
+    Class names and labels are written in Unicode's composed form (NFC).
+
     Raises:
-        AnnotationError: A value would not be read back unchanged: it has line breaks or surrounding spaces, or is not
-            UTF-8.
+        AnnotationError: Two classes look alike, or a value would not be read back unchanged: it has line breaks or
+            surrounding spaces, or is not UTF-8.
     """
-    manifest, rows, class_names = Path(manifest), list(rows), list(class_names)
+    manifest, class_names = Path(manifest), [nfc(name) for name in class_names]
+    rows = [{**row, "label": nfc(str(row["label"]))} if row.get("label") else row for row in rows]
+    check_class_names(class_names, manifest.parent / CLASS_FILE)
     for name in class_names:
         _check_text("class name", name, manifest.parent / CLASS_FILE)
         if LABEL_SEPARATOR in name:
@@ -291,11 +318,23 @@ def _class_indices(cell: str, index_of: Mapping[str, int], where: str, *, multi_
         if name not in index_of:
             several = not multi_label and set(cell.split(LABEL_SEPARATOR)) <= index_of.keys()
             hint = "; multi_label reads several" if several else ""
+            alike = None if several else look_alikes([*index_of, name])
+            if alike is not None and alike[1] == name:
+                hint = f": {why_alike(*alike)}"
             raise AnnotationError(
                 f"{where}: label {name!r} is not one of the {len(index_of)} classes"
                 f" in the class file ({first_few(list(index_of), most=6)}){hint}"
             )
     return {index_of[name] for name in names}
+
+
+def _manifest_table(manifest: Path) -> CsvTable:
+    """Return the rows of a manifest, with labels in the form of `read_classes`."""
+    table = read_csv(manifest, REQUIRED_COLUMNS, kind="manifest")
+    _refuse_doubled(manifest, table.columns)
+    for row in table.rows:
+        row["label"] = nfc(row["label"])
+    return table
 
 
 def _refuse_doubled(file: Path, columns: Sequence[str]) -> None:

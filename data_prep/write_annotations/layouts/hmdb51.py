@@ -25,7 +25,7 @@ def read_hmdb51(folder: Path, *, fold: int) -> Listing:
     if not files:
         raise AnnotationError(f"{folder}: no file CLASS{ending}; expected the official split files of HMDB51")
     listing = Listing(sorted(files))
-    for label in listing.class_names:
+    for label in sorted(files):
         for row, line in read_lines(files[label]):
             name, _, code = line.rpartition(" ")
             if code not in SPLITS:

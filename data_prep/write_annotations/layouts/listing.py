@@ -4,10 +4,11 @@ import csv
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from videoctx.data.annotations import AnnotationError
+from videoctx.data.annotations import AnnotationError, check_class_names
+from videoctx.data.class_names import nfc
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,12 @@ class Listing:
     _known: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.class_names = [nfc(name) for name in self.class_names]
         self._known = set(self.class_names)
 
     def add(self, video: ListedVideo) -> None:
         """Add a row, or refuse it: an unknown class, a name that is not a file name, a video that was listed before."""
+        video = replace(video, labels=tuple(nfc(label) for label in video.labels))
         unknown = [label for label in video.labels if label not in self._known]
         bad = [stem for stem in video.stems if not is_file_name(stem)]
         first = self._first.setdefault(video.stems, video.where)
@@ -62,9 +65,10 @@ class Listing:
         self.problems.append(f"{where}: {problem}")
 
     def check(self) -> "Listing":
-        """Return this listing; raise an AnnotationError if it has no usable row."""
+        """Return this listing; raise an AnnotationError if it has no usable row or if classes look alike."""
         if not self.videos:
             raise AnnotationError(self.problems[0] if self.problems else "no rows in the annotation files")
+        check_class_names(self.class_names, self.videos[0].file.parent)
         return self
 
 

@@ -186,7 +186,7 @@ def test_unusual_file_names(tmp_path):
         writer.writerow(["path", "label", "split"])
         writer.writerows([f"./{name}", "clap", "train"] for name in names)
         writer.writerow(["../else where/b.mp4", "clap", "train"])
-        writer.writerow([str(outside / "b.mp4"), "wave", "train"])
+        writer.writerow([str(outside / "b.mp4"), "clap", "train"])
     (sources / "classes.txt").write_text("clap\nwave\n")
     for encoder in ("false", *(["true"] if shutil.which("ffmpeg") else [])):
         shutil.rmtree(output, ignore_errors=True)

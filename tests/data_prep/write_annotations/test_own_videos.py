@@ -16,6 +16,7 @@ from data_prep.manifests.video_files import VIDEO_SUFFIXES
 from data_prep.write_annotations.__main__ import main
 from data_prep.write_annotations.group_split import Row, assign_splits
 from data_prep.write_annotations.own_videos import read_csv_rows, read_folders, read_pattern
+from tests.each_case import each_case
 from videoctx.data.annotations import CLASS_FILE, read_classes, read_manifest
 
 SHARED = Path(__file__).parents[3].parent / "shared"
@@ -136,10 +137,13 @@ def test_group_pattern_joins_the_cuts_of_a_recording(root, run):
 def test_files_at_any_depth_with_any_video_suffix_and_nothing_else(root):
     place(root, *(f"walk/deep/er/clip{suffix}" for suffix in VIDEO_SUFFIXES), "walk/LOUD.MP4")
     place(root, "walk/notes.txt", "walk/mp4", "walk/._clip.mp4", "walk/.trash/old.mp4", ".git/x.mp4")
-    rows, left_out = read_folders(root)
-    assert len(rows) == len(VIDEO_SUFFIXES) + 1
-    assert {row.label for row in rows} == {"walk"}
-    assert left_out == []
+    found = read_folders(root)
+    assert len(found.rows) == len(VIDEO_SUFFIXES) + 1
+    assert {row.label for row in found.rows} == {"walk"}
+    assert found.left_out == []
+    assert found.decisions == [
+        "2 files without a video suffix are passed over: 1 without suffix ('walk/mp4'), 1 .txt ('walk/notes.txt')"
+    ]
 
 
 def test_names_with_spaces_quotes_and_signs(root, run):
@@ -170,7 +174,7 @@ def test_links_are_followed_but_not_in_circles(root, tmp_path):
     (root / "walk").symlink_to(tmp_path / "store")
     (tmp_path / "store" / "again").symlink_to(root)
     (root / "self").symlink_to("self")
-    rows, _ = read_folders(root)
+    rows = read_folders(root).rows
     assert [row.path.as_posix() for row in rows] == ["walk/a.mp4", "walk/b.mp4"]
 
 
@@ -197,8 +201,9 @@ def test_file_names_that_no_manifest_can_hold_are_left_out(root):
         expected.append("'walk/z\\udcff.mp4': 'utf-8' codec can't encode")
     except OSError:
         pass  # this file system has UTF-8 names only
-    rows, left_out = read_folders(root)
-    assert [row.path.as_posix() for row in rows] == ["walk/ok.mp4"]
+    found = read_folders(root)
+    left_out = found.left_out
+    assert [row.path.as_posix() for row in found.rows] == ["walk/ok.mp4"]
     assert len(left_out) == len(expected)
     assert all(line.startswith(start) for line, start in zip(left_out, expected, strict=True))
 
@@ -261,6 +266,207 @@ def test_too_few_recordings_for_a_side(root, fails):
     assert not (root / "manifest.csv").exists()
 
 
+# ---------------------------------------------------------------- folders of splits
+
+
+def splits_and_labels(manifest):
+    return [(row["path"], row["split"], row["label"]) for row in cells(manifest)]
+
+
+@each_case(
+    "train, val, test", [("train", "val", "test"), ("Training", "validation", "TESTING"), ("train", "valid", "")]
+)
+def test_split_folders_hold_class_folders(tmp_path_factory, run, train, val, test):
+    root = tmp_path_factory.mktemp("videos")
+    place(root, *(f"{split}/{name}/1.mp4" for split in (train, val, test) if split for name in ("run", "walk")))
+    status, output, errors = run("folders", root)
+    assert (status, errors) == (0, "")
+    assert read_classes(root / CLASS_FILE) == ["run", "walk"]
+    expected = {train: "train", val: "val", test: "test"}
+    assert sorted(splits_and_labels(root / "manifest.csv")) == sorted(
+        (f"{folder}/{name}/1.mp4", split, name)
+        for folder, split in expected.items()
+        if folder
+        for name in ("run", "walk")
+    )
+    assert f"{train}/ is the split train" in output
+    assert "nothing is split at random" in output
+
+
+def test_class_folders_hold_split_folders(root, run):
+    place(root, *(f"{name}/{split}/1.mp4" for split in ("train", "test") for name in ("run", "walk")))
+    status, output, errors = run("folders", root)
+    assert (status, errors) == (0, "")
+    assert set(splits_and_labels(root / "manifest.csv")) == {
+        (f"{name}/{split}/1.mp4", split, name) for split in ("train", "test") for name in ("run", "walk")
+    }
+    assert "in the class folders, test/ is the split test, train/ is the split train" in output
+
+
+def test_a_class_may_be_named_train(root, run):
+    place(root, *(f"{name}/{name}{index}.mp4" for name in ("bus", "car", "train") for index in range(5)))
+    status, output, _ = run("folders", root)
+    assert status == 0
+    assert read_classes(root / CLASS_FILE) == ["bus", "car", "train"]
+    assert "train/ is a class, as the folders beside it are" in output
+
+
+@each_case(
+    "paths, parts",
+    [
+        (["train/a.mp4", "test/b.mp4"], ["is named after a split and has no class folders", "CLASS/video.mp4"]),
+        (["train/run/a.mp4", "walk/b.mp4"], ["'train' looks like a split, and 'walk'", "(?P<split>...)"]),
+        (["test/a.mp4", "train/b.mp4", "walk/c.mp4"], ["'test' and 'train' looks like a split"]),
+        (["val/run/a.mp4", "valid/run/b.mp4"], ["'val' and 'valid' both name the split val"]),
+        (["run/train/a.mp4", "run/test/b.mp4", "walk/c.mp4"], ["'walk/c.mp4' is not; expected all"]),
+        (["data/train/run/a.mp4", "data/test/run/b.mp4"], ["its only folder 'data' has split folders; expected"]),
+    ],
+)
+def test_folders_that_could_be_splits_or_classes_are_refused(tmp_path_factory, fails, paths, parts):
+    root = tmp_path_factory.mktemp("videos")
+    place(root, *paths)
+    fails("folders", root, parts=[root, *parts])
+
+
+def test_split_folders_leave_out_what_is_in_no_class(root, run, fails):
+    place(root, "train/run/a.mp4", "test/run/b.mp4", "test/c.mp4")
+    assert "'test/c.mp4': is in no class folder of a split folder" in run("folders", root)[2]
+    fails("folders", root, "--val_fraction=0.1", parts=["--val_fraction", "every video its split"])
+
+
+def test_a_recording_in_two_split_folders_is_refused(root, fails):
+    place(root, "train/run/day1_0.mp4", "test/run/day1_1.mp4")
+    pattern = r"(?P<group>.+)_\d"
+    fails("folders", root, "--group_pattern", pattern, parts=["recording 'day1' is in test", "and in train"])
+
+
+def test_split_of_a_pattern(root, run):
+    place(root, "p1/training/run.mp4", "p2/validation/run.mp4", "p3/extra/run.mp4")
+    assert run("pattern", root, r"p\d/(?P<split>\w+)/(?P<label>[a-z]+)")[0] == 0
+    assert list(split_of(root / "manifest.csv").values()) == ["train", "val", "extra"]
+
+
+def test_splits_are_no_classes(root, fails):
+    place(root, "train/run.mp4", "test/walk.mp4")
+    fails("pattern", root, r"(?P<label>\w+)/", parts=["the classes would be test, train, which are splits"])
+    place_table(root, "path,label\na.mp4,training\nb.mp4,val\n")
+    fails("csv", root, "labels.csv", parts=["the classes would be training, val, which are splits"])
+
+
+# ---------------------------------------------------------------- what is passed over
+
+
+def test_a_class_folder_without_videos_is_named_with_what_it_holds(root, run):
+    place(
+        root, *(f"walk/{index}.mp4" for index in range(5)), "jump/a.jpg", "jump/deep/b.JPG", "jump/c.txt", "walk/n.txt"
+    )
+    (root / "swim").mkdir()
+    status, output, errors = run("folders", root)
+    assert status == 0
+    assert (
+        "4 files without a video suffix are passed over: 2 .jpg ('jump/a.jpg', …), 2 .txt ('jump/c.txt', …)" in output
+    )
+    assert errors.splitlines() == [
+        "warning: 2 folders have no video and are no classes",
+        "  'jump': 2 .jpg, 1 .txt",
+        "  'swim': no files",
+    ]
+
+
+def test_a_class_that_one_split_folder_lacks_is_named(root, run):
+    place(root, "train/run/a.mp4", "test/run/b.mp4", "train/walk/c.mp4", "test/walk/d.jpg")
+    errors = run("folders", root)[2]
+    assert "  'test/walk': 1 .jpg" in errors.splitlines()
+
+
+@each_case("suffix", [".gif", ".asf", ".divx", ".ASF", ".m2v", ".ogm"])
+def test_a_class_of_a_rare_container_is_a_class(tmp_path_factory, run, suffix):
+    root = tmp_path_factory.mktemp("videos")
+    place(root, *(f"walk/{index}.mp4" for index in range(5)), *(f"jump/j{index}{suffix}" for index in range(5)))
+    assert run("folders", root)[::2] == (0, "")
+    assert read_classes(root / CLASS_FILE) == ["jump", "walk"]
+
+
+# ---------------------------------------------------------------- names of classes
+
+COMPOSED, DECOMPOSED = "caf\xe9", "cafe\u0301"
+
+
+def test_forms_of_unicode_are_one_class(root, run):
+    place(root, *(f"{name}/{name}{index}.mp4" for name in (COMPOSED, DECOMPOSED) for index in range(5)))
+    status, output, errors = run("folders", root)
+    assert (status, errors) == (0, "")
+    assert f"label {COMPOSED!r} is written in more than one form of Unicode; it is one class" in output
+    assert (root / CLASS_FILE).read_text("utf-8") == f"{COMPOSED}\n"
+    records = [r for split in ("train", "test") for r in read_manifest(root / "manifest.csv", [COMPOSED], split=split)]
+    assert len(records) == 10
+    assert all(Path(record.path).is_file() for record in records)
+
+
+LOOK_ALIKES = [
+    ("Run", "run", "in upper and lower case"),
+    ("0", "00", "in leading zeros"),
+    ("class_1", "class_01", "in leading zeros"),
+    ("jump", "jump ", "in spaces around the name"),
+    ("jump", "jump\u200b", "in invisible characters"),
+    ("high jump", "high\xa0jump", "in spaces and underscores"),
+    ("high jump", "high_jump", "in spaces and underscores"),
+]
+
+
+@each_case("first, second, difference", LOOK_ALIKES)
+def test_labels_that_look_alike_are_refused(tmp_path_factory, fails, first, second, difference):
+    root = tmp_path_factory.mktemp("videos")
+    place(root, *(f"{name}/{name}{index}.mp4" for name in (first, second) for index in range(5)))
+    parts = [root, repr(first), repr(second), difference, "rename one of them"]
+    fails("folders", root, parts=parts)
+    fails("pattern", root, "(?P<label>[^/]+)/", parts=parts)
+    assert not (root / "manifest.csv").exists()
+    if second == second.strip():
+        (root / "labels.csv").write_text(f"path,label\n{first}/{first}0.mp4,{first}\n{second}/{second}0.mp4,{second}\n")
+        fails("csv", root, "labels.csv", parts=parts)
+
+
+def test_splits_that_look_alike_are_refused(root, fails):
+    place_table(root, "path,label,part\na.mp4,run,train\nb.mp4,run,Train\n")
+    fails("csv", root, "labels.csv", "--split_column=part", parts=["splits 'Train' and 'train' differ only"])
+
+
+def test_a_video_with_two_labels_is_refused(root, fails, run):
+    place(root, "run/a.mp4", "walk/b.mp4", "walk/c.mp4")
+    (root / "walk" / "a.mp4").hardlink_to(root / "run" / "a.mp4")
+    fails("folders", root, parts=["'run/a.mp4' is 'run' and 'walk/a.mp4' is 'walk'", "expected one label"])
+    table = "path,label,from\na.mp4,run,1\n./a.mp4,walk,{}\nb.mp4,run,\n"
+    place_table(root, table.format("1.0"))
+    fails("csv", root, "labels.csv", "--start_column=from", parts=["'a.mp4' is 'run' and 'a.mp4' is 'walk'"])
+    place_table(root, table.format(2))
+    assert run("csv", root, "labels.csv", "--start_column=from", "--test_fraction=0")[0] == 0
+
+
+def test_numbers_with_gaps_are_kept_as_names_and_mentioned(root, run):
+    place_table(root, "path,label\n" + "".join(f"{number}.mp4,{number}\n" for number in (0, 2, 10)))
+    output = run("csv", root, "labels.csv", "--test_fraction=0")[1]
+    assert "labels are numbers, and not all of them are there (no 1, 3, 4, 5, 6, …)" in output
+    assert "class '2' has index 1. With --class_file" in output
+    assert read_classes(root / CLASS_FILE) == ["0", "2", "10"]
+
+
+def test_numbers_are_lines_of_a_class_file(root, tmp_path, run, fails):
+    names = ["run", "walk", "jump"]
+    class_file = tmp_path / "names.txt"
+    class_file.write_text("".join(f"{name}\n" for name in names))
+    options = ("--test_fraction=0", "--class_file", class_file)
+    place_table(root, "path,label\na.mp4,2\nb.mp4,0\n")
+    output = run("csv", root, "labels.csv", *options)[1]
+    assert f"labels are lines of {class_file}, from 0: 0 is 'run', 2 is 'jump'" in output
+    assert read_classes(root / CLASS_FILE) == names
+    assert [row["label"] for row in cells(root / "manifest.csv")] == ["jump", "run"]
+    place_table(root, "path,label\na.mp4,1\nb.mp4,3\n")
+    fails("csv", root, "labels.csv", *options, parts=[class_file, "label 3 is no line", "0 to 2", "subtract 1"])
+    place_table(root, "path,label\na.mp4,swim\nb.mp4,run\n")
+    fails("csv", root, "labels.csv", *options, parts=[class_file, "label 'swim' is not one of its 3 classes"])
+
+
 # ---------------------------------------------------------------- where the manifest goes
 
 
@@ -305,18 +511,18 @@ def test_output_that_cannot_be_written(root, tmp_path, fails):
 
 def test_label_and_group_from_the_path(root):
     place(root, "p1/walk_1.avi", "p1/run_2.avi", "p2/walk_1.avi", "p2/other.avi")
-    rows, left_out = read_pattern(root, r"(?P<group>p\d)/(?P<label>\w+)_\d")
-    assert [(row.path.as_posix(), row.label, row.group) for row in rows] == [
+    found = read_pattern(root, r"(?P<group>p\d)/(?P<label>\w+)_\d")
+    assert [(row.path.as_posix(), row.label, row.group) for row in found.rows] == [
         ("p1/run_2.avi", "run", "p1"),
         ("p1/walk_1.avi", "walk", "p1"),
         ("p2/walk_1.avi", "walk", "p2"),
     ]
-    assert left_out == [r"'p2/other.avi': has no label by '(?P<group>p\\d)/(?P<label>\\w+)_\\d'"]
+    assert found.left_out == [r"'p2/other.avi': has no label by '(?P<group>p\\d)/(?P<label>\\w+)_\\d'"]
 
 
 def test_without_a_group_each_path_is_a_recording(root):
     place(root, "p1/walk.avi", "p2/walk.avi")
-    rows, _ = read_pattern(root, r"p\d/(?P<label>[a-z]+)")
+    rows = read_pattern(root, r"p\d/(?P<label>[a-z]+)").rows
     assert [(row.label, row.group) for row in rows] == [("walk", "p1/walk"), ("walk", "p2/walk")]
 
 
@@ -586,7 +792,7 @@ def test_run_as_a_module(root):
     command = [sys.executable, "-m", "data_prep.write_annotations", "folders", str(root)]
     run = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
     assert run.returncode == 2
-    assert run.stderr.startswith(f"write_annotations: {root}: no video file; expected some of .3gp,")
+    assert run.stderr.startswith(f"write_annotations: {root}: no video file; expected some of .mp4,")
 
 
 # ---------------------------------------------------------------- how videos are split

@@ -70,6 +70,34 @@ def run(capsys):
     return run
 
 
+# ---------------------------------------------------------------- names of classes
+
+
+def test_public_classes_that_look_alike_are_refused(root, tmp_path, run):
+    place(root, "a.mp4", "b.mp4")
+    file = tmp_path / "train.csv"
+    file.write_text("label,youtube_id,time_start,time_end\nyoga,a,0,10\nYoga,b,0,10\n")
+    status, output, errors = run("kinetics", root, file)
+    assert (status, output) == (2, "")
+    assert "'Yoga' and 'yoga' differ only in upper and lower case" in errors
+    assert not (root / "manifest.csv").exists()
+
+
+def test_public_names_in_two_forms_of_unicode_are_one(root, tmp_path, run):
+    place(root, "cafe\u0301/cafe\u0301_000000_000010.mp4", "b.mp4")
+    file = tmp_path / "train.csv"
+    file.write_text("label,youtube_id,time_start,time_end\ncaf\xe9,caf\xe9,0,10\ncafe\u0301,b,0,10\n", encoding="utf-8")
+    assert run("kinetics", root, file)[::2] == (0, "")
+    assert read_classes(root / CLASS_FILE) == ["caf\xe9"]
+    assert len(cells(root / "manifest.csv")) == 2
+
+
+def test_a_gif_beside_a_video_is_its_preview(root, tmp_path, run):
+    place(root, "a.mp4", "a.gif", "b.gif")
+    assert run("kinetics", root, kinetics_of(tmp_path, yoga="ab"))[::2] == (0, "")
+    assert [row[0] for row in rows(root / "manifest.csv")] == ["a.mp4", "b.gif"]
+
+
 # ---------------------------------------------------------------- Kinetics
 
 KINETICS = "label,youtube_id,time_start,time_end,split,is_cc\n"

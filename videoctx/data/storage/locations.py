@@ -21,9 +21,10 @@ SCHEMES = (  # plain storage
     *("file", "http", "https", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "hf", "oss", "oci", "tos"),
     *("ftp", "sftp", "ssh", "smb", "hdfs", "webhdfs", "memory"),
 )
-VIDEO_SUFFIXES = (  # in lower or upper case
-    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
-    *(".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
+VIDEO_SUFFIXES = (  # in lower or upper case, the usual ones first; `decoding.accepted_formats` has their containers
+    *(".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".wmv", ".m4v"),
+    *(".3g2", ".3gp", ".asf", ".divx", ".dv", ".f4v", ".flv", ".gif", ".m1v", ".m2t", ".m2ts", ".m2v", ".mpe", ".mpeg"),
+    *(".mts", ".mxf", ".nut", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".ts", ".vob", ".wtv", ".xvid"),
 )
 
 
