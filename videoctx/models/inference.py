@@ -88,7 +88,7 @@ def for_inference(
 
 def cpu_capabilities() -> dict[str, Any]:
     """Return the name and the instruction sets of the CPU, by torch's names. Empty where this torch cannot tell."""
-    return torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return dict(torch.cpu.get_capabilities()) if hasattr(torch.cpu, "get_capabilities") else {}
 
 
 def multiplies_bf16(device: torch.device) -> bool:
