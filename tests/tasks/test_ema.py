@@ -7,6 +7,7 @@ from threading import Lock
 import pytest
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.optim import SGD
 
 from tests.tasks.synthetic_runs import CLASSES, classifier, small_resnet, synthetic_clips, trainer
@@ -91,3 +92,9 @@ def test_the_factory_of_the_optimizer_is_not_copied():
 def test_values_that_cannot_be_are_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         EMA(**arguments)
+
+
+def test_a_checkpoint_of_weights_alone_is_refused(tmp_path):
+    saves = ModelCheckpoint(tmp_path, save_weights_only=True)
+    with pytest.raises(ValueError, match="save_weights_only is true"):
+        trainer(tmp_path, callbacks=[EMA(), saves]).fit(classifier(), datamodule=synthetic_clips())

@@ -96,7 +96,7 @@ def net_from_config(
             arguments[position] = yaml.safe_dump(network)
     config = parser.parse_args(arguments)
     check_network(config.model.net)
-    plain = (yaml.safe_load(parser.dump(config, skip_none=False)).get("model") or {}).get("net")
+    plain = (yaml.safe_load(parser.dump(config, skip_unset=False)).get("model") or {}).get("net")
     options = parser.instantiate(config)
     return Network(options.model.net, plain), options
 

@@ -1,4 +1,8 @@
-"""Class names of published data sets, in the label order of the published weights."""
+"""Class names of published data sets, in the label order of published weights.
+
+ImageNet's order is torchvision's and Kinetics-400's is PyTorchVideo's. The names of Kinetics-600 and -700 are in alphabetical
+order, as the projects that publish weights number them; no published weights of these two sets were at hand to compare.
+"""
 
 from importlib.resources import files
 from pathlib import Path

@@ -3,7 +3,7 @@
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -22,7 +22,8 @@ class EMA(WeightAveraging):
         every_n_steps: Steps of the optimizer from one update to the next.
 
     Raises:
-        ValueError: An argument is out of range.
+        ValueError: An argument is out of range, or a `ModelCheckpoint` of the run saves weights alone: Lightning would
+            then save the trained weights instead of their average.
 
     Example:
         >>> callback = EMA(decay=0.999, every_n_steps=10)
@@ -37,6 +38,12 @@ class EMA(WeightAveraging):
         self.every_n_steps = every_n_steps
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, ModelCheckpoint) and callback.save_weights_only:
+                raise ValueError(
+                    "save_weights_only is true in a ModelCheckpoint beside EMA, which would save the trained weights"
+                    " instead of their average; expected save_weights_only false"
+                )
         self._device = trainer.strategy.root_device
         super().setup(trainer, pl_module, stage)
 
