@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.each_case import each_case
 from videoctx.evaluation.accuracy import Accuracy, VideoAccuracy
+from videoctx.evaluation.video_map import VideoMeanAveragePrecision
 from videoctx.evaluation.view_scores import average_views
 
 
@@ -120,6 +122,27 @@ def test_order_and_batches_do_not_matter(seed, cuts, data):
     bounds = [0, *sorted(cuts), len(videos)]
     batches = [shuffled[start:stop] for start, stop in pairwise(bounds)]
     assert evaluate(batches, 7) == evaluate([videos], 7)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**31), cut=st.integers(0, 12), data=st.data())
+def test_order_and_batches_do_not_matter_with_several_labels(seed, cut, data):
+    """Some videos could not be read, some got NaN, and some have equal scores."""
+    rng = np.random.default_rng(seed)
+    labels, scores = torch.tensor(rng.random((12, 4)) < 0.4), torch.tensor(rng.integers(0, 3, (12, 4)) / 2)
+    scores[rng.random(12) < 0.2, 1] = torch.nan
+    readable = rng.random(12) < 0.7
+
+    def evaluated(*batches):
+        metric = VideoMeanAveragePrecision()
+        for batch in batches:
+            views = [video for video in batch if readable[video]]
+            owners = torch.tensor([batch.index(video) for video in views], dtype=torch.int64)
+            metric.update(scores[views], owners, labels[batch], torch.ones(len(batch), dtype=torch.int64))
+        return metric.compute()
+
+    shuffled = data.draw(st.permutations(range(12)))
+    assert evaluated(shuffled[:cut], shuffled[cut:]) == evaluated(list(range(12)))
 
 
 def test_views_of_videos_may_be_mixed():

@@ -22,7 +22,7 @@ from videoctx.evaluation.metrics import (
     mean_class_accuracy,
     share,
 )
-from videoctx.evaluation.ranking import UNRANKED, label_ranks
+from videoctx.evaluation.ranking import UNRANKED, best_classes, label_ranks
 
 
 def once(num_videos):
@@ -152,6 +152,56 @@ def test_failed_video_comes_last():
     labels = np.array([[False, True], [True, False], [True, False]])
     precisions = average_precisions(scores, labels, once(3))[0]
     assert precisions.tolist() == pytest.approx([(1 / 2 + 2 / 3) / 2, 1 / 2])
+
+
+def average_precision(scores, labels):
+    """Return Σ (Rₙ - Rₙ₋₁) Pₙ over the distinct scores, as scikit-learn's `average_precision_score` defines it."""
+    result, recall = 0.0, 0.0
+    for threshold in sorted(set(scores), reverse=True):
+        shown = [label for score, label in zip(scores, labels, strict=True) if score >= threshold]
+        result += (sum(shown) / sum(labels) - recall) * sum(shown) / len(shown)
+        recall = sum(shown) / sum(labels)
+    return result
+
+
+@given(st.integers(0, 2**32), st.integers(0, 12), st.integers(1, 6))
+@settings(max_examples=60, deadline=None)
+def test_order_of_videos_changes_no_metric(seed, num_failed, distinct):
+    """Many scores are equal, and some videos failed, which are the last of every class together."""
+    rng = np.random.default_rng(seed)
+    scores, multi = rng.integers(0, distinct, (24, 5)) / 7, rng.random((24, 5)) < 0.3
+    labels, views = rng.integers(0, 5, 24), rng.integers(1, 9, 24)
+    failed = rng.permutation(24)[:num_failed]
+    scores[failed, rng.integers(0, 5, num_failed)] = np.nan  # NaN of one class is enough
+    precisions = average_precisions(scores, multi, once(24))[0]
+    known = np.where(np.isin(np.arange(24), failed)[:, None], -np.inf, scores)
+    for index in np.flatnonzero(multi.any(axis=0)):
+        wanted = average_precision(known[:, index].tolist(), multi[:, index].tolist())
+        assert precisions[index] == pytest.approx(wanted), index
+
+    def metrics(order):
+        some, label = scores[order], labels[order]
+        correct = ranks(some, label) == 0
+        return {
+            "average precision": average_precisions(some, multi[order], once(24)),
+            "mAP": mean_average_precision(some, multi[order], once(24)),
+            "top-3": share(ranks(some, label) < 3, views[order], once(24)),
+            "mean class": mean_class_accuracy(correct, label, once(24)),
+            "calibration": calibration_error(some.max(axis=1), correct, once(24)),
+            "confusion": confusion(some, label),
+        }
+
+    for name, value in metrics(rng.permutation(24)).items():
+        np.testing.assert_array_equal(value, metrics(np.arange(24))[name], err_msg=name)
+
+
+def test_no_videos_have_no_average_precision():
+    assert np.isnan(average_precisions(np.zeros((0, 2)), np.zeros((0, 2), dtype=bool), once(0))).all()
+
+
+def test_nan_has_no_rank():
+    with pytest.raises(ValueError, match="1 of 3 scores are NaN"):
+        best_classes(np.array([0.2, np.nan, 0.1]), 2)
 
 
 @given(st.integers(0, 2**32))

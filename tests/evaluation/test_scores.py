@@ -179,6 +179,18 @@ def test_two_rows_of_one_path(tmp_path):
     assert rows[2]["failure"] == "broken"
 
 
+def test_nan_is_no_prediction(tmp_path):
+    batch = batch_of((0, "a.mp4", 0, [View(0, 0)]), (1, "b.mp4", 1, [View(0, 0)]))
+    scores = torch.tensor([[0.0], [torch.nan]]).expand(2, 3)
+    with ScoreWriter(tmp_path / "scores.parquet", CLASSES) as writer:
+        writer.write(batch, scores)
+    write_predictions(read_scores(tmp_path / "scores.parquet"), tmp_path / "predictions.csv")
+    with (tmp_path / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["failure"] for row in rows] == ["", "the network gives no finite numbers for it"]
+    assert [row["class_1"] for row in rows] == [CLASSES[0], ""]
+
+
 # Reading --------------------------------------------------------------------------------------------------------------
 
 

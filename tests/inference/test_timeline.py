@@ -13,10 +13,13 @@ from tests.tiny_set import break_video, encode
 from videoctx.cli import main
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.inference.captioned_video import captioned
-from videoctx.inference.classifier import Classifier, load
+from videoctx.inference.classifier import Classifier, NotFiniteError, load
 from videoctx.inference.frame_clips import frame_offsets
+from videoctx.inference.live import LiveClassifier
+from videoctx.inference.live_source import LiveSource
 from videoctx.inference.timed_frames import timed_frames
 from videoctx.inference.timeline import Timeline
+from videoctx.inference.timeline_files import write_timeline
 from videoctx.visualize.clip_on_video import Query, read_clip
 
 
@@ -133,3 +136,15 @@ def test_frames_come_in_order_and_upright(tmp_path):
     shown = [(read_number(image), seconds) for image, seconds in timed_frames(str(video.path), 30.0)]
     assert [number for number, _ in shown] == [0, 1, 2, 3, 4]
     assert [seconds for _, seconds in shown] == pytest.approx([index / 30 for index in range(5)], abs=1e-3)
+
+
+def test_nan_is_no_class(closed_gop_mp4, tmp_path):
+    net = Remembering()
+    net.weight.data[1] = torch.nan
+    trained = Classifier(net, ["a", "b"], None, PREPROCESSING, False)
+    video = str(closed_gop_mp4.path)
+    with pytest.raises(NotFiniteError, match=r"mp4: the clip from 0.00 s: the network gives no finite numbers"):
+        write_timeline(trained, video, tmp_path / "some", stride_seconds=1.0, num_best=1, title="some")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(NotFiniteError, match="clip 1: the network gives no finite numbers"):
+        list(LiveClassifier(trained, LiveSource(video, speed=20.0), reconnects=0, say=print))

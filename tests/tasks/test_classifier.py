@@ -109,6 +109,13 @@ def test_loss_and_accuracy_equal_the_formula(logged, label_smoothing):
     assert logged == pytest.approx({"train/loss": total / 3, "train/clip_top1": right / 3}, rel=1e-5)
 
 
+def test_nan_counts_as_incorrect_in_training(logged):
+    classifier = VideoClassifier(CLASSES, LinearNet)
+    torch.nn.init.constant_(classifier.net.head.weight, torch.nan)
+    classifier.training_step(batch_of((0, 2)), 0)  # the first NaN is at class 0
+    assert logged["train/clip_top1"] == 0
+
+
 def test_a_batch_without_clips_gives_zero_gradients_to_every_parameter(logged):
     classifier = VideoClassifier(CLASSES, small_resnet)
     loss = classifier.training_step(batch_of((0, 0), (1, 0)), 0)

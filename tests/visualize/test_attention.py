@@ -252,3 +252,11 @@ def test_keys_of_halved_resolution_are_between_the_queries():
     attention = trace_blocks(net, torch.zeros(1, 3, 2, 16, 16))["block"].attention
     assert attention.queries.axes[1] == Axis(0, 2)
     assert attention.keys.axes[1] == Axis(1, 4)
+
+
+@each_case("value", [torch.nan, torch.inf])
+def test_a_block_that_is_not_finite_has_no_map(value):
+    net = nn.Sequential(GlobalContext(3, ratio=1.0)).eval()
+    net[0].transform[-1].bias.data[0] = value
+    with pytest.raises(ValueError, match="block 0 gets or gives NaN or infinity"):
+        trace_blocks(net, torch.ones(1, 3, 2, 4, 4))

@@ -152,3 +152,10 @@ class Bypass(Pooled):
 def test_layers_without_a_map_are_refused(layer, message):
     with pytest.raises(ValueError, match=message):
         grad_cam(Bypass().eval(), clip_of(2, 6, 6), layer)
+
+
+def test_nan_has_no_map():
+    net, clip = Pooled().eval(), clip_of(2, 6, 8)
+    net.head.bias.data[1] = torch.nan
+    with pytest.raises(ValueError, match="the network gives NaN"):
+        grad_cam(net, clip, "relu", class_index=0)

@@ -57,7 +57,10 @@ def most_confident_errors(result: EvaluationResult, run: Path, *, most: int) -> 
     predictions = candidates.argmax(axis=1)
     confidences = candidates.max(axis=1)
     incorrect = ~shown[np.arange(len(predictions)), predictions] & (confidences >= 0)
-    chosen = [int(video) for video in np.argsort(-confidences, kind="stable") if incorrect[video]][:most]
+    ranking = sorted(
+        np.flatnonzero(incorrect).tolist(), key=lambda video: (-confidences[video], view_scores.paths[video])
+    )
+    chosen = ranking[:most]
     starts = _start_frames(run / SCORES_FILE) if chosen else np.zeros(0)
     to_probabilities = sigmoid if view_scores.multi_label else softmax
     errors = []

@@ -3,7 +3,8 @@
 A metric takes `weights` (R, V), R times how often each video counts, and returns (R,) values. With weights of one it is
 the metric itself; with the counts of resampled videos it is the metric's bootstrap distribution.
 
-A video that could not be read, or for which the network returned NaN, has NaN scores and counts as incorrect.
+A video that could not be read, or for which the network returned NaN, has NaN scores and counts as incorrect. The order
+of the videos changes no metric.
 """
 
 import numpy as np
@@ -69,6 +70,8 @@ def calibration_error(
     """
     evaluated = ~np.isnan(confidence)
     weights, confidence, correct = weights[:, evaluated], confidence[evaluated], correct[evaluated]
+    order = np.lexsort((correct, confidence))  # so that the order of the videos does not change the rounding
+    weights, confidence, correct = weights[:, order], confidence[order], correct[order]
     bins = confidence_bins(confidence, num_bins)
     gaps = np.zeros(len(weights))
     for index in np.unique(bins):
@@ -93,7 +96,7 @@ def average_precisions(scores: np.ndarray, labels: np.ndarray, weights: Weights)
     This is the mean, over the videos that show the class, of the precision among the videos with at least their score.
     It is computed as for Charades (`Charades_v1_classify.m`; `mAP` in
     https://github.com/gsig/charades-algorithms/blob/master/pytorch/utils/map.py), except that videos of equal score are
-    taken together, so that their order does not matter. Videos with NaN scores come last.
+    taken together, as in scikit-learn's `average_precision_score`. Videos with NaN scores come last, all together.
 
     Args:
         scores: (V, K).
@@ -112,11 +115,12 @@ def average_precisions(scores: np.ndarray, labels: np.ndarray, weights: Weights)
     result = np.full((len(weights), scores.shape[1]), np.nan)
     for index in range(scores.shape[1]):
         order = np.argsort(-scores[:, index], kind="stable")
-        last_of_equal = np.flatnonzero(np.diff(scores[order, index], append=np.nan))
+        ordered = scores[order, index]
+        last_of_equal = np.flatnonzero(ordered != np.append(ordered[1:], [np.nan] * bool(len(ordered))))
         num_videos = np.cumsum(weights[:, order], axis=1)[:, last_of_equal]  # (R, distinct scores)
         num_correct = np.cumsum(weights[:, order] * labels[order, index], axis=1)[:, last_of_equal]
         precision = np.divide(num_correct, num_videos, out=np.zeros_like(num_correct), where=num_videos > 0)
-        total = num_correct[:, -1]
+        total = num_correct[:, -1:].sum(axis=1)
         gained = np.diff(num_correct, axis=1, prepend=0)
         shown = total > 0
         result[shown, index] = (gained * precision).sum(axis=1)[shown] / total[shown]

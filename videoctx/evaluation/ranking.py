@@ -41,8 +41,13 @@ def best_classes(scores: np.ndarray, most: int) -> np.ndarray:
     Returns:
         (min(most, K),) int64.
 
+    Raises:
+        ValueError: A score is NaN, which has no place in an order.
+
     Example:
         >>> best_classes(np.array([0.2, 0.4, 0.4]), 2)
         array([1, 2])
     """
+    if np.isnan(scores).any():
+        raise ValueError(f"{np.isnan(scores).sum()} of {len(scores)} scores are NaN; expected numbers")
     return np.argsort(-scores, kind="stable")[:most]

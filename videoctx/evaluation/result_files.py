@@ -23,7 +23,7 @@ from videoctx.atomic_write import atomic_write
 from videoctx.evaluation.evaluation_result import EvaluationResult
 from videoctx.evaluation.ranking import best_classes
 from videoctx.evaluation.scores import ScoreError
-from videoctx.evaluation.view_scores import ViewScores
+from videoctx.evaluation.view_scores import NOT_FINITE, ViewScores
 
 RESULT_FILE = "results.json"
 CLASSES_FILE = "classes.csv"
@@ -85,6 +85,8 @@ def write_predictions(view_scores: ViewScores, path: Path, *, num_best: int = 5)
     rows = []
     for video, average, failure in zip(view_scores.paths, view_scores.averages(), view_scores.failures, strict=True):
         cells = [""] * len(header)
+        if failure is None and np.isnan(average).any():
+            failure = NOT_FINITE
         if failure is None:
             best = best_classes(average, num_best)
             cells = [cell for index in best for cell in (view_scores.class_names[index], f"{average[index]:.4f}")]

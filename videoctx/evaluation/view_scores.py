@@ -10,6 +10,7 @@ from torch import Tensor
 from videoctx.batch import slices
 from videoctx.evaluation.choices import Average
 
+NOT_FINITE = "the network gives no finite numbers for it"  # why a video that could be read has no prediction
 VIDEOS_AT_ONCE = 100  # in double precision: 30 views of 400 classes are 0.1 MB per video
 
 

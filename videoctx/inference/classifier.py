@@ -21,7 +21,7 @@ from videoctx.data.loading.one_video import read_one_video
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.storage.local_files import LocalFiles
 from videoctx.data.storage.locations import is_url
-from videoctx.evaluation.view_scores import sigmoid, softmax
+from videoctx.evaluation.view_scores import NOT_FINITE, sigmoid, softmax
 from videoctx.evaluation.view_subset import Views
 from videoctx.inference.prediction import Prediction, Predictions
 from videoctx.inference.video_paths import video_paths
@@ -141,7 +141,7 @@ class Classifier:
             except VideoDecodeError as error:
                 probabilities, failure = None, error.reason
             except NotFiniteError:
-                probabilities, failure = None, "the network gives no finite numbers for it"
+                probabilities, failure = None, NOT_FINITE
             predictions.append(Prediction(path, self.class_names, probabilities, failure, top))
         return predictions
 
@@ -178,6 +178,20 @@ class Classifier:
         """Return the probabilities of logits (..., K): they sum to one unless `multi_label`."""
         return logits.float().sigmoid() if self.multi_label else logits.float().softmax(dim=-1)
 
+    def clip_probabilities(self, logits: Tensor, name: str) -> np.ndarray:
+        """Return the probabilities (K,) float32 of one clip's logits (1, K).
+
+        Args:
+            name: of the clip, for the error.
+
+        Raises:
+            NotFiniteError: The network gives NaN or infinity for it.
+        """
+        probabilities = self.probabilities(logits)[0].cpu().numpy()
+        if not np.isfinite(probabilities).all():
+            raise NotFiniteError(f"{name}: {NOT_FINITE}")
+        return probabilities
+
     def for_evaluation(self) -> "Classifier":
         """Return a copy with the network as `videoctx test` runs it in float32: faster, and equal but for rounding.
 
@@ -210,7 +224,7 @@ class Classifier:
         scores = (logits if self.multi_label else logits.log_softmax(dim=1)).half().double().cpu().numpy()
         probabilities: np.ndarray = (sigmoid(scores) if self.multi_label else softmax(scores)).mean(axis=0)
         if not np.isfinite(probabilities).all():
-            raise NotFiniteError(f"{path}: the network gives no finite numbers for it")
+            raise NotFiniteError(f"{path}: {NOT_FINITE}")
         return probabilities
 
     @torch.inference_mode()

@@ -94,6 +94,7 @@ class LiveClassifier:
 
         Raises:
             NoClipError: The protocol of the test counts frames by time, and the source has no frame rate.
+            NotFiniteError: The network gives NaN or infinity for a clip.
         """
         thread = threading.Thread(target=self._capture, name="capture", daemon=True)
         thread.start()
@@ -101,7 +102,7 @@ class LiveClassifier:
             while (clip := self._take()) is not None:
                 seen, captured = clip
                 logits = self._net(self._transform.clip(seen, self._net.device))
-                probabilities = self.trained.probabilities(logits)[0].cpu().numpy()
+                probabilities = self.trained.clip_probabilities(logits, f"clip {self.counts.results + 1}")
                 latency = time.monotonic() - captured
                 self.counts.results += 1
                 self.counts.latencies.append(latency)

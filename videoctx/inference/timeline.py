@@ -59,7 +59,11 @@ class Timeline:
         self._opening: list[Tensor] = []  # the first frames, until a clip is complete
 
     def add(self, image: np.ndarray, seconds: float) -> Iterator[Moment]:
-        """Yield the moments that end with this frame, (H, W, 3) uint8, shown `seconds` after the first one."""
+        """Yield the moments that end with this frame, (H, W, 3) uint8, shown `seconds` after the first one.
+
+        Raises:
+            NotFiniteError: The network gives NaN or infinity for a clip.
+        """
         if seconds >= self._num_starts * self.stride_seconds - 1e-6:
             self._windows.append(_Window(self.num_frames, seconds))
             self._num_starts = int((seconds + 1e-6) // self.stride_seconds) + 1
@@ -101,5 +105,5 @@ class Timeline:
     @torch.inference_mode()
     def _moment(self, seen: list[Tensor], start_seconds: float, end_seconds: float) -> Moment:
         logits = self.trained.net(self.transform.clip(seen, self.device))  # (1, K)
-        probabilities = self.trained.probabilities(logits)[0].cpu().numpy()
+        probabilities = self.trained.clip_probabilities(logits, f"the clip from {start_seconds:.2f} s")
         return Moment(start_seconds, end_seconds, probabilities)

@@ -16,7 +16,7 @@ from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.sampling.clip_samplers import NoClipError
 from videoctx.evaluation.ranking import best_classes
 from videoctx.inference.captioned_video import CaptionedVideo, shrunk
-from videoctx.inference.classifier import Classifier
+from videoctx.inference.classifier import Classifier, NotFiniteError
 from videoctx.inference.timed_frames import average_fps, timed_frames
 from videoctx.inference.timeline import Moment, Timeline
 
@@ -44,6 +44,7 @@ def write_timeline(
 
     Raises:
         VideoDecodeError: The video cannot be read to its end, or has no clip.
+        NotFiniteError: The network gives NaN or infinity for a clip.
     """
     names = trained.class_names
     paths = [stem.with_name(f"{stem.name}{suffix}") for suffix in (".csv", ".png", ".mp4")]
@@ -83,6 +84,8 @@ def write_timeline(
             curves.draw(chart_part, names, title=title)
     except NoClipError as error:
         raise VideoDecodeError(file, str(error)) from error
+    except NotFiniteError as error:
+        raise NotFiniteError(f"{file}: {error}") from error
     table_path, chart_path, video_path = paths
     return TimelineFiles(table_path, chart_path, video_path, timeline.num_frames, curves.num_moments)
 

@@ -15,6 +15,7 @@ from torch.optim import SGD
 
 from videoctx.batch import ClipBatch, slices
 from videoctx.evaluation.accuracy import Accuracy, VideoAccuracy
+from videoctx.evaluation.ranking import label_ranks
 from videoctx.evaluation.video_map import MeanAveragePrecision, VideoMeanAveragePrecision
 from videoctx.models.classifier_checkpoint import load_classifier
 from videoctx.models.inference import has_known_layers, to_channels_last
@@ -249,7 +250,7 @@ class VideoClassifier(LightningModule):
         self.log("train/loss", loss, batch_size=len(labels))
         if not self.multi_label:
             main_class = targets.argmax(dim=1) if self.mixing else targets  # (S,)
-            accuracy = (logits.detach().argmax(dim=1) == main_class).float().mean()
+            accuracy = (label_ranks(logits.detach(), main_class) == 0).float().mean()
             self.log("train/clip_top1", accuracy, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
 

@@ -151,7 +151,8 @@ def trace_blocks(net: nn.Module, clip: Tensor, names: list[str] | None = None) -
         names: of the blocks; by default all blocks that have an attention map.
 
     Raises:
-        ValueError: the input of a block is not one clip, because the network moves frames or parts into the batch.
+        ValueError: the input of a block is not one clip, because the network moves frames or parts into the batch; or
+            there is NaN or infinity in its input or output.
 
     Example:
         >>> from videoctx.layers import GlobalContext
@@ -181,6 +182,8 @@ def trace_blocks(net: nn.Module, clip: Tensor, names: list[str] | None = None) -
             raise ValueError(
                 f"the input of block {name} is {tuple(x.shape)}; expected one clip (1, C, T, H, W), not frames or parts"
             )
+        if not (x.isfinite().all() and outputs[name].isfinite().all()):
+            raise ValueError(f"block {name} gets or gives NaN or infinity for this clip; expected numbers")
         attention = MAP_FUNCTIONS[type(block.context)](block, x, trace.grid_of(x))
         traces[name] = BlockTrace(input=x, output=outputs[name], attention=attention)
     return traces

@@ -47,8 +47,8 @@ def grad_cam(net: nn.Module, clip: Tensor, layer: str, *, class_index: int | Non
         class_index: the class; by default the one with the greatest logit.
 
     Raises:
-        ValueError: there is no such layer, it does not run, its output is not (1, C, T, H, W), or the logit does not
-            depend on it.
+        ValueError: there is no such layer, it does not run, its output is not (1, C, T, H, W), the logit does not
+            depend on it, or a logit is NaN.
     """
     modules = {name: module for name, module in net.named_modules() if name}
     if layer not in modules:
@@ -75,6 +75,8 @@ def grad_cam(net: nn.Module, clip: Tensor, layer: str, *, class_index: int | Non
             f"layer {layer} gives {given}; expected a layer whose output is (1, C, T, H, W), such as"
             f" {_video_layers(modules)}"
         )
+    if logits.isnan().any():
+        raise ValueError("the network gives NaN for this clip; expected numbers, whose gradients can be shown")
     index = int(logits.argmax()) if class_index is None else class_index
     (gradient,) = torch.autograd.grad(logits[index], features, allow_unused=True)
     if gradient is None:
