@@ -1,4 +1,4 @@
-"""Trained networks of two channels, and videos for them."""
+"""Fixtures: small trained networks and videos for them."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ PREPROCESSING = small_preprocessing()
 
 
 def write_checkpoint(path: Path, context: str | None = None, changes: dict | None = None, **preprocessing) -> Path:
-    """A network with weights at random, as `fit` would write it; it does not say the same of everything."""
+    """Write a checkpoint with random weights, as `fit` would; its predictions differ between videos."""
     torch.manual_seed(0)
     net = {"depth": 18, "width": 2, "zero_init_residual": False}
     if context:
@@ -54,7 +54,7 @@ def network(tmp_path_factory) -> Network:
 
 @pytest.fixture
 def refused(capsys):
-    """The one line with which a tool ends, without the program's name."""
+    """Return the one line with which a tool ends, without the program's name."""
 
     def refused(*arguments: object) -> str:
         capsys.readouterr()

@@ -1,4 +1,4 @@
-"""A stream over TCP on loopback, as a camera sends it, which dies."""
+"""A server of a stream over TCP on loopback that ends like a camera that breaks down."""
 
 import socket
 import threading
@@ -10,7 +10,7 @@ from tests.numbered import paint
 
 
 class StreamServer:
-    """Serves MPEG-TS while its `with` lasts: to each connection so many frames, and then it hangs up.
+    """Serve MPEG-TS inside a `with` block: send each connection a number of frames, then close it.
 
     Args:
         connections: frames for each, in turn; after the last one, connections are refused.
@@ -52,7 +52,7 @@ class StreamServer:
 
 
 class _Pipe:
-    """A file that can only be written to, as a stream is."""
+    """A file that can only be written to, like a stream."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection

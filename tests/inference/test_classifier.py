@@ -1,4 +1,4 @@
-"""A trained network out of a checkpoint of `fit`: the same network, fed the same clips as in the test."""
+"""`load` returns the trained network of a checkpoint, which gets the same clips as in the test."""
 
 import math
 from copy import deepcopy
@@ -20,7 +20,7 @@ from videoctx.data.settings import ClipSettings, TestSettings
 from videoctx.inference.classifier import Classifier, load
 
 
-def test_it_is_the_network_that_was_trained(place):
+def test_loaded_network_is_the_trained_one(place):
     trained = load(place.last)
     stored = torch.load(place.last, weights_only=True)["state_dict"]
     weights = trained.net.state_dict()
@@ -32,7 +32,7 @@ def test_it_is_the_network_that_was_trained(place):
     assert not trained.multi_label
 
 
-def test_it_is_fed_the_clips_of_the_test(place):
+def test_clips_are_those_of_the_test(place):
     preprocessing = load(place.last).preprocessing
     data = yaml.safe_load(place.config.read_text())["data"]
     for group, name in (
@@ -58,13 +58,13 @@ def test_it_is_fed_the_clips_of_the_test(place):
 
 
 @pytest.mark.parametrize(("multi_label", "expected"), [(False, [0.8, 0.2]), (True, [0.8, 0.5])])
-def test_probabilities_of_one_class_or_of_several(multi_label, expected):
+def test_probabilities_are_softmax_or_sigmoid(multi_label, expected):
     trained = Classifier(None, ["a", "b"], None, None, multi_label)
     logits = torch.tensor([[math.log(4), 0.0]])
     torch.testing.assert_close(trained.probabilities(logits), torch.tensor([expected]))
 
 
-def test_for_evaluation_gives_the_same_but_for_rounding(place):
+def test_for_evaluation_changes_only_rounding(place):
     trained = load(place.last)
     evaluated, clips = trained.for_evaluation(), torch.randn(2, 3, 4, 28, 28)
     assert not [layer for layer in evaluated.net.modules() if isinstance(layer, torch.nn.BatchNorm3d)]
@@ -73,7 +73,7 @@ def test_for_evaluation_gives_the_same_but_for_rounding(place):
         torch.testing.assert_close(evaluated.net(clips), trained.net(clips), rtol=1e-4, atol=1e-4)
 
 
-def test_for_evaluation_leaves_a_network_of_others_as_it_is():
+def test_for_evaluation_leaves_other_projects_networks_unchanged():
     class Other(torch.nn.Linear):
         pass
 
@@ -81,7 +81,7 @@ def test_for_evaluation_leaves_a_network_of_others_as_it_is():
     assert trained.for_evaluation() is trained
 
 
-def test_preprocessing_survives_the_way_through_a_file(tmp_path):
+def test_preprocessing_is_the_same_after_saving_and_loading(tmp_path):
     made = Preprocessing(
         clip_len=8,
         frame_interval=2,
@@ -102,7 +102,7 @@ def test_preprocessing_survives_the_way_through_a_file(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04"])
-def test_what_is_no_checkpoint_is_refused(tmp_path, content):
+def test_files_that_are_no_checkpoints_are_refused(tmp_path, content):
     (tmp_path / "file.ckpt").write_bytes(content)
     with pytest.raises(ValueError, match=r"file.ckpt: (not|a truncated)"):
         load(tmp_path / "file.ckpt")
@@ -110,7 +110,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, content):
         load(tmp_path / "missing.ckpt")
 
 
-def test_a_network_of_another_project_is_given(tmp_path):
+def test_net_argument_loads_another_projects_network(tmp_path):
     class Linear(torch.nn.Module):
         def __init__(self, num_classes: int) -> None:
             super().__init__()
@@ -197,7 +197,7 @@ def test_features_are_the_input_of_the_classifier(model, network):
     (features.requires_grad_() ** 2).sum().backward()  # not an inference tensor
 
 
-def test_changed_weights_are_seen(network):
+def test_changed_weights_change_predictions(network):
     model, video = load(network.checkpoint), network.videos / "test0.mp4"
     assert model.for_evaluation() is model.for_evaluation()
     assert np.array_equal(model.predict(video).probabilities, model.for_evaluation().predict(video).probabilities)

@@ -1,4 +1,4 @@
-"""`videoctx classify` of videos as a whole."""
+"""`videoctx classify` of whole videos."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ def run(*arguments: object) -> None:
     main(["classify", *map(str, arguments)])
 
 
-def test_the_best_classes_of_a_video(network, tmp_path, capsys):
+def test_best_classes_of_a_video_are_printed(network, tmp_path, capsys):
     video = network.videos / "test0.mp4"
     run(video, "--ckpt_path", network.checkpoint, "--top", 2, "--json", tmp_path / "result.json")
     output = json.loads((tmp_path / "result.json").read_text())
@@ -55,7 +55,7 @@ def test_a_broken_video_does_not_end_a_folder(network, tmp_path, capsys):
     assert line == f"{folder / 'test1.mp4'}: {results['test1.mp4']['failure']}"
 
 
-def test_a_url(network, tmp_path):
+def test_a_url_is_classified(network, tmp_path):
     content = (network.videos / "test0.mp4").read_bytes()
     with FileServer({"a.mp4": content}) as server:
         for video, file in ((server.url("a.mp4"), "url.json"), (network.videos / "test0.mp4", "file.json")):

@@ -1,4 +1,4 @@
-"""A converted checkpoint serves `load` and the commands at once: it has class names and preprocessing."""
+"""A converted checkpoint works with `load` and the commands without training: it has class names and preprocessing."""
 
 import json
 import re
@@ -28,7 +28,7 @@ TORCHVISION_NAMES = {
 
 @pytest.fixture(scope="module")
 def r3d(tmp_path_factory):
-    """A narrow R3D-18 for three classes by torchvision's names, as a file, and the names of its classes as another."""
+    """Write a narrow R3D-18 with torchvision's parameter names for three classes, and a file of class names."""
     folder = tmp_path_factory.mktemp("published")
     strides = {"pool1_t": None, "pool2_t": (1, 1), "stage_stride_t": (1, 2, 2, 2)}
     weights = ResNet3D(3, depth=18, width=8, temporal_kernels="r3d", **strides).state_dict()
@@ -39,7 +39,7 @@ def r3d(tmp_path_factory):
     return folder
 
 
-def test_a_published_checkpoint_is_classified_with_at_once(r3d, network, tmp_path, capsys):
+def test_a_converted_checkpoint_classifies(r3d, network, tmp_path, capsys):
     names = ["--class_names", str(r3d / "names.txt")]
     main(["convert", str(r3d / "r3d_18.pth"), "-o", str(tmp_path / "r3d.pt"), *names])
     assert "clips: 16x2, protocol torchvision" in capsys.readouterr().out
@@ -58,7 +58,7 @@ def test_a_published_checkpoint_is_classified_with_at_once(r3d, network, tmp_pat
     assert [(row["class"], row["probability"]) for row in result["classes"]] == list(prediction)
 
 
-def test_without_names_load_names_the_option_that_gives_them(r3d, tmp_path):
+def test_load_without_class_names_names_the_missing_option(r3d, tmp_path):
     report = convert_checkpoint(r3d / "r3d_18.pth", tmp_path / "r3d.pt")
     assert "classes: 3, without names (--class_names gives them)" in str(report)
     with pytest.raises(ValueError, match=r"r3d.pt: has no class names; `videoctx convert --class_names` adds them"):
@@ -79,7 +79,7 @@ def test_without_names_load_names_the_option_that_gives_them(r3d, tmp_path):
         ({"clip_len": 0}, r"clip_len is 0; expected 1 or more"),
     ],
 )
-def test_what_does_not_fit_is_refused(r3d, tmp_path, arguments, error):
+def test_unsuitable_arguments_are_refused(r3d, tmp_path, arguments, error):
     with pytest.raises(ValueError, match=error):
         convert_checkpoint(r3d / "r3d_18.pth", tmp_path / "out.pt", **arguments)
     assert list(tmp_path.iterdir()) == []
@@ -94,7 +94,7 @@ def test_a_checkpoint_of_fit_keeps_names_preprocessing_and_labels(network, tmp_p
     assert load(tmp_path / "out.pt").class_names == list("abcdefg")
 
 
-def test_a_network_of_the_user_s_own_is_given_again(tmp_path):
+def test_a_users_own_network_is_passed_to_load(tmp_path):
     class OwnNet(ResNet3D):
         pass
 
@@ -142,7 +142,7 @@ def test_a_file_of_class_names_is_checked(tmp_path, text, error):
         ("", "resnet_224x224.pth", (8, 8)),
     ],
 )
-def test_clips_are_as_stored_or_as_the_file_is_named(config, name, expected):
+def test_clip_settings_come_from_the_stored_config_or_the_file_name(config, name, expected):
     assert published_clip(OURS, config, name) == expected
 
 

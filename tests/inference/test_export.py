@@ -1,4 +1,4 @@
-"""Exported networks do what the network does, in other programs."""
+"""Exported files give the probabilities of the network in other programs."""
 
 import json
 import sys
@@ -73,7 +73,7 @@ def test_a_file_gives_the_probabilities_of_the_test(network, tmp_path, context, 
 
 @pytest.mark.parametrize("protocol", ["videoctx", "nonlocal", "pyslowfast", "mmaction2", "torchvision"])
 @pytest.mark.parametrize("size", [(80, 96), (90, 41), (40, 64)])
-def test_resizing_and_cropping_by_matrices(tmp_path, protocol, size):
+def test_matrices_resize_and_crop_as_the_test_does(tmp_path, protocol, size):
     checkpoint = write_checkpoint(tmp_path / "some.ckpt", protocol=protocol, views=(1, 1))
     trained = load(checkpoint)
     made = []
@@ -89,7 +89,7 @@ def test_resizing_and_cropping_by_matrices(tmp_path, protocol, size):
     assert (gray_levels > 0.1).float().mean() < 0.01  # nowhere, with the kernels of x86-64
 
 
-def test_several_classes_at_once(tmp_path):
+def test_multi_label_networks_are_exported(tmp_path):
     checkpoint = write_checkpoint(tmp_path / "some.ckpt", changes={"multi_label": True})
     trained = load(checkpoint)
     export(trained, tmp_path / "some.pt2", format="torch-export", frame_size_px=(40, 48))
@@ -101,7 +101,7 @@ def test_several_classes_at_once(tmp_path):
     assert metadata["multi_label"] is True
 
 
-def test_what_disagrees_is_not_written(tmp_path, monkeypatch):
+def test_a_file_that_disagrees_is_not_written(tmp_path, monkeypatch):
     trained = load(write_checkpoint(tmp_path / "some.ckpt"))
     monkeypatch.setattr(export_module, "FILE_TOLERANCE", -1.0)
     with pytest.raises(ExportError, match=r"not written: a probability differs by .* expected at most -1"):
@@ -116,7 +116,7 @@ def test_what_disagrees_is_not_written(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["some.ckpt"]
 
 
-def test_a_network_that_cannot_be_exported(tmp_path):
+def test_a_network_that_cannot_be_exported_is_an_error(tmp_path):
     class Branching(torch.nn.Module):
         def forward(self, x):
             return x.mean((2, 3, 4)) if x.sum() > 0 else x.amax((2, 3, 4))

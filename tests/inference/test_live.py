@@ -1,4 +1,4 @@
-"""What is happening now: at its own pace, the newest wins, and every end is output."""
+"""Live classification: files play at their own rate, the newest clip wins, and every end prints the result."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from videoctx.inference.live_source import LiveSource, SourceError
 
 @pytest.fixture(scope="module")
 def second(tmp_path_factory):
-    """40 frames at 40 a second."""
+    """A video of 40 frames at 40 frames per second."""
     return write_video(tmp_path_factory.mktemp("live") / "second.mp4", num_frames=40, fps=40)
 
 
@@ -28,7 +28,7 @@ def live(*arguments: object) -> None:
     main(["classify", *map(str, arguments)])
 
 
-def test_a_file_comes_at_its_own_pace(second):
+def test_a_file_plays_at_its_own_rate(second):
     begun = time.monotonic()
     frames = list(LiveSource(str(second.path), speed=2.0).frames())
     assert [read_number(frame.image()) for frame in frames] == list(range(40))
@@ -38,7 +38,7 @@ def test_a_file_comes_at_its_own_pace(second):
     assert min(late) > -0.02
 
 
-def test_every_clip_has_a_result_where_the_network_keeps_up(network, second, tmp_path, capsys):
+def test_every_clip_has_a_result_if_the_network_keeps_up(network, second, tmp_path, capsys):
     live("--live", second.path, "--ckpt_path", network.checkpoint, "--json", tmp_path / "result.json")
     output = json.loads((tmp_path / "result.json").read_text())
     assert (output["num_frames"], output["num_clips"]) == (40, 17)  # every second frame from the seventh on
@@ -50,7 +50,7 @@ def test_every_clip_has_a_result_where_the_network_keeps_up(network, second, tmp
 
 
 class Slow(torch.nn.Module):
-    """Takes its time, and remembers what it has seen."""
+    """A slow network that records its input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Slow(torch.nn.Module):
         return self.weight.expand(len(clips), 3)
 
 
-def test_the_newest_clip_wins_where_the_network_is_slow(network, second):
+def test_a_slow_network_gets_the_newest_clip(network, second):
     trained = load(network.checkpoint)
     object.__setattr__(trained, "net", Slow())
     classifier = LiveClassifier(trained, LiveSource(str(second.path)), reconnects=0, say=print)
@@ -74,7 +74,7 @@ def test_the_newest_clip_wins_where_the_network_is_slow(network, second):
     assert classifier.lost is None
 
 
-def test_a_stream_that_dies_is_opened_again_so_often_and_no_more(network, tmp_path, capsys):
+def test_a_broken_stream_is_reopened_a_limited_number_of_times(network, tmp_path, capsys):
     with StreamServer(30, 20) as server, pytest.raises(SystemExit) as stop:
         live(
             "--live",
@@ -97,7 +97,7 @@ def test_a_stream_that_dies_is_opened_again_so_often_and_no_more(network, tmp_pa
     assert given_up.endswith("Connection refused, 1 attempts to open it again")
 
 
-def test_a_stream_that_falls_silent():
+def test_a_silent_stream_is_an_error_after_its_timeout():
     with StreamServer(30, silent=True) as server:
         source = LiveSource(server.url, patience_seconds=0.4)
         numbers = []

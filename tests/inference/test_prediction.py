@@ -1,4 +1,4 @@
-"""A video classified by itself has the probabilities that `predict` gives it."""
+"""A single classified video gets the probabilities that `videoctx predict` gives it."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from videoctx.evaluation.view_subset import Views, choose_views
 from videoctx.inference.classifier import load
 
 
-def test_the_probabilities_of_predict(place, run):
+def test_probabilities_equal_those_of_predict(place, run):
     folder = run("predict", "--ckpt_path", place.last)
     stored, trained = read_scores(folder / "scores.parquet"), load(place.last)
     assert len(scores_of(folder)) == 5 * 6

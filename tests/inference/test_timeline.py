@@ -1,4 +1,4 @@
-"""What is when: every clip of a timeline is that of a test which starts there, and the frames are let go."""
+"""Timelines: every clip is the clip of a test that starts there, and frames are released."""
 
 import csv
 
@@ -24,7 +24,7 @@ from videoctx.visualize.clip_on_video import Query, read_clip
 
 
 class Remembering(torch.nn.Module):
-    """Gives zeros, and keeps its input."""
+    """A network that returns zeros and records its input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Remembering(torch.nn.Module):
 
 
 def timeline_of(path, *, preprocessing=PREPROCESSING, fps, stride_seconds):
-    """The clips that the network is given, and the moments."""
+    """Return the clips that the network gets, and their times."""
     net = Remembering()
     timeline = Timeline(Classifier(net, ["a", "b"], None, preprocessing, False), fps=fps, stride_seconds=stride_seconds)
     most_open = 0
@@ -48,7 +48,7 @@ def timeline_of(path, *, preprocessing=PREPROCESSING, fps, stride_seconds):
     return net.clips, [*moments, *timeline.finish()], most_open
 
 
-def test_each_clip_is_that_of_a_test_which_starts_there(closed_gop_mp4):
+def test_each_clip_equals_a_test_clip_that_starts_there(closed_gop_mp4):
     clips, moments, most_open = timeline_of(closed_gop_mp4.path, fps=30.0, stride_seconds=0.5)
     starts = [0, 15, 30, 45]  # the last one at which a clip of 7 frames ends before frame 60
     assert [moment.start_seconds for moment in moments] == pytest.approx([start / 30 for start in starts])
@@ -61,13 +61,13 @@ def test_each_clip_is_that_of_a_test_which_starts_there(closed_gop_mp4):
         assert torch.equal(clip, expected.input)
 
 
-def test_clips_overlap_where_the_stride_is_short(closed_gop_mp4):
+def test_clips_overlap_if_the_stride_is_short(closed_gop_mp4):
     clips, _, most_open = timeline_of(closed_gop_mp4.path, fps=30.0, stride_seconds=0.001)
     assert len(clips) == 60 - 6
     assert most_open == 6
 
 
-def test_a_video_that_is_shorter_than_a_clip_begins_again(tmp_path):
+def test_a_video_shorter_than_a_clip_is_repeated(tmp_path):
     video = write_video(tmp_path / "short.mp4", num_frames=3)
     clips, (moment,), _ = timeline_of(video.path, fps=30.0, stride_seconds=1.0)
     assert (moment.start_seconds, moment.end_seconds) == pytest.approx((0, 2 / 30))
@@ -82,7 +82,7 @@ def test_frames_are_as_far_apart_as_in_the_test(protocol, expected, tmp_path):
     assert frame_offsets(trained.preprocessing, 60.0).tolist() == expected
 
 
-def test_a_table_a_chart_and_a_video(network, tmp_path, capsys):
+def test_a_table_a_chart_and_a_video_are_written(network, tmp_path, capsys):
     video = network.videos / "test0.mp4"
     options = [f"--timeline={tmp_path}", "--stride=0.4", "--top=2"]
     main(["classify", str(video), "--ckpt_path", str(network.checkpoint), *options])
@@ -111,7 +111,7 @@ def test_the_caption_is_drawn_on_the_frame():
     assert (captioned(image, "another " * 20)[:12] > 200).sum() > (made[:12] > 200).sum()
 
 
-def test_a_video_that_breaks_leaves_nothing(network, tmp_path, refused, broken_files):
+def test_a_broken_video_leaves_no_output(network, tmp_path, refused, broken_files):
     for how in ("empty", "cut short", "truncated"):
         line = refused(
             "classify", broken_files[how], "--ckpt_path", network.checkpoint, "--timeline", tmp_path / "made"
@@ -131,7 +131,7 @@ def test_a_video_that_breaks_leaves_nothing(network, tmp_path, refused, broken_f
     )
 
 
-def test_frames_come_in_order_and_upright(tmp_path):
+def test_frames_are_in_order_and_upright(tmp_path):
     video = write_video(tmp_path / "turned.mp4", num_frames=5, rotation=90)
     shown = [(read_number(image), seconds) for image, seconds in timed_frames(str(video.path), 30.0)]
     assert [number for number, _ in shown] == [0, 1, 2, 3, 4]

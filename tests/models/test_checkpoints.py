@@ -1,4 +1,4 @@
-"""Other projects' weights give, in our networks, the logits that they give in theirs."""
+"""Other projects' weights give the same logits in our networks as in theirs."""
 
 import os
 import pickle
@@ -55,7 +55,7 @@ def small_net(num_classes=5, **arguments):
 
 
 def randomize(net):
-    """Random norms and statistics, no zero that hides a path."""
+    """Fill norms and statistics at random, so that no zero hides a path."""
     torch.manual_seed(1)
     for module in net.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -81,7 +81,7 @@ def saved(stored, folder, name="checkpoint.pth"):
 
 
 def rebuilt(path):
-    """The network that is inferred for a checkpoint, with its weights, and the checkpoint."""
+    """Return the network that is inferred for a checkpoint, with its weights, and the checkpoint."""
     checkpoint = read_checkpoint(path, trust=True)
     assert checkpoint.net is not None, checkpoint.unknown_net
     net = build_network(checkpoint.net, checkpoint.num_classes)
@@ -221,7 +221,7 @@ FOREIGN = {
 
 
 def write_foreign(network, weights, config, folder):
-    """As the project writes it, with what else is in its files."""
+    """Write a checkpoint as the project does, with everything else that its files hold."""
     if network.names is CAFFE2:
         blobs = {name: tensor.numpy() for name, tensor in weights.items()}
         blobs["pred_w"] = blobs["pred_w"].reshape(*blobs["pred_w"].shape, 1, 1, 1)  # its tests convolve
@@ -252,7 +252,7 @@ def test_foreign_weights_give_their_logits(tmp_path, name):
     torch.testing.assert_close(logits(net.double(), clip.double()), network.logits(weights, clip), rtol=1e-6, atol=1e-6)
 
 
-def test_what_the_weights_do_not_tell_is_noted(tmp_path):
+def test_facts_that_weights_do_not_show_are_noted(tmp_path):
     network, config, _ = FOREIGN["mmaction2 I3D NL"]
     _, checkpoint = rebuilt(write_foreign(network, network.weights(), config, tmp_path))
     note, untold = checkpoint.notes
@@ -276,7 +276,7 @@ def test_what_the_weights_do_not_tell_is_noted(tmp_path):
         ),
     ],
 )
-def test_a_stored_config_tells_the_rest(tmp_path, network, config, expected):
+def test_a_stored_config_gives_facts_that_weights_do_not_show(tmp_path, network, config, expected):
     checkpoint = read_checkpoint(write_foreign(network, network.weights(), config, tmp_path))
     arguments = checkpoint.net["init_args"]
     assert arguments.items() >= expected.items()
@@ -299,19 +299,19 @@ def test_config_of_older_mmaction2(tmp_path):
         (ForeignNetwork(GLUONCV_I3D, I3D), 0.485),
     ],
 )
-def test_the_input_that_weights_expect_is_known(tmp_path, network, mean):
+def test_checkpoint_knows_the_input_of_its_weights(tmp_path, network, mean):
     checkpoint = read_checkpoint(write_foreign(network, network.weights(), "", tmp_path), trust=True)
     assert checkpoint.input.mean[0] == mean
 
 
 @pytest.mark.parametrize("prefix", ["module.", "model.", "model.module.", "net._orig_mod."])
-def test_what_wrappers_put_before_names_is_passed_over(tmp_path, prefix):
+def test_prefixes_of_wrappers_are_ignored(tmp_path, prefix):
     network = ForeignNetwork(PYSLOWFAST, C2D)
     weights = {prefix + name: tensor for name, tensor in network.weights().items()}
     assert read_checkpoint(saved({"model_state": weights}, tmp_path)).format.name == "PySlowFast"
 
 
-def test_files_from_before_torch_wrote_archives(tmp_path):
+def test_legacy_torch_files_are_read(tmp_path):
     network = ForeignNetwork(PYSLOWFAST, C2D)
     path = tmp_path / "old.pyth"
     torch.save({"model_state": network.weights()}, path, _use_new_zipfile_serialization=False)
@@ -343,7 +343,7 @@ OURS = {
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_our_own_networks_are_told_by_their_weights(tmp_path, name):
+def test_our_networks_are_inferred_from_their_weights(tmp_path, name):
     ours = small_net(**{"width": 16, "pool2_t": (2, 2)} | OURS[name])
     with torch.no_grad():
         for parameter in ours.parameters():  # no context block that starts as the identity
@@ -367,7 +367,7 @@ def test_a_checkpoint_of_fit(tmp_path):
     load_weights(small_net(), checkpoint.state_dict)
 
 
-def test_a_network_of_other_blocks_is_read_but_not_told(tmp_path):
+def test_weights_of_unknown_blocks_are_read_but_no_network_is_inferred(tmp_path):
     ours = small_net(depth=50, conv=SelfCalibratedConv3d)
     path = saved(ours.state_dict(), tmp_path)
     checkpoint = read_checkpoint(path)
@@ -379,7 +379,7 @@ def test_a_network_of_other_blocks_is_read_but_not_told(tmp_path):
 
 
 @pytest.mark.parametrize("context", [CBAM, CompactNonLocal, DisentangledNonLocal])
-def test_a_context_block_is_not_taken_for_another(tmp_path, context):
+def test_a_context_block_is_not_mistaken_for_another(tmp_path, context):
     ours = small_net(width=16, context=context, context_at=AT)
     assert read_checkpoint(saved(ours.state_dict(), tmp_path)).net is None
 
@@ -420,7 +420,7 @@ CONTEXT = {"context": GlobalContext, "context_at": {"res3": [1]}}
         (lambda _: small_net(depth=34).state_dict(), {"allow_new_blocks": True}, r"unexpected \(res2\.2\.conv1"),
     ],
 )
-def test_weights_that_do_not_fit_are_an_error_and_nothing_is_loaded(weights, arguments, error):
+def test_weights_of_other_shapes_are_an_error_and_nothing_is_loaded(weights, arguments, error):
     source, net = small_net(**CONTEXT), small_net(**CONTEXT)
     nn.init.ones_(net.stem.norm.weight)
     before = snapshot(net)
@@ -443,7 +443,7 @@ def test_batch_counters_may_be_missing():
 
 
 @pytest.mark.parametrize("weights", [small_net(num_classes=9).state_dict(), without(small_net().state_dict(), "head.")])
-def test_a_new_head_stays_as_it_is(weights):
+def test_a_new_head_keeps_its_values(weights):
     net = ResNet3D(5, depth=18, width=8, pool2_t=(1, 1))
     before = snapshot(net)
     report = load_weights(net, weights, allow_new_head=True)
@@ -452,7 +452,7 @@ def test_a_new_head_stays_as_it_is(weights):
     assert torch.equal(net.stem.norm.bias, weights["stem.norm.bias"])
 
 
-def test_context_blocks_that_are_missing_stay_as_they_are():
+def test_context_blocks_without_weights_keep_their_values():
     source, net = small_net(), small_net(context=NonLocal, context_at=AT)
     before = snapshot(net)
     report = load_weights(net, source.state_dict(), allow_new_blocks=True)
@@ -460,7 +460,7 @@ def test_context_blocks_that_are_missing_stay_as_they_are():
     assert all(".after_add." in name and torch.equal(before[name], net.state_dict()[name]) for name in report.missing)
 
 
-def test_blocks_in_the_place_of_a_convolution_stay_as_they_are():
+def test_blocks_that_replace_a_convolution_keep_their_values():
     source, net = small_net(depth=50), small_net(depth=50, conv=SelfCalibratedConv3d)
     before = snapshot(net)
     with pytest.raises(ValueError, match=r"16 unexpected \(res2\.0\.conv2\.weight"):
@@ -472,7 +472,7 @@ def test_blocks_in_the_place_of_a_convolution_stay_as_they_are():
     assert all(torch.equal(after[name], tensor) for name, tensor in source.state_dict().items() if name in after)
 
 
-def test_a_convolution_in_no_place_of_the_network_is_an_error():
+def test_a_convolution_that_the_network_lacks_is_an_error():
     source, net = small_net(depth=50), small_net(depth=50, conv=SelfCalibratedConv3d)
     weights = source.state_dict() | {"res2.9.conv2.weight": torch.ones(8, 8, 1, 3, 3)}
     with pytest.raises(ValueError, match="the weights do not fit the network"):
@@ -512,7 +512,7 @@ def test_converting_and_reading_what_was_written(tmp_path):
     torch.testing.assert_close(logits(net.double(), clip), network.logits(weights, clip), rtol=1e-6, atol=1e-6)
 
 
-def test_another_number_of_classes_has_a_new_classifier(tmp_path):
+def test_another_number_of_classes_gets_a_new_classifier(tmp_path):
     path = saved({"state_dict": small_net().state_dict(), "class_names": list("abcde")}, tmp_path)
     outputs = [tmp_path / "first.pt", tmp_path / "second.pt"]
     for seed, output in enumerate(outputs):
@@ -579,7 +579,7 @@ def test_real_imagenet_weights(tmp_path, name, num_classes, not_taken):
     }
 
 
-def test_what_the_command_line_writes_can_be_converted_again(tmp_path, capsys):
+def test_a_converted_checkpoint_can_be_converted_again(tmp_path, capsys):
     path = saved(small_net().state_dict(), tmp_path)
     config = CONFIGS / "small_r18.yaml"
     arguments = ["--model.net.init_args.width", "8", "--num_classes", "3"]
@@ -596,7 +596,7 @@ def test_what_the_command_line_writes_can_be_converted_again(tmp_path, capsys):
 
 
 class Planted:
-    """Something that runs a command when it is unpickled."""
+    """An object that runs a command when it is unpickled."""
 
     def __init__(self, trace):
         self.trace = str(trace)
@@ -713,13 +713,13 @@ def test_another_network_is_an_error_that_names_the_file(tmp_path):
         convert_checkpoint(path, tmp_path / "out.pt", net=lambda k: small_net(k, depth=34))
 
 
-def test_half_a_classifier_is_not_replaced_unasked(tmp_path):
+def test_an_incomplete_classifier_is_an_error(tmp_path):
     path = saved(without(small_net().state_dict(), "head.weight"), tmp_path)
     with pytest.raises(ValueError, match=r"do not fit the network: 1 missing \(head\.weight\)"):
         convert_checkpoint(path, tmp_path / "out.pt", net=small_net)
 
 
-def test_where_to_read_and_write(tmp_path):
+def test_input_and_output_paths_are_checked(tmp_path):
     path = saved(small_net().state_dict(), tmp_path)
     with pytest.raises(ValueError, match=r"nothing\.pth: no such checkpoint"):
         convert_checkpoint(tmp_path / "nothing.pth", tmp_path / "out.pt")

@@ -1,7 +1,8 @@
 """Class names of published data sets, in the label order of published weights.
 
-ImageNet's order is torchvision's and Kinetics-400's is PyTorchVideo's. The names of Kinetics-600 and -700 are in alphabetical
-order, as the projects that publish weights number them; no published weights of these two sets were at hand to compare.
+ImageNet's order is torchvision's and Kinetics-400's is PyTorchVideo's. The names of Kinetics-600 and -700 are in
+alphabetical order, as the projects that publish weights number them. No published weights of these two sets were at
+hand to compare with.
 """
 
 from importlib.resources import files

@@ -13,8 +13,8 @@ All of this relies on `flock`: a reader of a file holds a shared lock on it, and
 holds an exclusive lock. The system releases the locks of a dead process, so unlocked files in `partial` or `temporary`
 are leftovers.
 
-Why not a library: diskcache bounds the bytes but removed a file that was open, and the caches of fsspec neither bound the
-bytes nor keep an open file.
+Why not a library: diskcache bounds the bytes but removed a file that was open, and the caches of fsspec neither bound
+the bytes nor keep an open file.
 """
 
 import os
