@@ -9,11 +9,9 @@ in every round. A ratio is the median over the rounds of the ratio within one ro
   compared by CPU time of all threads and processes.
 """
 
-import getpass
 import os
 import platform
 import statistics
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -31,6 +29,7 @@ from videoctx.bench.view_decoding import view_rounds
 from videoctx.data.annotations import CLASS_FILE, VideoRecord, read_classes, read_manifest
 from videoctx.data.decoding.containers import probe
 from videoctx.data.sampling.clip_samplers import ClipShape
+from videoctx.private_folder import default_folder, make_private
 
 Against = Literal["all", "pytorchvideo", "per-view", "none"]
 
@@ -150,7 +149,11 @@ class DataBench:
     def _files(self, step: Step) -> dict[str, list[VideoRecord]]:
         if self.manifest:
             return {"manifest": _records_of(self.manifest, self.split, self.num_clips)}
-        folder = self.videos_dir or Path(tempfile.gettempdir(), f"videoctx-{getpass.getuser()}", "bench")
+        folder = self.videos_dir
+        if folder is None:
+            make_private(default_folder())
+            folder = default_folder() / "bench"
+            make_private(folder)
         step("encoding videos", 0)
         files = {}
         for gop in GOPS:

@@ -23,6 +23,7 @@ from videoctx.bench.peak_memory import peak_bytes
 from videoctx.bench.pytorchvideo_network import pytorchvideo_network
 from videoctx.layers.non_local import NonLocal
 from videoctx.models.bf16_gradients import convolutions_with_incorrect_gradients
+from videoctx.models.compilation import compile_for_fixed_sizes
 from videoctx.models.complexity import complexity
 from videoctx.models.inference import cpu_capabilities, for_inference
 from videoctx.models.insertion import insert_context
@@ -232,7 +233,7 @@ def _step(net: nn.Module, clip: Tensor, labels: Tensor, options: Options) -> Cal
     net = _laid_out(net, options).train().requires_grad_()
     clip = _input(clip, options)
     optimizer = SGD(net.parameters(), lr=1e-4, momentum=0.9, nesterov=True, weight_decay=1e-4, fused=options.fused)
-    called = torch.compile(net, dynamic=False) if options.compiled else net
+    called = compile_for_fixed_sizes(net) if options.compiled else net
 
     def run() -> None:
         with _autocast(clip) if options.bf16 else nullcontext():

@@ -189,8 +189,8 @@ class StorageSettings:
     """Where remote files are cached.
 
     Args:
-        cache_dir: Folder on a local disk for files fetched from a URL. By default it is a folder in the system's
-            folder for temporary files.
+        cache_dir: Folder on a local disk for files fetched from a URL, which only this user may write to. By default it
+            is `videoctx-UID` in the system's folder for temporary files.
         cache_bytes: Maximum size of the cache. The least recently used files are removed first.
 
     Raises:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from videoctx.layers.pointwise import Pointwise
+from videoctx.models.compilation import compile_for_fixed_sizes
 from videoctx.models.folding import fold_batch_norms
 
 MULTIPLY_ADDS = (nn.Conv2d, nn.Conv3d, nn.Linear, Pointwise)  # where the work is
@@ -22,7 +23,7 @@ class InferenceNetwork(nn.Module):
         self.dtype = dtype
         # Not a submodule: its parameters are those of `net`. A last, smaller batch is compiled on its own; made for
         # any size, the convolutions would lose their layout.
-        self._run = torch.compile(self._logits, dynamic=False) if compiled else self._logits
+        self._run = compile_for_fixed_sizes(self._logits) if compiled else self._logits
 
     @torch.inference_mode()
     def forward(self, clips: Tensor) -> Tensor:

@@ -13,11 +13,15 @@ All of this relies on `flock`: a reader of a file holds a shared lock on it, and
 holds an exclusive lock. The system releases the locks of a dead process, so unlocked files in `partial` or `temporary`
 are leftovers.
 
+Only this user may write to the folders (`videoctx.private_folder`). Links in them are never followed: what
+is no ordinary file of this user is removed, and its target stays as it is.
+
 Why not a library: diskcache bounds the bytes but removed a file that was open, and the caches of fsspec neither bound
 the bytes nor keep an open file.
 """
 
 import os
+import stat
 import time
 import zlib
 from collections.abc import Iterator
@@ -26,6 +30,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
+
+from videoctx.private_folder import make_cache_root, make_private
 
 try:
     import fcntl
@@ -64,7 +70,7 @@ class _LockedFile:
     def in_place(self) -> bool:
         """Return whether the path still leads to this file."""
         try:
-            return os.path.samestat(os.fstat(self.descriptor), self.path.stat())
+            return os.path.samestat(os.fstat(self.descriptor), self.path.lstat())
         except FileNotFoundError:
             return False
 
@@ -85,11 +91,13 @@ def _create_and_lock(path: Path) -> _LockedFile:
 
 def _lock(path: Path, *, exclusive: bool, create: bool = False, wait: bool = True) -> _LockedFile | None:
     """Lock a file. Return None if it is missing, or if another process has locked it and `wait` is false."""
-    flags = os.O_RDWR if exclusive else os.O_RDONLY
+    # A pipe would be waited for without O_NONBLOCK.
+    flags = (os.O_RDWR if exclusive else os.O_RDONLY) | os.O_NOFOLLOW | os.O_NONBLOCK
     operation = (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB)
     while True:
+        _remove_unless_own_file(path)
         try:
-            held = _LockedFile(path, os.open(path, flags | os.O_CREAT if create else flags, 0o666))
+            held = _LockedFile(path, os.open(path, flags | os.O_CREAT if create else flags, 0o600))
         except FileNotFoundError:
             if create:
                 raise
@@ -116,6 +124,10 @@ class FileCache:
     Args:
         folder: Folder on a local disk, as locks may not work on a network file system.
         max_bytes: Maximum total size of the files, without those in `temporary`.
+
+    Raises:
+        CacheFolderError: Another user can write to the folder.
+        OSError: The folder cannot be made or written.
     """
 
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
@@ -124,8 +136,9 @@ class FileCache:
             folder / name for name in ("entries", "partial", "temporary", "turns")
         )
         self._total = folder / "total"
+        make_cache_root(folder)
         for part in (self._entries, self._partial, self._temporary, self._turns):
-            part.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(part)
         with self._locked_total() as total:
             for path in (*self._partial.iterdir(), *self._temporary.iterdir()):
                 _remove(path)  # left by a dead process
@@ -258,6 +271,20 @@ class _Total:
         os.pwrite(self.file.descriptor, b"%20d" % self.bytes, 0)
 
 
+def _remove_unless_own_file(path: Path) -> None:
+    """Remove what is no ordinary file of this user with one name: a link, a pipe, or another user's file.
+
+    Raises:
+        OSError: It is a folder.
+    """
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_nlink > 1:
+        path.unlink(missing_ok=True)
+
+
 def _remove(path: Path) -> bool:
     """Remove a file that is not locked. Return whether it was removed."""
     held = _lock(path, exclusive=True, wait=False)
@@ -270,6 +297,6 @@ def _remove(path: Path) -> bool:
 
 def _status(path: Path) -> os.stat_result | None:
     try:
-        return path.stat()
+        return path.lstat()
     except FileNotFoundError:
         return None

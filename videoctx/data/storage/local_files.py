@@ -6,11 +6,9 @@ cache (`videoctx.data.storage.file_cache`); a member is copied out of its shard,
 first if it is remote. If a file changes behind its URL while it is in the cache, the change is not noticed.
 """
 
-import getpass
 import hashlib
 import re
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.storage.file_cache import FileCache
 from videoctx.data.storage.locations import LOCAL, is_url, local_path, split_member, why_refused
 from videoctx.data.storage.remote import Patience, Remote, StorageError
+from videoctx.private_folder import default_folder
 
 COPY_BYTES = 4 * 2**20
 
@@ -30,8 +29,8 @@ class LocalFiles:
     """Provides local files for paths. An instance may be used by any number of threads and passed to other processes.
 
     Args:
-        cache_dir: Folder on a local disk. By default a folder of this user inside the system's folder for temporary
-            files.
+        cache_dir: Folder on a local disk that only this user may write to. By default `videoctx-UID` in the system's
+            folder for temporary files.
         max_cache_bytes: Maximum size of the downloaded files. Files in use that do not fit do not count.
         num_attempts: Number of attempts, after which a server's failure is final.
         first_wait_seconds: Time before the second attempt. It is doubled, with some jitter, before each further
@@ -49,7 +48,7 @@ class LocalFiles:
         timeout_seconds: float = 60.0,
     ) -> None:
         if cache_dir is None:
-            cache_dir = Path(tempfile.gettempdir(), f"videoctx-{getpass.getuser()}")
+            cache_dir = default_folder()
         for name, value in {"max_cache_bytes": max_cache_bytes, "first_wait_seconds": first_wait_seconds}.items():
             if value < 0:
                 raise ValueError(f"{name} is {value}; expected zero or more")
@@ -72,6 +71,7 @@ class LocalFiles:
         Raises:
             VideoDecodeError: The video cannot be fetched.
             StorageError: The library for the URL's protocol is missing, or a shard is larger than the cache.
+            CacheFolderError: Another user could change what is in the cache folder.
             OSError: The cache folder cannot be written.
         """
         with self._local_file(path) as local:
@@ -88,7 +88,7 @@ class LocalFiles:
         Raises:
             VideoDecodeError: The file is missing, or its size is unknown.
             StorageError: See `local_copy`.
-            OSError: See `local_copy`.
+            CacheFolderError, OSError: See `local_copy`.
         """
         _check_accepted(path)
         location = split_member(path)
