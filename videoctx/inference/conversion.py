@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from videoctx.atomic_write import atomic_write
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.sampling.protocols import ProtocolName
 from videoctx.models.checkpoint_formats import IMAGENET, OURS
 from videoctx.models.checkpoints import Checkpoint, read_checkpoint
+from videoctx.models.class_order import class_differences, reorder_classifier
 from videoctx.models.dataset_classes import read_class_names
 from videoctx.models.load_weights import LoadReport, load_weights
 from videoctx.models.network_config import build_network, network_config
@@ -137,6 +138,9 @@ def convert_checkpoint(
             torch.manual_seed(0)  # a new classifier is the same each time
             network = net(num_classes) if net else build_network(checkpoint.net or {}, num_classes)
         weights = checkpoint.weights_for(network)
+        if same_classes and names and checkpoint.class_names:
+            weights, renamed = _renamed_classes(network, weights, checkpoint.class_names, names)
+            checkpoint.notes.extend(renamed)
         loaded = load_weights(network, weights, allow_new_head=not same_classes, allow_new_blocks=True)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -156,6 +160,19 @@ def convert_checkpoint(
         torch.save(stored, part)
     described = config if net else checkpoint.net  # what is inferred also has the arguments with default values
     return ConversionReport(path, output, checkpoint, described, num_classes, names, preprocessing, loaded)
+
+
+def _renamed_classes(
+    network: nn.Module, weights: dict[str, Tensor], stored: Sequence[str], given: Sequence[str]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Return weights for the given names, and what is done to those that the checkpoint has."""
+    differences = class_differences(stored, given, ours="stored", theirs="given")
+    if not differences:
+        return weights, []
+    if sorted(stored) == sorted(given):
+        note = f"{differences}; the rows of the classifier were brought to the order that is given"
+        return reorder_classifier(network, weights, stored, given), [note]
+    return weights, [f"the stored classes get other names, in their order: {differences}"]
 
 
 def _preprocessing(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from videoctx.first_few import first_few
 from videoctx.models.checkpoint_file import read_stored
 from videoctx.models.checkpoint_formats import FORMATS, IMAGES, OURS, Format, Normalization
+from videoctx.models.classifier_checkpoint import network_weights
 from videoctx.models.inferred_network import infer_network
 from videoctx.models.inflate import inflate
 
@@ -84,13 +85,14 @@ def _checkpoint(stored: Any) -> Checkpoint:
     if not isinstance(stored, Mapping):
         raise ValueError(f"expected a checkpoint with named weights, got a {type(stored).__name__}")
     nested = [stored[name] for name in NESTED_IN if isinstance(stored.get(name), Mapping)]
+    is_ours = "class_names" in stored
     theirs = _tensors(nested[0] if nested else stored)
+    theirs = network_weights(theirs) if is_ours else _without_wrappers(theirs)
     if not theirs:
         raise ValueError("the checkpoint holds no weights")
-    is_ours = "class_names" in stored
     known = OURS if is_ours else _recognize(theirs)
     weights = dict(theirs) if is_ours else _rename(theirs, known)
-    notes = _bring_to_our_shapes(weights)
+    notes = [] if known is OURS else _bring_to_our_shapes(weights)
     config_text = _stored_config(stored)
     net, unknown_net = (_mapping(stored, "net") if known is OURS else None), ""
     if net is None:
@@ -104,8 +106,8 @@ def _checkpoint(stored: Any) -> Checkpoint:
         state_dict=weights,
         net=net,
         unknown_net=unknown_net,
-        num_classes=len(weights["head.bias"]) if "head.bias" in weights else None,
-        class_names=stored.get("class_names"),
+        num_classes=_num_classes(stored, weights),
+        class_names=list(stored["class_names"]) if stored.get("class_names") else None,
         multi_label=is_ours and bool(stored.get("multi_label")),
         preprocessing=_mapping(stored, "preprocessing") if is_ours else None,
         input=Normalization(**stored["input"]) if is_ours and stored.get("input") else known.input,
@@ -114,16 +116,26 @@ def _checkpoint(stored: Any) -> Checkpoint:
     )
 
 
+def _num_classes(stored: Mapping[str, Any], weights: Mapping[str, Tensor]) -> int | None:
+    if stored.get("class_names"):
+        return len(stored["class_names"])
+    return len(weights["head.bias"]) if "head.bias" in weights else None
+
+
 def _mapping(stored: Mapping[str, Any], name: str) -> dict[str, Any] | None:
     return dict(stored[name]) if isinstance(stored.get(name), Mapping) else None
 
 
 def _tensors(weights: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the tensors and arrays among `weights`, without the wrappers' prefixes."""
+    """Return the tensors and arrays among `weights`."""
     tensors = {name: value for name, value in weights.items() if isinstance(value, Tensor)}
     for name, value in weights.items():
         if type(value).__name__ == "ndarray" and value.dtype.kind == "f":
             tensors[name] = torch.from_numpy(value)
+    return tensors
+
+
+def _without_wrappers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     while tensors and (prefix := _common_prefix(tensors)):
         tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors

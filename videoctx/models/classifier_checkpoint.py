@@ -88,14 +88,19 @@ def _fitting(net: nn.Module, state_dict: Mapping[str, Tensor]) -> dict[str, Tens
     Raises:
         ValueError: Names or shapes differ from those of `net`.
     """
-    prefix = PREFIX if any(name.startswith(PREFIX) for name in state_dict) else ""
-    weights = {name.removeprefix(prefix): tensor for name, tensor in state_dict.items() if name.startswith(prefix)}
+    weights = network_weights(state_dict)
     if other := other_weights(net.state_dict(), weights):
         raise ValueError(
             f"its weights are those of another network: {len(other)} differ in name or shape ({first_few(other)});"
             " expected the network that it was trained with"
         )
     return weights
+
+
+def network_weights(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the network's weights by its own names, of a state dict of the network or of the task that trained it."""
+    prefix = PREFIX if any(name.startswith(PREFIX) for name in state_dict) else ""
+    return {name.removeprefix(prefix): tensor for name, tensor in state_dict.items() if name.startswith(prefix)}
 
 
 def other_weights(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> list[str]:

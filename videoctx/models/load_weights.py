@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from videoctx.first_few import first_few
+from videoctx.models.class_order import classifier_parameters
 
 # BatchNorm's counters are newer than some checkpoints, and no norm of this package reads them: its momentum is fixed.
 COUNTERS = "num_batches_tracked"
@@ -70,7 +71,7 @@ def load_weights(
             if name in state_dict and state_dict[name].shape != tensor.shape
         },
     )
-    heads = {name for name in template if name.startswith("head.")} if allow_new_head else set()
+    heads = set(classifier_parameters(net)) if allow_new_head else set()
     blocks, replaced = _new_blocks(report, state_dict) if allow_new_blocks else (set(), set())
     if set(report.unexpected) - replaced or set(report.missing) - heads - blocks or set(report.reshaped) - heads:
         raise ValueError(f"the weights do not fit the network: {report}")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from videoctx.first_few import first_few
+from videoctx.models.class_order import class_differences
 from videoctx.models.classifier_checkpoint import other_weights
 from videoctx.models.network_config import network_config
 
@@ -36,10 +37,10 @@ def check_checkpoint(task: "VideoClassifier", checkpoint: Mapping[str, Any], *, 
     names = checkpoint.get("class_names")
     if names is None:
         raise ValueError(f"{where}the checkpoint has no class names: it was not written by videoctx")
-    if names != task.class_names:
+    if differences := class_differences(names, task.class_names):
         raise ValueError(
-            f"{where}the checkpoint was trained on {len(names)} classes ({first_few(names)}), the data has"
-            f" {len(task.class_names)} ({first_few(task.class_names)}); expected the same, in the same order"
+            f"{where}the checkpoint was trained on other classes than those of the data: {differences}; expected the"
+            " same, in the same order; as --model.weights it is taken with its classes in any order"
         )
     if checkpoint.get("multi_label", task.multi_label) != task.multi_label:
         raise ValueError(

@@ -3,8 +3,10 @@
 from typing import TYPE_CHECKING
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 
-from videoctx.models.checkpoints import read_checkpoint
+from videoctx.models.checkpoints import Checkpoint, read_checkpoint
+from videoctx.models.class_order import class_differences, known_classifier, reorder_classifier
 from videoctx.models.load_weights import load_weights
 
 if TYPE_CHECKING:
@@ -14,10 +16,12 @@ if TYPE_CHECKING:
 class StartingWeights(Callback):
     """Loads the task's `weights` into its network, unless the run resumes from a checkpoint of its own.
 
-    In training, the classifier of other classes and blocks that the checkpoint lacks keep their initial weights.
+    Where the checkpoint has the classes of the data in another order, the rows of its classifier are reordered. In
+    training, the classifier of other classes and blocks that the checkpoint lacks keep their initial weights. In
+    evaluation, other classes are an error. What was done is printed.
 
     Raises:
-        ValueError: The checkpoint does not fit the network. The message names it.
+        ValueError: The checkpoint does not fit the network or the classes. The message names it.
     """
 
     def __init__(self, task: "VideoClassifier") -> None:
@@ -27,16 +31,61 @@ class StartingWeights(Callback):
         if not self.task.weights or trainer.ckpt_path:
             return
         checkpoint = read_checkpoint(self.task.weights)
-        has_same_classes = checkpoint.num_classes == len(self.task.class_names)
         is_trained = stage == "fit"
         try:
+            _check_multi_label(checkpoint, multi_label=self.task.multi_label, is_trained=is_trained)
+            weights, note = self._for_classes(checkpoint, is_trained=is_trained)
             report = load_weights(
                 self.task.net,
-                checkpoint.weights_for(self.task.net),
-                allow_new_head=is_trained and not has_same_classes,
+                weights,
+                allow_new_head=is_trained and note.startswith(NEW),
                 allow_new_blocks=is_trained,
             )
         except ValueError as error:
             raise ValueError(f"{self.task.weights}: {error}") from error
         if trainer.is_global_zero:
             print(f"{self.task.weights}: weights of {checkpoint.format}; not loaded: {report}")
+            if note:
+                print(f"{self.task.weights}: {note}")
+
+    def _for_classes(self, checkpoint: Checkpoint, *, is_trained: bool) -> tuple[dict[str, Tensor], str]:
+        """Return the weights for the classes of the task, and what the user should know of their classifier.
+
+        Raises:
+            ValueError: The classes are others, in evaluation, or the classifier is not known.
+        """
+        net, ours, theirs = self.task.net, checkpoint.class_names, self.task.class_names
+        weights = checkpoint.weights_for(net)
+        if ours is None:
+            if checkpoint.num_classes is None:
+                return weights, f"{NEW}: the checkpoint has none"
+            if checkpoint.num_classes != len(theirs):
+                return weights, f"{NEW}: the checkpoint has {checkpoint.num_classes} classes, the data {len(theirs)}"
+            return weights, (
+                f"has {len(theirs)} classes without names, as many as the data; whether they are the same, and in the"
+                " same order, could not be checked"
+            )
+        differences = class_differences(ours, theirs)
+        if not differences:
+            return weights, ""
+        if sorted(ours) == sorted(theirs):
+            return reorder_classifier(net, weights, ours, theirs), (
+                f"has {differences}; the rows of its classifier were brought to the order of the data"
+            )
+        if not is_trained:
+            raise ValueError(f"has other classes than the data: {differences}; expected the same, in any order")
+        if len(ours) == len(theirs):
+            classifier = known_classifier(net, weights, len(ours))
+            weights = {name: tensor for name, tensor in weights.items() if name not in classifier}
+        return weights, f"{NEW}, as the classes are others: {differences}"
+
+
+NEW = "the classifier is new"  # how a note begins then
+
+
+def _check_multi_label(checkpoint: Checkpoint, *, multi_label: bool, is_trained: bool) -> None:
+    """Check that scores mean the same; only a checkpoint with class names tells, and training may change it."""
+    if not is_trained and checkpoint.class_names and checkpoint.multi_label != multi_label:
+        raise ValueError(
+            f"was trained with multi_label {checkpoint.multi_label}, and the data has {multi_label}; expected the same"
+        )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from lightning.pytorch import Trainer
 
 from videoctx.contract import TaskData
-from videoctx.first_few import first_few
+from videoctx.models.class_order import class_differences
 
 MEMBERS = tuple(sorted(name for name in vars(TaskData) if not name.startswith("_")))
 
@@ -50,10 +50,10 @@ def check_task_data(data: TaskData, *, class_names: Sequence[str], multi_label: 
     Raises:
         ValueError: The class names differ, or only one of the two is multi-label.
     """
-    if list(data.class_names) != list(class_names):
+    if differences := class_differences(class_names, data.class_names, ours="in the task"):
         raise ValueError(
-            f"class_names of the task are {len(class_names)} ({first_few(class_names)}), and the data has"
-            f" {len(data.class_names)} ({first_few(data.class_names)}); expected data.class_names"
+            f"class_names of the task are not those of the data: {differences}; expected data.class_names, and"
+            " weights=PATH for a network that was trained on the same classes in another order"
         )
     if data.multi_label != multi_label:
         raise ValueError(
