@@ -92,7 +92,7 @@ def write_video(
         stream.width, stream.height, stream.pix_fmt = stored_width, stored_height, pixel_format
         if rotation:
             if not hasattr(stream, "set_display_rotation"):
-                pytest.skip("PyAV 17 cannot write a display matrix")
+                pytest.skip("PyAV before 17.1 cannot write a display matrix")
             stream.set_display_rotation(rotation)
         for number in range(num_frames):
             image = np.rot90(paint(number, width=width, height=height), -rotation // 90)

@@ -78,7 +78,7 @@ PARTS = {
             "pebble": ("decoding_processes.py", "loader.py"),
             "decord": ("decord_reader.py",),
             "torchcodec": ("torchcodec_reader.py",),
-            "av": ("pyav_reader.py", "containers.py", "display_matrix.py", "video_stream.py"),
+            "av": ("pyav_versions.py", "pyav_reader.py", "containers.py", "display_matrix.py", "video_stream.py"),
             "fsspec": ("remote.py",),
             "aiohttp": ("remote.py",),
             "tenacity": ("remote.py",),

@@ -13,6 +13,7 @@ from data_prep.transcode.jobs import Job
 from data_prep.transcode.segment import plan_segment
 from data_prep.transcode.temporary_files import temporary_file
 from videoctx.data.decoding.accepted_formats import OPEN_OPTIONS
+from videoctx.data.decoding.pyav_versions import open_input
 
 
 def make_file(job: Job, *, encoding: Encoding, ffmpeg: bool) -> bool:
@@ -66,7 +67,7 @@ def _is_done(target: Path, recipe: dict[str, object]) -> bool:
     if not os.path.lexists(target):
         return False
     try:
-        with av.open(f"file:{target}", options=dict(OPEN_OPTIONS), metadata_errors="replace") as container:
+        with open_input(f"file:{target}", options=OPEN_OPTIONS) as container:
             made_by = json.loads(container.metadata.get("comment", "null"))
             last = container.streams.video[0].index_entries[-1]
             is_complete = last.pos + last.size == target.stat().st_size  # the index comes first, the frames last

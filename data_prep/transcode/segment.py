@@ -16,6 +16,7 @@ import numpy as np
 
 from videoctx.data.decoding.containers import VideoDecodeError, open_container, probe
 from videoctx.data.decoding.display_matrix import display_matrix
+from videoctx.data.decoding.pyav_versions import as_fraction
 from videoctx.data.sampling.clip_samplers import frame_range
 
 MAX_GAP_SECONDS = 60  # between two frames; a longer gap is an incorrect timestamp, and filling it would fill the disk
@@ -80,7 +81,7 @@ def plan_segment(
         assert isinstance(stream, av.VideoStream)
         stream.codec_context.thread_count = 1
         first_frame = _first_frame(path, container, stream)
-        ratio, time_base = stream.sample_aspect_ratio or Fraction(1), stream.time_base
+        ratio, time_base = as_fraction(stream.sample_aspect_ratio) or Fraction(1), as_fraction(stream.time_base)
     turns = _turns(first_frame)
     width, height = _result_size(first_frame.width, first_frame.height, ratio, turns, short_side_px)
     stamped = content.has_timestamps and first_frame.pts is not None and content.format not in FORMATS_WITHOUT_TIMES

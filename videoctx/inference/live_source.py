@@ -10,6 +10,7 @@ import numpy as np
 
 from videoctx.data.decoding.accepted_formats import OPEN_OPTIONS
 from videoctx.data.decoding.pyav_reader import upright
+from videoctx.data.decoding.pyav_versions import open_input
 from videoctx.data.decoding.video_stream import video_stream
 from videoctx.data.storage.locations import is_url, local_path
 
@@ -91,12 +92,11 @@ class LiveSource:
             if sys.platform not in CAMERA_FORMATS:
                 raise SourceError(f"camera {self.address}: it is not known how to open one on {sys.platform}")
             name, path = CAMERA_FORMATS[sys.platform]
-            return av.open(path.format(self.address), format=name, metadata_errors="replace")
+            return open_input(path.format(self.address), options={}, format=name)
         if self.is_file:
-            file = f"file:{local_path(self.address)}"
-            return av.open(file, options=dict(OPEN_OPTIONS), metadata_errors="replace")
+            return open_input(f"file:{local_path(self.address)}", options=OPEN_OPTIONS)
         options = STREAM_OPTIONS | ({"rtsp_transport": "tcp"} if self.address.startswith("rtsp") else {})
-        return av.open(self.address, options=options, timeout=self.patience_seconds, metadata_errors="replace")
+        return open_input(self.address, options=options, timeout_seconds=self.patience_seconds)
 
 
 @dataclass(frozen=True, slots=True)

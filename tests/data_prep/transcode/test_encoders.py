@@ -14,6 +14,7 @@ from tests.corpus import expect, make, read_faint_number
 from tests.data_prep.transcode.read_back import SMALL, images, needs_ffmpeg, numbers
 from tests.numbered import CLOSED_GOP, read_number, write_video
 from videoctx.data.decoding.containers import probe
+from videoctx.data.decoding.pyav_versions import as_fraction
 from videoctx.data.decoding.video_reader import open_video
 
 ENCODERS = [
@@ -203,7 +204,7 @@ def test_pixels_become_square(tmp_path, encoder):
     with av.open(str(tmp_path / "a.mp4")) as container:
         stream = container.streams.video[0]
         assert (stream.width, stream.height) == (96, 72)
-        assert stream.sample_aspect_ratio in (None, 1)
+        assert as_fraction(stream.sample_aspect_ratio) in (0, 1)  # 0: it is not set
 
 
 @needs_ffmpeg

@@ -26,6 +26,7 @@ from videoctx.data.decoding.display_matrix import display_matrix
 from videoctx.data.decoding.file_structure import is_fragmented
 from videoctx.data.decoding.frame_rate import packet_rate
 from videoctx.data.decoding.key_frames import is_key_frame
+from videoctx.data.decoding.pyav_versions import as_fraction, open_input
 from videoctx.data.decoding.video_stream import video_stream
 from videoctx.user_error import UserError
 
@@ -247,8 +248,7 @@ def open_container(path: str) -> Iterator[av.container.InputContainer]:
     """
     with decoder_errors(path):
         try:
-            # Tags are no part of the video, so that it does not matter in which encoding they are.
-            container = av.open(f"file:{path}", options=dict(OPEN_OPTIONS), metadata_errors="replace")
+            container = open_input(f"file:{path}", options=OPEN_OPTIONS)
         except av.FFmpegError as error:
             not_accepted = isinstance(error, av.ArgumentError)
             reason = why_not_accepted(path, not_accepted=not_accepted) or "not a video that FFmpeg knows"
@@ -349,7 +349,7 @@ def _container(
     has_timestamps = has_pts and len(np.unique(shown)) == len(shown)
     last_duration = packets[int(shown.argmax())].duration
     variable_frame_rate = bool(len(steps) and steps.max() - steps.min() > max(1, steps.min() // 50))
-    stated = [rate for rate in (stream.average_rate, stream.guessed_rate) if rate]
+    stated = [as_fraction(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
     decoding = np.unique([packet.dts for packet in packets if packet.dts is not None])
     shown_times = order if has_pts and container.format.name != AVI else None
     rate = packet_rate(shown_times, decoding, float(stream.time_base or 0), stated)
