@@ -5,6 +5,7 @@ python -m pytest tests/test_terms.py -k evaluation
 
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,7 @@ NOT_READ = ("tests/test_terms.py", "LICENSE")
 SUFFIXES = {".py", ".yaml", ".yml", ".md", ".j2", ".js", ".toml"}
 
 
+@cache
 def files() -> list[str]:
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
@@ -68,10 +70,7 @@ def files() -> list[str]:
     return [name for name in listed if Path(name).suffix in SUFFIXES and name not in NOT_READ]
 
 
-PATTERN = re.compile(
-    "|".join(f"(?:(?<![A-Za-z])(?:{word})(?![a-z]))" for word in INSTEAD),
-    re.IGNORECASE,
-)
+PATTERN = re.compile(rf"(?<![A-Za-z])(?=\w)(?:{'|'.join(INSTEAD)})(?![a-z])", re.IGNORECASE)
 
 
 def room(name: str) -> str:
