@@ -20,7 +20,6 @@ from tests.each_case import each_case
 from tests.tiny_runs import Place, column, manifest_of, result_of, scores_of
 from tests.tiny_set import CLASSES, break_video
 from videoctx.cli import main
-from videoctx.first_few import first_few
 
 # The files of a run -----------------------------------------------------------------------------------------------
 

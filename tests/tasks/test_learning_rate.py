@@ -33,6 +33,9 @@ def test_devices_clips_and_accumulated_batches_count(num_devices, clips, accumul
         accumulate_grad_batches=accumulate,
         is_global_zero=True,
         ckpt_path=None,
+        callbacks=[],
+        fast_dev_run=False,
+        train_dataloader=[],
         estimated_stepping_batches=100,
         num_training_batches=10 * accumulate,
     )

@@ -115,7 +115,7 @@ def test_groups_keep_their_proportion(schedule):
 
 @pytest.mark.parametrize("schedule", [WarmupCosine(warmup_epochs=1), WarmupSteps(milestone_epochs=[5, 8])])
 def test_a_resumed_run_with_other_steps_has_the_schedule_of_its_checkpoint(schedule):
-    def made(steps_per_epoch: float):
+    def made(steps_per_epoch: int):
         optimizer = SGD([torch.nn.Parameter(torch.zeros(1))], lr=LR)
         return optimizer, schedule.scheduler(
             optimizer, steps_per_epoch=steps_per_epoch, total_steps=10 * steps_per_epoch
@@ -134,13 +134,6 @@ def test_a_resumed_run_with_other_steps_has_the_schedule_of_its_checkpoint(sched
     other.load_state_dict(optimizer.state_dict())
     resumed.load_state_dict(scheduler.state_dict())
     assert stepped(other, resumed, 25) == pytest.approx(stepped(optimizer, scheduler, 25))
-
-
-def test_epochs_may_be_broken_numbers_of_steps():
-    """2.5 steps per epoch, as with gradients accumulated over 4 of 10 batches."""
-    (rates,) = learning_rates(WarmupCosine(warmup_epochs=2), steps_per_epoch=2.5, total_steps=25)
-    assert rates[4] < rates[5] == pytest.approx(LR)
-    assert rates[25] == pytest.approx(0)
 
 
 @pytest.mark.parametrize(

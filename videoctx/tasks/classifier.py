@@ -24,7 +24,7 @@ from videoctx.tasks.batch_norm_size import BatchNormSizeCheck
 from videoctx.tasks.bf16_gradient_check import Bf16GradientCheck
 from videoctx.tasks.checkpoint_contents import check_checkpoint, checkpoint_contents
 from videoctx.tasks.evaluation_network import EvaluationNetwork
-from videoctx.tasks.learning_rate import run_scheduler, scale_learning_rates, step_size
+from videoctx.tasks.learning_rate import check_accumulation, run_scheduler, scale_learning_rates, step_size
 from videoctx.tasks.loss_watch import LossWatch
 from videoctx.tasks.losses import classification_loss
 from videoctx.tasks.lost_rank import LostRank
@@ -220,6 +220,8 @@ class VideoClassifier(LightningModule):
     # Training -----------------------------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> Any:
+        if self.schedule or self.lr_batch_size:
+            check_accumulation(self.trainer)
         optimizer = self.optimizer(parameter_groups(self.net, decay_norms=self.decay_norms))
         if self.lr_batch_size and (step := step_size(self.trainer)):
             scaled = scale_learning_rates(optimizer, step, lr_batch_size=self.lr_batch_size)

@@ -8,6 +8,7 @@ import math
 from typing import NamedTuple
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -70,17 +71,41 @@ def scale_learning_rates(optimizer: Optimizer, step: StepSize, *, lr_batch_size:
     return f"learning rate {before:g} for {lr_batch_size} clips per step → {after:g} for {step}"
 
 
-def run_scheduler(schedule: Schedule, optimizer: Optimizer, trainer: Trainer) -> LRScheduler:
-    """Make the scheduler of a run, whose number of steps the Trainer knows.
+def run_scheduler(schedule: Schedule, optimizer: Optimizer, trainer: Trainer) -> LRScheduler | None:
+    """Make the scheduler of a run, whose number of steps the Trainer knows. None: it is a trial of a few steps.
 
     Raises:
-        ValueError: The run has no end.
+        ValueError: The run has no end, or its epochs have an unknown number of steps.
     """
+    if trainer.fast_dev_run:  # type: ignore[attr-defined] # it is there, without a type
+        return None  # of one epoch of a few steps, which has no place for a warm-up
     data = task_data(trainer)
     if isinstance(schedule, MultigridSteps) and data and len(data.stages) > 1:
         return schedule.over(optimizer, data.stages)
     total_steps = trainer.estimated_stepping_batches
     if not math.isfinite(total_steps):
         raise ValueError("model.schedule needs an end of the run; expected trainer.max_epochs or trainer.max_steps")
-    steps_per_epoch = trainer.num_training_batches / trainer.accumulate_grad_batches
+    if trainer.train_dataloader is None:  # with `max_steps` alone, the Trainer has not asked for it
+        trainer.fit_loop.setup_data()
+    if not math.isfinite(trainer.num_training_batches):
+        raise ValueError(
+            "model.schedule needs epochs of a known length, and the training loader has none; expected an integer as"
+            " trainer.limit_train_batches"
+        )
+    # The last batches of an epoch make a step of their own where they are fewer than those of a step.
+    steps_per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
     return schedule.scheduler(optimizer, steps_per_epoch=steps_per_epoch, total_steps=int(total_steps))
+
+
+def check_accumulation(trainer: Trainer) -> None:
+    """Check that all epochs have the same number of steps.
+
+    Raises:
+        ValueError: A callback changes the number of accumulated batches.
+    """
+    for callback in trainer.callbacks:  # type: ignore[attr-defined] # it is there, without a type
+        if isinstance(callback, GradientAccumulationScheduler) and callback.going_to_accumulate_grad_batches():
+            raise ValueError(
+                "model.schedule and model.lr_batch_size need steps of one size, which GradientAccumulationScheduler"
+                " changes; expected trainer.accumulate_grad_batches instead"
+            )

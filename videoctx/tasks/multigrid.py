@@ -46,7 +46,7 @@ class MultigridSteps(Schedule):
         self.warmup_epochs = warmup_epochs
         self.start_factor = start_factor
 
-    def scheduler(self, optimizer: Optimizer, *, steps_per_epoch: float, total_steps: int) -> LRScheduler:  # noqa: ARG002
+    def scheduler(self, optimizer: Optimizer, *, steps_per_epoch: int, total_steps: int) -> LRScheduler:  # noqa: ARG002
         raise ValueError(
             "model.schedule is MultigridSteps without a long cycle; expected"
             " data.train.multigrid.milestone_epochs as well"

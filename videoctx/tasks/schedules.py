@@ -14,7 +14,7 @@ class Schedule(ABC):
     """The base class: it makes a scheduler when the number of steps is known."""
 
     @abstractmethod
-    def scheduler(self, optimizer: Optimizer, *, steps_per_epoch: float, total_steps: int) -> LRScheduler:
+    def scheduler(self, optimizer: Optimizer, *, steps_per_epoch: int, total_steps: int) -> LRScheduler:
         """Return a scheduler that is stepped in every step of the optimizer.
 
         Args:
@@ -65,7 +65,7 @@ class WarmupCosine(Schedule):
         self.end_factor = end_factor
         self.cosine_from = cosine_from
 
-    def scheduler(self, optimizer: Optimizer, *, steps_per_epoch: float, total_steps: int) -> LRScheduler:
+    def scheduler(self, optimizer: Optimizer, *, steps_per_epoch: int, total_steps: int) -> LRScheduler:
         warmup_steps = round(self.warmup_epochs * steps_per_epoch)
         if warmup_steps >= total_steps:
             raise ValueError(_too_long(self.warmup_epochs, warmup_steps, total_steps, steps_per_epoch))
@@ -128,7 +128,7 @@ class WarmupSteps(Schedule):
         self.warmup_epochs = warmup_epochs
         self.start_factor = start_factor
 
-    def scheduler(self, optimizer: Optimizer, *, steps_per_epoch: float, total_steps: int) -> LRScheduler:
+    def scheduler(self, optimizer: Optimizer, *, steps_per_epoch: int, total_steps: int) -> LRScheduler:
         warmup_steps = round(self.warmup_epochs * steps_per_epoch)
         if warmup_steps >= total_steps:
             raise ValueError(_too_long(self.warmup_epochs, warmup_steps, total_steps, steps_per_epoch))
@@ -161,7 +161,7 @@ def check_warmup(warmup_epochs: float, start_factor: float) -> None:
         raise ValueError(f"start_factor is {start_factor:g}; expected 0 to 1")
 
 
-def _too_long(warmup_epochs: float, warmup_steps: int, total_steps: int, steps_per_epoch: float) -> str:
+def _too_long(warmup_epochs: float, warmup_steps: int, total_steps: int, steps_per_epoch: int) -> str:
     return (
         f"warmup_epochs is {warmup_epochs:g}, {warmup_steps} steps, but the run has {total_steps};"
         f" expected less than {total_steps / steps_per_epoch:g} epochs"
