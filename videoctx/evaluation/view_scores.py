@@ -104,6 +104,24 @@ class ViewScores:
         return means if average == "probabilities" else to_probabilities(means)
 
 
+def stored_scores(logits: Tensor, *, multi_label: bool) -> Tensor:
+    """Return the scores of views as they are stored, (S, K) float16, from their logits (S, K).
+
+    They are the logarithms of the probabilities; or logits for a sigmoid, if a video may have several labels. Logits
+    beyond the range of float16 become its greatest numbers, whose sigmoid is 0 or 1 as well. Infinity becomes NaN,
+    which is what a softmax makes of it.
+
+    Example:
+        >>> stored_scores(torch.tensor([[1e6, -1e6, 0.0, torch.inf]]), multi_label=True)
+        tensor([[ 65504., -65504.,      0.,     nan]], dtype=torch.float16)
+    """
+    logits = logits.float()
+    if not multi_label:
+        return logits.log_softmax(dim=1).half()
+    greatest = torch.finfo(torch.float16).max
+    return logits.clamp(-greatest, greatest).where(logits.isfinite(), torch.nan).half()
+
+
 def average_views(scores: Tensor, video: Tensor, num_videos: int) -> tuple[Tensor, Tensor]:
     """Return the mean of each video's views (Non-local, section 5.1), and how many views each video has.
 

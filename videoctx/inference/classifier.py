@@ -21,7 +21,7 @@ from videoctx.data.loading.one_video import read_one_video
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.storage.local_files import LocalFiles
 from videoctx.data.storage.locations import is_url
-from videoctx.evaluation.view_scores import NOT_FINITE, sigmoid, softmax
+from videoctx.evaluation.view_scores import NOT_FINITE, sigmoid, softmax, stored_scores
 from videoctx.evaluation.view_subset import Views
 from videoctx.inference.prediction import Prediction, Predictions
 from videoctx.inference.video_paths import video_paths
@@ -220,8 +220,8 @@ class Classifier:
     def _probabilities(self, path: str, views: Views, files: LocalFiles) -> np.ndarray:
         """Return the mean over the views, (K,) float64."""
         logits = self._logits(self.for_evaluation().net, path, views, files)
-        # In the half precision in which a test keeps its scores: the same probabilities, to the last digit.
-        scores = (logits if self.multi_label else logits.log_softmax(dim=1)).half().double().cpu().numpy()
+        # As a test keeps its scores: the same probabilities, to the last digit.
+        scores = stored_scores(logits, multi_label=self.multi_label).double().cpu().numpy()
         probabilities: np.ndarray = (sigmoid(scores) if self.multi_label else softmax(scores)).mean(axis=0)
         if not np.isfinite(probabilities).all():
             raise NotFiniteError(f"{path}: {NOT_FINITE}")

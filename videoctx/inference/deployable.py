@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.sampling.protocols import PROTOCOLS
 from videoctx.inference.classifier import Classifier
+from videoctx.layers.fused_attention import fused_attention
 from videoctx.layers.non_local import SoftmaxAffinity
 from videoctx.models.resnet3d import MaxPool3d
 
@@ -84,7 +85,7 @@ class UnsplitSoftmaxAffinity(SoftmaxAffinity):
 
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
         query, key, value = (part.unsqueeze(1) for part in (theta, phi, g))  # (B, 1, N or M, d): one head
-        return F.scaled_dot_product_attention(query, key, value, scale=self._factor(theta)).squeeze(1)  # (B, N, d)
+        return fused_attention(query, key, value, scale=self._factor(theta)).squeeze(1)  # (B, N, d)
 
 
 def _exportable(net: nn.Module) -> nn.Module:

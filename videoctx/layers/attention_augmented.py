@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videoctx.layers.conv import plain_conv3d
+from videoctx.layers.fused_attention import fused_attention
 from videoctx.layers.neighborhood import neighborhood_average
 
 
@@ -98,9 +99,9 @@ class SelfAttention3d(nn.Module):
             queries, keys = self.positions(query)
             query = torch.cat([query, queries], dim=-1)  # (B, heads, T, H, W, d + T + H + W)
             key = torch.cat([key, keys.expand(*key.shape[:-1], -1)], dim=-1)
-        width = max(query.shape[-1], value.shape[-1])  # the fused kernels need one width for all three
-        q, k, v = (F.pad(part, (0, width - part.shape[-1])).flatten(2, 4) for part in (query, key, value))
-        heads = F.scaled_dot_product_attention(q, k, v, scale=scale)[..., : value.shape[-1]]  # (B, heads, N, d_v)
+        heads = fused_attention(
+            *(part.flatten(2, 4) for part in (query, key, value)), scale=scale
+        )  # (B, heads, N, d_v)
         return heads.transpose(2, 3).flatten(1, 2).unflatten(2, sizes)
 
     def extra_repr(self) -> str:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videoctx.layers.context import Add, ContextBlock, scaled_width, zero_init_last
+from videoctx.layers.fused_attention import wide
 from videoctx.layers.non_local import INIT_STD
 from videoctx.layers.pointwise import BatchNorm, Pointwise
 
@@ -50,8 +51,8 @@ class DotProductKernel(Kernel):
 
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
         """Compute θ(φᵀg): one number of attention per group, times θ."""
-        attention = (phi * g).sum(dim=2, keepdim=True)  # (B, G, 1)
-        return attention * theta
+        attention = (phi.to(wide(g.dtype)) * g).sum(dim=2, keepdim=True)  # (B, G, 1)
+        return (attention * theta).to(theta.dtype)
 
 
 class GaussianRbfKernel(Kernel):
@@ -74,11 +75,13 @@ class GaussianRbfKernel(Kernel):
 
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
         """Compute Σₚ αₚ θᵖ ((φᵖ)ᵀg): `order` + 1 numbers of attention per group."""
+        dtype = theta.dtype
+        theta, phi = theta.to(wide(dtype)), phi.to(wide(dtype))
         context = torch.zeros_like(theta)
         for power, coefficient in enumerate(self._coefficients()):
             attention = (phi**power * g).sum(dim=2, keepdim=True)  # (B, G, 1)
             context = context + coefficient * attention * theta**power
-        return context
+        return context.to(dtype)
 
     def extra_repr(self) -> str:
         return f"order={self.order}"

@@ -34,9 +34,12 @@ class WhitenedAffinity(SoftmaxAffinity):
         super().__init__(scale=True)
         self.temperature = temperature
 
+    def _factor(self, theta: Tensor) -> float:
+        return super()._factor(theta) / self.temperature
+
     def _whitened(self, theta: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:
         theta, phi = (part - part.mean(dim=1, keepdim=True) for part in (theta, phi))
-        return theta / self.temperature, phi
+        return theta, phi
 
     def weights(self, theta: Tensor, phi: Tensor) -> Tensor:
         return super().weights(*self._whitened(theta, phi))

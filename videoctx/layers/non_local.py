@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videoctx.layers.context import Add, ContextBlock, scaled_width, zero_init_last
+from videoctx.layers.fused_attention import fused_attention, wide
 from videoctx.layers.pointwise import BatchNorm, Pointwise
 
 INIT_STD = 0.01  # of θ, φ, g and W_z in the authors' code
@@ -56,13 +57,11 @@ class SoftmaxAffinity(Affinity):
 
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
         """Use fused attention, which goes block by block: O(N·M·d) time, O(N + M) memory."""
-        width = max(theta.shape[-1], g.shape[-1])  # the fused kernels need one width for all three
-        query, key, value = (F.pad(part, (0, width - part.shape[-1])).contiguous() for part in (theta, phi, g))
-        groups = _query_groups(query)
-        query = query.unflatten(1, (groups, -1)).flatten(0, 1).unsqueeze(1)  # (B·groups, 1, N / groups, width)
-        key, value = (part.repeat_interleave(groups, dim=0).unsqueeze(1) for part in (key, value))
-        sums = F.scaled_dot_product_attention(query, key, value, scale=self._factor(theta))
-        return sums.reshape(*theta.shape[:2], width)[..., : g.shape[-1]]  # (B, N, d)
+        groups = _query_groups(theta)
+        query = theta.unflatten(1, (groups, -1)).flatten(0, 1).unsqueeze(1)  # (B·groups, 1, N / groups, d)
+        key, value = (part.repeat_interleave(groups, dim=0).unsqueeze(1) for part in (phi, g))
+        sums = fused_attention(query, key, value, scale=self._factor(theta))
+        return sums.reshape(*theta.shape[:2], g.shape[-1])  # (B, N, d)
 
     def extra_repr(self) -> str:
         return f"scale={self.scale}"
@@ -81,17 +80,23 @@ def _query_groups(query: Tensor) -> int:
 
 
 class DotProductAffinity(Affinity):
-    """f = θᵢ·φⱼ, normalized by the number of keys. Equation 4."""
+    """f = θᵢ·φⱼ, normalized by the number of keys M. Equation 4.
+
+    Both factors are divided by √M before they are multiplied: in float16 a sum over M keys would overflow, and a factor
+    divided by M would be rounded to few digits.
+    """
 
     def weights(self, theta: Tensor, phi: Tensor) -> Tensor:
-        return theta @ phi.transpose(1, 2) / phi.shape[1]
+        factor = phi.shape[1] ** -0.5
+        return (factor * theta) @ (factor * phi).transpose(1, 2)
 
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
         """Compute θ(φᵀg) / M instead of (θφᵀ)g / M where that is less work: O((N + M)·d²) time."""
         (num_queries, width), (num_keys, g_width) = theta.shape[1:], g.shape[1:]
         if num_queries * num_keys * (width + g_width) < width * g_width * (num_queries + num_keys):
             return self.direct(theta, phi, g)
-        return theta @ (phi.transpose(1, 2) @ g / num_keys)
+        factor = num_keys**-0.5
+        return theta @ ((factor * phi).transpose(1, 2) @ (factor * g))
 
 
 class ConcatenationAffinity(Affinity):
@@ -114,20 +119,22 @@ class ConcatenationAffinity(Affinity):
         ReLU(aᵢ + bⱼ) is aᵢ + bⱼ where bⱼ > -aᵢ, and 0 elsewhere. With the keys in descending order of b, these are the
         first k = kᵢ keys, and Σⱼ ReLU(aᵢ + bⱼ) gⱼ = (aᵢ + b_k) G_k + S_k, where G_k = Σ_{j ≤ k} gⱼ and
         S_k = Σ_{j ≤ k} (bⱼ - b_k) gⱼ. S grows by S_k - S_{k-1} = (b_{k-1} - b_k) G_{k-1}. No difference of large sums
-        is taken.
+        is taken. Both sums are of g / M, so that they do not overflow, and at least in float32. A NaN in g is passed
+        on, whether or not its key is active.
         """
         a, b = theta @ self.query, phi @ self.key  # (B, N), (B, M)
         b, order = b.sort(dim=1, descending=True)
         place = order + torch.arange(len(order), device=order.device)[:, None] * order.shape[1]
-        sums = F.embedding(place, g.flatten(0, 1)).cumsum(dim=1)  # (B, M, d): G
+        values = F.embedding(place, g.flatten(0, 1)) / phi.shape[1]  # (B, M, d), in the order of b
+        sums = values.cumsum(dim=1, dtype=wide(g.dtype))  # (B, M, d): G / M
         growth = (b[:, :-1] - b[:, 1:]).unsqueeze(2) * sums[:, :-1]
-        excess = F.pad(growth, (0, 0, 1, 0)).cumsum(dim=1)  # (B, M, d): S
+        excess = F.pad(growth, (0, 0, 1, 0)).cumsum(dim=1)  # (B, M, d): S / M
         num_active = torch.searchsorted(-b.detach(), a.detach())  # (B, N): k, 0 … M
         last = (num_active - 1).clamp(min=0)  # with none active, a + b of the first is at most 0, and S is 0
         row = last + torch.arange(len(last), device=last.device)[:, None] * b.shape[1]  # in the keys of all clips
-        weight = F.relu(a + b.gather(1, last)) / phi.shape[1]  # (B, N)
-        excess = excess / phi.shape[1]
-        return weight.unsqueeze(2) * F.embedding(row, sums.flatten(0, 1)) + F.embedding(row, excess.flatten(0, 1))
+        weight = F.relu(a + b.gather(1, last))  # (B, N)
+        context = weight.unsqueeze(2) * F.embedding(row, sums.flatten(0, 1)) + F.embedding(row, excess.flatten(0, 1))
+        return (context + 0 * sums[:, -1:].detach()).to(g.dtype)
 
 
 class PairwiseAttention(nn.Module):

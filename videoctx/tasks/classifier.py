@@ -17,6 +17,7 @@ from videoctx.batch import ClipBatch, slices
 from videoctx.evaluation.accuracy import Accuracy, VideoAccuracy
 from videoctx.evaluation.ranking import label_ranks
 from videoctx.evaluation.video_map import MeanAveragePrecision, VideoMeanAveragePrecision
+from videoctx.evaluation.view_scores import stored_scores
 from videoctx.models.classifier_checkpoint import load_classifier
 from videoctx.models.inference import has_known_layers, to_channels_last
 from videoctx.tasks.atomic_checkpoint_io import write_checkpoints_atomically
@@ -271,7 +272,7 @@ class VideoClassifier(LightningModule):
             logits = self._checked(self.evaluation_forward(clips), clips) if self.evaluation_forward else self(clips)
             parts.append(logits.float())
         logits = torch.cat(parts) if parts else torch.zeros(0, len(self.class_names), device=self.device)
-        return (logits if self.multi_label else logits.log_softmax(dim=1)).half()
+        return stored_scores(logits, multi_label=self.multi_label)
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:  # noqa: ARG002
         scores = self.view_scores(batch).float()

@@ -17,6 +17,6 @@ def classification_loss(logits: Tensor, targets: Tensor, *, multi_label: bool, l
         A scalar, the mean over clips, and with `multi_label` over classes.
     """
     if not multi_label:
-        return F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+        return F.cross_entropy(logits.float(), targets, label_smoothing=label_smoothing)
     targets = targets * (1 - label_smoothing) + label_smoothing / 2
     return F.binary_cross_entropy_with_logits(logits.float(), targets)
