@@ -2,7 +2,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test test-all test-lowest lint format docs clean
+# How a command is run: in .venv or, with BIN=, by PYTHON itself.
+RUN = $(if $(BIN),$(BIN)/python,$(PYTHON))
+
+.PHONY: demo gpu test test-all test-lowest lint format docs clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -41,6 +44,13 @@ $(LOWEST)/.installed: pyproject.toml constraints-lowest.txt
 
 test-lowest: $(LOWEST)/.installed
 	$(LOWEST)/bin/pytest -n 2 --dist loadfile -m "not slow"
+
+# Everything that needs a GPU: tests, networks, the data path, real runs. Each PART ends within nine minutes, and what is done is
+# kept in build/gpu, so a call that was interrupted is repeated. Without a GPU every step is skipped by name.
+# make gpu PART=tests|model|data|fit; without a virtual environment: make gpu PYTHON=python3 BIN=
+PART ?=
+gpu: $(if $(BIN),$(INSTALLED))
+	$(RUN) -m videoctx bench gpu --folder build/gpu $(if $(PART),--part $(PART))
 
 # The API reference, build/docs/index.html.
 docs: $(INSTALLED)

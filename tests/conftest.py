@@ -1,5 +1,6 @@
 """Fixtures of videos and manifests that several tests read. Each is written once per session and not changed."""
 
+import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,15 @@ from videoctx.data.annotations import write_manifest
 pytest_plugins = ["tests.tiny_runs"]
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background ignores it, and all that it starts
 torch.set_num_threads(1)  # small shapes: more threads only wait for each other
+
+
+def pytest_collection_modifyitems(items):
+    """Skip the tests marked `cuda` without a GPU. With VIDEOCTX_CUDA_TESTS_ON_CPU they run on the CPU, to try them."""
+    if torch.cuda.is_available() or os.environ.get("VIDEOCTX_CUDA_TESTS_ON_CPU"):
+        return
+    for item in items:
+        if item.get_closest_marker("cuda"):
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
 @pytest.fixture(scope="session")

@@ -86,8 +86,10 @@ def test_making_clips_reads_no_number():
     assert reads.seen == []
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 def test_a_step_does_not_synchronize_with_a_cuda_device():
+    if not torch.cuda.is_available():
+        pytest.skip("a CPU is never waited for")
     model = VideoClassifier(CLASSES, small_resnet, mixing=ClipMixing()).cuda()
     model.log = lambda *_, **__: None
     make, batch = transform(), videos("cuda")
@@ -100,8 +102,10 @@ def test_a_step_does_not_synchronize_with_a_cuda_device():
         torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 def test_augmentation_runs_on_a_cuda_device():
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
     clips = transform(augment=[RandAugment()], crop_area=(0.3, 1.0))(videos("cuda")).clips
     assert clips.is_cuda
     assert clips.isfinite().all()

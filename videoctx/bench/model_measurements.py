@@ -14,7 +14,8 @@ class Options(NamedTuple):
     channels_last: bool = False
     folded: bool = False  # norms are folded into the convolutions: evaluation only
     fused: bool = False  # the optimizer's step is one kernel: training only
-    compiled: bool = False
+    tuned: bool = False  # cuDNN tries its algorithms and takes the fastest: GPUs only
+    compiled: bool = False  # the whole network for evaluation, each residual block for training
 
     @property
     def name(self) -> str:
@@ -25,7 +26,8 @@ class Options(NamedTuple):
 
 
 BF16_LAST = Options(bf16=True, channels_last=True)
-WAYS: dict[Work, tuple[Options, ...]] = {
+Ways = dict[Work, tuple[Options, ...]]
+WAYS: Ways = {  # on a CPU
     "inference": (
         Options(),
         Options(channels_last=True),
@@ -44,8 +46,33 @@ WAYS: dict[Work, tuple[Options, ...]] = {
         BF16_LAST._replace(fused=True, compiled=True),
     ),
 }
+FASTEST_ON_GPU = BF16_LAST._replace(tuned=True)
+GPU_WAYS: Ways = {
+    "inference": (
+        Options(),
+        BF16_LAST,
+        FASTEST_ON_GPU,
+        FASTEST_ON_GPU._replace(folded=True),
+        FASTEST_ON_GPU._replace(folded=True, compiled=True),
+    ),
+    "training": (
+        Options(),
+        Options(bf16=True),
+        BF16_LAST,
+        FASTEST_ON_GPU,
+        FASTEST_ON_GPU._replace(fused=True),
+        FASTEST_ON_GPU._replace(fused=True, compiled=True),
+    ),
+}
 # How PyTorchVideo's network is run (as by its users, in bfloat16, in channels last too), and the name of the ratio.
-PEER_WAYS = {Options(): "peer", Options(bf16=True): "peer_bf16", BF16_LAST: "peer_same_precision"}
+PEER_RATIOS = {
+    Options(): "peer",
+    Options(bf16=True): "peer_bf16",
+    BF16_LAST: "peer_same_precision",
+    FASTEST_ON_GPU: "peer_same_precision",
+}
+PEER_WAYS = (Options(), Options(bf16=True), BF16_LAST)  # on a CPU
+GPU_PEER_WAYS = (Options(), Options(bf16=True), FASTEST_ON_GPU)
 
 
 class Row(NamedTuple):
@@ -59,6 +86,7 @@ class Row(NamedTuple):
     clips_per_second: float
     of_matmul_peak: float | None  # share of the rate of a matrix product in the same precision; None: not counted
     peak_bytes: int  # beyond the memory between batches
+    batch_size: int | None = None  # clips; fewer than asked for, if those do not fit into the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +105,26 @@ class Measurements:
         found: dict[str, float] = {}
         names: dict[Work, str] = {"inference": "inference", "training": "train"}
         for work, name in names.items():
-            ours = min(self._rows(work, "ours"), key=lambda row: row.seconds, default=None)
-            ours_bf16 = min(self._rows(work, "ours", bf16=True), key=lambda row: row.seconds, default=None)
+            ours = self.fastest(work)
+            ours_bf16 = self.fastest(work, bf16=True)
             for peer in self._rows(work, "PyTorchVideo"):
                 compared = ours_bf16 if peer.options.bf16 else ours
                 if compared:
-                    found[f"{name}_vs_{PEER_WAYS[peer.options]}"] = peer.seconds / compared.seconds
+                    ratio = compared.clips_per_second / peer.clips_per_second
+                    found[f"{name}_vs_{PEER_RATIOS[peer.options]}"] = ratio
             if ours and ours.of_matmul_peak is not None:
                 found[f"{name}_vs_matmul_peak"] = ours.of_matmul_peak
         for with_nl5 in self._rows("training", "NL5"):
-            plain = next(row for row in self._rows("training", "ours") if row.options == with_nl5.options)
-            found["nl5_vs_plain_train"] = with_nl5.seconds / plain.seconds
+            plain = next((row for row in self._rows("training", "ours") if row.options == with_nl5.options), None)
+            if plain is None:  # it did not fit into the memory
+                continue
+            found["nl5_vs_plain_train"] = plain.clips_per_second / with_nl5.clips_per_second
         return found
+
+    def fastest(self, work: Work, *, bf16: bool | None = None) -> Row | None:
+        """Return our fastest way, with `bf16` the fastest one in or not in bfloat16."""
+        rows = self._rows(work, "ours", bf16=bf16)
+        return max(rows, key=lambda row: row.clips_per_second, default=None)
 
     def gains(self) -> Iterator[tuple[Work, str, str, float]]:
         """Yield work, option, the way without it, and how many times faster the option makes it."""
@@ -98,7 +134,7 @@ class Measurements:
                 for options, row in rows.items():
                     without = rows.get(options._replace(**{option: False}))
                     if getattr(options, option) and without:
-                        yield work, option, without.way, without.seconds / row.seconds
+                        yield work, option, without.way, row.clips_per_second / without.clips_per_second
 
     def as_dict(self) -> dict[str, Any]:
         rows = [row._asdict() | {"options": row.options._asdict()} for row in self.rows]

@@ -6,37 +6,65 @@ machine that slows down slows all of them. The results are medians over the roun
 
 import copy
 import statistics
-import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from rich.progress import track
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.optim import SGD
 
-from videoctx.bench.model_measurements import PEER_WAYS, WAYS, Measurements, Options, Row, Work
+from videoctx.bench.model_measurements import (
+    GPU_PEER_WAYS,
+    GPU_WAYS,
+    PEER_WAYS,
+    WAYS,
+    Measurements,
+    Options,
+    Row,
+    Ways,
+    Work,
+)
+from videoctx.bench.network_runs import (
+    MATMUL_SIZES,
+    as_input,
+    forward_pass,
+    laid_out,
+    matrix_products,
+    multiply_adds,
+    seconds_of,
+    training_step,
+    tuned,
+)
 from videoctx.bench.peak_memory import peak_bytes
 from videoctx.bench.pytorchvideo_network import pytorchvideo_network
 from videoctx.layers.non_local import NonLocal
 from videoctx.models.bf16_gradients import convolutions_with_incorrect_gradients
-from videoctx.models.compilation import compile_for_fixed_sizes
 from videoctx.models.complexity import complexity
 from videoctx.models.inference import cpu_capabilities, for_inference
 from videoctx.models.insertion import insert_context
 
 NL5 = {"res3": [1, 3], "res4": [1, 3, 5]}
-MATMUL_SIZES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}
+
+Run = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Side:
     network: str
     options: Options
-    run: Callable[[], None]
+    make: Callable[[Tensor, Tensor], Run]  # of clips and labels
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    side: _Side
+    run: Run
+    batch_size: int
+
+    def __call__(self) -> None:
+        with tuned(self.side.options.tuned):
+            self.run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +81,8 @@ class ModelBench:
         rounds: number of rounds, in each of which every way runs once. All are warmed up before.
         compiled: also measure `torch.compile`, which takes about a minute each for evaluation and training.
         device: cpu or cuda.
+        ways: how the network is run; by default the ways of the device.
+        nl5: also measure training with five Non-local blocks in the network.
     """
 
     make_net: Callable[[int], nn.Module]
@@ -64,6 +94,8 @@ class ModelBench:
     rounds: int = 5
     compiled: bool = True
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    ways: Ways | None = None
+    nl5: bool = True
 
     def run(self) -> Measurements:
         """Measure all of it.
@@ -82,16 +114,17 @@ class ModelBench:
         notes: list[str] = []
         peer, differ = self._peer(net, clip[:1], notes)
         macs_of_clip = complexity(lambda: self.make_net(self.num_classes), clip_len=self.clip_len, size=self.size).macs
-        macs: dict[Work, int] = {"inference": macs_of_clip * batch_size, "training": 3 * macs_of_clip * batch_size}
+        macs: dict[Work, int] = {"inference": macs_of_clip, "training": 3 * macs_of_clip}
         net, clip = net.to(self.device), clip.to(self.device)
         rows: list[Row] = []
         rates: dict[str, list[float]] = {}
-        for work in WAYS:
+        for work in self._ways:
             sides = {
-                "inference": lambda: self._evaluation(net, peer, clip, notes),
-                "training": lambda: self._training(net, peer, clip, labels, notes),
+                "inference": lambda: self._evaluation(net, peer),
+                "training": lambda: self._training(net, peer, notes),
             }[work]()
-            rows += self._measured(work, list(sides), batch_size, macs[work], rates)
+            started = [running for side in sides if (running := self._started(side, clip, labels, notes))]
+            rows += self._measured(work, started, macs[work], rates)
         settings = {
             "device": torch.cuda.get_device_name() if kind == "cuda" else cpu_capabilities().get("cpu_name"),
             "threads": torch.get_num_threads(),
@@ -102,7 +135,16 @@ class ModelBench:
             "rounds": self.rounds,
         }
         peaks = {precision: max(of_precision) for precision, of_precision in rates.items()}
-        return Measurements(settings, peaks, macs, rows, differ, notes)
+        of_batch = {work: batch_size * of_clip for work, of_clip in macs.items()}
+        return Measurements(settings, peaks, of_batch, rows, differ, notes)
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self.device.startswith("cuda")
+
+    @property
+    def _ways(self) -> Ways:
+        return self.ways or (GPU_WAYS if self._on_gpu else WAYS)
 
     # Sides --------------------------------------------------------------------------------------------------------
 
@@ -118,154 +160,116 @@ class ModelBench:
             ours, theirs = net(clip), peer(clip)
         return peer.to(self.device), ((ours - theirs).abs().max() / theirs.abs().max()).item()
 
-    def _evaluation(self, net: nn.Module, peer: nn.Module | None, clip: Tensor, notes: list[str]) -> Iterator[_Side]:
+    def _evaluation(self, net: nn.Module, peer: nn.Module | None) -> Iterator[_Side]:
         """Yield the ways of a forward pass without gradients, in evaluation mode."""
-        for options in PEER_WAYS if peer is not None else ():
-            assert peer is not None
-            theirs = _laid_out(peer, options)
-            theirs = theirs.to(torch.bfloat16) if options.bf16 else theirs
-            yield _Side("PyTorchVideo", options, _forward(theirs, _input(clip, options, cast=True)))
-        for options in WAYS["inference"]:
+
+        def run(network: nn.Module, options: Options, clip: Tensor, _: Tensor, *, peers: bool) -> Run:
             if options.folded:
                 dtype = torch.bfloat16 if options.bf16 else torch.float32
-                ours = for_inference(net, self.device, dtype=dtype, compiled=options.compiled)
-                side = _Side("ours", options, _forward(ours, _input(clip, options, cast=True)))
-            else:
-                run = _forward(_laid_out(net, options), _input(clip, options), autocast=options.bf16)
-                side = _Side("ours", options, run)
-            if self._possible(side, notes):
-                yield side
+                folded = for_inference(network, self.device, dtype=dtype, compiled=options.compiled)
+                return forward_pass(folded, as_input(clip, options, cast=True))
+            network = laid_out(network, options)
+            if peers and options.bf16:
+                return forward_pass(network.to(torch.bfloat16), as_input(clip, options, cast=True))
+            return forward_pass(network, as_input(clip, options), autocast=options.bf16)
 
-    def _training(
-        self, net: nn.Module, peer: nn.Module | None, clip: Tensor, labels: Tensor, notes: list[str]
-    ) -> Iterator[_Side]:
+        for options in self._peer_ways if peer is not None else ():
+            assert peer is not None
+            yield _Side("PyTorchVideo", options, partial(run, peer, options, peers=True))
+        for options in self._ways["inference"]:
+            if self.compiled or not options.compiled:
+                yield _Side("ours", options, partial(run, net, options, peers=False))
+
+    def _training(self, net: nn.Module, peer: nn.Module | None, notes: list[str]) -> Iterator[_Side]:
         """Yield the ways of a training step: cross-entropy, its gradients, and SGD with the settings of the papers."""
-        inaccurate = convolutions_with_incorrect_gradients(net, clip_len=self.clip_len, size=self.size)
-        bf16 = self.device != "cpu" or not inaccurate
-        if not bf16:
+        inaccurate = (
+            [] if self._on_gpu else convolutions_with_incorrect_gradients(net, clip_len=self.clip_len, size=self.size)
+        )
+        if inaccurate:
             notes.append(
                 "training in bfloat16 is not measured: with so few frames torch's gradients of"
                 f" {len(inaccurate)} convolutions are incorrect on a CPU ({inaccurate[0]}, …)"
             )
-        for options in PEER_WAYS if peer is not None else ():
+
+        def side(name: str, network: nn.Module, options: Options) -> _Side:
+            return _Side(name, options, lambda clip, labels: training_step(network, clip, labels, options))
+
+        def possible(options: Options) -> bool:
+            return not (options.bf16 and inaccurate) and (self.compiled or not options.compiled)
+
+        for options in self._peer_ways if peer is not None else ():
             assert peer is not None
-            if bf16 or not options.bf16:
-                yield _Side("PyTorchVideo", options, _step(peer, clip, labels, options))
-        measured = []
-        for options in WAYS["training"]:
-            if bf16 or not options.bf16:
-                side = _Side("ours", options, _step(net, clip, labels, options))
-                if self._possible(side, notes):
-                    measured.append(options)
-                    yield side
+            if possible(options):
+                yield side("PyTorchVideo", peer, options)
+        measured = [options for options in self._ways["training"] if possible(options)]
+        for options in measured:
+            yield side("ours", net, options)
+        if not self.nl5:
+            return
         plain = [options for options in measured if not options.compiled][-1]
         try:
             with_nl5 = insert_context(copy.deepcopy(net), NL5, NonLocal)
         except ValueError as error:
             notes.append(f"no NL5 beside it: {error}")
         else:
-            yield _Side("NL5", plain, _step(with_nl5.to(self.device), clip, labels, plain))
+            yield side("NL5", with_nl5.to(self.device), plain)
 
-    def _possible(self, side: _Side, notes: list[str]) -> bool:
-        """Return whether a way can be measured. Compiles it if it is to be compiled."""
-        if not side.options.compiled:
-            return True
-        if not self.compiled:
-            return False
-        try:
-            side.run()
-        except Exception as error:  # a compiler that is missing or fails raises errors of many kinds
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            notes.append(f"torch.compile is not measured, as it fails here: {reason[:160]}")
-            return False
-        return True
+    @property
+    def _peer_ways(self) -> tuple[Options, ...]:
+        return GPU_PEER_WAYS if self._on_gpu else PEER_WAYS
+
+    def _started(self, side: _Side, clip: Tensor, labels: Tensor, notes: list[str]) -> _Running | None:
+        """Run a way once, which compiles and tunes it. Where the memory does not suffice, take half the clips.
+
+        Returns:
+            None: it fails, and `notes` tells why.
+        """
+        size = len(clip)
+        while size:
+            try:
+                running = _Running(side, side.make(clip[:size], labels[:size]), size)
+                running()
+            except torch.OutOfMemoryError:
+                size //= 2
+            except Exception as error:  # a compiler that is missing or fails raises errors of many kinds
+                if not side.options.compiled:
+                    raise
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                notes.append(f"torch.compile is not measured, as it fails here: {reason[:160]}")
+                return None
+            else:
+                return running
+            torch.cuda.empty_cache()
+        notes.append(f"{side.network}, {side.options.name}: out of memory with a single clip")
+        return None
 
     # Measuring ----------------------------------------------------------------------------------------------------
 
-    def _measured(
-        self, work: Work, sides: list[_Side], batch_size: int, macs: int, rates: dict[str, list[float]]
-    ) -> list[Row]:
-        """Return the rows of all ways, and add the median rates of the matrix products to `rates`."""
-        for side in sides:  # warm
-            side.run()
-        memory = [peak_bytes(side.run, self.device) for side in sides]
+    def _measured(self, work: Work, sides: list[_Running], macs: int, rates: dict[str, list[float]]) -> list[Row]:
+        """Return the rows of all ways, and add the median rates of the matrix products to `rates`.
+
+        Args:
+            macs: multiply-adds of a clip.
+        """
+        memory = [peak_bytes(side, self.device) for side in sides]
         seconds: list[list[float]] = [[] for _ in sides]
-        products = _products(self.device)
+        products = matrix_products(self.device)
         of_products: dict[tuple[str, int], list[float]] = {key: [] for key in products}
         for _ in track(range(self.rounds), description=f"bench model, {work}", transient=True):
             for (precision, size), multiply in products.items():
                 multiply()  # warm the caches, which hold what ran before
-                of_products[precision, size].append(size**3 / _seconds(multiply, self.device))
-            for side, taken in zip(sides, seconds, strict=True):
-                taken.append(_seconds(side.run, self.device))
+                rate = multiply_adds(self.device, size) / seconds_of(multiply, self.device)
+                of_products[precision, size].append(rate)
+            for running, taken in zip(sides, seconds, strict=True):
+                taken.append(seconds_of(running, self.device))
         for (precision, _), found in of_products.items():
             rates.setdefault(precision, []).append(statistics.median(found))
         rows = []
-        for side, taken, held in zip(sides, seconds, memory, strict=True):
+        for running, taken, held in zip(sides, seconds, memory, strict=True):
+            side, size = running.side, running.batch_size
             median = statistics.median(taken)
             peak = max(rates["bfloat16" if side.options.bf16 else "float32"])
-            share = macs / median / peak if side.network != "NL5" else None  # NL5 does more than these multiply-adds
-            rows.append(
-                Row(work, side.network, side.options.name, side.options, median, batch_size / median, share, held)
-            )
+            share = macs * size / median / peak if side.network != "NL5" else None  # NL5 does more multiply-adds
+            name = side.options.name
+            rows.append(Row(work, side.network, name, side.options, median, size / median, share, held, size))
         return rows
-
-
-def _laid_out(net: nn.Module, options: Options) -> nn.Module:
-    net = copy.deepcopy(net)
-    return net.to(memory_format=torch.channels_last_3d) if options.channels_last else net
-
-
-def _input(clip: Tensor, options: Options, *, cast: bool = False) -> Tensor:
-    clip = clip.to(torch.bfloat16) if cast and options.bf16 else clip
-    return clip.contiguous(memory_format=torch.channels_last_3d) if options.channels_last else clip
-
-
-def _forward(net: nn.Module, clip: Tensor, *, autocast: bool = False) -> Callable[[], None]:
-    def run() -> None:
-        with torch.inference_mode(), _autocast(clip) if autocast else nullcontext():
-            net(clip)
-
-    return run
-
-
-def _step(net: nn.Module, clip: Tensor, labels: Tensor, options: Options) -> Callable[[], None]:
-    net = _laid_out(net, options).train().requires_grad_()
-    clip = _input(clip, options)
-    optimizer = SGD(net.parameters(), lr=1e-4, momentum=0.9, nesterov=True, weight_decay=1e-4, fused=options.fused)
-    called = compile_for_fixed_sizes(net) if options.compiled else net
-
-    def run() -> None:
-        with _autocast(clip) if options.bf16 else nullcontext():
-            loss = F.cross_entropy(called(clip), labels)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return run
-
-
-def _autocast(clip: Tensor) -> torch.autocast:
-    return torch.autocast(clip.device.type, torch.bfloat16)
-
-
-def _products(device: str) -> dict[tuple[str, int], Callable[[], Tensor]]:
-    """Return large square matrix products, by precision and size."""
-
-    def product(precision: str, size: int) -> Callable[[], Tensor]:
-        a, b = torch.randn(2, size, size, device=device).to(getattr(torch, precision))
-        return lambda: a @ b
-
-    sizes = MATMUL_SIZES[torch.device(device).type]
-    return {(precision, size): product(precision, size) for precision in ("float32", "bfloat16") for size in sizes}
-
-
-def _seconds(run: Callable[[], Any], device: str) -> float:
-    cuda = torch.device(device).type == "cuda"
-    if cuda:
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    run()
-    if cuda:
-        torch.cuda.synchronize()
-    return time.perf_counter() - start

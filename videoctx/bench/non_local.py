@@ -56,8 +56,9 @@ def bench_non_local(
     positions: tuple[int, ...] = POSITIONS,
     repeats: int = 3,
     device: str = "cuda" if torch.cuda.is_available() else "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> list[Row]:
-    """Forward + backward of one clip's affinity, float32.
+    """Forward + backward of one clip's affinity.
 
     θ, φ and g all have `inner_channels`, for all four: the two Gaussians then do the same work. (In a block with
     `inner_ratio` 0.5 the plain Gaussian compares the inputs themselves, which are twice as wide.)
@@ -65,11 +66,12 @@ def bench_non_local(
     Args:
         positions: numbers of queries N; there are N / 4 keys. The direct path is left out beyond 25 088.
         repeats: timed runs of each path; the median is given. One beyond 25 088, where there is nothing to compare.
+        dtype: type of θ, φ, g and of the affinity's weights.
     """
     cases = [(affinity, count) for affinity in AFFINITIES for count in positions]
     rows = []
     for affinity, count in track(cases, description="bench nonlocal", transient=True):
-        step = _step(affinity, count, inner_channels, device)
+        step = _step(affinity, count, inner_channels, device, dtype)
         paths: list[AffinityPath] = ["exact", "direct"] if count <= DIRECT_UP_TO else ["exact"]
         peaks = {path: peak_bytes(partial(step, path), device) for path in paths}  # also the warm-up
         seconds: dict[str, list[float]] = {path: [] for path in paths}
@@ -115,14 +117,14 @@ def report(rows: list[Row], json_file: Path | None) -> None:
             part.write_text(json.dumps({"rows": [row._asdict() for row in rows], "ratios": compared}, indent=2) + "\n")
 
 
-def _step(name: str, positions: int, channels: int, device: str) -> Callable[[str], None]:
+def _step(name: str, positions: int, channels: int, device: str, dtype: torch.dtype) -> Callable[[str], None]:
     """Return a function that runs forward and backward of an affinity by the given path."""
     generator = torch.Generator(device).manual_seed(0)
 
     def random(count: int, width: int) -> Tensor:
-        return torch.randn(1, count, width, generator=generator, device=device)
+        return torch.randn(1, count, width, generator=generator, device=device).to(dtype)
 
-    affinity = AFFINITIES[name](channels).to(device)
+    affinity = AFFINITIES[name](channels).to(device, dtype)
     num_keys = max(int(positions * KEYS_PER_QUERY), 1)
     inputs = [random(count, channels).requires_grad_() for count in (positions, num_keys, num_keys)]
     gradient = random(positions, channels)
@@ -135,6 +137,8 @@ def _step(name: str, positions: int, channels: int, device: str) -> Callable[[st
 
 
 def _seconds(run: Callable[[], None], device: str) -> float:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
     start = time.perf_counter()
     run()
     if device.startswith("cuda"):

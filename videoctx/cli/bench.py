@@ -7,6 +7,7 @@ BENCHES = {  # each `run_bench_NAME(arguments)` in `videoctx.cli.bench_NAME`
     "data": "the data path, from file to network input, against other ways of reading",
     "model": "the clips per second of a network, with each way of running it",
     "nonlocal": "Non-local affinities with the N × M matrix and without it",
+    "gpu": "everything that needs a GPU, in parts that can be resumed",
 }
 EXTRA = ("psutil",)  # what `pip install 'videoctx[bench]'` installs
 OVERVIEW = "\n".join(

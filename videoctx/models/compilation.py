@@ -15,10 +15,8 @@ from videoctx.private_folder import default_folder, make_private
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
 
-def compile_for_fixed_sizes(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a network or function compiled for each size of its input.
-
-    Compiled code is kept in a private folder, or in `TORCHINDUCTOR_CACHE_DIR` where that is set.
+def keep_compiled_code_private() -> None:
+    """Let torch keep compiled code in a private folder, or in `TORCHINDUCTOR_CACHE_DIR` where that is set.
 
     Raises:
         CacheFolderError: The private folder belongs to another user.
@@ -28,4 +26,13 @@ def compile_for_fixed_sizes(function: Callable[..., Any]) -> Callable[..., Any]:
         folder = default_folder() / "compiled"
         make_private(folder)
         os.environ[CACHE_VARIABLE] = str(folder)
+
+
+def compile_for_fixed_sizes(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a network or function compiled for each size of its input.
+
+    Raises:
+        CacheFolderError: The private folder belongs to another user.
+    """
+    keep_compiled_code_private()
     return torch.compile(function, dynamic=False)

@@ -1,4 +1,4 @@
-"""Throughput: how fast training is, and whether it waits for videos."""
+"""Throughput: how fast training and testing are, and whether they wait for videos."""
 
 import time
 from typing import Any
@@ -20,6 +20,9 @@ class Throughput(Callback):
     this makes no difference. (Lightning's `ThroughputMonitor` synchronizes with the device in every step.)
 
     The waiting time is the `seconds_waited` of the loader. A loader without it counts as always ready.
+
+    A test logs `test/views_per_second` and `test/data_wait_fraction` of rank zero when it ends. The first batch is left
+    out, as it starts the decoding processes. A test of one batch logs neither.
     """
 
     def on_train_start(self, trainer: Trainer, *_: Any) -> None:
@@ -57,6 +60,34 @@ class Throughput(Callback):
         pl_module.log_dict({name: torch.tensor(value) for name, value in logged.items()}, batch_size=1)
         self._begin()
 
+    def on_test_start(self, *_: Any) -> None:
+        self._tested: list[tuple[float, float]] = []
+        self._num_views = 0
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,  # noqa: ARG002
+        outputs: Any,  # noqa: ARG002
+        batch: ClipBatch,
+        batch_idx: int,  # noqa: ARG002
+        dataloader_idx: int = 0,  # noqa: ARG002
+    ) -> None:
+        if self._tested:
+            self._num_views += len(batch.clips)
+        # The scores are on the host already: `ScoreFiles` has written them.
+        self._tested = [*self._tested[:1], _clocks_of(trainer.test_dataloaders)]
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        if len(self._tested) < 2:
+            return
+        (start, waited_before), (end, waited) = self._tested
+        rates = {
+            "test/views_per_second": self._num_views / (end - start),
+            "test/data_wait_fraction": (waited - waited_before) / (end - start),
+        }
+        pl_module.log_dict({name: torch.tensor(value) for name, value in rates.items()}, batch_size=1)
+
     def _begin(self) -> None:
         self._seconds = self._seconds_waited = 0.0
         self._num_clips = 0
@@ -64,4 +95,8 @@ class Throughput(Callback):
 
 def _clocks(trainer: Trainer) -> tuple[float, float]:
     """Return the time now, and the time that the training loader was waited for so far, in seconds."""
-    return time.perf_counter(), getattr(trainer.train_dataloader, "seconds_waited", 0.0)
+    return _clocks_of(trainer.train_dataloader)
+
+
+def _clocks_of(loader: Any) -> tuple[float, float]:
+    return time.perf_counter(), getattr(loader, "seconds_waited", 0.0)
