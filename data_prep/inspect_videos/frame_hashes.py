@@ -13,6 +13,7 @@ import imagehash
 import numpy as np
 from PIL import Image
 
+from data_prep.inspect_videos.compared_frames import SampledFrames
 from videoctx.data.decoding.display_matrix import display_matrix
 from videoctx.data.decoding.pyav_reader import decode
 
@@ -26,12 +27,20 @@ FLAT = 0  # the hash of such a frame; no other frame has it, because half of its
 _WEIGHTS = 1 << np.arange(NUM_BITS, dtype=np.uint64)
 
 
-def hash_frames(path: str, *, expected_frames: int) -> tuple[int, tuple[int, ...]]:
+def hashed_frames(expected_frames: int) -> list[int]:
+    """Return the indices of the frames to hash, the middles of the eighths of the video."""
+    return [int((place + 0.5) * expected_frames / NUM_FRAMES) for place in range(NUM_FRAMES)]
+
+
+def hash_frames(
+    path: str, *, expected_frames: int, samples: SampledFrames | None = None
+) -> tuple[int, tuple[int, ...]]:
     """Decode all of a file, and a second time if the container promises a clearly different number of frames.
 
     Args:
         expected_frames: the number of frames that the container promises. If it is slightly incorrect, the positions
             of the hashed frames are so too.
+        samples: gets every frame.
 
     Returns:
         The number of frames, and the hashes of `NUM_FRAMES` of them, or no hashes if there are no frames.
@@ -39,11 +48,13 @@ def hash_frames(path: str, *, expected_frames: int) -> tuple[int, tuple[int, ...
     Raises:
         VideoDecodeError: as `videoctx.data.decoding.pyav_reader.decode`.
     """
-    wanted = [int((place + 0.5) * expected_frames / NUM_FRAMES) for place in range(NUM_FRAMES)]
+    wanted = hashed_frames(expected_frames)
     hashes: list[int] = []
     frame, num_frames = None, 0
     for index, frame in enumerate(decode(path)):
         num_frames += 1
+        if samples is not None:
+            samples.add(index, frame)
         if index in wanted:
             hashes += [hash_frame(frame)] * wanted.count(index)
     if abs(num_frames - expected_frames) > MAX_COUNT_ERROR * num_frames + 1:

@@ -1,10 +1,20 @@
-"""Inspect one video file: decode it once, from the first frame to the last, and hash its bytes."""
+"""Inspect one video file: decode it once, from the first frame to the last, and hash its bytes.
+
+Of the decoders that are exact on such files (`Container.decoders`), the fastest one that returned the same frames is
+named.
+"""
 
 import hashlib
 import os
+import time
 from pathlib import Path
 
-from data_prep.inspect_videos.frame_hashes import hash_frames, to_text
+import numpy as np
+
+from data_prep.inspect_videos.agreeing_decoder import agreeing_decoder
+from data_prep.inspect_videos.compared_frames import SampledFrames, frames_to_compare
+from data_prep.inspect_videos.decoder_process import DecoderProcess, Request
+from data_prep.inspect_videos.frame_hashes import hash_frames, hashed_frames, to_text
 from data_prep.manifests.inspection_columns import FOUND_COLUMNS, INSPECTION_COLUMNS
 from videoctx.data.annotations import ProbeResult
 from videoctx.data.decoding.containers import Container, VideoDecodeError, file_status, probe
@@ -12,6 +22,11 @@ from videoctx.data.decoding.file_structure import missing_end
 from videoctx.data.decoding.video_reader import probe_result_of
 from videoctx.data.storage.local_files import LocalFiles
 from videoctx.data.storage.locations import is_url, local_path, split_member
+
+MIN_DEADLINE_SECONDS = 20.0  # for a decoder to read the frames that are compared
+DEADLINE_FACTOR = 10.0  # times the seconds of decoding all frames with PyAV
+
+_decoders = DecoderProcess()
 
 
 def inspect_file(source: str, *, files: LocalFiles) -> dict[str, str]:
@@ -64,11 +79,32 @@ def _inspect(path: str) -> dict[str, str]:
         found |= _describe(container)
         if missing := missing_end(path, container.format):
             raise VideoDecodeError(path, missing)
-        num_frames, hashes = hash_frames(path, expected_frames=container.num_packets - container.num_discarded)
+        promised = container.num_packets - container.num_discarded
+        samples = _samples(container)
+        begun = time.monotonic()
+        num_frames, hashes = hash_frames(path, expected_frames=promised, samples=samples)
+        seconds = time.monotonic() - begun
     except VideoDecodeError as error:
         return found | ProbeResult(size, (), 0, 0.0, problem=_one_line(error.reason)).as_row()
     probe_result = probe_result_of(container, num_frames=num_frames, size_bytes=size)
+    if num_frames == container.num_frames:
+        deadline_seconds = MIN_DEADLINE_SECONDS + DEADLINE_FACTOR * seconds
+
+        def read(decoder: str) -> list[np.ndarray] | None:
+            request = Request(path, decoder, samples.reads, probe_result)
+            return _decoders.read(request, deadline_seconds=deadline_seconds)
+
+        agreeing = agreeing_decoder(container, samples, read)
+        probe_result = probe_result_of(container, num_frames=num_frames, size_bytes=size, agreeing=agreeing)
     return found | {"frame_hashes": to_text(hashes)} | probe_result.as_row()
+
+
+def _samples(container: Container) -> SampledFrames:
+    """Return the frames to compare, none if only PyAV can be exact."""
+    num_frames = container.num_frames
+    if not num_frames or container.decoders == ("pyav",):
+        return SampledFrames()
+    return SampledFrames(frames_to_compare(container, num_frames, hashed_frames(num_frames)))
 
 
 def _describe(container: Container) -> dict[str, str]:

@@ -8,7 +8,7 @@ Open a reader in the process that uses it, because decord's threads do not survi
 and close it at once, because an idle decord reader keeps decoding in the background.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 from importlib import import_module
@@ -80,19 +80,19 @@ def open_video(path: str, decoder: Decoder = "auto", probe_result: ProbeResult |
 
 
 def probe_result_of(
-    container: Container, *, num_frames: int, size_bytes: int, agreeing: Collection[str] | None = None
+    container: Container, *, num_frames: int, size_bytes: int, agreeing: str | None = None
 ) -> ProbeResult:
     """Return the probe result of a file that was decoded to its end without damage.
 
     Args:
         num_frames: Number of decoded frames.
-        agreeing: Decoders that returned the frames of PyAV. None: they were not compared.
+        agreeing: The fastest decoder that returned the frames of PyAV. None: they were not compared.
     """
     if num_frames == 0:
         return ProbeResult(size_bytes, (), 0, container.fps, problem="the video has no frames")
     decoders = container.decoders
     if agreeing is not None:
-        decoders = tuple(name for name in container.candidates if name in agreeing or name == "pyav")
+        decoders = tuple(name for name in decoders if name in (agreeing, "pyav"))
     if num_frames != container.num_frames:
         decoders = ("pyav",)  # the others take packet k for frame k
     varies, stream = container.variable_frame_rate, container.stream_index
