@@ -28,6 +28,7 @@ from videoctx.inference.video_paths import video_paths
 from videoctx.models.classifier_checkpoint import load_classifier
 from videoctx.models.inference import InferenceNetwork, for_inference, has_known_layers
 from videoctx.models.network_config import network_config
+from videoctx.models.test_head import set_test_head
 
 VIEWS_PER_FORWARD = 8
 
@@ -66,6 +67,11 @@ class Classifier:
     preprocessing: Preprocessing
     multi_label: bool
     _evaluated: tuple[Any, "Classifier"] | None = field(default=None, init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Let the network classify as in the protocol of its test."""
+        if isinstance(self.net, nn.Module) and self.preprocessing is not None:
+            set_test_head(self.net, self.preprocessing.protocol, multi_label=self.multi_label)
 
     @property
     def device(self) -> torch.device:
@@ -148,7 +154,10 @@ class Classifier:
     def features(
         self, video: Video, *, views: str | tuple[int, int] | None = None, files: LocalFiles | None = None
     ) -> Tensor:
-        """Return the features of a video: the input of the classifier `head`, after global pooling.
+        """Return the features of a video: the input of the classifier `head`, after pooling.
+
+        Where the protocol of the test classifies windows of the feature map (`videoctx.models.test_head`), these are
+        the mean of the windows' features.
 
         Args:
             video: A file or a URL.
@@ -167,7 +176,7 @@ class Classifier:
         if not isinstance(head, nn.Linear):
             raise ValueError(f"{type(self.net).__name__} has no linear layer named head, whose input are the features")
         inputs: list[Tensor] = []
-        handle = head.register_forward_pre_hook(lambda _, args: inputs.append(args[0].float().cpu()))
+        handle = head.register_forward_pre_hook(lambda _, args: inputs.append(_per_clip(args[0]).float().cpu()))
         try:
             self._logits(net, os.fspath(video), self._views(views), files or LocalFiles())
         finally:
@@ -240,6 +249,11 @@ class Classifier:
                 raise VideoDecodeError(path, error.reason) from error
         clips = transform(batch.to(self.device), num_clips=views.num_clips).clips
         return torch.cat([net(clips[part]).float() for part in slices(len(clips), VIEWS_PER_FORWARD)])
+
+
+def _per_clip(features: Tensor) -> Tensor:
+    """Return the input of the classifier per clip: (B, C), or (B, windows, C) → (B, C)."""
+    return features.mean(dim=1) if features.ndim == 3 else features
 
 
 def load(path: Video, *, net: Callable[[int], nn.Module] | nn.Module | None = None) -> Classifier:

@@ -7,6 +7,7 @@ import torch
 
 from videoctx.atomic_write import atomic_write
 from videoctx.inference.classifier import Classifier
+from videoctx.models.test_head import mean_of_logits
 from videoctx.visualize.attention import attention_blocks, find_block, trace_blocks
 from videoctx.visualize.clip_on_video import ClipOnVideo, Query
 from videoctx.visualize.contact_sheet import write_contact_sheet
@@ -60,6 +61,8 @@ def explain_by_grad_cam(
 ) -> Explanation:
     """Show which places of a layer's output raise the logit of a class (Grad-CAM).
 
+    Where the test averages the probabilities of windows, the logit is the mean of the windows' logits.
+
     Args:
         layer: the name of a layer whose output is (B, C, T, H, W), such as `res5`.
         target_class: by default the class that is predicted.
@@ -70,8 +73,12 @@ def explain_by_grad_cam(
     if target_class is not None and target_class not in trained.class_names:
         raise ValueError(f"no class {target_class!r}; expected one of {', '.join(trained.class_names)}")
     index = None if target_class is None else trained.class_names.index(target_class)
-    activation = grad_cam(trained.net, clip.input.to(_device(trained)), layer, class_index=index)
-    probability = float(trained.probabilities(activation.logits)[activation.class_index])
+    x = clip.input.to(_device(trained))
+    with torch.no_grad():
+        logits = trained.net(x)[0]  # (K,), as in the test
+    with mean_of_logits(trained.net):
+        activation = grad_cam(trained.net, x, layer, class_index=int(logits.argmax()) if index is None else index)
+    probability = float(trained.probabilities(logits)[activation.class_index])
     title = f"Grad-CAM of {trained.class_names[activation.class_index]!r} ({probability:.1%}) at {layer}"
     if not activation.map.any():
         title += ": nothing there raises its logit"

@@ -16,6 +16,7 @@ from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo
 from videoctx.inference.classifier import Classifier
 from videoctx.inference.deployable import DeployableNetwork
 from videoctx.inference.exported_file import INPUT, OUTPUT, ExportError, Format, check_installed, read, write
+from videoctx.models.test_head import describe_test_head
 
 FILE_TOLERANCE = 1e-4  # of a probability: the file and the network that it was made of
 TEST_TOLERANCE = 1e-2  # of a probability: the file and the test
@@ -109,4 +110,5 @@ def _metadata(trained: Classifier, frame_size_px: tuple[int, int]) -> dict:
         },
         "output": {"name": OUTPUT, "layout": "B, K", "dtype": "float32"},
         "preprocessing": trained.preprocessing.as_dict(),
+        "head": describe_test_head(trained.net),
     }

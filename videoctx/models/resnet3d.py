@@ -20,6 +20,7 @@ from videoctx.layers.pointwise import BatchNorm
 from videoctx.models.activation_checkpointing import checkpointed
 from videoctx.models.insertion import insert_context
 from videoctx.models.network_config import record_config
+from videoctx.models.test_head import WindowedHead
 
 Depth = Literal[18, 34, 50, 101, 152]
 TemporalKernels = Literal["c2d", "i3d", "i3d333", "slow", "r3d", "mc3"]
@@ -166,7 +167,7 @@ class Bottleneck3d(ResidualBlock):
         return self.norm3
 
 
-class ResNet3D(nn.Module):
+class ResNet3D(WindowedHead):
     """A ResNet from (B, 3, T, H, W) to logits (B, num_classes), for any H, W and a T that allows the pooling.
 
     The published 8×8 networks (8 frames, one in 8) have the default strides over time; for 32×2 input set
@@ -202,6 +203,8 @@ class ResNet3D(nn.Module):
 
     Attributes:
         config: builds this network again (`videoctx.models.network_config`). None: it cannot be stored.
+        windows: the windows of the last feature map that are classified in evaluation mode, as the protocol of a test
+            has them (`videoctx.models.test_head`). None: the whole map.
 
     Raises:
         ValueError: A choice, stage or block index is unknown; a number is out of range; or `context` is given without
@@ -309,7 +312,7 @@ class ResNet3D(nn.Module):
             x = checkpointed(blocks, x) if stage in self.activation_checkpointing else blocks(x)
             if stage == "res2":
                 x = self.pool2(x)
-        return self.head(self.dropout(self.average(x).flatten(1)))
+        return self.classify(x)
 
     def _initialize(self, zero_init_residual: bool) -> None:
         for module in self.modules():

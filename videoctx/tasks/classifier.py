@@ -20,6 +20,7 @@ from videoctx.evaluation.video_map import MeanAveragePrecision, VideoMeanAverage
 from videoctx.evaluation.view_scores import stored_scores
 from videoctx.models.classifier_checkpoint import load_classifier
 from videoctx.models.inference import has_known_layers, to_channels_last
+from videoctx.models.test_head import set_test_head
 from videoctx.tasks.atomic_checkpoint_io import write_checkpoints_atomically
 from videoctx.tasks.batch_norm_size import BatchNormSizeCheck
 from videoctx.tasks.bf16_gradient_check import Bf16GradientCheck
@@ -163,6 +164,7 @@ class VideoClassifier(LightningModule):
         stored = load_classifier(checkpoint_path, net=net)
         task = cls(stored.class_names, stored.net, multi_label=stored.multi_label, **arguments)
         task.preprocessing = stored.preprocessing
+        set_test_head(task.net, (stored.preprocessing or {}).get("protocol"), multi_label=task.multi_label)
         return task if map_location is None else task.to(map_location)
 
     def forward(self, clips: Tensor) -> Tensor:
@@ -210,12 +212,15 @@ class VideoClassifier(LightningModule):
                 f"there is one class, {self.class_names[0]!r}: every clip would be correct; expected two or more, or"
                 " data.multi_label"
             )
+        made = self.preprocessing
         if data := task_data(self.trainer):
             check_task_data(data, class_names=self.class_names, multi_label=self.multi_label)
+            made = data.preprocessing_dict()
             if stage == "fit" or self.preprocessing is None:
-                self.preprocessing = data.preprocessing_dict()
+                self.preprocessing = made
         elif stage == "fit" and self.lr_batch_size:
             required_task_data(self.trainer, required_by=f"lr_batch_size {self.lr_batch_size}")
+        set_test_head(self.net, (made or {}).get("protocol"), multi_label=self.multi_label)
         write_checkpoints_atomically(self.trainer.strategy)
 
     # Training -----------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from videoctx.evaluation.evaluation_result import EvaluationResult
 from videoctx.evaluation.result_files import PREDICTIONS_FILE, write_predictions, write_result_files
 from videoctx.evaluation.scores import SCORES_FILE, ScoreWriter, merge_scores, read_scores
 from videoctx.evaluation.view_scores import ViewScores
+from videoctx.models.test_head import describe_test_head
 from videoctx.tasks.task_data import task_data
 
 if TYPE_CHECKING:
@@ -126,8 +127,9 @@ def write_prediction_files(scores: Path, trainer: Trainer, task: "VideoClassifie
 
 
 def _write_card(view_scores: ViewScores, path: Path, trainer: Trainer, task: "VideoClassifier") -> None:
+    data = _data_card(trainer)
     card = make_card(
-        data=_data_card(trainer),
+        data=data and {**data, "head": describe_test_head(task.net)},
         num_videos=len(view_scores.paths),
         num_failed=int(view_scores.failed.sum()),
         checkpoint=str(trainer.ckpt_path) if trainer.ckpt_path else task.weights,

@@ -26,6 +26,9 @@ clips of every video pass its end and wrap around.
 | `pytorchvideo` | rounded down                             | 1, 3, middle ⌈r / 2⌉| 256, 256; 10 × 3                 |
 | `torchvision`  | 4/3 of the short one, aspect not kept    | 1                   | 128, 112; 5 × 1                  |
 
+With `nonlocal`, `pyslowfast` and `pytorchvideo`, the network classifies windows of its last feature map
+(`videoctx.models.test_head`), which differs from classifying the whole map for crops of more than 224 pixels.
+
 r is the longer side minus the crop. The last column is `test.short_side_px`, `test.crop_size_px` and
 `test.views`. All average the probabilities of the views, as this package does. `mean` and `std` belong to the weights.
 

@@ -1,0 +1,208 @@
+"""The classifier of windows equals PyTorchVideo's own head and loops, in every command that classifies."""
+
+import logging
+import math
+from typing import get_args
+
+import numpy as np
+import pytest
+import pytorchvideo.models.hub
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from tests.each_case import each_case
+from tests.small_preprocessing import small_preprocessing
+from tests.tasks.synthetic_runs import SyntheticClips, batch_of, small_resnet, trainer
+from videoctx.data.sampling.protocols import ProtocolName
+from videoctx.evaluation.scores import read_scores
+from videoctx.inference.classifier import Classifier
+from videoctx.inference.deployable import DeployableNetwork
+from videoctx.inference.explanation import explain_by_grad_cam
+from videoctx.models import ResNet3D
+from videoctx.models.checkpoints import read_checkpoint
+from videoctx.models.inference import for_inference
+from videoctx.models.load_weights import load_weights
+from videoctx.models.network_config import build_network
+from videoctx.models.test_head import TEST_HEADS, Windows, describe_test_head, mean_of_logits, set_test_head
+from videoctx.tasks import VideoClassifier
+from videoctx.visualize.clip_on_video import ClipOnVideo
+
+
+def loops(net: ResNet3D, x: torch.Tensor, protocol: str, *, multi_label: bool = False) -> torch.Tensor:
+    """Return the probabilities (B, K) of a feature map (B, C, T, H, W), window by window."""
+    height, width = x.shape[-2:]
+    starts = [range(max(side - 7, 0) + 1) for side in (height, width)]
+    windows = [x[:, :, :, top : top + 7, left : left + 7] for top in starts[0] for left in starts[1]]
+    if protocol in ("videoctx", "mmaction2", "torchvision"):
+        windows = [x]
+    logits = [window.mean(dim=(2, 3, 4)) @ net.head.weight.T + net.head.bias for window in windows]
+
+    def probabilities(scores):
+        return scores.sigmoid() if multi_label else scores.softmax(dim=1)
+
+    if protocol in ("nonlocal", "pyslowfast"):
+        return sum(map(probabilities, logits)) / len(windows)
+    return probabilities(sum(logits) / len(windows))
+
+
+def feature_map(net: ResNet3D, clips: torch.Tensor) -> torch.Tensor:
+    found = []
+    handle = net.res5.register_forward_hook(lambda _, __, output: found.append(output))
+    net(clips)
+    handle.remove()
+    return found[0]
+
+
+def clips_of(size: int, *, batch: int = 2) -> torch.Tensor:
+    return torch.randn(batch, 3, 4, size, size, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def net():
+    return small_resnet(3, width=2).eval()
+
+
+def test_every_protocol_is_known():
+    assert set(TEST_HEADS) < set(get_args(ProtocolName))
+
+
+@torch.no_grad()
+@each_case("name", ["i3d_r50", "slow_r50"])
+def test_equals_pytorchvideos_own_head_at_256_pixels(name, tmp_path):
+    """The peer's network as the hub makes it, with a sixteenth of the channels. Its head takes 7 × 7 windows."""
+    torch.manual_seed(0)
+    theirs = getattr(pytorchvideo.models.hub, name)(stem_dim_out=4, model_num_class=6).eval()
+    for layer in theirs.modules():
+        if isinstance(layer, nn.BatchNorm3d):
+            nn.init.uniform_(layer.weight, 0.3, 0.9)
+    nn.init.normal_(theirs.blocks[-1].proj.weight, std=0.5)
+    assert isinstance(theirs.blocks[-1].pool, nn.AvgPool3d)
+    torch.save({"model_state": theirs.state_dict()}, tmp_path / "net.pyth")
+    checkpoint = read_checkpoint(tmp_path / "net.pyth")
+    ours = build_network(checkpoint.net, 6).eval()
+    load_weights(ours, checkpoint.state_dict)
+    clips = torch.rand(1, 3, 8, 256, 256, generator=torch.Generator().manual_seed(0))
+    clips[..., 128:] *= 0.3  # so that the windows differ
+    expected = theirs(clips).softmax(dim=1)
+    whole = ours(clips).softmax(dim=1)
+    set_test_head(ours, "pytorchvideo", multi_label=False)
+    torch.testing.assert_close(ours(clips).softmax(dim=1), expected, rtol=0, atol=1e-5)
+    assert (whole - expected).abs().max() > 1e-3
+
+
+@torch.no_grad()
+@each_case("protocol", get_args(ProtocolName))
+@each_case("multi_label", [False, True])
+@each_case("size", [(2, 2), (7, 7), (8, 8), (10, 2), (4, 9)])
+def test_equals_loops(net, protocol, multi_label, size):
+    features = 2 * torch.randn(2, net.head.in_features, 3, *size, generator=torch.Generator().manual_seed(2))
+    set_test_head(net, protocol, multi_label=multi_label)
+    logits = net.classify(features)
+    probabilities = logits.sigmoid() if multi_label else logits.softmax(dim=1)
+    torch.testing.assert_close(probabilities, loops(net, features, protocol, multi_label=multi_label))
+    set_test_head(net, "videoctx", multi_label=multi_label)
+    if max(size) <= 7:
+        assert torch.equal(logits, net.classify(features))
+    elif protocol in TEST_HEADS:
+        assert not torch.allclose(logits, net.classify(features), atol=1e-3)
+
+
+def test_training_classifies_the_whole_map(net):
+    features = torch.randn(1, net.head.in_features, 2, 9, 9)
+    set_test_head(net, "videoctx", multi_label=False)
+    whole = net.classify(features)
+    set_test_head(net, "pyslowfast", multi_label=False)
+    assert torch.equal(net.train().classify(features), whole)
+    assert not torch.allclose(net.eval().classify(features), whole)
+
+
+@torch.no_grad()
+@each_case("multi_label", [False, True])
+def test_confident_windows_stay_finite(multi_label):
+    logits = torch.tensor([[[200.0, -200.0, 0.0], [-200.0, 200.0, 0.0]]])
+    combined = Windows(7, "probabilities", multi_label).combined(logits)
+    probabilities = combined.sigmoid() if multi_label else combined.softmax(dim=1)
+    torch.testing.assert_close(probabilities, torch.tensor([[0.5, 0.5, 0.5 if multi_label else 0.0]]))
+
+
+@torch.no_grad()
+def test_fast_copies(net):
+    clips = clips_of(256)
+    set_test_head(net, "pyslowfast", multi_label=False)
+    expected = net(clips)
+    torch.testing.assert_close(for_inference(net, dtype=torch.float32)(clips), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(for_inference(net, dtype=torch.bfloat16)(clips), expected, rtol=0.1, atol=0.1)
+    with mean_of_logits(net):
+        assert describe_test_head(net) == "7x7 windows, mean of logits"
+    assert describe_test_head(net) == "7x7 windows, mean of probabilities"
+    set_test_head(net, None, multi_label=False)
+    assert describe_test_head(net) == "whole map"
+
+
+def test_head_of_another_network_is_reported(caplog):
+    other = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    with caplog.at_level(logging.WARNING):
+        set_test_head(other, "mmaction2", multi_label=False)
+        assert not caplog.text
+        set_test_head(other, "pyslowfast", multi_label=False)
+    assert "windows of 7 × 7 positions; the head of Sequential is its own" in caplog.text
+    assert describe_test_head(other) is None
+
+
+class LargeClips(SyntheticClips):
+    """Test clips of 256 pixels, under a protocol with windows."""
+
+    def __init__(self, protocol: str, **arguments) -> None:
+        super().__init__([], **arguments)
+        self.protocol = protocol
+
+    def test_dataloader(self):
+        return DataLoader([batch_of(2, seed=1, size=256, multi_label=self.multi_label)], batch_size=None)
+
+    def preprocessing_dict(self):
+        return super().preprocessing_dict() | {"protocol": self.protocol}
+
+
+@torch.no_grad()
+@each_case(
+    ("protocol", "multi_label"),
+    [("pyslowfast", False), ("pyslowfast", True), ("pytorchvideo", False), ("mmaction2", False)],
+)
+def test_a_test_classifies_as_its_protocol(net, protocol, multi_label, tmp_path):
+    data = LargeClips(protocol, multi_label=multi_label)
+    task = VideoClassifier(data.class_names, net, multi_label=multi_label)
+    run = trainer(tmp_path, default_root_dir=tmp_path)
+    run.test(task, data, verbose=False)
+    clips = batch_of(2, seed=1, size=256).clips
+    expected = loops(net, feature_map(net, clips), protocol, multi_label=multi_label)
+    found = torch.tensor(read_scores(tmp_path / "scores.parquet").averages())
+    torch.testing.assert_close(found.float(), expected, rtol=2e-3, atol=2e-3)
+
+
+@torch.no_grad()
+def test_features_are_the_mean_of_the_windows(net, closed_gop_mp4):
+    made = small_preprocessing(short_side_px=256, crop_size_px=256, views=(2, 1), protocol="pyslowfast")
+    trained = Classifier(net, ["a", "b", "c"], None, made, multi_label=False)
+    features = trained.features(closed_gop_mp4.path)
+    assert features.shape == (2, net.head.in_features)
+    with mean_of_logits(trained.for_evaluation().net):
+        torch.testing.assert_close(features, trained.features(closed_gop_mp4.path), rtol=1e-5, atol=1e-5)
+    assert math.isclose(sum(probability for _, probability in trained.predict(closed_gop_mp4.path)), 1, rel_tol=1e-3)
+
+
+@torch.no_grad()
+@each_case("protocol", ["pyslowfast", "pytorchvideo"])
+def test_the_deployable_network_and_explanations_classify_as_the_test(net, protocol):
+    made = small_preprocessing(short_side_px=256, crop_size_px=256, views=(1, 1), protocol=protocol)
+    trained = Classifier(net, ["a", "b", "c"], None, made, multi_label=False)
+    frames = torch.randint(256, (1, 4, 256, 256, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    clip = made.transform().normalize(frames[0].movedim(-1, 1))[None]
+    expected = loops(net, feature_map(net, clip), protocol)
+    deployable = DeployableNetwork(trained, frame_size_px=(256, 256)).eval()
+    torch.testing.assert_close(deployable(frames), expected, rtol=0, atol=1e-4)
+    place = {"path": "a.mp4", "indices": np.arange(4), "fps": 30.0, "resized": (256, 256), "corner": (0, 0)}
+    on_video = ClipOnVideo(frames=frames[0].numpy(), input=clip, **place)
+    with torch.enable_grad():
+        shown = explain_by_grad_cam(trained, on_video, layer="res5", target_class="b")
+    assert f"({expected[0, 1]:.1%})" in shown.title
