@@ -1,4 +1,6 @@
-"""The base class of errors that the command line reports in one line."""
+"""The base class of errors that the command line reports in one line, and that line."""
+
+import errno
 
 
 class UserError(RuntimeError):
@@ -11,3 +13,16 @@ class UserError(RuntimeError):
     Traceback (most recent call last):
     videoctx.user_error.UserError: clip.mp4: the file is empty
     """
+
+
+def error_line(error: BaseException) -> str:
+    """Return the message of an error as one line, that of a file as `PATH: reason`.
+
+    >>> error_line(FileNotFoundError(2, "No such file or directory", "clip.mp4"))
+    'clip.mp4: No such file or directory'
+    """
+    if not isinstance(error, OSError) or error.strerror is None:
+        return " ".join(str(error).split())
+    remedy = "; expected a higher limit of open files (ulimit -n)" if error.errno == errno.EMFILE else ""
+    names = [str(name) for name in (error.filename, error.filename2) if name]
+    return " ".join(f"{': '.join([*names, error.strerror])}{remedy}".split())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from videoctx.interrupted_import import INTERRUPTED, leave_when_import_is_interrupted
-from videoctx.user_error import UserError
+from videoctx.user_error import UserError, error_line
 
 Command = Callable[..., object]
 
@@ -48,7 +48,7 @@ def run_command(
         print(interrupted, file=sys.stderr)
         return INTERRUPTED
     except (OSError, ValueError, UserError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f"{name}: {error_line(error)}", file=sys.stderr)
         return 2
     return status if isinstance(status, int) else 0
 

@@ -70,6 +70,7 @@ def inspect_videos(
     from data_prep.inspect_videos.printed_report import print_duplicates, print_file_table, print_problems
     from data_prep.manifests.csv_output import write_csv
     from data_prep.manifests.inspection_columns import DUPLICATES_FILE, INSPECTION_COLUMNS
+    from videoctx.atomic_write import check_writable
     from videoctx.data.annotations import AnnotationError, read_table
     from videoctx.data.storage.local_files import LocalFiles
     from videoctx.data.storage.locations import resolve
@@ -81,6 +82,7 @@ def inspect_videos(
     files = LocalFiles(cache_dir, max_cache_bytes=int(max_cache_bytes))
     journal = output.with_name(f"{output.name}.part")
     output.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(output)
     try:
         with FileLock(output.with_name(f".{output.name}.lock"), timeout=0):
             before = manifest.read_bytes()

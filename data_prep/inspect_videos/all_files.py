@@ -12,6 +12,7 @@ from pathlib import Path
 from data_prep.inspect_videos.inspection import cannot_be_used, file_stamp, inspect_file
 from data_prep.manifests.inspection_columns import INSPECTION_COLUMNS
 from data_prep.scheduling.run_each import Failure, run_each
+from videoctx.atomic_write import ErrorsNaming, atomic_write
 from videoctx.data.annotations import CLASS_FILE, CsvTable
 from videoctx.data.storage.local_files import LocalFiles
 from videoctx.data.storage.locations import is_url, resolve
@@ -60,6 +61,7 @@ def inspect_all(
         return found
     inspect = partial(inspect_file, files=files)
     with (
+        ErrorsNaming([journal]),
         journal.open("a", encoding="utf-8") as file,
         closing(run_each(inspect, unknown, description="Inspecting", workers=workers, scheduler=scheduler)) as outcomes,
     ):
@@ -78,7 +80,8 @@ def rows_for_other_folder(rows: Sequence[Found], manifest: Path, output: Path, r
     """Return the rows of a manifest such that they are valid in another folder; copy the class file there."""
     class_file = output.with_name(CLASS_FILE)
     if (manifest.parent / CLASS_FILE).exists() and not class_file.exists():
-        shutil.copyfile(manifest.parent / CLASS_FILE, class_file)
+        with atomic_write(class_file) as part:
+            shutil.copyfile(manifest.parent / CLASS_FILE, part)
     if root is not None:
         return list(rows)
     return [row | {"path": resolve(manifest.parent.absolute(), row["path"])} for row in rows]

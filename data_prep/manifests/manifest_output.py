@@ -5,6 +5,7 @@ from pathlib import Path
 
 from data_prep.command_line.warning import warn
 from videoctx.data.annotations import CLASS_FILE, LABEL_SEPARATOR, AnnotationError, write_manifest
+from videoctx.user_error import error_line
 
 
 def label_cell(labels: Sequence[str]) -> str:
@@ -24,7 +25,7 @@ def write_manifest_and_warn(output: Path, rows: Sequence[Mapping[str, object]], 
         write_manifest(output, rows, class_names)
     except OSError as error:
         raise AnnotationError(
-            f"{output}: cannot write the manifest ({error.strerror}); expected an --output that can be written"
+            f"{output}: cannot write the manifest ({error_line(error)}); expected an --output that can be written"
         ) from error
     if list(before) != list(class_names):
         warn(f"{class_file} listed other classes before; class numbers have changed")

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from data_prep.command_line.setting_error import check_at_least
-from videoctx.user_error import UserError
+from videoctx.user_error import UserError, error_line
 
 MOST_DEATHS_AT_START = 10  # worker processes that may die before any of them has finished an item
 
@@ -148,7 +148,7 @@ def _attempt(function: Callable[[Item], Result], item: Item) -> Result | Failure
 
 
 def _failure(error: Exception) -> Failure:
-    text = " ".join(str(error).split())
+    text = error_line(error)
     if not isinstance(error, (OSError, ValueError, RuntimeError)):  # the text of others means little without the type
         text = f"{type(error).__name__}: {text}"
     return Failure(text or type(error).__name__, "".join(traceback.format_exception(error)))

@@ -59,7 +59,7 @@ def summarize(
     from data_prep.summarize.classes import choose_rows, rows_by_class, segment_of, sheet_of
     from data_prep.summarize.contact_sheets import contact_sheet, contact_sheets
     from data_prep.summarize.page import ClassSection, render_page
-    from videoctx.atomic_write import atomic_write
+    from videoctx.atomic_write import atomic_write, check_writable
     from videoctx.data.annotations import CLASS_FILE, read_classes, read_table
     from videoctx.data.storage.local_files import LocalFiles
 
@@ -67,6 +67,8 @@ def summarize(
     check_at_least(1, frames_per_video=frames_per_video)
     output = manifest.with_name("summary.html") if output is None else output
     table = read_table(manifest)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(output)
     class_file = manifest.with_name(CLASS_FILE)
     class_names = read_classes(class_file) if class_file.exists() else []
     rows_of = rows_by_class(table.rows, class_names)
@@ -91,7 +93,6 @@ def summarize(
         for number, name in enumerate(rows_of, 1)
     ]
     page = render_page(table, sections, class_names)
-    output.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(output) as part:
         part.write_text(page, encoding="utf-8")
     failed = sorted(

@@ -7,6 +7,7 @@ disagrees about which frame it is.
 Each encoder uses one thread, because whole videos are encoded in parallel.
 """
 
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import av
 from data_prep.command_line.setting_error import SettingError
 from data_prep.transcode.frame_grid import grid_frames
 from data_prep.transcode.segment import Segment
+from videoctx.atomic_write import WRITE_ERRORS
 from videoctx.data.decoding.accepted_formats import FFMPEG_OPTIONS
 from videoctx.data.decoding.containers import VideoDecodeError, probe
 
@@ -92,7 +94,7 @@ def encode_with_ffmpeg(segment: Segment, encoding: Encoding, target: Path, *, co
 
     Raises:
         VideoDecodeError: the program failed; its last line is the reason.
-        OSError: there is no such program.
+        OSError: the target cannot be written, or there is no such program.
     """
     if segment.stamped:
         first_shown = segment.first_pts * segment.time_base
@@ -136,6 +138,9 @@ def encode_with_ffmpeg(segment: Segment, encoding: Encoding, target: Path, *, co
         check=False,
     )
     if result.returncode:
+        full = next((code for code in WRITE_ERRORS if os.strerror(code) in result.stderr), None)
+        if full is not None:
+            raise OSError(full, os.strerror(full), str(target))
         lines = result.stderr.strip().splitlines() or [f"it ended with status {result.returncode}"]
         raise VideoDecodeError(segment.path, f"ffmpeg: {lines[-1]}")
     counts = [line.removeprefix("frame=") for line in result.stdout.splitlines() if line.startswith("frame=")]

@@ -12,6 +12,7 @@ from data_prep.transcode.encoders import Encoding, check_result, encode_with_ffm
 from data_prep.transcode.jobs import Job
 from data_prep.transcode.segment import plan_segment
 from data_prep.transcode.temporary_files import temporary_file
+from videoctx.atomic_write import ErrorsNaming
 from videoctx.data.decoding.accepted_formats import OPEN_OPTIONS
 from videoctx.data.decoding.pyav_versions import open_input
 
@@ -35,7 +36,7 @@ def make_file(job: Job, *, encoding: Encoding, ffmpeg: bool) -> bool:
         end_seconds=job.end_seconds,
     )
     target.parent.mkdir(parents=True, exist_ok=True)
-    with temporary_file(target.parent) as (temporary, descriptor):
+    with temporary_file(target.parent) as (temporary, descriptor), ErrorsNaming([target], [temporary]):
         encode = encode_with_ffmpeg if ffmpeg else encode_with_pyav
         num_frames = encode(segment, encoding, temporary, comment=json.dumps(recipe))
         os.fsync(descriptor)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jsonargparse.typing import PositiveInt
 
+from videoctx.cli.output_path import writable_file
 from videoctx.cli.tool_parser import tool_parser
 
 MEMORY_VIDEOS = 2000
@@ -44,4 +45,6 @@ def run_bench_data(arguments: Sequence[str]) -> None:
     from videoctx.bench.data_report import report
 
     json_file, memory = options.pop("json"), options.pop("memory")
+    if json_file:
+        writable_file(json_file)
     report(DataBench(**options, memory_videos=MEMORY_VIDEOS if memory else 0).run(), json_file)

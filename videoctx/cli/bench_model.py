@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jsonargparse.typing import PositiveInt
 
+from videoctx.cli.output_path import writable_file
 from videoctx.cli.tool_parser import ToolParser, net_from_config, tool_parser
 
 
@@ -17,6 +18,8 @@ def run_bench_model(arguments: Sequence[str]) -> None:
     from videoctx.bench.model_report import report
     from videoctx.bench.model_speed import ModelBench
 
+    if options.json:
+        writable_file(options.json)
     bench = ModelBench(
         net,
         against_pytorchvideo=options.against == "pytorchvideo",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jsonargparse.typing import PositiveInt
 
+from videoctx.cli.output_path import writable_file
 from videoctx.cli.tool_parser import tool_parser
 
 
@@ -18,4 +19,6 @@ def run_bench_nonlocal(arguments: Sequence[str]) -> None:
 
     from videoctx.bench.non_local import bench_non_local, report
 
+    if options.json:
+        writable_file(options.json)
     report(bench_non_local(inner_channels=options.inner_channels, repeats=options.repeats), options.json)

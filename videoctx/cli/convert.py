@@ -1,9 +1,11 @@
 """`videoctx convert`."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from jsonargparse.typing import PositiveInt
 
+from videoctx.cli.output_path import writable_file
 from videoctx.cli.tool_parser import net_from_config, tool_parser
 
 
@@ -42,6 +44,8 @@ def run_convert(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--trust", action="store_true", help="read pickles of Caffe2, which can run code")
     net, options = net_from_config(parser, arguments, required=False)
+
+    writable_file(Path(options.output))
 
     from videoctx.inference.conversion import convert_checkpoint
 

@@ -1,21 +1,17 @@
 """Checks of the file or folder that a tool will write to, before hours of work are lost."""
 
-import os
 from pathlib import Path
+
+from videoctx.atomic_write import check_writable
 
 
 def writable_file(path: Path) -> Path:
     """Return the path, once a file can be written there.
 
     Raises:
-        ValueError: it is a folder, or its folder does not exist or is not writable.
+        OSError: it is a folder, its folder does not exist or is not writable, or its name is too long.
     """
-    if path.is_dir():
-        raise ValueError(f"{path}: is a folder; expected the name of a file")
-    if not path.parent.is_dir():
-        raise ValueError(f"{path}: cannot be written, there is no folder {path.parent}")
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"{path}: cannot be written, the folder {path.parent} does not allow it")
+    check_writable(path)
     return path
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jsonargparse.typing import NonNegativeInt
 
+from videoctx.cli.output_path import writable_file
 from videoctx.cli.tool_parser import tool_parser
 
 MAX_ERRORS = 12
@@ -34,8 +35,7 @@ def run_report(arguments: Sequence[str]) -> None:
     output = options.output or run / "report.html"
     view_scores = read_run(run, allow_nan=True)
     result, card = (read_json_object(run / name) for name in (RESULT_FILE, CARD_FILE))
-    if output.is_dir() or not output.parent.is_dir():
-        raise ValueError(f"{output}: cannot be written; expected a file in a folder that exists")
+    writable_file(output)
     evaluation_result = EvaluationResult(view_scores)
     training = training_log(options.fit, card)
     errors = most_confident_errors(evaluation_result, run, most=options.errors)
@@ -48,11 +48,8 @@ def run_report(arguments: Sequence[str]) -> None:
         training=training,
         errors=list(zip(errors, images, strict=True)),
     )
-    try:
-        with atomic_write(output) as part:
-            part.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise ValueError(f"{output}: cannot be written ({error.strerror})") from error
+    with atomic_write(output) as part:
+        part.write_text(page, encoding="utf-8")
     missing = sum(not image.jpeg for image in images)
     without = f", {missing} of {len(errors)} errors without an image" if missing else ""
     print(f"{output}: {len(page.encode()) / 1e6:.2f} MB{without}")

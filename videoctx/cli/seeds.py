@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from videoctx.cli.output_path import writable_file
 from videoctx.cli.tool_parser import tool_parser
 
 
@@ -21,6 +22,8 @@ def run_seeds(arguments: Sequence[str]) -> None:
         "--marks", type=float, metavar="VALUE", nargs="+", default=[], help="values to mark in the plot, such as chance"
     )
     options = parser.parse_args(list(arguments))
+    if options.plot:
+        writable_file(Path(options.plot))
 
     from videoctx.evaluation.result_files import result_files
     from videoctx.evaluation.seed_runs import group_by_setting, read_seed_run

@@ -40,7 +40,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from videoctx.atomic_write import atomic_write
+from videoctx.atomic_write import atomic_write_together
 from videoctx.data.class_names import look_alike_key, look_alikes, nfc, why_alike
 from videoctx.data.label_conflicts import label_conflict
 from videoctx.data.storage.locations import resolve
@@ -301,7 +301,7 @@ def write_manifest(manifest: str | Path, rows: Iterable[Mapping[str, object]], c
             _check_text(column, value, manifest)
     manifest.parent.mkdir(parents=True, exist_ok=True)
     extra = sorted({column for row in rows for column in row} - set(COLUMNS))
-    with atomic_write(manifest.parent / CLASS_FILE) as class_part, atomic_write(manifest) as manifest_part:
+    with atomic_write_together(manifest.parent / CLASS_FILE, manifest) as (class_part, manifest_part):
         class_part.write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
         with manifest_part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, [*COLUMNS, *extra], restval="", lineterminator="\n")

@@ -26,6 +26,7 @@ in a video the clips start, if that is known (`videoctx.evaluation.view_subset`)
 """
 
 import json
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -37,7 +38,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from torch import Tensor
 
-from videoctx.atomic_write import atomic_write
+from videoctx.atomic_write import ErrorsNaming, atomic_write
 from videoctx.batch import ClipBatch
 from videoctx.evaluation.view_scores import ViewScores
 
@@ -63,6 +64,8 @@ def read_scores(path: Path) -> ViewScores:
     try:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno:  # the system's, as when too many files are open
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise ScoreError(f"{path}: not a Parquet file, or a truncated one ({str(error).splitlines()[0]})") from error
     metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     if metadata.get("format") != FORMAT:
@@ -213,7 +216,8 @@ class ScoreWriter:
             "views_expected": [expected[i] for i in owners],
             "failure": [None] * len(video) + [failure.reason for failure in batch.failures.values()],
         }
-        self._writer.write_table(pa.table(columns, schema=self.schema))
+        with ErrorsNaming([self.path]):
+            self._writer.write_table(pa.table(columns, schema=self.schema))
 
     def close(self) -> None:
         """Finish the file and move it to `path`."""
@@ -275,5 +279,9 @@ def pool_scores(files: Sequence[Path], path: Path) -> None:
         tables[index] = table.set_column(0, table.schema.field("row"), rows)
         num_rows = pc.max(rows).as_py() + 1 if len(rows) else num_rows
     path.parent.mkdir(parents=True)
-    with atomic_write(path) as part:
-        pq.write_table(pa.concat_tables(tables), part, compression="zstd")
+    try:
+        with atomic_write(path) as part:
+            pq.write_table(pa.concat_tables(tables), part, compression="zstd")
+    except BaseException:
+        path.parent.rmdir()  # or else it would be in the way of the next attempt
+        raise

@@ -156,8 +156,8 @@ def convert_checkpoint(
         "input": checkpoint.input and checkpoint.input._asdict(),
         "source": f"{path.name}, {checkpoint.format}",
     }
-    with atomic_write(output) as part:
-        torch.save(stored, part)
+    with atomic_write(output) as part, part.open("wb") as file:  # torch's own writer raises errors without a reason
+        torch.save(stored, file)
     described = config if net else checkpoint.net  # what is inferred also has the arguments with default values
     return ConversionReport(path, output, checkpoint, described, num_classes, names, preprocessing, loaded)
 

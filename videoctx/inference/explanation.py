@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 
-from videoctx.atomic_write import atomic_write
+from videoctx.atomic_write import atomic_write_together
 from videoctx.inference.classifier import Classifier
 from videoctx.models.test_head import mean_of_logits
 from videoctx.visualize.attention import attention_blocks, find_block, trace_blocks
@@ -103,7 +103,7 @@ def write_explanation(explanation: Explanation, clip: ClipOnVideo, path: Path, *
     steps = [step for step in clip.indices[1:] - clip.indices[:-1] if step > 0]
     fps = clip.fps / min(steps, default=1) if timed else SLIDE_FPS
     video, sheet = (path.with_name(f"{path.name}{suffix}") for suffix in (".mp4", ".png"))
-    with atomic_write(video) as video_part, atomic_write(sheet) as sheet_part:
+    with atomic_write_together(video, sheet) as (video_part, sheet_part):
         write_video(video_part, explanation.overlay.images(), fps=fps)
         write_contact_sheet(sheet_part, explanation.overlay, title=title, labels=labels)
     return video, sheet

@@ -8,6 +8,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,7 +55,10 @@ def write(path: Path, network: nn.Module, example: Tensor, *, format: Format, me
             program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
             program.example_inputs = None  # they would be stored, and can be as large as the weights
             if format == "torch-export":
-                torch.export.save(program, path, extra_files={METADATA: json.dumps(metadata)})
+                # In memory first: torch's own writer ends the process (SIGABRT) where the disk is full.
+                content = BytesIO()
+                torch.export.save(program, content, extra_files={METADATA: json.dumps(metadata)})
+                path.write_bytes(content.getbuffer())
                 return
             model = torch.onnx.export(program, dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT])
             assert model is not None  # with dynamo

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from videoctx.atomic_write import atomic_write
+from videoctx.atomic_write import atomic_write_together
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.sampling.clip_samplers import NoClipError
 from videoctx.evaluation.ranking import best_classes
@@ -51,7 +51,7 @@ def write_timeline(
     curves = _Curves(len(names))
     try:
         with ExitStack() as stack:
-            table_part, chart_part, video_part = (stack.enter_context(atomic_write(path)) for path in paths)
+            table_part, chart_part, video_part = stack.enter_context(atomic_write_together(*paths))
             fps = average_fps(file)
             timeline = Timeline(trained, fps=fps, stride_seconds=stride_seconds)
             table = csv.writer(

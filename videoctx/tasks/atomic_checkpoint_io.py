@@ -32,13 +32,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         try:
             with atomic_write(path) as part, part.open("wb") as file:
                 torch.save(checkpoint, file)
-        except (OSError, RuntimeError) as error:
-            cause = error.__context__ if isinstance(error, RuntimeError) else error  # torch raises another after it
-            if not isinstance(cause, OSError):
-                raise
-            raise OSError(
-                f"{path}: cannot write the checkpoint ({cause.strerror}); one that was there before still is"
-            ) from error
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror}; one that was there before still is", str(path)) from error
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from errno import EMFILE, ENFILE
 from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
@@ -66,12 +67,12 @@ def decoder_errors(path: str) -> Iterator[None]:
     """
     try:
         yield
-    except UserError:
+    except (UserError, MemoryError):
         raise
     except av.FFmpegError as error:
+        if isinstance(error, OSError) and error.errno in (EMFILE, ENFILE):  # too many open files
+            raise OSError(error.errno, error.strerror, path) from error
         raise VideoDecodeError(path, f"damaged: {error.strerror}") from error
-    except MemoryError:
-        raise
     except Exception as error:
         text = " ".join(str(error).split())[:LONGEST_REASON]
         raise VideoDecodeError(path, f"damaged: {type(error).__name__}{text and f': {text}'}") from error

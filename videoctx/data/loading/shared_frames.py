@@ -25,6 +25,7 @@ from videoctx.data.loading.dataset import DecodedVideo
 logger = logging.getLogger(__name__)
 
 FIRST_BYTES = 2**22
+SHARED_MEMORY = "/dev/shm"
 NOTHING = torch.empty(0)
 NUM_ATTACHED = 64  # slots that a sender keeps open; the least recently used ones are closed first
 
@@ -33,7 +34,11 @@ class Slot:
     """Shared memory of this process. It is released with the object, also if a task that would fill it is cancelled."""
 
     def __init__(self, num_bytes: int) -> None:
-        self.memory = SharedMemory(create=True, size=num_bytes)
+        try:
+            self.memory = SharedMemory(create=True, size=num_bytes)
+        except OSError as error:
+            reason = f"no shared memory for frames ({error.strerror}); expected room there and fewer open files"
+            raise OSError(error.errno, reason, SHARED_MEMORY) from error
         weakref.finalize(self, _end, self.memory)
 
     @property
