@@ -23,8 +23,9 @@ demo: $(INSTALLED)
 	done
 	$(BIN)/videoctx results runs/demo
 
-# Two processes, a file of tests at a time, so that what a file's tests share is made once.
-PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+# Three processes keep two cores busy, as some tests wait. Each takes a file of tests at a time, so that what these share is
+# made once.
+PYTEST := $(BIN)/pytest -n 3 --dist loadfile
 
 # Everything that is quick, and the examples in the package's docstrings: some minutes on two cores.
 test: $(INSTALLED)

@@ -278,3 +278,22 @@ def test_a_config_that_cannot_be_read_gives_one_line(write, capsys, text, parts)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("videoctx: ")
     assert all(part in line for part in parts), line
+
+
+@each_case("earlier", [["own_videos"], ["slow_r50_gc_all"], ["demo_nl", "clips_32x2"], ["slow_r50_gc5", "own_videos"]])
+def test_a_network_replaces_the_one_before_it(earlier):
+    set_by_clips = {"conv1_stride_t": 2, "pool1_t": [1, 2]}
+    given = [text for name in [*earlier, "i3d_r50_nl5"] for text in ("-c", name)]
+    assert net_of(given) | set_by_clips == net_of(["-c", "i3d_r50_nl5"]) | set_by_clips
+
+
+def test_what_an_experiment_sets_of_a_network_stays():
+    assert net_of(["-c", "ut_interaction_r50", "-c", "c2d_r50_gc5"])["stride_at"] == "1x1"
+
+
+def net_of(arguments):
+    """Return the arguments of the network that the configs of a command line give together."""
+    merged = {}
+    for text in with_parts(arguments)[1::2]:
+        merged |= ((yaml.safe_load(text) or {}).get("model", {}).get("net") or {}).get("init_args", {})
+    return merged

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -25,8 +26,10 @@ def with_parts(arguments: Sequence[str]) -> list[str]:
     """Replace every `--config NAME`, `--config=NAME` and `-c NAME` by the texts of the config and of its parts.
 
     NAME is a YAML file or the name of a shipped config. A config may name others under `parts`, relative to itself:
-    they come first, in order, and the config's own keys override theirs. A YAML text, and a file of another format,
-    stay as they are.
+    they come first, in order, and the config's own keys override theirs. A config that names the class of `model.net`,
+    itself or in a part, replaces the network of the configs before it, so that no argument of that one is left. What an
+    experiment sets of a network that it does not name stays. A YAML text, and a file of another format, stay as they
+    are.
 
     Raises:
         ValueError: there is no such config, or it cannot be read.
@@ -43,13 +46,38 @@ def with_parts(arguments: Sequence[str]) -> list[str]:
         if not value.endswith(SUFFIXES) and (CONFIG_TEXT.match(value) or Path(value).is_file()):
             expanded += [option, value]  # jsonargparse reads a text, or a JSON file
             continue
-        for text in _texts(value):
-            expanded += [option, text]
+        configs = list(_configs(value))
+        if any("class_path" in _network(config) for config in configs):
+            _remove_networks(expanded)
+        for config in configs:
+            expanded += [option, yaml.safe_dump(config, sort_keys=False)]
     return expanded
 
 
-def _texts(name: str) -> Iterator[str]:
-    """Yield a config as YAML texts without `parts`, its parts first.
+def _network(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what a config sets of `model.net`."""
+    net = config.get("model", {}).get("net")
+    return net if isinstance(net, dict) else {}
+
+
+def _remove_networks(arguments: list[str]) -> None:
+    """Remove the networks from the expanded configs among `arguments`: files of a network alone, and named classes."""
+    for position, option in enumerate(arguments[:-1]):
+        if option not in ("-c", "--config") or not CONFIG_TEXT.match(arguments[position + 1]):
+            continue
+        try:
+            config = yaml.safe_load(arguments[position + 1])
+        except yaml.YAMLError:
+            continue  # jsonargparse reports it
+        if not isinstance(config, dict) or not isinstance(config.get("model", {}), dict) or not _network(config):
+            continue
+        if "class_path" in _network(config) or (config.keys() == {"model"} and config["model"].keys() == {"net"}):
+            del config["model"]["net"]
+            arguments[position + 1] = yaml.safe_dump(config, sort_keys=False)
+
+
+def _configs(name: str) -> Iterator[dict[str, Any]]:
+    """Yield a config without `parts`, its parts first.
 
     Raises:
         ValueError: A section is not a mapping, or sets a value that follows from another.
@@ -62,4 +90,4 @@ def _texts(name: str) -> Iterator[str]:
             if key in config.get(section, {}):
                 linked = LINKED[section, key]
                 raise ValueError(f"{file}: {section}.{key} follows from {linked}; expected it there alone")
-        yield yaml.safe_dump(config, sort_keys=False)
+        yield config
