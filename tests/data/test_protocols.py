@@ -1,6 +1,7 @@
 """Tests of other projects' clip grids, sizes and crops, against their formulas and against their own code."""
 
 import importlib.util
+import itertools
 import math
 import warnings
 from fractions import Fraction
@@ -22,6 +23,7 @@ from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo
 from videoctx.data.sampling.clip_samplers import ClipShape, NoClipError
 from videoctx.data.sampling.protocols import PROTOCOLS, UnknownFrameRateError
 from videoctx.data.transforms.normalize import Normalize
+from videoctx.data.transforms.resize import resize
 from videoctx.data.transforms.view_transform import ViewTransform
 
 NTSC = 30000 / 1001  # 29.97
@@ -192,12 +194,16 @@ def test_clips_equal_those_of_pytorchvideo(num_frames, fps, clip_len, frame_inte
 
 
 def subsample(frames, num_samples):
-    """Call pytorchvideo's function. `pytorchvideo.transforms` does not import with this torchvision, its file does."""
+    return pytorchvideo_functional().uniform_temporal_subsample(frames, num_samples)
+
+
+def pytorchvideo_functional():
+    """Load pytorchvideo's functions. `pytorchvideo.transforms` does not import with this torchvision, its file does."""
     path = Path(pytorchvideo.__file__).parent / "transforms" / "functional.py"
     spec = importlib.util.spec_from_file_location("functional", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.uniform_temporal_subsample(frames, num_samples)
+    return module
 
 
 # Sizes and crops ------------------------------------------------------------------------------------------------------
@@ -245,21 +251,85 @@ def test_crop_corners_computed_by_hand(name, num_crops, corners):
     assert [corner(341, 256, 256, crop, num_crops) for crop in range(num_crops)] == [pair[::-1] for pair in corners]
 
 
-def test_view_equals_torchvisions_preset():
-    """The difference is at most one gray level, because the preset resizes uint8 with another kernel."""
-    mean, std = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
-    frames = torch.randint(0, 256, (4, 120, 200, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    preset = VideoClassification(crop_size=(112, 112), resize_size=(128, 171))
-    ours = ViewTransform(
-        crop_size_px=112,
-        short_side_px=128,
+# Resizing -------------------------------------------------------------------------------------------------------------
+
+MEAN, STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
+SIZES = [(120, 200), (256, 300), (90, 160), (170, 128)]  # another is halved exactly, enlarged, or portrait
+
+
+def random_frames(height, width):
+    return torch.randint(0, 256, (9, height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def view_of(frames, protocol, *, short_side_px=128, crop_size_px=112):
+    """Return the view (3, T, 112, 112) that a test makes of frames (T, H, W, 3)."""
+    transform = ViewTransform(
+        crop_size_px=crop_size_px,
+        short_side_px=short_side_px,
         num_crops=1,
-        normalize=Normalize(mean, std),
-        protocol=PROTOCOLS["torchvision"],
+        normalize=Normalize(MEAN, STD),
+        protocol=PROTOCOLS[protocol],
     )
-    video = DecodedVideo("a.mp4", 0, 0, 0, frames, torch.tensor([[0, 1, 2, 3]]), [0])
-    clip = ours(DecodedBatch([video]), num_clips=1).clips[0:1]
-    torch.testing.assert_close(clip[0], preset(frames.permute(0, 3, 1, 2)), rtol=0, atol=1.01 / 255 / min(std))
+    video = DecodedVideo("a.mp4", 0, 0, 0, frames, torch.arange(len(frames))[None], [0])
+    return transform(DecodedBatch([video]), num_clips=1).clips[0:1][0]
+
+
+def normalized(frames):
+    """Return frames (3, T, H, W) in [0, 1] as network input."""
+    mean, std = (torch.tensor(values)[:, None, None, None] for values in (MEAN, STD))
+    return (frames - mean) / std
+
+
+@each_case("size", SIZES)
+def test_view_equals_torchvisions_preset(size):
+    """The training scripts of torchvision convert to floats before its preset; the preset of its weights does not."""
+    frames = random_frames(*size)
+    expected = VideoClassification(crop_size=(112, 112), resize_size=(128, 171))(frames.permute(0, 3, 1, 2) / 255)
+    torch.testing.assert_close(view_of(frames, "torchvision"), expected, rtol=0, atol=1e-5)
+
+
+@each_case("protocol", ["pytorchvideo", "pyslowfast"])
+@each_case("size", SIZES)
+def test_view_equals_that_of_pytorchvideo(protocol, size):
+    """PySlowFast's resizing is the same call of torch, after it has normalized, which makes no difference."""
+    frames, functional = random_frames(*size), pytorchvideo_functional()
+    resized = functional.short_side_scale(frames.permute(3, 0, 1, 2) / 255, 128)  # (3, T, h, w)
+    cropped = functional.uniform_crop(resized, 112, 1)
+    torch.testing.assert_close(view_of(frames, protocol), normalized(cropped), rtol=0, atol=1e-5)
+    after = functional.uniform_crop(
+        functional.short_side_scale(normalized(frames.permute(3, 0, 1, 2) / 255), 128), 112, 1
+    )
+    torch.testing.assert_close(view_of(frames, protocol), after, rtol=0, atol=1e-5)
+
+
+@each_case("protocol", ["nonlocal", "mmaction2"])
+@each_case("size", [(16, 24), (20, 30), (12, 17)])
+def test_resized_bytes_are_rounded_once(protocol, size):
+    """Compare with loops. Where both sides are halved, a pixel is (a + b + c + d + 2) // 4, as in OpenCV."""
+    frames = random_frames(*size)[:1]
+    (resized,) = resize(frames, 8, PROTOCOLS[protocol])
+    height, width = resized.shape[1:]
+    assert resized.dtype == torch.uint8
+    for row in range(height):
+        for column in range(width):
+            y, x = (row + 0.5) * size[0] / height - 0.5, (column + 0.5) * size[1] / width - 0.5
+            value = np.zeros(3)
+            for near_y, near_x in itertools.product(
+                (math.floor(y), math.floor(y) + 1), (math.floor(x), math.floor(x) + 1)
+            ):
+                weight = (1 - abs(y - near_y)) * (1 - abs(x - near_x))
+                inside = min(max(near_y, 0), size[0] - 1), min(max(near_x, 0), size[1] - 1)
+                value += weight * frames[0, inside[0], inside[1]].numpy()
+            assert np.abs(resized[:, row, column].numpy() - value).max() <= 0.5 + 1e-3, (row, column)
+    if size == (16, 24):
+        cells = frames[0].int().reshape(8, 2, 12, 2, 3).sum(dim=(1, 3))
+        assert torch.equal(resized.permute(1, 2, 0).int(), (cells + 2) // 4)
+
+
+@each_case("protocol", PROTOCOLS)
+def test_frames_of_the_size_already_are_not_changed(protocol):
+    frames = random_frames(128, 171)
+    assert resize(frames, 128, PROTOCOLS[protocol]).dtype == torch.uint8
 
 
 def test_unsupported_number_of_crops_is_refused():

@@ -9,12 +9,14 @@ import torch
 
 from tests.inference.conftest import PREPROCESSING, write_checkpoint
 from tests.numbered import read_number, write_video
+from tests.small_preprocessing import small_preprocessing
 from tests.tiny_set import break_video, encode
 from videoctx.cli import main
 from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo
 from videoctx.inference.captioned_video import captioned
 from videoctx.inference.classifier import Classifier, NotFiniteError, load
-from videoctx.inference.frame_clips import frame_offsets
+from videoctx.inference.frame_clips import FrameTransform, frame_offsets
 from videoctx.inference.live import LiveClassifier
 from videoctx.inference.live_source import LiveSource
 from videoctx.inference.timed_frames import timed_frames
@@ -80,6 +82,17 @@ def test_a_video_shorter_than_a_clip_is_repeated(tmp_path):
 def test_frames_are_as_far_apart_as_in_the_test(protocol, expected, tmp_path):
     trained = load(write_checkpoint(tmp_path / "some.ckpt", protocol=protocol, views=(1, 1)))
     assert frame_offsets(trained.preprocessing, 60.0).tolist() == expected
+
+
+@pytest.mark.parametrize("protocol", ["videoctx", "mmaction2", "pyslowfast"])  # bytes, rounded once, and floats
+def test_a_frame_is_transformed_as_in_the_test(protocol):
+    preprocessing = small_preprocessing(protocol=protocol, views=(1, 1))
+    frames = torch.randint(256, (4, 61, 90, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    video = DecodedVideo("", 0, -1, 0, frames, torch.arange(4)[None], [0])
+    expected = preprocessing.transform()(DecodedBatch([video]), num_clips=1).clips[:]
+    one_by_one = FrameTransform(preprocessing)
+    clip = one_by_one.clip([one_by_one.see(frame.numpy()) for frame in frames], torch.device("cpu"))
+    assert torch.equal(clip, expected)
 
 
 def test_a_table_a_chart_and_a_video_are_written(network, tmp_path, capsys):

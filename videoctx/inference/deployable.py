@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videoctx.data.preprocessing import Preprocessing
-from videoctx.data.sampling.protocols import PROTOCOLS
+from videoctx.data.sampling.protocols import PROTOCOLS, Protocol
 from videoctx.inference.classifier import Classifier
 from videoctx.layers.fused_attention import fused_attention
 from videoctx.layers.non_local import SoftmaxAffinity
@@ -21,7 +21,8 @@ from videoctx.models.resnet3d import MaxPool3d
 class DeployableNetwork(nn.Module):
     """A network from frames (B, T, H, W, 3) uint8 RGB to the probabilities (B, K) float32 of their center crop.
 
-    Frames are resized to the same bytes as by PyTorch on a CPU. On a GPU a pixel can differ by one gray level.
+    Where the protocol resizes bytes, frames become the same bytes as by PyTorch on a CPU. On a GPU a pixel can differ
+    by one gray level.
 
     Args:
         trained: The classifier.
@@ -44,11 +45,16 @@ class DeployableNetwork(nn.Module):
             self.register_buffer(name, value, persistent=False)
         self.net = _exportable(trained.net)
         self.multi_label = trained.multi_label
+        self.arithmetic = PROTOCOLS[preprocessing.protocol].arithmetic
 
     def forward(self, frames: Tensor) -> Tensor:
         frames = frames.movedim(-1, 2).float()  # (B, T, 3, H, W)
-        frames = (frames @ self.columns + 0.5).floor()  # (B, T, 3, H, S)
-        frames = (self.rows @ frames + 0.5).floor()  # (B, T, 3, S, S)
+        frames = frames @ self.columns  # (B, T, 3, H, S)
+        if self.arithmetic == "bytes":
+            frames = (frames + 0.5).floor()
+        frames = self.rows @ frames  # (B, T, 3, S, S)
+        if self.arithmetic != "float":
+            frames = (frames + 0.5).floor()
         clips = ((frames - self.mean) / self.std).transpose(1, 2)  # (B, 3, T, S, S)
         logits = self.net(clips)
         return logits.sigmoid() if self.multi_label else logits.softmax(dim=1)
@@ -65,16 +71,20 @@ def _filters(preprocessing: Preprocessing, frame_size_px: tuple[int, int]) -> tu
         resized = int(short_side_px * height / min(height, width)), int(short_side_px * width / min(height, width))
     corner = protocol.corner(*resized, crop_px, 0, 1)
     rows, columns = (
-        _interpolation(side, new_side, smooth=protocol.antialias)[start : start + crop_px]
+        _interpolation(side, new_side, protocol)[start : start + crop_px]
         for side, new_side, start in zip(frame_size_px, resized, corner, strict=True)
     )
     return rows, columns
 
 
-def _interpolation(side: int, new_side: int, *, smooth: bool) -> Tensor:
+def _interpolation(side: int, new_side: int, protocol: Protocol) -> Tensor:
     """Return PyTorch's bilinear filter along one axis as a matrix (new_side, side): its result for each unit vector."""
     units = torch.eye(side, dtype=torch.float64)[None, None]
-    matrix = F.interpolate(units, size=(new_side, side), mode="bilinear", antialias=smooth, align_corners=False)
+    matrix = F.interpolate(
+        units, size=(new_side, side), mode="bilinear", antialias=protocol.antialias, align_corners=False
+    )
+    if protocol.arithmetic != "bytes":
+        return matrix[0, 0].float()
     # For bytes it rounds its weights to integers below 2¹⁵ times a power of two.
     digits = next((digits for digits in range(22) if matrix.max() * 2 ** (digits + 1) + 0.5 >= 2**15), 22)
     return (matrix[0, 0] * 2**digits + 0.5).floor().float() / 2**digits

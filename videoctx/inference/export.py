@@ -1,8 +1,8 @@
 """Export of a trained network to a file that is verified to compute what the network computes.
 
 Three are compared, on random clips and on a real one: the file, read back; the deployable network that was exported;
-and the network under the preprocessing of its test. The first two may differ only by rounding. The third resizes bytes,
-and the kernel of another processor may round one of them differently.
+and the network under the preprocessing of its test. The first two may differ only by rounding. The third may resize
+bytes, and the kernel of another processor may round one of them differently.
 """
 
 from dataclasses import dataclass

@@ -33,7 +33,7 @@ class FrameTransform:
         self.transform = preprocessing.transform(num_crops=1)
 
     def see(self, image: np.ndarray) -> Tensor:
-        """Resize and crop a frame: (H, W, 3) uint8 RGB → (3, S, S) uint8."""
+        """Resize and crop a frame: (H, W, 3) uint8 RGB → (3, S, S) uint8, or float32 where the protocol has floats."""
         video = DecodedVideo(
             path="",
             row=0,

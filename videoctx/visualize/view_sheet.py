@@ -79,7 +79,9 @@ def _clip_frames(preprocessing: Preprocessing, start: int, num_frames: int, fps:
 
 
 def _tile(frames: Tensor) -> np.ndarray:
-    """Put frames (T, 3, S, S) uint8 into one image (H, W, 3) uint8, `NUM_COLUMNS` per row."""
+    """Put frames (T, 3, S, S), as resized, into one image (H, W, 3) uint8, `NUM_COLUMNS` per row."""
+    if frames.is_floating_point():
+        frames = (255 * frames).round().byte()
     if frames.shape[-1] > MAX_FRAME_PX:
         small = F.interpolate(frames.float(), size=(MAX_FRAME_PX, MAX_FRAME_PX), mode="bilinear", antialias=True)
         frames = small.round().clamp(0, 255).byte()

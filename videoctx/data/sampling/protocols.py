@@ -32,9 +32,14 @@ With `nonlocal`, `pyslowfast` and `pytorchvideo`, the network classifies windows
 r is the longer side minus the crop. The last column is `test.short_side_px`, `test.crop_size_px` and
 `test.views`. All average the probabilities of the views, as this package does. `mean` and `std` belong to the weights.
 
-Differs from the projects: frames are resized as uint8 (PySlowFast and PyTorchVideo resize floats, which differs by up
-to half a gray level), with PyTorch's bilinear filter (mmaction2 and video-nonlocal-net use OpenCV's; PySlowFast's
-default decoder scales while it decodes).
+`pyslowfast`, `pytorchvideo` and `torchvision` (its training scripts) resize in floats. `nonlocal` and `mmaction2` round
+the resized frame to bytes once. `videoctx` resizes bytes, as it does in training, and rounds along either axis.
+Against floats, bytes resized so are off by up to one gray level, and without antialiasing they are half a level too
+bright, on average, where both sides are halved.
+
+Differs from the projects: OpenCV, which resizes for video-nonlocal-net and mmaction2, truncates products, so that one
+value in eight is one gray level darker there (of random images; none where both sides are halved). PySlowFast's default
+decoder scales while it decodes.
 """
 
 import math
@@ -51,6 +56,7 @@ from videoctx.data.sampling.clip_samplers import ClipGrid, ClipShape, NoClipErro
 ProtocolName = Literal["videoctx", "nonlocal", "pyslowfast", "mmaction2", "pytorchvideo", "torchvision"]
 # Where clip i of n starts, from 0 to 1: i / n, or i / (n - 1) with a single clip in the middle or at the start
 ClipPlacement = Literal["from_start", "ends_or_middle", "ends_or_start"]
+Arithmetic = Literal["bytes", "float", "rounded"]
 FPS = 30  # frames per second at which the projects count a clip's frames
 
 
@@ -69,6 +75,7 @@ class Protocol:
             torchvision's own rule.
         corner: Returns top and left of a crop, given height, width, crop size, number of the crop and number of crops.
         antialias: Whether frames are filtered before they are shrunk.
+        arithmetic: Whether frames are resized as bytes, or in floats, or in floats that are then rounded to bytes.
         num_crops: Numbers of crops that the project has a rule for. None: any number.
     """
 
@@ -77,6 +84,7 @@ class Protocol:
     size: Callable[[int, int, int], tuple[int, int]] | None = None
     corner: Callable[[int, int, int, int, int], tuple[int, int]] = crop_corner
     antialias: bool = False
+    arithmetic: Arithmetic = "float"
     num_crops: tuple[int, ...] | None = (1, 3)
 
     def check(self, name: str, num_crops: int) -> None:
@@ -239,13 +247,23 @@ def rounded_corner(height: int, width: int, size: int, crop: int, num_crops: int
 
 
 PROTOCOLS: dict[ProtocolName, Protocol] = {
-    "videoctx": Protocol(clips=uniform_clips, clip_placement="ends_or_middle", antialias=True, num_crops=None),
+    "videoctx": Protocol(
+        clips=uniform_clips, clip_placement="ends_or_middle", antialias=True, arithmetic="bytes", num_crops=None
+    ),
     "nonlocal": Protocol(
-        clips=nonlocal_clips, clip_placement="from_start", size=single_precision_size, corner=stepped_corner
+        clips=nonlocal_clips,
+        clip_placement="from_start",
+        size=single_precision_size,
+        corner=stepped_corner,
+        arithmetic="rounded",
     ),
     "pyslowfast": Protocol(clips=pyslowfast_clips, clip_placement="from_start", size=floor_size, corner=ceiled_corner),
     "mmaction2": Protocol(
-        clips=mmaction2_clips, clip_placement="ends_or_middle", size=rounded_size, corner=stepped_corner
+        clips=mmaction2_clips,
+        clip_placement="ends_or_middle",
+        size=rounded_size,
+        corner=stepped_corner,
+        arithmetic="rounded",
     ),
     "pytorchvideo": Protocol(
         clips=pytorchvideo_clips, clip_placement="from_start", size=floor_size, corner=ceiled_corner

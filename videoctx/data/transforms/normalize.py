@@ -17,7 +17,7 @@ def check_std(std: Sequence[float]) -> None:
 
 
 class Normalize(nn.Module):
-    """(T, 3, H, W) uint8 → (3, T, H, W) float: (x / 255 - mean) / std for each channel.
+    """(T, 3, H, W) uint8, or float in [0, 1] → (3, T, H, W) float: (x - mean) / std for each channel, x in [0, 1].
 
     torchvision's `normalize` copies mean and std to the device and looks for a zero there in every call, so that the
     program would wait for the device three times per clip.
@@ -45,4 +45,6 @@ class Normalize(nn.Module):
             mean, std = (torch.tensor(values, device=frames.device)[:, None, None] for values in (self.mean, self.std))
             self._constants[frames.device] = mean, std
         mean, std = self._constants[frames.device]
-        return TF.to_dtype(frames, torch.float32, scale=True).sub_(mean).div_(std).transpose(0, 1)  # (3, T, H, W)
+        scaled = TF.to_dtype(frames, torch.float32, scale=True)
+        centered = scaled.sub(mean) if scaled is frames else scaled.sub_(mean)
+        return centered.div_(std).transpose(0, 1)  # (3, T, H, W)

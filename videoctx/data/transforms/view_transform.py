@@ -79,7 +79,7 @@ class ViewTransform(nn.Module):
 class LazyViews:
     """Views that share the frames of their videos. Slicing cuts out the views of the slice."""
 
-    views: list[tuple[Tensor, Tensor, tuple[int, int]]]  # frames (U, 3, H, W) uint8, positions (T,), top and left
+    views: list[tuple[Tensor, Tensor, tuple[int, int]]]  # frames (U, 3, H, W) as resized, positions (T,), top and left
     crop_size_px: int
     normalize: Normalize
 
