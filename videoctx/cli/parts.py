@@ -1,12 +1,15 @@
 """Replaces the config files on a command line by their contents, with the parts of each before it."""
 
+import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from videoctx.cli.replaced_classes import without_replaced_arguments
 from videoctx.shipped_configs import SUFFIXES, find_config, read_parts
 
 # Values that follow from another, and from which. They are never set on their own.
@@ -19,6 +22,8 @@ LINKED = {
 
 SECTIONS = {section for section, _ in LINKED} | {"trainer", "checkpoint", "last_checkpoint", "learning_rate"}
 
+RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # environment variables of launchers: only rank zero reports
+
 CONFIG_TEXT = re.compile(r"\s*$|.*[:{\n]", re.DOTALL)  # YAML, not the name of a file or of a shipped config
 
 
@@ -29,14 +34,17 @@ def with_parts(arguments: Sequence[str]) -> list[str]:
     they come first, in order, and the config's own keys override theirs. A config that names the class of `model.net`,
     itself or in a part, replaces the network of the configs before it, so that no argument of that one is left. What an
     experiment sets of a network that it does not name stays. A YAML text, and a file of another format, stay as they
-    are.
+    are. Elsewhere too, a class that replaces another does not get its arguments, which a line on stderr reports
+    (`videoctx.cli.replaced_classes`).
 
     Raises:
         ValueError: there is no such config, or it cannot be read.
     """
     expanded: list[str] = []
+    groups: list[int] = []  # of each expanded argument, the number of the argument that it is from
     remaining = iter(arguments)
     for argument in remaining:
+        groups += [len(groups)] * (len(expanded) - len(groups))
         option, separator, value = argument.partition("=")
         if option not in ("-c", "--config"):
             expanded.append(argument)
@@ -51,7 +59,12 @@ def with_parts(arguments: Sequence[str]) -> list[str]:
             _remove_networks(expanded)
         for config in configs:
             expanded += [option, yaml.safe_dump(config, sort_keys=False)]
-    return expanded
+    groups += [len(groups)] * (len(expanded) - len(groups))
+    kept, lines = without_replaced_arguments(expanded, groups)
+    if all(os.environ.get(name, "0") == "0" for name in RANKS):
+        for line in lines:
+            print(line, file=sys.stderr)
+    return kept
 
 
 def _network(config: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 | field | content |
 |---|---|
 | `data` | the card of the data module (`card(stage)`): the manifest and its hash, the protocol, the decoder |
+| `clip_differences` | of a test: the settings of its clips that are not those of the training, with both values |
 | `videos` | of a test: the numbers of videos in the manifest, of those evaluated, and of those that could not be read |
 | `ranks` | of a training: the number of ranks and of nodes |
 | `checkpoint` | the path and the SHA-256 of the file that was evaluated, or that a training starts from |
@@ -47,6 +48,7 @@ def make_card(
     checkpoint: str | None,
     seed: int,
     device: torch.device,
+    clip_differences: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """Return the card of a test or of predictions.
 
@@ -57,9 +59,11 @@ def make_card(
         checkpoint: the file with the network's weights.
         seed: of the task.
         device: on which the network ran.
+        clip_differences: the settings of clips that are not those of the training, with both values.
     """
     return {
         "data": dict(data),
+        "clip_differences": dict(clip_differences or {}),
         "videos": {"listed": data.get("num_videos"), "evaluated": num_videos, "failed": num_failed},
         **_circumstances(checkpoint, seed, device),
     }

@@ -25,6 +25,7 @@ from videoctx.tasks.atomic_checkpoint_io import write_checkpoints_atomically
 from videoctx.tasks.batch_norm_size import BatchNormSizeCheck
 from videoctx.tasks.bf16_gradient_check import Bf16GradientCheck
 from videoctx.tasks.checkpoint_contents import check_checkpoint, checkpoint_contents
+from videoctx.tasks.clip_differences import clip_differences, describe_differences
 from videoctx.tasks.evaluation_network import EvaluationNetwork
 from videoctx.tasks.learning_rate import check_accumulation, run_scheduler, scale_learning_rates, step_size
 from videoctx.tasks.loss_watch import LossWatch
@@ -131,6 +132,7 @@ class VideoClassifier(LightningModule):
         self.compiled = compiled
         self.seed = seed
         self.preprocessing: dict[str, Any] | None = None  # how test clips are made, stored in checkpoints
+        self.clip_differences: dict[str, dict[str, Any]] = {}  # between the clips of the weights and of the run
         self.val_metric = VideoMeanAveragePrecision() if multi_label else VideoAccuracy()
         self.val_result: Accuracy | MeanAveragePrecision | None = None  # of the last validation
         # A fast copy of the network, while `EvaluationNetwork` provides one. No module: it is not to be saved.
@@ -218,10 +220,18 @@ class VideoClassifier(LightningModule):
             made = data.preprocessing_dict()
             if stage == "fit" or self.preprocessing is None:
                 self.preprocessing = made
+            self._compare_clips(self.preprocessing, made)
         elif stage == "fit" and self.lr_batch_size:
             required_task_data(self.trainer, required_by=f"lr_batch_size {self.lr_batch_size}")
         set_test_head(self.net, (made or {}).get("protocol"), multi_label=self.multi_label)
         write_checkpoints_atomically(self.trainer.strategy)
+
+    def _compare_clips(self, trained: Mapping[str, Any] | None, used: Mapping[str, Any] | None) -> None:
+        """Report what differs between the clips of the weights and those of the run."""
+        self.clip_differences = clip_differences(trained, used)
+        if self.clip_differences and self.trainer.is_global_zero:
+            source = self.trainer.ckpt_path or self.weights or "the network"
+            print(f"{source}: trained on other clips than these: {describe_differences(self.clip_differences)}")
 
     # Training -----------------------------------------------------------------------------------------------------
 
@@ -309,3 +319,5 @@ class VideoClassifier(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         check_checkpoint(self, checkpoint, path=self._trainer and self._trainer.ckpt_path)
+        if self._trainer and (data := task_data(self._trainer)):
+            self._compare_clips(checkpoint.get("preprocessing"), data.preprocessing_dict())

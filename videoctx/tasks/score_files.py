@@ -133,6 +133,7 @@ def _write_card(view_scores: ViewScores, path: Path, trainer: Trainer, task: "Vi
         num_videos=len(view_scores.paths),
         num_failed=int(view_scores.failed.sum()),
         checkpoint=str(trainer.ckpt_path) if trainer.ckpt_path else task.weights,
+        clip_differences=task.clip_differences,
         seed=task.seed,
         device=task.device,
     )

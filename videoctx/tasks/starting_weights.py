@@ -8,6 +8,8 @@ from torch import Tensor
 from videoctx.models.checkpoints import Checkpoint, read_checkpoint
 from videoctx.models.class_order import class_differences, known_classifier, reorder_classifier
 from videoctx.models.load_weights import load_weights
+from videoctx.tasks.clip_differences import COLORS, clip_differences, describe_differences
+from videoctx.tasks.task_data import task_data
 
 if TYPE_CHECKING:
     from videoctx.tasks.classifier import VideoClassifier
@@ -43,10 +45,25 @@ class StartingWeights(Callback):
             )
         except ValueError as error:
             raise ValueError(f"{self.task.weights}: {error}") from error
+        self._keep_preprocessing(checkpoint, trainer, is_trained=is_trained)
         if trainer.is_global_zero:
             print(f"{self.task.weights}: weights of {checkpoint.format}; not loaded: {report}")
             if note:
                 print(f"{self.task.weights}: {note}")
+
+    def _keep_preprocessing(self, checkpoint: Checkpoint, trainer: Trainer, *, is_trained: bool) -> None:
+        """Tell the task how the clips of the weights were made. Training may use other clips, but not other colors."""
+        stored = checkpoint.preprocessing or {}
+        if checkpoint.input:
+            stored = {"mean": list(checkpoint.input.mean), "std": list(checkpoint.input.std)} | stored
+        if not is_trained:
+            self.task.preprocessing = stored or None
+            return
+        data = task_data(trainer)
+        colors = {name: stored[name] for name in COLORS if name in stored}
+        differences = clip_differences(colors, data.preprocessing_dict()) if data else {}
+        if differences and trainer.is_global_zero:
+            print(f"{self.task.weights}: trained on other clips than these: {describe_differences(differences)}")
 
     def _for_classes(self, checkpoint: Checkpoint, *, is_trained: bool) -> tuple[dict[str, Tensor], str]:
         """Return the weights for the classes of the task, and what the user should know of their classifier.
