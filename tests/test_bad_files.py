@@ -26,11 +26,17 @@ BAD_PATHS = {
     "image.mp4": "an image or a list of files",
     "truncated.mp4": "not a video",
     "zeroed.flv": "damaged",
+    "song.m4a": "no video stream",
+    "song_with_cover.m4a": "no video stream",
     "http://[::1": "not a URL: Invalid IPv6 URL",
     "http://127.0.0.1:1/a.mp4": "cannot be fetched",
     "wat://host/a.mp4": "wat:// is not accepted; expected file, http",
     "reference://a.mp4::http://127.0.0.1:1/a.json": "reference:// is not accepted",
     "file://host/a.mp4": "file:// with the host 'host'",
+    "http:///a.mp4": "it names no host",
+    "http://127.0.0.1:99999/a.mp4": "not a URL",
+    "http://127.0.0.1:1/%2e%2e/%00caf%E9.mp4": "cannot be fetched",
+    "gopher://host/a.mp4": "gopher:// is not accepted",
 }
 
 
@@ -55,8 +61,10 @@ def bad_files(tmp_path_factory):
     flv = bytearray((folder / "flv.flv").read_bytes())
     flv[500:2500] = bytes(2000)
     (folder / "zeroed.flv").write_bytes(flv)
-    cover = "-f lavfi -i sine=d=1 -map 1 -map 0 -frames:v 1 -c:a aac -c:v png -disposition:v attached_pic"
-    ffmpeg(*good, *cover.split(), str(folder / "song.m4a"))
+    sound = ("-f", "lavfi", "-i", "sine=d=1", "-c:a", "aac")
+    ffmpeg(*sound, str(folder / "song.m4a"))
+    cover = "-map 1 -map 0 -frames:v 1 -c:v png -disposition:v attached_pic"
+    ffmpeg(*good, *sound, *cover.split(), str(folder / "song_with_cover.m4a"))
     for suffix in ("mp4", "mkv", "avi"):
         tags = (b"-metadata", b"title=caf\xe9", b"-metadata:s:v", b"handler_name=caf\xe9")
         ffmpeg(*good, "-c", "copy", *tags, str(folder / f"tags.{suffix}"))

@@ -18,7 +18,6 @@ from data_prep.inspect_videos.frame_hashes import hash_frames, hashed_frames, to
 from data_prep.manifests.inspection_columns import FOUND_COLUMNS, INSPECTION_COLUMNS
 from videoctx.data.annotations import ProbeResult
 from videoctx.data.decoding.containers import Container, VideoDecodeError, file_status, probe
-from videoctx.data.decoding.file_structure import missing_end
 from videoctx.data.decoding.video_reader import probe_result_of
 from videoctx.data.storage.local_files import LocalFiles
 from videoctx.data.storage.locations import is_url, local_path, split_member
@@ -77,8 +76,8 @@ def _inspect(path: str) -> dict[str, str]:
     try:
         container = probe(path)
         found |= _describe(container)
-        if missing := missing_end(path, container.format):
-            raise VideoDecodeError(path, missing)
+        if container.damage:
+            raise VideoDecodeError(path, container.damage)
         promised = container.num_packets - container.num_discarded
         samples = _samples(container)
         begun = time.monotonic()

@@ -14,7 +14,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from videoctx.data.decoding.containers import VideoDecodeError, open_container, probe
+from videoctx.data.decoding.containers import VideoDecodeError, open_container, probe_whole
 from videoctx.data.decoding.display_matrix import display_matrix
 from videoctx.data.decoding.pyav_versions import as_fraction
 from videoctx.data.sampling.clip_samplers import frame_range
@@ -75,7 +75,7 @@ def plan_segment(
     Raises:
         VideoDecodeError: the source cannot be read, or has no frame in the segment.
     """
-    content = probe(path)  # refuses a file that is not a video
+    content = probe_whole(path)  # refuses what is not a video, or only part of one
     with open_container(path) as container:
         stream = container.streams[content.stream_index]
         assert isinstance(stream, av.VideoStream)

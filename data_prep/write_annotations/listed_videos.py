@@ -19,7 +19,7 @@ from data_prep.scheduling.run_each import Failure, run_each
 from data_prep.write_annotations.layouts.listing import ListedVideo, Listing
 from videoctx.data.annotations import AnnotationError
 from videoctx.data.class_names import nfc
-from videoctx.data.decoding.containers import VideoDecodeError, probe
+from videoctx.data.decoding.containers import VideoDecodeError, probe_whole
 from videoctx.data.storage.locations import VIDEO_SUFFIXES
 from videoctx.first_few import first_few
 
@@ -202,7 +202,7 @@ def _probed(result: Search) -> Search:
 def _problem(path: str) -> str | None:
     """Return why a container cannot be read, or None if it can."""
     try:
-        probe(path)
+        probe_whole(path)
     except VideoDecodeError as error:
         return error.reason
     return None

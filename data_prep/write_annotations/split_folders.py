@@ -1,10 +1,11 @@
 """Folders that are named after splits: `train/CLASS/…` or `CLASS/train/…`.
 
 The usual names are understood in any case: `train` and `training`, `val`, `valid` and `validation`, `test` and
-`testing`. A class may have such a name too, as `train` beside `car` and `bus`. Where both could be meant, the folders
-are refused.
+`testing`, also as `train_set`, `training-data`, `val2017`. A class may have such a name too, as `train` beside `car` and
+`bus`. Where both could be meant, the folders are refused.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ SPLIT_OF_NAME = {
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+SPLIT_NAME = re.compile(rf"({'|'.join(SPLIT_OF_NAME)})[\s_-]*(set|split|data|videos|clips|\d{{4}})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +32,11 @@ class SplitFolders:
 def split_of_name(name: str) -> str | None:
     """Return the split that a folder of this name usually holds.
 
-    >>> split_of_name("Validation"), split_of_name("walk")
-    ('val', None)
+    >>> split_of_name("Validation"), split_of_name("train_set"), split_of_name("walk")
+    ('val', 'train', None)
     """
-    return SPLIT_OF_NAME.get(nfc(name).strip().casefold())
+    match = SPLIT_NAME.fullmatch(nfc(name).strip().casefold())
+    return SPLIT_OF_NAME[match[1]] if match else None
 
 
 def find_split_folders(root: Path, videos: Sequence[Path]) -> SplitFolders:

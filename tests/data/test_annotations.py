@@ -220,6 +220,7 @@ LOOK_ALIKES = [
     ("0", "00", "in leading zeros"),
     ("class 7", "class 007", "in leading zeros"),
     ("jump", "ju\u200bmp", "in invisible characters"),
+    ("jump", "jump.", "in dots around the name"),
     ("high jump", "high\xa0jump", "in spaces and underscores"),
     ("run", "ｒｕｎ", "in characters that look alike"),
 ]
@@ -268,6 +269,14 @@ def test_a_path_with_two_labels_is_refused(manifest, second):
     parts = (path, "line 3", "'a.mp4' is 'walk', and 'run' in line 2", "multi_label")
     refused(lambda: read_manifest(path, CLASSES, split="train"), *parts)
     assert read_manifest(path, CLASSES, split="train", multi_label=True)
+
+
+@each_case("prefix", ["", "file://", "file://localhost"])
+def test_a_path_with_two_labels_is_refused_however_it_is_written(manifest, prefix):
+    path = manifest("path,label,split\na.mp4,run,train\n")
+    with path.open("a") as file:
+        file.write(f"{prefix}{path.parent.absolute()}/a.mp4,walk,train\n")
+    refused(lambda: read_manifest(path, CLASSES, split="train"), str(path), "line 3", "'walk', and 'run' in line 2")
 
 
 @each_case("second", ["a.mp4,walk,train,1,2", "a.mp4,,train,,", "a.mp4,run,test,,", "A.mp4,walk,train,,"])

@@ -194,7 +194,9 @@ def test_missing_backend_is_reported_with_its_package(tmp_path):
     try:
         import s3fs  # noqa: F401
     except ImportError:
-        with pytest.raises(StorageError, match=r"^s3://bucket/a.mp4: Install s3fs to access S3$"):
+        with pytest.raises(
+            VideoDecodeError, match=r"^s3://bucket/a.mp4: cannot be fetched: Install s3fs to access S3$"
+        ):
             fetched(local_files(tmp_path), "s3://bucket/a.mp4")
     else:
         pytest.skip("s3fs is installed")

@@ -244,7 +244,7 @@ def read_manifest(
     table = _manifest_table(manifest)
     table.refuse_bad_rows()  # but an empty path only in this split
     if not multi_label:
-        conflict = label_conflict(zip(table.lines, table.rows, strict=True))
+        conflict = label_conflict(zip(table.lines, table.rows, strict=True), root)
         if conflict is not None:
             raise AnnotationError(f"{manifest}, line {conflict[0]}: {conflict[1]}")
     for line, row in zip(table.lines, table.rows, strict=True):

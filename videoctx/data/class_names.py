@@ -31,7 +31,7 @@ def look_alike_key(name: str) -> str:
     """
     text = VARIATION_SELECTORS.sub("", _visible(unicodedata.normalize("NFKC", name)))
     text = unicodedata.normalize("NFKC", text.casefold())
-    return LEADING_ZEROS.sub("", GAPS.sub(" ", text)).strip()
+    return LEADING_ZEROS.sub("", GAPS.sub(" ", text)).strip(" .")
 
 
 def look_alikes(names: Iterable[str]) -> tuple[str, str] | None:
@@ -58,6 +58,7 @@ def how_they_differ(first: str, second: str) -> str:
         "in Unicode's composed or decomposed form": nfc,
         "in upper and lower case": str.casefold,
         "in spaces around the name": str.strip,
+        "in dots around the name": lambda name: name.strip(" ."),
         "in leading zeros": lambda name: LEADING_ZEROS.sub("", name),
         "in invisible characters": lambda name: VARIATION_SELECTORS.sub("", _visible(name)),
         "in spaces and underscores": lambda name: GAPS.sub(" ", name),

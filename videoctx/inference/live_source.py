@@ -59,8 +59,10 @@ class LiveSource:
         except av.FFmpegError as error:
             name = f"camera {self.address}" if self.address.isdigit() else self.address
             raise SourceError(f"{name}: {error.strerror}") from error
-        except (ValueError, IndexError) as error:  # what PyAV makes of some damage
-            raise SourceError(f"{self.address}: damaged: {error}") from error
+        except (SourceError, MemoryError):
+            raise
+        except Exception as error:  # PyAV makes many kinds of damage
+            raise SourceError(f"{self.address}: damaged: {type(error).__name__}: {error}") from error
         if not self.is_file:
             raise SourceError(f"{self.address}: the stream has ended")
 

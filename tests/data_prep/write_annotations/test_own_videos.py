@@ -274,7 +274,13 @@ def splits_and_labels(manifest):
 
 
 @each_case(
-    "train, val, test", [("train", "val", "test"), ("Training", "validation", "TESTING"), ("train", "valid", "")]
+    "train, val, test",
+    [
+        ("train", "val", "test"),
+        ("Training", "validation", "TESTING"),
+        ("train_set", "Val-Data", "test2017"),
+        ("train", "valid", ""),
+    ],
 )
 def test_split_folders_hold_class_folders(tmp_path_factory, run, train, val, test):
     root = tmp_path_factory.mktemp("videos")

@@ -24,9 +24,9 @@ import numpy as np
 
 from videoctx.data.decoding.accepted_formats import OPEN_OPTIONS, is_indexed_container, why_not_accepted
 from videoctx.data.decoding.display_matrix import display_matrix
-from videoctx.data.decoding.file_structure import is_fragmented
+from videoctx.data.decoding.file_structure import is_fragmented, structural_damage
 from videoctx.data.decoding.frame_rate import packet_rate
-from videoctx.data.decoding.key_frames import is_key_frame
+from videoctx.data.decoding.packets import Packet, read_packet
 from videoctx.data.decoding.pyav_versions import as_fraction, open_input
 from videoctx.data.decoding.video_stream import video_stream
 from videoctx.user_error import UserError
@@ -34,6 +34,7 @@ from videoctx.user_error import UserError
 # FFmpeg's names of the containers in which packet k can be frame k, given the conditions below.
 MP4, MATROSKA, AVI = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"
 INDEXED_FORMATS = (MP4, MATROSKA, AVI)
+MPEG_TS = "mpegts"
 AVI_CODECS = ("mpeg4", "mjpeg")  # AVI stores when a frame is decoded, not when it is shown
 DECORD_CODECS = ("h264", "hevc", "vp8", "vp9", "mpeg4", "mjpeg")  # not av1: its FFmpeg is older than AV1
 INTRA_CODECS = ("mjpeg", "prores", "dnxhd", "ffv1", "rawvideo", "png", "huffyuv")
@@ -41,9 +42,7 @@ TESTED_CODECS = ("h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mjpeg")  # all d
 DECORD_MIN_WIDTH = 80  # it takes the row padding of some narrower frames for pixels
 DECODERS = ("decord", "torchcodec", "pyav")  # the fastest first
 
-MPEG4_VOP = b"\x00\x00\x01\xb6"  # start code of a frame (VOP) in MPEG-4 part 2
 LONGEST_REASON = 200  # characters of another library's message
-MPEG4_EMPTY_VOP_BYTES = 8  # most bytes after the start code of a frame that only repeats the one before
 
 
 class VideoDecodeError(UserError):
@@ -108,6 +107,7 @@ class Container:
     has_duration: bool  # the container states one
     num_false_key_frames: int  # packets that are marked as key frames and hold other frames
     key_frames: tuple[int, ...]  # indices of the frames shown that are marked as key frames
+    damage: str | None  # what the file lacks by its own headers, though frames can be decoded; None: nothing
     frame_seconds: np.ndarray = field(repr=False, compare=False)
     """(num_frames,) float64: time of frame k, relative to the first frame. The times are evenly spaced if packets have
     no timestamps (`has_timestamps`). Seconds of an annotation are looked up here if the frame rate is variable."""
@@ -148,6 +148,8 @@ class Container:
             return "the container states no duration"
         if self.num_false_key_frames:
             return f"{self.num_false_key_frames} packets are marked as key frames and are none"
+        if any(later < earlier for earlier, later in pairwise(self.key_frames)):
+            return "key frames are shown in another order than they are stored"
         if self.codec not in TESTED_CODECS:
             return f"{self.codec} was not tested"
         return None
@@ -205,6 +207,18 @@ def probe(path: str) -> Container:
     """
     status = file_status(path)
     return _probe(path, status.st_mtime_ns, status.st_size)
+
+
+def probe_whole(path: str) -> Container:
+    """As `probe`, of a file that must be complete.
+
+    Raises:
+        VideoDecodeError: See `probe`; or the file was cut or overwritten, which a decoder may conceal.
+    """
+    container = probe(path)
+    if container.damage:
+        raise VideoDecodeError(path, container.damage)
+    return container
 
 
 def file_status(path: str) -> os.stat_result:
@@ -268,21 +282,9 @@ def open_container(path: str) -> Iterator[av.container.InputContainer]:
         yield container
 
 
-@dataclass(frozen=True, slots=True)
-class _Packet:
-    pts: int | None
-    dts: int | None
-    duration: int
-    is_key: bool
-    is_discarded: bool
-    is_empty: bool
-    is_b: bool
-    is_false_key: bool
-
-
 @lru_cache(maxsize=4096)
 def _probe(path: str, modified_ns: int, size: int) -> Container:  # noqa: ARG001 - part of the key
-    packets: list[_Packet] = []
+    packets: list[Packet] = []
     first_frame: av.VideoFrame | None = None
     with open_container(path) as container:
         stream = video_stream(container)
@@ -295,7 +297,7 @@ def _probe(path: str, modified_ns: int, size: int) -> Container:  # noqa: ARG001
                 if first_frame is None:
                     first_frame = next(iter(packet.decode()), None)
                 if not is_flush:
-                    packets.append(_read(packet, codec, extradata))
+                    packets.append(read_packet(packet, codec, extradata))
         except av.FFmpegError as error:
             raise VideoDecodeError(path, f"damaged: {error.strerror}") from error
         if first_frame is None:
@@ -307,36 +309,12 @@ def _probe(path: str, modified_ns: int, size: int) -> Container:  # noqa: ARG001
         return _container(path, container, stream, codec, packets, first_frame)
 
 
-def _read(packet: av.Packet, codec: str, extradata: bytes) -> _Packet:
-    is_empty, is_b = packet.size == 0, False
-    if codec == "mpeg4":
-        vops = bytes(packet).split(MPEG4_VOP)[1:]
-        # none, two in one packet (DivX's "packed bitstream"), or one that only repeats the frame before
-        is_empty = len(vops) != 1 or len(vops[0]) <= MPEG4_EMPTY_VOP_BYTES
-        is_b = any(vop[:1] and vop[0] >> 6 == 2 for vop in vops)
-    elif codec == "vp8" and packet.size:
-        is_empty = not bytes(packet)[0] & 0x10  # show_frame: an alternate reference frame is not shown
-    elif packet.has_sidedata("new_extradata"):
-        is_empty = True  # the size or format changes here, so that only decoding shows whether there is a frame
-    is_false_key = packet.is_keyframe and not is_key_frame(codec, bytes(packet), extradata)
-    return _Packet(
-        packet.pts,
-        packet.dts,
-        packet.duration or 0,
-        packet.is_keyframe,
-        packet.is_discard,
-        is_empty,
-        is_b,
-        is_false_key,
-    )
-
-
 def _container(
     path: str,
     container: av.container.InputContainer,
     stream: av.VideoStream,
     codec: str,
-    packets: list[_Packet],
+    packets: list[Packet],
     first_frame: av.VideoFrame,
 ) -> Container:
     has_pts = all(packet.pts is not None for packet in packets)
@@ -355,7 +333,9 @@ def _container(
     shown_times = order if has_pts and container.format.name != AVI else None
     rate = packet_rate(shown_times, decoding, float(stream.time_base or 0), stated)
     seconds_per_unit = float(stream.time_base or 0) if has_pts else float(1 / rate) if rate else 0.0
-    if not last_duration and len(steps):
+    if not has_pts:
+        last_duration = 1
+    elif not last_duration and len(steps):
         last_duration = int(np.median(steps))
     duration_seconds = float(order[-1] - order[0] + last_duration) * seconds_per_unit if len(order) else 0.0
     fps = float(rate)
@@ -366,6 +346,7 @@ def _container(
     # AVI stores no presentation time. If FFmpeg computes one that differs from the decoding time, it expects B-frames.
     delayed = container.format.name == AVI and any(packet.pts != packet.dts for packet in packets)
     matrix = display_matrix(first_frame)
+    fragmented = container.format.name == MP4 and is_fragmented(path)
     return Container(
         format=container.format.name,
         stream_index=stream.index,
@@ -389,9 +370,23 @@ def _container(
         open_gop=bool(any(np.count_nonzero(shown < shown[place]) != place for place in key)),
         has_timestamps=has_timestamps,
         starts_with_key_frame=packets[0].is_key,
-        is_fragmented=container.format.name == MP4 and is_fragmented(path),
+        is_fragmented=fragmented,
         has_duration=bool(stream.duration or container.duration),
         num_false_key_frames=sum(packet.is_false_key for packet in packets),
         key_frames=tuple(np.searchsorted(order, shown[key[kept[key]]]).tolist()),
+        damage=_damage(path, container.format.name, packets, 0 if fragmented else stream.frames),
         frame_seconds=(order - order[:1]) * seconds_per_unit,
     )
+
+
+def _damage(path: str, format_name: str, packets: list[Packet], promised: int) -> str | None:
+    """Return what the file lacks.
+
+    Args:
+        promised: Number of packets of the video by the container's headers; 0: not stated.
+    """
+    if packets[-1].is_cut and format_name != MPEG_TS:  # there it is any gap, also one that does no harm
+        return "truncated: its last frame lacks its end"
+    if format_name == MP4 and 0 < promised <= len(packets):
+        return None  # whatever size the headers state
+    return structural_damage(path, format_name)

@@ -1,14 +1,27 @@
-"""Properties that are read from a file's bytes, because FFmpeg does not report them."""
+"""What is read from a file's own headers, because FFmpeg does not report it: fragments, a missing end, a broken chain.
+
+Most containers are chains of elements, each of which starts with its size. A file that was cut ends inside an element,
+and the chain breaks where bytes were overwritten. FFmpeg then resumes at the next element that it finds, without a word
+about the frames between. A cut exactly between two elements cannot be noticed if no header states the whole size, as in
+MPEG-TS, in MPEG program streams and in live recordings.
+"""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from videoctx.data.decoding.matroska_structure import matroska_damage
+
 MOST_BOXES = 100_000
-MATROSKA_SEGMENT = b"\x18\x53\x80\x67"
+BOXES_WITH_FRAMES = (b"mdat", b"moov", b"moof")  # what else comes last may be cut off, or is no box
 TS_PACKET_SIZES = (188, 192, 204)
 TS_SYNC = 0x47
+FLV_TAGS = (8, 9, 15, 18)  # audio, video, data, data
+OGG_PAGE, AVI_FRAMES = b"OggS", b"movi"
+OPEN_RIFF_SIZES = (0, 0xFFFFFFFF)  # of a recording that was not finished
+MXF_KEY = b"\x06\x0e\x2b\x34"
+GIF_EXTENSION, GIF_IMAGE = 0x21, 0x2C
 
 
 def is_fragmented(path: str) -> bool:
@@ -23,8 +36,8 @@ def is_fragmented(path: str) -> bool:
     return False
 
 
-def missing_end(path: str, format_name: str) -> str | None:
-    """Return in words how much of a file is missing at its end. None if it is complete, or if its format does not say.
+def structural_damage(path: str, format_name: str) -> str | None:
+    """Return in words what a file lacks by its own headers. None if nothing, or if its format does not say.
 
     Args:
         format_name: FFmpeg's name of the container.
@@ -32,13 +45,27 @@ def missing_end(path: str, format_name: str) -> str | None:
     with Path(path).open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if format_name.startswith("matroska"):
-            promised = _matroska_size(file)
-        elif format_name.startswith("mov"):
-            promised = max((stop for _, _, stop in _boxes(file, 0, size)), default=size)
-        elif format_name == "mpegts":
+            return matroska_damage(file, size)
+        if format_name.startswith("mov"):
+            ends = (stop for kind, _, stop in _boxes(file, 0, size) if kind in BOXES_WITH_FRAMES)
+            return missing_end(size, max(ends, default=size))
+        if format_name == "mpegts":
             return _cut_ts_packet(file, size)
-        else:
-            return None
+        if format_name in ("flv", "live_flv"):
+            return _flv_damage(file, size)
+        if format_name == "avi":
+            return missing_end(size, _avi_end(file))
+        if format_name == "ogg":
+            return missing_end(size, _ogg_end(file, size))
+        if format_name == "mxf":
+            return missing_end(size, _mxf_end(file, size))
+        if format_name == "gif":
+            return missing_end(size, _gif_end(file, size))
+    return None
+
+
+def missing_end(size: int, promised: int) -> str | None:
+    """Return a message if a file is smaller than its headers promise."""
     return f"truncated: {size} of {promised} bytes are there" if promised > size else None
 
 
@@ -59,30 +86,109 @@ def _boxes(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[bytes, int, 
         start = end
 
 
-def _matroska_size(file: BinaryIO) -> int:
-    """Return the size of a Matroska file by its headers, or 0 if they leave it open, as in a live recording."""
-    start = 0
-    for _ in range(100):
-        file.seek(start)
-        header = file.read(16)
-        if len(header) < 2 or not header[0]:
-            return 0
-        id_bytes = 9 - header[0].bit_length()
-        size_bytes = 9 - header[id_bytes].bit_length() if len(header) > id_bytes else 9
-        if id_bytes > 4 or size_bytes > 8:
-            return 0
-        size = int.from_bytes(header[id_bytes : id_bytes + size_bytes], "big") & ((1 << 7 * size_bytes) - 1)
-        start += id_bytes + size_bytes + size
-        if header[:id_bytes] == MATROSKA_SEGMENT:
-            return 0 if size == (1 << 7 * size_bytes) - 1 else start
-    return 0
-
-
 def _cut_ts_packet(file: BinaryIO, size: int) -> str | None:
     head = file.read(4 + TS_PACKET_SIZES[-1] * 2)
     for packet_size in TS_PACKET_SIZES:
         first = 4 if packet_size == 192 else 0  # after a time code
         if len(head) > first + packet_size and head[first] == head[first + packet_size] == TS_SYNC:
             cut = size % packet_size
-            return f"truncated: it ends after {cut} of {packet_size} bytes of a transport packet" if cut else None
+            if not cut:
+                return None
+            return (
+                f"truncated: it ends after {cut} of {packet_size} bytes of a transport packet, so its last frame may"
+                " lack its end; if the rest is wanted, `ffmpeg -i FILE -c copy NEW.ts` makes a complete file of it"
+            )
     return None
+
+
+def _flv_damage(file: BinaryIO, size: int) -> str | None:
+    head = file.read(9)
+    start = int.from_bytes(head[5:9], "big") + 4
+    while head[:3] == b"FLV" and start < size:
+        file.seek(start)
+        header = file.read(4)
+        if header[0] & 0x1F not in FLV_TAGS:
+            return f"damaged: byte {start} of {size} starts no FLV tag"
+        start += 11 + int.from_bytes(header[1:4], "big")
+        if start > size:
+            return missing_end(size, start)
+        start += 4  # the tag's size again, which may be missing at the end
+    return None
+
+
+def _avi_end(file: BinaryIO) -> int:
+    """Return where the last list of frames ends, or 0 if the headers leave it open."""
+    start, end = 0, 0
+    while True:
+        file.seek(start)
+        header = file.read(12)
+        kind, size = header[:4], int.from_bytes(header[4:8], "little")
+        if len(header) < 12 or not kind.isascii():
+            return end
+        if kind == b"RIFF":
+            start += 12
+            continue
+        if kind == b"LIST" and header[8:12] == AVI_FRAMES:
+            if size in OPEN_RIFF_SIZES:
+                return 0
+            end = start + 8 + size
+        start += 8 + size + size % 2
+
+
+def _ogg_end(file: BinaryIO, size: int) -> int:
+    """Return where the last page ends."""
+    start = 0
+    while start < size:
+        file.seek(start)
+        header = file.read(27 + 255)
+        if header[:4] != OGG_PAGE:
+            return 0  # FFmpeg searches for the next page
+        if len(header) < 27:
+            return start + 27
+        segments = header[27 : 27 + header[26]]
+        start += 27 + header[26] + sum(segments)
+    return start
+
+
+def _mxf_end(file: BinaryIO, size: int) -> int:
+    """Return where the last element ends, or 0 if the chain breaks."""
+    start = 0
+    while start < size:
+        file.seek(start)
+        header = file.read(25)  # key, and length
+        if not header.startswith(MXF_KEY[: len(header)]):
+            return 0
+        if len(header) < 25:
+            return start + 25
+        length_bytes = header[16] & 0x7F if header[16] & 0x80 else 0  # of the length, after its first byte
+        length = int.from_bytes(header[17 : 17 + length_bytes], "big") if length_bytes else header[16]
+        start += 17 + length_bytes + length
+    return start
+
+
+def _gif_end(file: BinaryIO, size: int) -> int:
+    """Return the least size that the file must have, by its blocks."""
+    head = file.read(13)
+    start = 13 + _color_table_bytes(head[10] if len(head) > 10 else 0)
+    while start < size:
+        file.seek(start)
+        header = file.read(10)
+        if header[0] == GIF_IMAGE:
+            start += 10 + _color_table_bytes(header[9] if len(header) > 9 else 0) + 1
+        elif header[0] == GIF_EXTENSION:
+            start += 2
+        else:
+            return 0  # the trailer, or what is behind it
+        while True:  # sub-blocks, each after its size; one without content ends them
+            file.seek(start)
+            length = file.read(1)
+            if not length:
+                return start + 1
+            start += 1 + length[0]
+            if not length[0]:
+                break
+    return start
+
+
+def _color_table_bytes(flags: int) -> int:
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0

@@ -17,8 +17,7 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 
 from videoctx.data.annotations import ProbeResult
-from videoctx.data.decoding.containers import Container, VideoDecodeError, file_status, open_container, probe
-from videoctx.data.decoding.file_structure import missing_end
+from videoctx.data.decoding.containers import Container, VideoDecodeError, file_status, open_container, probe_whole
 from videoctx.data.decoding.video_stream import video_stream
 
 Decoder = Literal["auto", "decord", "torchcodec", "pyav"]
@@ -62,9 +61,7 @@ def open_video(path: str, decoder: Decoder = "auto", probe_result: ProbeResult |
     """
     check_decoder(decoder)
     if probe_result is None:
-        container = probe(path)
-        if missing := missing_end(path, container.format):  # another decoder would read the frames that are there
-            raise VideoDecodeError(path, missing)
+        container = probe_whole(path)
         exact, fps = container.decoders, container.fps
         num_frames = container.num_frames if decoder == "auto" or decoder in exact else None
         stream_index: int | None = container.stream_index

@@ -70,7 +70,7 @@ class LocalFiles:
 
         Raises:
             VideoDecodeError: The video cannot be fetched.
-            StorageError: The library for the URL's protocol is missing, or a shard is larger than the cache.
+            StorageError: A shard is larger than the cache.
             CacheFolderError: Another user could change what is in the cache folder.
             OSError: The cache folder cannot be written.
         """

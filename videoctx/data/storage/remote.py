@@ -39,8 +39,8 @@ class Patience:
 class Remote:
     """The file that a URL leads to.
 
-    Both methods raise a VideoDecodeError if the file cannot be fetched, and a StorageError if the library for the URL's
-    protocol is missing.
+    Both methods raise a VideoDecodeError if the file cannot be fetched, also if the library for the URL's protocol is
+    missing.
     """
 
     url: str
@@ -96,8 +96,8 @@ class Remote:
             backend = fsspec.get_filesystem_class(scheme)
             file_system = backend(**(backend._get_kwargs_from_urls(self.url) | options))
             return file_system, backend._strip_protocol(self.url)
-        except ImportError as error:
-            raise StorageError(f"{self.url}: {error}") from error
+        except ImportError as error:  # one such row among others does not end a run
+            raise VideoDecodeError(self.url, f"cannot be fetched: {error}") from error
         except Exception as error:  # every backend of fsspec has its own exceptions
             raise VideoDecodeError(self.url, f"cannot be fetched: {_reason(error, self.patience)}") from error
 
