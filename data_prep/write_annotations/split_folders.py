@@ -1,8 +1,8 @@
 """Folders that are named after splits: `train/CLASS/…` or `CLASS/train/…`.
 
 The usual names are understood in any case: `train` and `training`, `val`, `valid` and `validation`, `test` and
-`testing`, also as `train_set`, `training-data`, `val2017`. A class may have such a name too, as `train` beside `car` and
-`bus`. Where both could be meant, the folders are refused.
+`testing`, also as `train_set`, `training-data`, `val2017`. A class may have such a name too, as `train` beside `car`
+and `bus`. Where both could be meant, the folders are refused.
 """
 
 import re
