@@ -9,7 +9,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from tests.tasks.synthetic_runs import CLASSES, batch_of, synthetic_clips, trainer
+from videoctx.evaluation.evaluation_result import EvaluationResult
 from videoctx.evaluation.scores import SCORES_FILE, read_scores
+from videoctx.layers import NonLocal
 from videoctx.models import ResNet3D
 from videoctx.tasks import VideoClassifier
 
@@ -191,3 +193,14 @@ def test_training_in_bf16_runs_where_gradients_are_correct(tmp_path):
     trains.fit(model, datamodule=synthetic_clips(num_batches=3))
     assert trains.global_step == 3
     assert not any(layer._forward_hooks for layer in model.net.modules())
+
+
+@pytest.mark.parametrize("part", ["theta", "phi"])
+def test_nan_in_a_context_block_leaves_no_video_with_a_prediction(part, tmp_path):
+    """BatchNorm at the end of a new block multiplies by zero, and the fused attention of a CPU drops NaN."""
+    net = network(len(CLASSES), context=NonLocal, context_at={"res3": [0]})
+    nn.init.constant_(getattr(net.res3[0].after_add.context, part).weight, torch.nan)
+    trainer(tmp_path, default_root_dir=tmp_path).test(VideoClassifier(CLASSES, net), synthetic_clips(), verbose=False)
+    result = EvaluationResult(read_scores(tmp_path / SCORES_FILE))
+    assert result.num_undecided == 6
+    assert result.summary()["video_top5"] == 0

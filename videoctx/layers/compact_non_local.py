@@ -134,6 +134,9 @@ class CompactNonLocal(ContextBlock):
     With the dot product, attention is one factor per group, which GroupNorm divides out again. Only its sign is left,
     and φ and g learn only while it is close to zero. `norm="batch"`, as in the paper, keeps the factor.
 
+    The sums over all numbers of a group have no divisor, so y may exceed the range of float16. bfloat16 has that of
+    float32.
+
     Args:
         inner_ratio: width of θ, φ and g relative to `channels`.
         num_groups: number of groups of channels. Each group attends to itself.

@@ -15,7 +15,8 @@ window is classified.
 An axis of the map that is shorter than a window is averaged whole. So a map of at most 7 × 7 positions gives the same
 with every protocol. The probabilities are softmaxes, or sigmoids where a video may show several classes.
 
-Differs from PySlowFast: its windows are as large as the map of its training crops, which is 7 × 7 for the usual 224.
+Differs from PySlowFast: its windows are as large as the map of its training crops, which is 7 × 7 for the usual 224; a
+network that was trained with the short cycle of multigrid averages the whole map there.
 """
 
 import logging
