@@ -10,6 +10,7 @@ H264_I_SLICES = (2, 4, 7, 9)  # slice types I and SI
 HEVC_SLICES = range(32)
 HEVC_KEY_FRAMES = range(16, 24)
 MOST_BYTES = 64  # of a slice that are read
+AV1_SEQUENCE_HEADER, AV1_FRAME_HEADERS = 1, (3, 6)  # types of its units (OBU)
 VOP_START = b"\x00\x00\x01\xb6"
 
 
@@ -38,6 +39,39 @@ def is_key_frame(codec: str, packet: bytes, extradata: bytes) -> bool:
         return source_format == 7 or not packet[4] & 2  # an extended header (7) is not read here
     elif codec == "vp8":
         return not packet[0] & 1
+    elif codec == "vp9":
+        return _is_vp9_key_frame(packet[0])
+    elif codec == "av1":
+        return _is_av1_key_frame(packet)
+    return True
+
+
+def _is_vp9_key_frame(first: int) -> bool:
+    """Return whether the first byte of a frame's header is a key frame's: no frame shown again, and of type 0."""
+    show_existing_frame, frame_type = (4, 2) if first & 0x30 == 0x30 else (8, 4)  # profile 3 has one more bit
+    return first >> 6 == 2 and not first & (show_existing_frame | frame_type)
+
+
+def _is_av1_key_frame(packet: bytes) -> bool:
+    """Return whether the first frame header of a temporal unit is a key frame's. True if there is none."""
+    place, is_still = 0, False
+    while place < len(packet):
+        kind, has_size = packet[place] >> 3 & 15, packet[place] & 2
+        place += 2 if packet[place] & 4 else 1  # with an extension
+        size, shift = len(packet) - place, 0
+        if has_size:
+            size = 0
+            for place in range(place, min(place + 8, len(packet))):  # noqa: B020
+                size |= (packet[place] & 0x7F) << shift
+                shift += 7
+                if not packet[place] & 0x80:
+                    break
+            place += 1
+        if kind == AV1_SEQUENCE_HEADER and place < len(packet):
+            is_still = bool(packet[place] & 8)  # reduced_still_picture_header: there are only key frames
+        if kind in AV1_FRAME_HEADERS and place < len(packet):
+            return is_still or not packet[place] >> 5  # no frame shown again, and of type 0
+        place += size
     return True
 
 
