@@ -14,7 +14,8 @@ needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="FFmpeg
 @needs_ffmpeg
 def test_the_video_stream_is_written(tmp_path):
     found = inspect_file(str(corpus.make("default_second.mp4", tmp_path)), files=LocalFiles())
-    assert (found["video_stream"], found["codec"], found["decoders"]) == ("1", "mpeg4", "pyav")
+    assert (found["video_stream"], found["codec"]) == ("1", "mpeg4")
+    assert not {"decord", "torchcodec"} & set(found["decoders"].split())
 
 
 @needs_ffmpeg
