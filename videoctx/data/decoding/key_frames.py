@@ -68,7 +68,7 @@ def _is_av1_key_frame(packet: bytes) -> bool:
                     break
             place += 1
         if kind == AV1_SEQUENCE_HEADER and place < len(packet):
-            is_still = bool(packet[place] & 8)  # reduced_still_picture_header: there are only key frames
+            is_still = bool(packet[place] & 8)  # the reduced header: there are only key frames
         if kind in AV1_FRAME_HEADERS and place < len(packet):
             return is_still or not packet[place] >> 5  # no frame shown again, and of type 0
         place += size
