@@ -175,6 +175,17 @@ def test_auto_takes_what_is_installed(closed_gop_mp4, monkeypatch, hidden, reade
         assert_shows(reader.read(np.array([0, 37])), closed_gop_mp4, [0, 37])
 
 
+@needs_decord
+def test_a_decoder_is_imported_only_when_its_turn_comes(closed_gop_mp4, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "videoctx.data.decoding.video_reader.is_installed", lambda decoder: asked.append(decoder) or decoder == "decord"
+    )
+    with open_video(str(closed_gop_mp4.path)) as reader:
+        reader.read(np.array([0]))
+    assert set(asked) == {"decord"}
+
+
 @pytest.mark.parametrize("library", ["decord", "torchcodec"])
 def test_a_decoder_that_is_not_installed_cannot_be_forced(closed_gop_mp4, monkeypatch, library):
     hide(monkeypatch, library)

@@ -3,8 +3,10 @@
 from multiprocessing.context import ForkServerProcess
 
 import pytest
+import torch
 
 from videoctx.cli.commands import is_user_error
+from videoctx.data.loading import decoding_processes
 from videoctx.data.loading.dataset import SampleIndex
 from videoctx.data.loading.decoding_processes import DecodingProcesses
 
@@ -19,3 +21,11 @@ def test_processes_that_cannot_be_started_are_reported(monkeypatch):
         processes.decode(SampleIndex(0), "a.mp4")
     assert is_user_error(refused.value)
     processes.close()
+
+
+def test_the_decoder_is_imported_before_the_first_deadline_begins(monkeypatch):
+    imported = []
+    monkeypatch.setattr(decoding_processes, "is_installed", lambda decoder: imported.append(decoder) or True)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    decoding_processes._begin(None)
+    assert imported == ["decord"]

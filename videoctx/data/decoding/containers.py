@@ -66,12 +66,14 @@ def decoder_errors(path: str) -> Iterator[None]:
     """
     try:
         yield
-    except (UserError, MemoryError):
+    except UserError:
         raise
-    except av.FFmpegError as error:
+    except av.FFmpegError as error:  # FFmpeg's own `MemoryError` comes from a size that a damaged file states
         if isinstance(error, OSError) and error.errno in (EMFILE, ENFILE):  # too many open files
             raise OSError(error.errno, error.strerror, path) from error
         raise VideoDecodeError(path, f"damaged: {error.strerror}") from error
+    except MemoryError:
+        raise
     except Exception as error:
         text = " ".join(str(error).split())[:LONGEST_REASON]
         raise VideoDecodeError(path, f"damaged: {type(error).__name__}{text and f': {text}'}") from error

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 from importlib import import_module
+from itertools import dropwhile
 from typing import Literal, Protocol, get_args
 
 import numpy as np
@@ -144,7 +145,7 @@ class _FirstThatReads:
                 opened = _open_reader(self._path, first, self._num_frames, self.fps, self._stream_index)
                 self.reader = self._stack.enter_context(opened)
             except VideoDecodeError:
-                if not self._decoders:
+                if not self._has_next():
                     raise
             else:
                 return self if self._decoders else self.reader
@@ -160,18 +161,27 @@ class _FirstThatReads:
         try:
             return self.reader.read(indices)
         except VideoDecodeError:
-            if not self._decoders:
+            if not self._has_next():
                 raise
         self._stack.close()
         return self.__enter__().read(indices)
 
+    def _has_next(self) -> bool:
+        self._decoders = _from_first_installed(self._decoders)
+        return bool(self._decoders)
+
 
 def _choose(path: str, exact: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the decoders to try in turn."""
-    usable = tuple(decoder for decoder in exact if _can_name(path, decoder) and is_installed(decoder))
+    """Return the decoders to try in turn, of which the first one is installed."""
+    usable = _from_first_installed(tuple(decoder for decoder in exact if _can_name(path, decoder)))
     if usable:
         return usable
     raise VideoDecodeError(path, f"none of the decoders that read it exactly is installed: {', '.join(exact)}")
+
+
+def _from_first_installed(decoders: tuple[str, ...]) -> tuple[str, ...]:
+    """Leave out decoders up to one that is installed. The others are not imported: torchcodec takes seconds."""
+    return tuple(dropwhile(lambda decoder: not is_installed(decoder), decoders))
 
 
 def _can_name(path: str, decoder: str) -> bool:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from pebble import ProcessPool
 
+from videoctx.data.decoding.video_reader import LIBRARIES, is_installed
 from videoctx.data.loading.dataset import SampleIndex, VideoDataset
 from videoctx.data.loading.shared_frames import Sent, Slot, Slots, pack
 
@@ -113,6 +114,7 @@ def _begin(dataset: VideoDataset) -> None:
     global _dataset
     _dataset = dataset
     torch.set_num_threads(1)  # there is one process per core already
+    next(filter(is_installed, LIBRARIES), None)  # imports the fastest decoder before the first deadline begins
 
 
 def _load(index: SampleIndex, location: str, slot: str) -> Sent:
