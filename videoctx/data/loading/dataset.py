@@ -62,11 +62,26 @@ class DecodedBatch:
         return self._map(lambda frames: frames.pin_memory())
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> "DecodedBatch":
-        """Return a copy with the frames on `device`."""
-        return self._map(lambda frames: frames.to(device, non_blocking=non_blocking))
+        """Return a copy with the frames on `device`, in one buffer. Frames that are there already are not copied."""
+        if all(video.frames.device == device for video in self.videos):
+            return self
+        moved = packed([video.frames for video in self.videos], device, non_blocking=non_blocking)
+        return DecodedBatch([replace(video, frames=frames) for video, frames in zip(self.videos, moved, strict=True)])
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> "DecodedBatch":
         return DecodedBatch([replace(video, frames=function(video.frames)) for video in self.videos])
+
+
+def packed(frames: Sequence[Tensor], device: torch.device, *, non_blocking: bool = False) -> list[Tensor]:
+    """Copy frames, each (U, H, W, 3) uint8, into one buffer on a device. After the last, one more row can be read."""
+    spare = 3 * max((video.shape[2] for video in frames), default=0)
+    buffer = torch.empty(sum(video.numel() for video in frames) + spare, dtype=torch.uint8, device=device)
+    parts = buffer.split([*(video.numel() for video in frames), spare])
+    copies = []
+    for video, part in zip(frames, parts, strict=False):
+        copies.append(part.view(video.shape))
+        copies[-1].copy_(video, non_blocking=non_blocking)
+    return copies
 
 
 def decode_clips(reader: VideoReader, indices: np.ndarray) -> tuple[Tensor, Tensor]:

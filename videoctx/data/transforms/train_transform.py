@@ -5,19 +5,18 @@ in (T, C, H, W). Every clip of a batch has its own random parameters, which all 
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision.transforms.v2 import RandomResizedCrop
-from torchvision.transforms.v2 import functional as TF
 
 from videoctx.batch import ClipBatch, View
 from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo
+from videoctx.data.transforms.batch_resampling import resample
 from videoctx.data.transforms.bookkeeping import bookkeeping
 from videoctx.data.transforms.normalize import Normalize
-from videoctx.data.transforms.resize import resize
+from videoctx.data.transforms.random_crop import RandomCrop, random_area
 
 
 def check_train_crop(
@@ -41,8 +40,8 @@ def check_train_crop(
 class TrainTransform(nn.Module):
     """A random square crop and a random flip, followed by further augmentation.
 
-    The random parameters of a clip depend on its video's seed and its number in the video alone. torchvision's
-    transforms use torch's generators, which are seeded for the clip and restored after it.
+    The random parameters of a clip depend on its video's seed and its number in the video alone. Further augmentation
+    uses torch's generators, which are seeded for the clip and restored after it.
 
     Args:
         crop_size_px: Side of the square crop.
@@ -55,6 +54,9 @@ class TrainTransform(nn.Module):
         augment: Further transforms of the crop, (T, 3, H, W) uint8, in order.
         erasing: Transform of the normalized clip, (T, 3, H, W) float, in which 0 is the mean.
         flipped_classes: K indices: the class that a flipped clip of each class is trained as. None: its own class.
+        dtype: Type of the clips: float32, or that of autocast, to which the network would bring them.
+        together: Whether all clips of a batch are resampled together. None: on a GPU. On a CPU, torchvision's kernels
+            for one clip take half the time.
 
     Raises:
         ValueError: A value is out of its range.
@@ -71,6 +73,8 @@ class TrainTransform(nn.Module):
         augment: Sequence[nn.Module] = (),
         erasing: nn.Module | None = None,
         flipped_classes: Sequence[int] | None = None,
+        dtype: torch.dtype = torch.float32,
+        together: bool | None = None,
     ) -> None:
         super().__init__()
         check_train_crop(crop_size_px, short_side_px, crop_area)
@@ -83,55 +87,99 @@ class TrainTransform(nn.Module):
         self.crop_area = crop_area
         self.augment = nn.Sequential(*augment)
         self.erasing = erasing
+        self.dtype = dtype
+        self.together = together
         self.flipped_classes = None if flipped_classes is None else torch.tensor(flipped_classes)
 
     def forward(self, batch: DecodedBatch) -> ClipBatch:
-        """Make network input of decoded videos."""
+        """Make network input of decoded videos. On a GPU, all clips are resampled together."""
         videos = [video for video in batch.videos if video.failure is None]
-        pairs = [self._clip(video, number) for video in videos for number in range(len(video.clips))]
-        clips, flips = [clip for clip, _ in pairs], [flip for _, flip in pairs]
+        pairs = [(video, number) for video in videos for number in range(len(video.clips))]
+        rngs = [np.random.default_rng((video.seed, number)) for video, number in pairs]
+        crops = [self._random_crop(video, rng) for (video, _), rng in zip(pairs, rngs, strict=True)]
         views = [View(start, 0) for video in videos for start in video.starts]
         clip_batch = ClipBatch(
-            clips=torch.stack(clips) if clips else torch.empty(0),  # (S, 3, T, H, W)
+            clips=self._clips(pairs, crops, rngs) if pairs else torch.empty(0),  # (S, 3, T, H, W)
             views=views,
             **bookkeeping(batch, views_per_video=len(views) // max(len(videos), 1)),
         )
         if self.flipped_classes is not None:
-            flipped = torch.tensor(flips, dtype=torch.bool)
+            flipped = torch.tensor([crop.flip for crop in crops], dtype=torch.bool)
             clip_batch.swapped_labels = _swapped(clip_batch.clip_labels, flipped, self.flipped_classes)
         return clip_batch
 
-    def _clip(self, video: DecodedVideo, number: int) -> tuple[Tensor, bool]:
-        """Return a clip (3, T, size, size), and whether it is flipped."""
-        rng = np.random.default_rng((video.seed, number))
+    def _random_crop(self, video: DecodedVideo, rng: np.random.Generator) -> RandomCrop:
+        """Return the place of the crop of a clip."""
         size = video.crop_size_px or self.crop_size_px
         least = round(self.short_side_px[0] * size / self.crop_size_px)  # a smaller crop shows as much of the frame
         short_side = int(rng.integers(least, self.short_side_px[1] + 1))
         where, flip = rng.random(2), bool(rng.random() < self.flip_probability)
-        # Indexing with a tensor on the CPU would wait for the device.
-        positions = video.clips[number].to(video.frames.device, non_blocking=True)
-        frames = video.frames[positions]  # (T, H, W, 3)
-        with _seeded_from(rng, frames.device) if self._uses_torch_generators else nullcontext():
-            if self.crop_area:
-                crop = RandomResizedCrop(size, scale=self.crop_area)
-                frames = crop(frames.permute(0, 3, 1, 2))  # (T, 3, size, size)
-            else:
-                frames = _random_square(resize(frames, short_side), size, where)
-            frames = self.augment(TF.horizontal_flip(frames) if flip else frames)
-            clip = self.normalize(frames)  # (3, T, size, size)
-            if self.erasing:
-                clip = self.erasing(clip.transpose(0, 1)).transpose(0, 1)
-            return clip, flip
+        height, width = video.frames.shape[1:3]
+        if self.crop_area:
+            top, left, crop_height, crop_width = random_area(height, width, self.crop_area, rng)
+            return RandomCrop(size, (crop_height, crop_width), (top, left), (top, left), flip)
+        if height <= width:
+            resized = (short_side, int(short_side * width / height))
+        else:
+            resized = (int(short_side * height / width), short_side)
+        top, left = (int(u * (side - size + 1)) for u, side in zip(where, resized, strict=True))
+        return RandomCrop(size, resized, (top, left), None, flip)
+
+    def _clips(
+        self,
+        pairs: Sequence[tuple[DecodedVideo, int]],
+        crops: Sequence[RandomCrop],
+        rngs: Sequence[np.random.Generator],
+    ) -> Tensor:
+        """Return the clips (S, 3, T, size, size)."""
+        on_gpu = pairs[0][0].frames.device.type == "cuda"
+        if on_gpu if self.together is None else self.together:
+            return self._together(pairs, crops, rngs)
+        clips = []
+        for (video, number), crop, rng in zip(pairs, crops, rngs, strict=True):
+            # Indexing with a tensor on the CPU would wait for the device.
+            positions = video.clips[number].to(video.frames.device, non_blocking=True)
+            with self._seeded_from(rng, video.frames.device):
+                frames = self.augment(crop.cut(video.frames[positions]))
+                clips.append(self._erased(self.normalize(frames)))  # (3, T, size, size)
+        return torch.stack(clips).to(self.dtype)
+
+    def _together(
+        self,
+        pairs: Sequence[tuple[DecodedVideo, int]],
+        crops: Sequence[RandomCrop],
+        rngs: Sequence[np.random.Generator],
+    ) -> Tensor:
+        """Return the clips, resampled together. Further augmentation remains one clip after the other."""
+        size, device = crops[0].size_px, pairs[0][0].frames.device
+        windows = [
+            crop.window(video.frames, video.clips[number].numpy())
+            for (video, number), crop in zip(pairs, crops, strict=True)
+        ]
+        mean, std = self.normalize.mean, self.normalize.std
+        if not self._uses_torch_generators:
+            return resample(windows, size, mean=mean, std=std, dtype=self.dtype)
+        if not self.augment:
+            clips = list(resample(windows, size, mean=mean, std=std))
+        else:
+            levels = resample(windows, size).round_().clamp_(0, 255).to(torch.uint8)
+            clips = [clip.transpose(0, 1) for clip in levels]  # (T, 3, size, size)
+        made = []
+        for clip, rng in zip(clips, rngs, strict=True):
+            with self._seeded_from(rng, device):
+                made.append(self._erased(self.normalize(self.augment(clip)) if self.augment else clip))
+        return torch.stack(made).to(self.dtype)
+
+    def _erased(self, clip: Tensor) -> Tensor:
+        """Return the clip (3, T, size, size) with parts of it erased."""
+        return self.erasing(clip.transpose(0, 1)).transpose(0, 1) if self.erasing else clip
 
     @property
     def _uses_torch_generators(self) -> bool:
-        return bool(self.crop_area or self.augment or self.erasing)
+        return bool(self.augment or self.erasing)
 
-
-def _random_square(frames: Tensor, size: int, where: np.ndarray) -> Tensor:
-    """Crop (T, 3, H, W) → (T, 3, size, size), at `where` in [0, 1)² of the possible positions."""
-    top, left = (int(u * (side - size + 1)) for u, side in zip(where, frames.shape[2:], strict=True))
-    return TF.crop(frames, top, left, size, size)
+    def _seeded_from(self, rng: np.random.Generator, device: torch.device) -> AbstractContextManager[None]:
+        return _seeded_from(rng, device) if self._uses_torch_generators else nullcontext()
 
 
 def _swapped(labels: Tensor, flips: Tensor, flipped_classes: Tensor) -> Tensor:
