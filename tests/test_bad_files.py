@@ -24,6 +24,7 @@ BAD_PATHS = {
     "hls.mp4": "a playlist",
     "concat.mp4": "a playlist",
     "image.mp4": "an image or a list of files",
+    "photo.mp4": "a JPEG image, or several",
     "truncated.mp4": "not a video",
     "zeroed.flv": "damaged",
     "song.m4a": "no video stream",
@@ -57,6 +58,7 @@ def bad_files(tmp_path_factory):
     (folder / "concat.mp4").write_text("ffconcat version 1.0\nfile 'good.mp4'\n")
     good = ("-i", str(folder / "good.mp4"))
     ffmpeg(*good, "-frames:v", "1", "-c:v", "png", "-f", "image2", str(folder / "image.mp4"))
+    ffmpeg(*good, "-frames:v", "1", "-c:v", "mjpeg", "-f", "image2", str(folder / "photo.mp4"))
     ffmpeg(*good, "-c:v", "flv1", str(folder / "flv.flv"))
     flv = bytearray((folder / "flv.flv").read_bytes())
     flv[500:2500] = bytes(2000)
@@ -93,7 +95,7 @@ def test_a_manifest_that_names_a_decoder_opens_no_playlist_with_it(bad_files, de
 
 
 @needs_ffmpeg
-@pytest.mark.parametrize("name", ["text.mp4", "hls.mp4", "concat.mp4", "image.mp4"])
+@pytest.mark.parametrize("name", ["text.mp4", "hls.mp4", "concat.mp4", "image.mp4", "photo.mp4"])
 @pytest.mark.parametrize("decoder", ["auto", "decord", "torchcodec", "pyav"])
 def test_only_containers_of_videos_are_opened(bad_files, name, decoder):
     if decoder != "auto" and not is_installed(decoder):

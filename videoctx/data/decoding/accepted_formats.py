@@ -3,6 +3,10 @@
 FFmpeg looks at a file's bytes and not at its name. A playlist, an FFconcat script or a list of images that is named
 `video.mp4` would make it read other files, and a text file or an image would be decoded as a video. So FFmpeg gets an
 explicit list of formats, all of which hold their frames themselves, and opens no address but local files.
+
+Not among them, on purpose: playlists and scripts; images, also animated WebP, and motion JPEG without a container where
+FFmpeg takes it for a JPEG file; raw frames without a header, whose size nothing states; formats of several files
+(MLV, VobSub); text, subtitles and sound.
 """
 
 from pathlib import Path
@@ -12,6 +16,21 @@ USUAL_FORMATS = ("mov", "mp4", "matroska", "webm", "avi", "mpegts", "mpeg", "flv
 OTHER_FORMATS = (
     *("mxf", "nut", "ivf", "gif", "apng", "dv", "rm", "swf", "wtv", "gxf", "lxf", "nsv", "nuv", "pva", "ty", "dhav"),
     *("kux", "amv", "mtv", "yuv4mpegpipe", "cine", "lmlm4", "mpegtsraw", "iv8", "viv", "vivo", "moflex", "usm", "iff"),
+    *(
+        "hxvs",
+        "ifv",
+        "ipu",
+        "ivr",
+        "luodat",
+        "lvf",
+        "mpjpeg",
+        "mxg",
+        "nc",
+        "r3d",
+        "sdr2",
+        "ser",
+        "smjpeg",
+    ),  # of cameras
 )
 RAW_STREAMS = (
     *("h264", "hevc", "vvc", "evc", "av1", "obu", "m4v", "mpegvideo", "mjpeg", "vc1", "vc1test", "h261", "h263"),
@@ -28,6 +47,7 @@ OPEN_OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "fi
 FFMPEG_OPTIONS = tuple(word for name, value in OPEN_OPTIONS.items() for word in (f"-{name}", value))  # before `-i`
 
 HEAD_BYTES = 64
+JPEG = b"\xff\xd8\xff"
 TEXT_BYTES = frozenset(b"\t\n\f\r\x1b") | frozenset(range(0x20, 0x100))
 MP4_ATOMS = (b"ftyp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"styp", b"sidx", b"pnot", b"uuid")
 
@@ -49,6 +69,8 @@ def why_not_accepted(path: str, *, not_accepted: bool) -> str | None:
         return "a playlist, which is not followed; expected a file that holds the video itself"
     if head and not head.startswith(b"YUV4MPEG2") and TEXT_BYTES.issuperset(head):
         return "a text file; expected a video"
+    if head.startswith(JPEG):
+        return "a JPEG image, or several; `ffmpeg -framerate 25 -i FILE -c copy NEW.avi` makes a video of several"
     return "an image or a list of files, not a container of videos" if not_accepted else None
 
 

@@ -23,8 +23,10 @@ SCHEMES = (  # plain storage
 )
 VIDEO_SUFFIXES = (  # in lower or upper case, the usual ones first; `decoding.accepted_formats` has their containers
     *(".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".wmv", ".m4v"),
-    *(".3g2", ".3gp", ".asf", ".divx", ".dv", ".f4v", ".flv", ".gif", ".m1v", ".m2t", ".m2ts", ".m2v", ".mpe", ".mpeg"),
-    *(".mts", ".mxf", ".nut", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".ts", ".vob", ".wtv", ".xvid"),
+    *(".264", ".265", ".3g2", ".3gp", ".amv", ".asf", ".dav", ".divx", ".dv", ".f4v", ".flv", ".gif", ".h264", ".h265"),
+    *(".hevc", ".ivf", ".lrv", ".m1v", ".m2p", ".m2t", ".m2ts", ".m2v", ".mk3d", ".mod", ".mp4v", ".mpe", ".mpeg"),
+    *(".mts", ".mxf", ".nut", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".tod", ".trp", ".ts", ".vob", ".wtv", ".xvid"),
+    ".y4m",
 )
 
 
