@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 
@@ -47,8 +46,9 @@ def trained(tmp_path_factory):
     """A folder with `last.ckpt`, `weights.ckpt` without the state of the run, and the task that wrote them."""
     folder = tmp_path_factory.mktemp("trained")
     task = classifier(context_resnet, lr=0.01)
-    saves_weights = ModelCheckpoint(folder, "weights", save_weights_only=True, save_last=False)
-    trainer(folder, EMA(decay=0.5), saves_weights).fit(task, synthetic_clips(2))
+    run = trainer(folder, EMA(decay=0.5))
+    run.fit(task, synthetic_clips(2))
+    run.save_checkpoint(folder / "weights.ckpt", weights_only=True)
     return folder, task.eval()
 
 
@@ -72,7 +72,7 @@ def test_load_from_checkpoint_returns_the_task(trained, name):
     stored = torch.load(folder / name, weights_only=True)["state_dict"]
     assert all(torch.equal(tensor, stored[name]) for name, tensor in loaded.state_dict().items())
     with torch.no_grad():
-        assert torch.equal(loaded.eval()(CLIPS), task(CLIPS)) == (name == "last.ckpt")  # the average
+        assert torch.equal(loaded.eval()(CLIPS), task(CLIPS))  # the average
 
 
 def test_videoctx_load_reads_it(trained):
