@@ -30,6 +30,9 @@ MADE = {  # FFmpeg's options
 }
 
 
+LEFT_IN_A_BUFFER = bytes(80) + b"LIST" + (1 << 20).to_bytes(4, "little") + b"movi00dc"  # UT-Interaction has it in AVI
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """Return the path of each file."""
@@ -67,7 +70,7 @@ def test_a_cut_between_two_frames_is_found_if_a_header_states_the_size(made, tmp
 
 
 @each_case("name", ["usual.mkv", "late_index.mp4", "usual.avi", "usual.ogv"])
-@each_case("tail", [bytes(999), b"<html>not found</html>" * 30, b"TAG" + bytes(125)])
+@each_case("tail", [bytes(999), b"<html>not found</html>" * 30, b"TAG" + bytes(125), LEFT_IN_A_BUFFER])
 def test_what_is_behind_a_complete_video_does_no_harm(made, tmp_path, name, tail):
     path = tmp_path / name
     path.write_bytes(made[name].read_bytes() + tail)

@@ -20,6 +20,7 @@ TS_SYNC = 0x47
 FLV_TAGS = (8, 9, 15, 18)  # audio, video, data, data
 OGG_PAGE, AVI_FRAMES = b"OggS", b"movi"
 OPEN_RIFF_SIZES = (0, 0xFFFFFFFF)  # of a recording that was not finished
+LARGEST_FILE = 1 << 63  # bytes
 MXF_KEY = b"\x06\x0e\x2b\x34"
 GIF_EXTENSION, GIF_IMAGE = 0x21, 0x2C
 
@@ -117,15 +118,20 @@ def _flv_damage(file: BinaryIO, size: int) -> str | None:
 
 
 def _avi_end(file: BinaryIO) -> int:
-    """Return where the last list of frames ends, or 0 if the headers leave it open."""
-    start, end = 0, 0
+    """Return where the last list of frames ends, or 0 if the headers leave it open.
+
+    Whatever follows a RIFF chunk, other than the next one, is no part of the video. Some writers leave bytes of their
+    buffers there, which look like a list of frames.
+    """
+    start, end, riff_end = 0, 0, 0
     while True:
         file.seek(start)
         header = file.read(12)
         kind, size = header[:4], int.from_bytes(header[4:8], "little")
-        if len(header) < 12 or not kind.isascii():
+        if len(header) < 12 or not kind.isascii() or (start >= riff_end and kind != b"RIFF"):
             return end
         if kind == b"RIFF":
+            riff_end = LARGEST_FILE if size in OPEN_RIFF_SIZES else start + 8 + size
             start += 12
             continue
         if kind == b"LIST" and header[8:12] == AVI_FRAMES:
