@@ -51,11 +51,11 @@ DATA_PREP = {
 }
 
 # A part may import only parts above it, so no arrow goes up and none goes round. All may import the floor.
-FLOOR = ("first_few", "atomic_write", "interrupted_import", "user_error", "private_folder")
+FLOOR = ("first_few", "atomic_write", "interrupts", "user_error", "private_folder")
 PARTS = {
     "first_few": Part(what="the first few of many names, for messages"),
     "atomic_write": Part(what="the one way to write a file"),
-    "interrupted_import": Part(what="Ctrl-C while a module is imported"),
+    "interrupts": Part(what="Ctrl-C is one line and exit status 130 at any moment"),
     "user_error": Part(what="errors that the command line reports in one line"),
     "private_folder": Part(what="the folder for caches, which other users cannot write to"),
     "shipped_configs": Part(

@@ -26,3 +26,29 @@ def error_line(error: BaseException) -> str:
     remedy = "; expected a higher limit of open files (ulimit -n)" if error.errno == errno.EMFILE else ""
     names = [str(name) for name in (error.filename, error.filename2) if name]
     return " ".join(f"{': '.join([*names, error.strerror])}{remedy}".split())
+
+
+# The extras of this package that install a library.
+EXTRAS = {
+    **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "onnx"),
+    "psutil": "bench",
+    "webdataset": "shards",
+    "distributed": "cluster",
+    "dask": "cluster",
+    "torchcodec": "torchcodec",
+}
+
+
+def missing_library(error: BaseException) -> str | None:
+    """Return one line on a library that is not installed. None: the error is another.
+
+    >>> missing_library(ModuleNotFoundError("No module named 'onnx'", name="onnx"))
+    "onnx is not installed; expected pip install 'videoctx[onnx]'"
+    """
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return None
+    library = error.name.partition(".")[0]
+    if library in ("videoctx", "data_prep"):
+        return None
+    package = f"'videoctx[{EXTRAS[library]}]'" if library in EXTRAS else library
+    return f"{library} is not installed; expected pip install {package}"

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
-from videoctx.interrupted_import import INTERRUPTED, leave_when_import_is_interrupted
-from videoctx.user_error import UserError, error_line
+from videoctx.interrupts import INTERRUPTED, interrupts_end_with
+from videoctx.user_error import UserError, error_line, missing_library
 
 Command = Callable[..., object]
 
@@ -32,7 +32,7 @@ def run_command(
     """
     interrupted = f"{name}: interrupted; {when_interrupted}"
     try:
-        with leave_when_import_is_interrupted(interrupted):
+        with interrupts_end_with(interrupted):
             from jsonargparse import auto_cli  # imported here, so that Ctrl-C during the import is handled too
 
             from data_prep.command_line.flag_parser import FlagParser
@@ -49,6 +49,11 @@ def run_command(
         return INTERRUPTED
     except (OSError, ValueError, UserError) as error:
         print(f"{name}: {error_line(error)}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if (missing := missing_library(error)) is None:
+            raise
+        print(f"{name}: {missing}", file=sys.stderr)
         return 2
     return status if isinstance(status, int) else 0
 

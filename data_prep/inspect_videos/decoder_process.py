@@ -22,6 +22,7 @@ from data_prep.inspect_videos.compared_frames import sample_pixels
 from videoctx.data.annotations import ProbeResult
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.decoding.video_reader import Decoder, is_installed, open_video
+from videoctx.interrupts import without_interrupts
 
 START_SECONDS = 120.0  # to import a decoder
 PARENT_CHECK_SECONDS = 1.0
@@ -71,14 +72,15 @@ class DecoderProcess:
     def _start(self) -> None:
         self._pipe, theirs = Pipe()
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [os.getcwd(), *sys.path]))}
-        self._child = subprocess.Popen(
-            [sys.executable, "-c", _START, str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        with without_interrupts():
+            self._child = subprocess.Popen(
+                [sys.executable, "-c", _START, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
         theirs.close()
         atexit.register(self._end)
 

@@ -7,15 +7,16 @@ programs that it has started, when the other end is closed: at the end of the wo
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
-from contextlib import contextmanager
-from multiprocessing import get_context, resource_tracker
+from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import TypeVar
 
 from pebble import ProcessExpired, ProcessPool
+
+from videoctx.interrupts import without_interrupts
 
 Result = TypeVar("Result")
 
@@ -59,7 +60,7 @@ class LocalProcesses:
         self._pool = ProcessPool(
             self.max_in_flight, context=context, initializer=_leave_when_closed, initargs=(self._reader,)
         )
-        with _without_interrupts():
+        with without_interrupts():
             assert self._pool.active  # this starts the processes
 
     def _stop(self) -> None:
@@ -72,23 +73,6 @@ class LocalProcesses:
 def num_cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Start processes and threads that never receive Ctrl-C; here it is received when the block ends.
-
-    Otherwise a worker that is still importing modules would print a traceback.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # it would unblock the signal when it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _leave_when_closed(pipe: Connection) -> None:

@@ -11,6 +11,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from videoctx.interrupts import without_interrupts
+
 try:
     import decord
 except ImportError as error:
@@ -30,7 +32,8 @@ class BareDecoding:
     """A pool of `num_workers` decoding processes, which `close` ends."""
 
     def __init__(self, num_workers: int) -> None:
-        self._pool = multiprocessing.get_context("forkserver").Pool(num_workers)
+        with without_interrupts():
+            self._pool = multiprocessing.get_context("forkserver").Pool(num_workers)
 
     def clips(self, clips: Sequence[Clip]) -> float:
         """Decode each clip once, and return the seconds for all."""

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
 
+from videoctx.interrupts import without_interrupts
+
 PeerDecoder = Literal["pyav", "decord"]
 
 
@@ -43,7 +45,8 @@ class PyTorchVideoPeer:
         self._connection, child_end = context.Pipe()
         settings = (list(windows), clip_len, batch_size, num_workers)
         self._process = context.Process(target=_serve, args=(child_end, *settings))
-        self._process.start()
+        with without_interrupts():
+            self._process.start()
         child_end.close()
 
     def epoch(self, decoder: PeerDecoder) -> float:

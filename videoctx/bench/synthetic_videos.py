@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from videoctx.atomic_write import atomic_write
+from videoctx.interrupts import without_interrupts
 
 WIDTH, HEIGHT = 340, 256
 FPS = 30
@@ -45,7 +46,9 @@ def synthetic_videos(
     if missing:
         with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as pool:
             encode = partial(_encode, gop=gop, num_frames=num_frames)
-            for done in as_completed([pool.submit(encode, paths[index], seed=index) for index in missing]):
+            with without_interrupts():
+                tasks = [pool.submit(encode, paths[index], seed=index) for index in missing]
+            for done in as_completed(tasks):
                 done.result()
                 on_video()
     return paths

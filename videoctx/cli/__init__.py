@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from videoctx.interrupted_import import INTERRUPTED, leave_when_import_is_interrupted
+from videoctx.interrupts import INTERRUPTED, interrupts_end_with
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         # Imported here, so that Ctrl-C during the imports is handled too, and because a decoding process starts by
         # importing the main program.
-        with leave_when_import_is_interrupted("videoctx: interrupted"):
+        with interrupts_end_with("videoctx: interrupted"):
             from videoctx.cli.commands import run
 
             run(sys.argv[1:] if arguments is None else arguments)

@@ -9,7 +9,6 @@ BENCHES = {  # each `run_bench_NAME(arguments)` in `videoctx.cli.bench_NAME`
     "nonlocal": "Non-local affinities with the N × M matrix and without it",
     "gpu": "everything that needs a GPU, in parts that can be resumed",
 }
-EXTRA = ("psutil",)  # what `pip install 'videoctx[bench]'` installs
 OVERVIEW = "\n".join(
     [
         "usage: videoctx bench NAME [options]",
@@ -31,10 +30,4 @@ def run_bench(arguments: Sequence[str]) -> None:
         return
     if name not in BENCHES:
         raise ValueError(f"bench {name!r} is not there; expected one of {', '.join(BENCHES)}")
-    run = getattr(importlib.import_module(f"videoctx.cli.bench_{name}"), f"run_bench_{name}")
-    try:
-        run(arguments[1:])
-    except ModuleNotFoundError as error:
-        if error.name in EXTRA:
-            raise ValueError(f"{error.name} is not installed; expected pip install 'videoctx[bench]'") from error
-        raise
+    getattr(importlib.import_module(f"videoctx.cli.bench_{name}"), f"run_bench_{name}")(arguments[1:])

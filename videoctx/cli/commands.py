@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from videoctx.cli.memory import is_out_of_memory, what_to_change
-from videoctx.user_error import UserError, error_line
+from videoctx.user_error import UserError, error_line, missing_library
 
 # The commands by group, each with the line that `videoctx --help` prints. Lightning runs those of the first group;
 # any other NAME is `run_NAME(arguments)` in `videoctx.cli.NAME`.
@@ -64,6 +64,8 @@ def run(arguments: Sequence[str]) -> None:
             raise
         if is_out_of_memory(error):
             print(f"videoctx: {what_to_change(error)}", file=sys.stderr)
+        elif missing := missing_library(error):
+            print(f"videoctx: {missing}", file=sys.stderr)
         elif is_user_error(error):
             print(f"videoctx: {error_line(error)}", file=sys.stderr)
         else:

@@ -3,6 +3,7 @@
 The projects are a table in `checkpoint_formats`. The network is inferred from names and shapes by `inferred_network`.
 """
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from videoctx.models.checkpoint_formats import FORMATS, IMAGES, OURS, Format, No
 from videoctx.models.classifier_checkpoint import network_weights
 from videoctx.models.inferred_network import infer_network
 from videoctx.models.inflate import inflate
+
+logger = logging.getLogger(__name__)
 
 # Where a checkpoint keeps its weights, and what wrappers put before all of their names.
 NESTED_IN = ("state_dict", "model_state", "model", "blobs")
@@ -66,7 +69,8 @@ class Checkpoint:
 def read_checkpoint(path: str | Path, *, trust: bool = False) -> Checkpoint:
     """Read a checkpoint of PyTorchVideo, PySlowFast, mmaction2, GluonCV, torchvision or this package.
 
-    Nothing that is stored in it is run.
+    Nothing that is stored in it is run. Objects of other libraries beside the weights are left out, and named in a
+    warning.
 
     Args:
         trust: Also read Caffe2's pickles. Only arrays and plain containers are taken from them.
@@ -74,11 +78,16 @@ def read_checkpoint(path: str | Path, *, trust: bool = False) -> Checkpoint:
     Raises:
         ValueError: The file is no checkpoint, a truncated one, or has weights of an unknown project.
     """
-    stored = read_stored(path, trust=trust)
+    foreign: list[str] = []
+    stored = read_stored(path, trust=trust, foreign=foreign)
+    left_out = f"the objects of other libraries beside the weights are not read: {first_few(foreign)}"
     try:
-        return _checkpoint(stored)
+        checkpoint = _checkpoint(stored)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: {error}" + (f"; {left_out}" if foreign else "")) from error
+    if foreign:
+        logger.warning("%s: %s", path, left_out)
+    return checkpoint
 
 
 def _checkpoint(stored: Any) -> Checkpoint:

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from pebble import ProcessPool
 from videoctx.data.decoding.video_reader import LIBRARIES, is_installed
 from videoctx.data.loading.dataset import SampleIndex, VideoDataset
 from videoctx.data.loading.shared_frames import Sent, Slot, Slots, pack
+from videoctx.interrupts import without_interrupts
 
 REMEDY = (
     "expected enough memory and processes for data.loading.num_workers of them on each device, or fewer; and in a"
@@ -63,16 +65,17 @@ class DecodingProcesses:
             if self._pool is not None and not self._pool.active:
                 self._end_pool()
                 self._pool = None
-            if self._pool is None:
+            if starts := self._pool is None:
                 context = multiprocessing.get_context("forkserver")
-                context.set_forkserver_preload([__name__])
+                context.set_forkserver_preload([f"{__package__}.fork_server", __name__])
                 self._pool = ProcessPool(
                     self.num_processes, initializer=_begin, initargs=[self.dataset], context=context
                 )
                 self._end_pool = weakref.finalize(self, _end, self._pool)
             slot = self.slots.take()
             try:
-                future = self._pool.schedule(_load, (index, location, slot.name), timeout=self.deadline_seconds)
+                with without_interrupts() if starts else nullcontext():  # the first task starts the processes
+                    future = self._pool.schedule(_load, (index, location, slot.name), timeout=self.deadline_seconds)
             except BrokenProcessPool as error:
                 raise ChildProcessError(
                     f"decoding processes cannot be started ({error.__cause__!r}); {REMEDY}"

@@ -5,9 +5,9 @@ import sys
 
 PROGRAM = """
 import os, signal, sys
-from videoctx.interrupted_import import leave_when_import_is_interrupted
+from videoctx.interrupts import interrupts_end_with
 sys.path.insert(0, sys.argv[1])
-with leave_when_import_is_interrupted("stopped"):
+with interrupts_end_with("stopped"):
     try:
         if sys.argv[2] == "import":
             import interrupting
