@@ -497,6 +497,31 @@ def test_a_damaged_checkpoint(place, refused, tmp_path):
         )
 
 
+def test_a_finished_run_cannot_be_resumed(place, refused):
+    """It makes no folder, and the line names the option that continues the run."""
+    before = sorted(place.runs.iterdir())
+    for option, line in (
+        (
+            "--trainer.max_epochs=4",
+            "this run is finished: epoch 4 of 4; expected a higher trainer.max_epochs to continue",
+        ),
+        (
+            "--trainer.max_epochs=3",
+            "this run is finished: epoch 4 of 3; expected a higher trainer.max_epochs to continue",
+        ),
+        (
+            "--trainer.max_steps=8",
+            "this run is finished: epoch 4 of 2; expected a higher trainer.max_epochs to continue",
+        ),
+    ):
+        assert refused("fit", "--ckpt_path", place.last, option) == f"{place.last}: {line}"
+    unlimited = ["--trainer.max_epochs=-1", "--trainer.max_steps=8"]
+    assert "this run is finished: step 8 of 8; expected a higher trainer.max_steps" in refused(
+        "fit", "--ckpt_path", place.last, *unlimited
+    )
+    assert sorted(place.runs.iterdir()) == before
+
+
 def test_weights_alone_cannot_be_resumed_from(run, refused):
     only = run("fit", "--checkpoint.save_weights_only=true", "--trainer.max_epochs=1") / "checkpoints" / "best.ckpt"
     assert "holds weights alone, nothing to resume from; expected it as --model.weights" in refused(

@@ -2,7 +2,7 @@
 
 | file | of | |
 |---|---|---|
-| `config.yaml` | every run | all values, default ones too |
+| `config.yaml` | every run with a logger | all values, default ones too |
 | `training_card.json` | `fit` | what it was trained on, of which code, where and how (`videoctx.evaluation.card`) |
 | `metrics.csv`, `events.out.tfevents.*` | `fit` | the same metrics, for `videoctx report` and for TensorBoard |
 """
@@ -24,6 +24,8 @@ class RunFolder(SaveConfigCallback):
     _folder: Path | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not trainer.loggers:  # the run has no folder
+            return
         if not self.already_saved:
             self._reserve(trainer)
         super().setup(trainer, pl_module, stage)

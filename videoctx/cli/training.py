@@ -5,8 +5,10 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import Namespace
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -30,8 +32,18 @@ SILENCED_WARNINGS = (
     "`isinstance.treespec, LeafSpec.` is deprecated",  # in Lightning's own code
 )
 
+# What a trainer without all extras takes. It refuses anything else.
+BAREBONES = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "log_every_n_steps": 0,
+    "num_sanity_val_steps": 0,
+}
+
 # Settings of the trainer with which, if 0, nothing is trained or Lightning divides by zero.
-AT_LEAST_ONE = ("limit_train_batches", "accumulate_grad_batches", "check_val_every_n_epoch")
+AT_LEAST_ONE = ("max_epochs", "max_steps", "limit_train_batches", "accumulate_grad_batches", "check_val_every_n_epoch")
 
 
 class VideoCLI(LightningCLI):
@@ -67,7 +79,9 @@ class VideoCLI(LightningCLI):
             raise ValueError(short_message(str(error))) from error
         config = self.config[self.config.subcommand]
         if config.get("ckpt_path"):
-            check_checkpoint(config.ckpt_path, resumes=self.config.subcommand == "fit")
+            resumes = self.config.subcommand == "fit"
+            limits = {name: config.trainer[name] for name in ("max_epochs", "max_steps")} if resumes else {}
+            check_checkpoint(config.ckpt_path, resumes=resumes, **limits)
         elif self.config.subcommand != "fit" and not config.model.weights:
             raise ValueError(
                 f"{self.config.subcommand} needs a trained network: expected --ckpt_path or --model.weights"
@@ -87,6 +101,16 @@ class VideoCLI(LightningCLI):
         if "verbose" in config:
             config.verbose = False  # Lightning's table of metrics, without the number of videos, views and failures
 
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        """Make the Trainer without the callbacks that cannot work with its settings."""
+        if config.get("barebones"):
+            config |= BAREBONES
+        if config.get("logger") is False or config.get("fast_dev_run"):
+            callbacks = [callback for callback in callbacks if not isinstance(callback, LearningRateMonitor)]
+        if config.get("enable_checkpointing") is False:
+            callbacks = [callback for callback in callbacks if not isinstance(callback, ModelCheckpoint)]
+        return super()._instantiate_trainer(config, callbacks)
+
     def instantiate_classes(self) -> None:
         try:
             super().instantiate_classes()
@@ -97,12 +121,17 @@ class VideoCLI(LightningCLI):
             raise error.__cause__ from None
 
     def after_instantiate_classes(self) -> None:
-        if self.trainer.log_dir:
+        if self.trainer.loggers and self.trainer.log_dir:
             check_free(Path(self.trainer.log_dir))
 
 
 def _check_trainer(trainer: Namespace) -> None:
     """Raise a ValueError for settings with which nothing is trained, or which Lightning does not check."""
+    if trainer.overfit_batches:
+        raise ValueError(
+            f"trainer.overfit_batches is {trainer.overfit_batches}, for which Lightning wants a loader of its own;"
+            " expected trainer.limit_train_batches, with data.val_split train to validate on the same videos"
+        )
     for name in AT_LEAST_ONE:
         if trainer[name] is not None and not trainer[name]:
             raise ValueError(f"trainer.{name} is {trainer[name]}; expected 1 or more")

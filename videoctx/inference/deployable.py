@@ -13,8 +13,7 @@ from torch.nn import functional as F
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.sampling.protocols import PROTOCOLS, Protocol
 from videoctx.inference.classifier import Classifier
-from videoctx.layers.fused_attention import fused_attention
-from videoctx.layers.non_local import SoftmaxAffinity
+from videoctx.layers.non_local import Affinity, ConcatenationAffinity, SoftmaxAffinity
 from videoctx.models.resnet3d import MaxPool3d
 
 
@@ -43,7 +42,7 @@ class DeployableNetwork(nn.Module):
         for name in ("mean", "std"):
             value = 255 * torch.tensor(getattr(preprocessing, name))[:, None, None]  # (3, 1, 1)
             self.register_buffer(name, value, persistent=False)
-        self.net = _exportable(trained.net)
+        self.net = exportable(trained.net)
         self.multi_label = trained.multi_label
         self.arithmetic = PROTOCOLS[preprocessing.protocol].arithmetic
 
@@ -90,21 +89,26 @@ def _interpolation(side: int, new_side: int, protocol: Protocol) -> Tensor:
     return (matrix[0, 0] * 2**digits + 0.5).floor().float() / 2**digits
 
 
-class UnsplitSoftmaxAffinity(SoftmaxAffinity):
-    """A `SoftmaxAffinity` for a batch of any size. On a CPU, the original splits the queries by the batch size."""
+class DirectAffinity(nn.Module):
+    """An affinity with its N × M matrix, of operations that every runtime has: the original sorts and searches."""
+
+    def __init__(self, original: Affinity) -> None:
+        super().__init__()
+        self.original = original
 
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
-        query, key, value = (part.unsqueeze(1) for part in (theta, phi, g))  # (B, 1, N or M, d): one head
-        return fused_attention(query, key, value, scale=self._factor(theta)).squeeze(1)  # (B, N, d)
+        return self.original.direct(theta, phi, g)
 
 
-def _exportable(net: nn.Module) -> nn.Module:
+def exportable(net: nn.Module) -> nn.Module:
     """Return a copy whose layers compute the same without regard to the number of threads and autocast."""
     net = copy.deepcopy(net).cpu().eval().requires_grad_(False)
     for parent in list(net.modules()):
         for name, layer in parent.named_children():
-            if type(layer) is SoftmaxAffinity:
-                setattr(parent, name, UnsplitSoftmaxAffinity(scale=layer.scale))
+            if isinstance(layer, SoftmaxAffinity):
+                layer.splits_queries = False
+            elif isinstance(layer, ConcatenationAffinity):
+                setattr(parent, name, DirectAffinity(layer))
             elif type(layer) is MaxPool3d:
                 setattr(parent, name, nn.MaxPool3d(layer.kernel_size, layer.stride, layer.padding))
     return net

@@ -43,7 +43,13 @@ class SoftmaxAffinity(Affinity):
 
     Args:
         scale: divide the logits by √d.
+
+    Attributes:
+        splits_queries: whether a CPU may split the queries by the number of clips. Without it, a traced copy takes any
+            number.
     """
+
+    splits_queries = True
 
     def __init__(self, *, scale: bool = True) -> None:
         super().__init__()
@@ -57,7 +63,7 @@ class SoftmaxAffinity(Affinity):
 
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
         """Use fused attention, which goes block by block: O(N·M·d) time, O(N + M) memory."""
-        groups = _query_groups(theta)
+        groups = _query_groups(theta) if self.splits_queries else 1
         query = theta.unflatten(1, (groups, -1)).flatten(0, 1).unsqueeze(1)  # (B·groups, 1, N / groups, d)
         key, value = (part.repeat_interleave(groups, dim=0).unsqueeze(1) for part in (phi, g))
         sums = fused_attention(query, key, value, scale=self._factor(theta))

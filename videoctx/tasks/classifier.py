@@ -12,6 +12,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD
+from torchmetrics import MeanMetric
 
 from videoctx.batch import ClipBatch, slices
 from videoctx.evaluation.accuracy import Accuracy, VideoAccuracy
@@ -51,8 +52,8 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # the other ones of the Trai
 class VideoClassifier(LightningModule):
     """A task that trains a video network on the classes of clips, and scores the views of videos.
 
-    It logs `train/loss` and `train/clip_top1`, `val/clip_top1` and `val/video_top1`, and every metric of a test, such
-    as `test/video_top1`; with `multi_label`, `train/loss`, `val/video_map` and `test/video_map`.
+    It logs `train/loss` and `train/clip_top1`, `val/loss`, `val/clip_top1` and `val/video_top1`, and every metric of a
+    test, such as `test/video_top1`; with `multi_label`, `train/loss`, `val/loss`, `val/video_map` and `test/video_map`.
 
     Its callbacks do the rest, whether the run is started from Python or from the command line. `ScoreFiles`, for
     example, writes the scores and results of a test to the folder of the run. Checkpoints hold the class names, the
@@ -134,6 +135,7 @@ class VideoClassifier(LightningModule):
         self.preprocessing: dict[str, Any] | None = None  # how test clips are made, stored in checkpoints
         self.clip_differences: dict[str, dict[str, Any]] = {}  # between the clips of the weights and of the run
         self.val_metric = VideoMeanAveragePrecision() if multi_label else VideoAccuracy()
+        self.val_loss = MeanMetric(sync_on_compute=True)  # over the views of all ranks
         self.val_result: Accuracy | MeanAveragePrecision | None = None  # of the last validation
         # A fast copy of the network, while `EvaluationNetwork` provides one. No module: it is not to be saved.
         self.evaluation_forward: Callable[[Tensor], Tensor] | None = None
@@ -294,10 +296,16 @@ class VideoClassifier(LightningModule):
         probabilities = scores.sigmoid() if self.multi_label else scores.softmax(dim=1)
         video, labels, expected = (t.to(self.device) for t in (batch.video, batch.labels, batch.views_expected))
         self.val_metric.update(probabilities, video, labels, expected)
+        if len(scores):
+            targets = labels[video].float() if self.multi_label else labels[video]  # (S, K) or (S,)
+            loss = classification_loss(scores, targets, multi_label=self.multi_label, label_smoothing=0.0)
+            self.val_loss.update(loss, weight=len(scores))
 
     def on_validation_epoch_end(self) -> None:
         self.val_result = result = self.val_metric.compute()
         self.val_metric.reset()
+        self.log("val/loss", self.val_loss.compute())
+        self.val_loss.reset()
         if isinstance(result, MeanAveragePrecision):
             self.log("val/video_map", result.video_map, prog_bar=True)
         else:

@@ -1,0 +1,54 @@
+"""Every context block and every network of configs/model can be exported, and the file computes the same."""
+
+import pytest
+import torch
+from torch import nn
+
+from videoctx.inference.deployable import exportable
+from videoctx.inference.exported_file import read, write
+from videoctx.layers import DisentangledNonLocal, NonLocal
+from videoctx.models import list_models
+from videoctx.models.network_config import build_network
+from videoctx.shipped_configs import find_config, read_config
+
+HARD = {  # blocks whose own kernels no other runtime has
+    "concatenation": lambda channels: NonLocal(channels, affinity="concatenation"),
+    "disentangled": DisentangledNonLocal,
+    "embedded_gaussian": NonLocal,
+}
+
+
+def differences(net: nn.Module, clips: torch.Tensor, folder) -> dict[str, float]:
+    """The greatest relative difference of the output, by format, for more clips than were traced."""
+    torch.manual_seed(0)
+    for parameter in net.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    net = net.eval()
+    with torch.no_grad():
+        expected = net(clips)
+    assert expected.isfinite().all()
+    found = {}
+    for format, suffix in (("torch-export", ".pt2"), ("onnx", ".onnx")):
+        write(folder / f"net{suffix}", exportable(net), clips[:2], format=format, metadata={})
+        run, _ = read(folder / f"net{suffix}", format=format)
+        found[format] = float((run(clips) - expected).abs().max() / expected.abs().max())
+    return found
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_blocks_with_kernels_of_their_own(tmp_path, name):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    found = differences(nn.Sequential(HARD[name](8)), torch.randn(3, 8, 2, 6, 6), tmp_path)
+    assert max(found.values()) < 1e-5, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list_models())
+def test_every_network(tmp_path, name):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    config = read_config(find_config(name, group="model"))["model"]["net"]
+    net = build_network(config | {"init_args": config["init_args"] | {"width": 16}}, 3)
+    found = differences(net, torch.randn(3, 3, 8, 128, 128), tmp_path)
+    assert max(found.values()) < 1e-4, found
