@@ -12,11 +12,11 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD
-from torchmetrics import MeanMetric
 
 from videoctx.batch import ClipBatch, slices
 from videoctx.evaluation.accuracy import Accuracy, VideoAccuracy
 from videoctx.evaluation.ranking import label_ranks
+from videoctx.evaluation.mean_loss import MeanLoss
 from videoctx.evaluation.video_map import MeanAveragePrecision, VideoMeanAveragePrecision
 from videoctx.evaluation.view_scores import stored_scores
 from videoctx.models.classifier_checkpoint import load_classifier
@@ -135,7 +135,7 @@ class VideoClassifier(LightningModule):
         self.preprocessing: dict[str, Any] | None = None  # how test clips are made, stored in checkpoints
         self.clip_differences: dict[str, dict[str, Any]] = {}  # between the clips of the weights and of the run
         self.val_metric = VideoMeanAveragePrecision() if multi_label else VideoAccuracy()
-        self.val_loss = MeanMetric(sync_on_compute=True)  # over the views of all ranks
+        self.val_loss = MeanLoss()
         self.val_result: Accuracy | MeanAveragePrecision | None = None  # of the last validation
         # A fast copy of the network, while `EvaluationNetwork` provides one. No module: it is not to be saved.
         self.evaluation_forward: Callable[[Tensor], Tensor] | None = None
