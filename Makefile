@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 # How a command is run: in .venv or, with BIN=, by PYTHON itself.
 RUN = $(if $(BIN),$(BIN)/python,$(PYTHON))
 
-.PHONY: demo gpu test test-all test-lowest lint format docs clean
+.PHONY: demo gpu test test-all test-lowest test-newest lint format docs clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -53,6 +53,17 @@ PART ?=
 gpu: $(if $(BIN),$(INSTALLED))
 	$(RUN) -m videoctx bench gpu --folder build/gpu $(if $(PART),--part $(PART))
 
+# The newest versions that pyproject.toml allows, without constraints.
+NEWEST := .venv-newest
+
+$(NEWEST)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/pip install --quiet --upgrade --editable '.[test]'
+	touch $@
+
+test-newest: $(NEWEST)/.installed
+	$(NEWEST)/bin/pytest -n 2 --dist loadfile -m "not slow"
+
 # The API reference, build/docs/index.html.
 docs: $(INSTALLED)
 	$(BIN)/python .ci/api_reference.py build/docs
@@ -67,4 +78,4 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-lowest build runs datasets
+	rm -rf .venv .venv-lowest .venv-newest build runs datasets
