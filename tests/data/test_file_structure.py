@@ -77,16 +77,25 @@ def test_what_is_behind_a_complete_video_does_no_harm(made, tmp_path, name, tail
     assert probe_whole(str(path)).num_packets == 50
 
 
-@each_case("name", ["usual.flv", "usual.mkv", "live.webm"])
+@each_case("name", ["usual.flv", "usual.mkv", "live.webm", "usual.ogv"])
 def test_overwritten_bytes_lose_no_frame_unnoticed(made, tmp_path, name):
     with av.open(str(made[name])) as container:
         places = [packet.pos for packet in container.demux(video=0) if packet.pos]
     content = bytearray(made[name].read_bytes())
-    start, stop = places[20] + 50, places[23] + 50
+    start = places[20] + 50
+    stop = max(places[23] + 50, start + 300)  # one page of Ogg holds many packets
     content[start:stop] = bytes(stop - start)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(VideoDecodeError, match="damaged"):
         probe_whole(str(tmp_path / name))
+
+
+def test_a_gif_whose_blocks_break_off_is_damaged(made, tmp_path):
+    content = made["usual.gif"].read_bytes()
+    place = content.index(b"\x21\xf9", len(content) // 2)  # the extension before an image
+    (tmp_path / "a.gif").write_bytes(content[:place] + b"\x99" + content[place + 1 :])
+    with pytest.raises(VideoDecodeError, match="damaged"):
+        probe_whole(str(tmp_path / "a.gif"))
 
 
 def test_a_media_box_that_states_too_much_is_no_damage_if_all_frames_are_there(made, tmp_path):

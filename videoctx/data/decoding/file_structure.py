@@ -7,6 +7,7 @@ MPEG-TS, in MPEG program streams and in live recordings.
 """
 
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -18,11 +19,13 @@ BOXES_WITH_FRAMES = (b"mdat", b"moov", b"moof")  # what else comes last may be c
 TS_PACKET_SIZES = (188, 192, 204)
 TS_SYNC = 0x47
 FLV_TAGS = (8, 9, 15, 18)  # audio, video, data, data
-OGG_PAGE, AVI_FRAMES = b"OggS", b"movi"
+OGG_PAGE, OGG_END_OF_STREAM = b"OggS", 4
+AVI_FRAMES = b"movi"
 OPEN_RIFF_SIZES = (0, 0xFFFFFFFF)  # of a recording that was not finished
 LARGEST_FILE = 1 << 63  # bytes
 MXF_KEY = b"\x06\x0e\x2b\x34"
-GIF_EXTENSION, GIF_IMAGE = 0x21, 0x2C
+GIF_EXTENSION, GIF_IMAGE, GIF_TRAILER = 0x21, 0x2C, 0x3B
+BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def is_fragmented(path: str) -> bool:
@@ -57,11 +60,11 @@ def structural_damage(path: str, format_name: str) -> str | None:
         if format_name == "avi":
             return missing_end(size, _avi_end(file))
         if format_name == "ogg":
-            return missing_end(size, _ogg_end(file, size))
+            return _ogg_damage(file, size)
         if format_name == "mxf":
             return missing_end(size, _mxf_end(file, size))
         if format_name == "gif":
-            return missing_end(size, _gif_end(file, size))
+            return _gif_damage(file, size)
     return None
 
 
@@ -141,19 +144,33 @@ def _avi_end(file: BinaryIO) -> int:
         start += 8 + size + size % 2
 
 
-def _ogg_end(file: BinaryIO, size: int) -> int:
-    """Return where the last page ends."""
-    start = 0
+def _ogg_damage(file: BinaryIO, size: int) -> str | None:
+    start, is_last = 0, False
     while start < size:
         file.seek(start)
         header = file.read(27 + 255)
-        if header[:4] != OGG_PAGE:
-            return 0  # FFmpeg searches for the next page
-        if len(header) < 27:
-            return start + 27
-        segments = header[27 : 27 + header[26]]
-        start += 27 + header[26] + sum(segments)
-    return start
+        if header[:4] != OGG_PAGE[: len(header)]:
+            return None if is_last else f"damaged: byte {start} of {size} starts no Ogg page"
+        page_bytes = 27 + (header[26] + sum(header[27 : 27 + header[26]]) if len(header) > 26 else 0)
+        if start + page_bytes > size:
+            return missing_end(size, start + page_bytes)
+        file.seek(start)
+        page = file.read(page_bytes)
+        if ogg_checksum(page) != page[22:26]:
+            return f"damaged: the checksum of the Ogg page at byte {start} of {size} is incorrect"
+        is_last = bool(page[5] & OGG_END_OF_STREAM)
+        start += page_bytes
+    return None
+
+
+def ogg_checksum(page: bytes) -> bytes:
+    """Return the checksum that belongs into bytes 22 to 26 of an Ogg page (RFC 3533), whatever is there.
+
+    It is zlib's, with bits in the other order and without inversions.
+    """
+    content = (page[:22] + bytes(4) + page[26:]).translate(BITS_REVERSED)
+    checksum = zlib.crc32(content, 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return checksum.to_bytes(4, "big").translate(BITS_REVERSED)
 
 
 def _mxf_end(file: BinaryIO, size: int) -> int:
@@ -172,8 +189,7 @@ def _mxf_end(file: BinaryIO, size: int) -> int:
     return start
 
 
-def _gif_end(file: BinaryIO, size: int) -> int:
-    """Return the least size that the file must have, by its blocks."""
+def _gif_damage(file: BinaryIO, size: int) -> str | None:
     head = file.read(13)
     start = 13 + _color_table_bytes(head[10] if len(head) > 10 else 0)
     while start < size:
@@ -183,17 +199,22 @@ def _gif_end(file: BinaryIO, size: int) -> int:
             start += 10 + _color_table_bytes(header[9] if len(header) > 9 else 0) + 1
         elif header[0] == GIF_EXTENSION:
             start += 2
+        elif header[0] == GIF_TRAILER:
+            return None
+        elif header[0] == 0:  # some writers end a block twice
+            start += 1
+            continue
         else:
-            return 0  # the trailer, or what is behind it
+            return f"damaged: byte {start} of {size} starts no GIF block"
         while True:  # sub-blocks, each after its size; one without content ends them
             file.seek(start)
             length = file.read(1)
             if not length:
-                return start + 1
+                return missing_end(size, start)
             start += 1 + length[0]
             if not length[0]:
                 break
-    return start
+    return None
 
 
 def _color_table_bytes(flags: int) -> int:
