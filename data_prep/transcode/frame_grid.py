@@ -7,6 +7,7 @@ import av
 
 from data_prep.transcode.segment import Segment
 from videoctx.data.decoding.containers import VideoDecodeError, open_container
+from videoctx.data.decoding.video_stream import decode_stream
 
 
 def grid_frames(segment: Segment) -> Iterator[av.VideoFrame]:
@@ -42,7 +43,7 @@ def _decode(segment: Segment) -> Iterator[tuple[int, av.VideoFrame]]:
             container.seek(int(segment.seek_seconds / segment.time_base), stream=stream)
         indices = count()
         try:
-            for frame in container.decode(stream):
+            for frame in decode_stream(container, stream):
                 previous = segment.slot(next(indices), frame.pts, previous)
                 yield previous, frame
         except av.FFmpegError as error:

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from fractions import Fraction
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -14,6 +15,7 @@ from videoctx.data.decoding.containers import VideoDecodeError, probe
 from videoctx.data.decoding.display_matrix import display_matrix
 from videoctx.data.decoding.frame_rate import constant_rate
 from videoctx.data.decoding.video_reader import is_installed, open_video
+from videoctx.data.decoding.video_stream import decode_stream, demux
 
 OPEN_GOP = CLOSED_GOP | {"x264-params": "open-gop=1:b-adapt=0:b-pyramid=normal:threads=1:log-level=none"}
 MPEG4 = {"g": "24", "bf": "2"}
@@ -128,6 +130,29 @@ def test_every_packet_that_may_show_nothing_is_counted(tmp_path):
 def test_all_key_frames_are_believed_of_no_codec_that_has_others(tmp_path):
     intra = write_video(tmp_path / "intra.mp4", num_frames=12, options={"g": "1", "x264-params": "log-level=none"})
     assert probe(str(intra.path)).decoders == ("pyav",)
+
+
+class ContainerThatEndsWithAnError:
+    """What PyAV makes of an NSV file, which FFmpeg cannot write."""
+
+    def __init__(self, name):
+        self.format = SimpleNamespace(name=name)
+
+    def decode(self, stream):
+        yield "first"
+        raise av.error.PermissionError(1, "Operation not permitted")
+
+    demux = decode
+
+
+def test_the_end_of_an_nsv_file_is_no_damage():
+    stream = SimpleNamespace(decode=lambda: ["last"])
+    nsv, other = ContainerThatEndsWithAnError("nsv"), ContainerThatEndsWithAnError("flv")
+    assert list(decode_stream(nsv, stream)) == ["first", "last"]
+    assert list(demux(nsv, stream)) == ["first"]
+    for function in (decode_stream, demux):
+        with pytest.raises(PermissionError):
+            list(function(other, stream))
 
 
 def test_key_frames_out_of_order_are_left_to_pyav(closed_gop_mp4):

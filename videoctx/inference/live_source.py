@@ -11,7 +11,7 @@ import numpy as np
 from videoctx.data.decoding.accepted_formats import OPEN_OPTIONS
 from videoctx.data.decoding.pyav_reader import upright
 from videoctx.data.decoding.pyav_versions import open_input
-from videoctx.data.decoding.video_stream import video_stream
+from videoctx.data.decoding.video_stream import demux, video_stream
 from videoctx.data.storage.locations import is_url, local_path
 
 CAMERA_FORMATS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}")}
@@ -81,7 +81,7 @@ class LiveSource:
         """Yield frames, and None for a damaged one, as where a stream is joined between two key frames."""
         stream = video_stream(container)
         assert stream is not None
-        for packet in container.demux(stream):
+        for packet in demux(container, stream):
             try:
                 yield from packet.decode()
             except av.InvalidDataError:

@@ -28,7 +28,7 @@ from videoctx.data.decoding.file_structure import is_fragmented, structural_dama
 from videoctx.data.decoding.frame_rate import packet_rate
 from videoctx.data.decoding.packets import Packet, read_packet
 from videoctx.data.decoding.pyav_versions import as_fraction, open_input
-from videoctx.data.decoding.video_stream import video_stream
+from videoctx.data.decoding.video_stream import demux, video_stream
 from videoctx.user_error import UserError
 
 # FFmpeg's names of the containers in which packet k can be frame k, given the conditions below.
@@ -294,7 +294,7 @@ def _probe(path: str, modified_ns: int, size: int) -> Container:  # noqa: ARG001
         codec = stream.codec_context.codec.canonical_name
         extradata = bytes(stream.codec_context.extradata or b"")
         try:
-            for packet in container.demux(stream):
+            for packet in demux(container, stream):
                 is_flush = packet.dts is None and packet.size == 0
                 if first_frame is None:
                     first_frame = next(iter(packet.decode()), None)

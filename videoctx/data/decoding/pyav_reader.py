@@ -9,7 +9,7 @@ import numpy as np
 
 from videoctx.data.decoding.containers import VideoDecodeError, decoder_errors, file_status, open_container
 from videoctx.data.decoding.display_matrix import display_matrix
-from videoctx.data.decoding.video_stream import video_stream
+from videoctx.data.decoding.video_stream import decode_stream, video_stream
 
 
 class PyAVReader:
@@ -61,7 +61,7 @@ def decode(path: str) -> Iterator[av.VideoFrame]:
         stream = video_stream(container)
         assert stream is not None
         try:
-            for index, frame in enumerate(container.decode(stream)):
+            for index, frame in enumerate(decode_stream(container, stream)):
                 if frame.is_corrupt:
                     raise VideoDecodeError(path, f"frame {index} is damaged")
                 size = size or (frame.width, frame.height)
