@@ -138,7 +138,7 @@ class ContainerThatEndsWithAnError:
     def __init__(self, name):
         self.format = SimpleNamespace(name=name)
 
-    def decode(self, stream):
+    def decode(self, _stream):
         yield "first"
         raise av.error.PermissionError(1, "Operation not permitted")
 
