@@ -121,6 +121,7 @@ class ForeignNetwork:
     conv1_stride_t: int = 1
     pool1_stride_t: int = 1
     pool2_t: int = 1  # kernel and stride
+    stage_stride_t: tuple[int, ...] = (1, 1, 1, 1)
     of_images: bool = False  # 2D weights; applied to every frame
     non_local: list[list[int]] = field(default_factory=lambda: PLAIN)
     affinity: str = "embedded_gaussian"
@@ -220,7 +221,8 @@ class ForeignNetwork:
         x = F.max_pool3d(x, (1, 3, 3), (self.pool1_stride_t, 2, 2), (0, 1, 1))
         for s, num_blocks in enumerate(BLOCKS):
             for b in range(num_blocks):
-                stride = (1, 2, 2) if b == 0 and s > 0 else (1, 1, 1)
+                in_space = 2 if s > 0 else 1
+                stride = (self.stage_stride_t[s], in_space, in_space) if b == 0 else (1, 1, 1)
                 y = norm(conv(x, "conv", s=s, b=b, n=1), "norm", s=s, b=b, n=1).relu()
                 y = norm(conv(y, "conv", stride, s=s, b=b, n=2), "norm", s=s, b=b, n=2).relu()
                 y = norm(conv(y, "conv", s=s, b=b, n=3), "norm", s=s, b=b, n=3)

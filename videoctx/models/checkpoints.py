@@ -19,6 +19,7 @@ from videoctx.models.checkpoint_formats import FORMATS, IMAGES, OURS, Format, No
 from videoctx.models.classifier_checkpoint import network_weights
 from videoctx.models.inferred_network import infer_network
 from videoctx.models.inflate import inflate
+from videoctx.models.stored_config import stored_colors, stored_multi_label
 
 logger = logging.getLogger(__name__)
 
@@ -117,12 +118,17 @@ def _checkpoint(stored: Any) -> Checkpoint:
         unknown_net=unknown_net,
         num_classes=_num_classes(stored, weights),
         class_names=list(stored["class_names"]) if stored.get("class_names") else None,
-        multi_label=is_ours and bool(stored.get("multi_label")),
+        multi_label=bool(stored.get("multi_label")) if is_ours else stored_multi_label(known.name, config_text),
         preprocessing=_mapping(stored, "preprocessing") if is_ours else None,
-        input=Normalization(**stored["input"]) if is_ours and stored.get("input") else known.input,
+        input=Normalization(**stored["input"]) if is_ours and stored.get("input") else _input(known, config_text),
         config_text=config_text,
         notes=notes,
     )
+
+
+def _input(known: Format, config_text: str) -> Normalization | None:
+    stored = stored_colors(known.name, config_text)
+    return Normalization(**stored) if stored else known.input
 
 
 def _num_classes(stored: Mapping[str, Any], weights: Mapping[str, Tensor]) -> int | None:

@@ -13,6 +13,7 @@ from videoctx.models.key_map import STAGES
 from videoctx.models.load_weights import COUNTERS
 from videoctx.models.network_config import build_network
 from videoctx.models.resnet3d import BLOCKS_PER_STAGE, TEMPORAL_TABLES
+from videoctx.models.stored_config import stored_arguments
 
 
 def infer_network(weights: Mapping[str, Tensor], known: Format, config: str = "") -> tuple[dict[str, Any], list[str]]:
@@ -28,6 +29,8 @@ def infer_network(weights: Mapping[str, Tensor], known: Format, config: str = ""
     """
     sizes = _sizes(weights)
     of_net, of_context = _stored_arguments(known, config)
+    other_of_net, other_of_context = stored_arguments(known.name, config)
+    of_net, of_context = of_net | other_of_net, of_context | other_of_context
     differences = {}
     for kind in TEMPORAL_TABLES:
         published = by_kind(known.net, kind)

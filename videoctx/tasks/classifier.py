@@ -15,8 +15,8 @@ from torch.optim import SGD
 
 from videoctx.batch import ClipBatch, slices
 from videoctx.evaluation.accuracy import Accuracy, VideoAccuracy
-from videoctx.evaluation.ranking import label_ranks
 from videoctx.evaluation.mean_loss import MeanLoss
+from videoctx.evaluation.ranking import label_ranks
 from videoctx.evaluation.video_map import MeanAveragePrecision, VideoMeanAveragePrecision
 from videoctx.evaluation.view_scores import stored_scores
 from videoctx.models.classifier_checkpoint import load_classifier

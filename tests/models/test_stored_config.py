@@ -1,0 +1,130 @@
+"""Every key of a stored config that bears on the network is read, with logits as of the reference, or refused."""
+
+import pytest
+import torch
+
+from tests.models.test_checkpoints import AFTER_ODD, C2D, I3D, MMACTION2_I3D, a_clip, logits, rebuilt, write_foreign
+from tests.reference.foreign_networks import PYSLOWFAST, ForeignNetwork
+from videoctx.models.checkpoints import read_checkpoint
+from videoctx.models.stored_config import MMACTION2
+from videoctx.models.stored_config import PYSLOWFAST as PYSLOWFAST_KEYS
+
+# The keys of slowfast/config/defaults.py, and the arguments of mmaction2's ResNet3d and ResNet3dPathway.
+SLOWFAST_DEFAULTS = {
+    "RESNET": "TRANS_FUNC NUM_GROUPS WIDTH_PER_GROUP INPLACE_RELU STRIDE_1X1 ZERO_INIT_FINAL_BN ZERO_INIT_FINAL_CONV"
+    " DEPTH NUM_BLOCK_TEMP_KERNEL SPATIAL_STRIDES SPATIAL_DILATIONS",
+    "NONLOCAL": "LOCATION GROUP INSTANTIATION POOL",
+    "MODEL": "ARCH MODEL_NAME NUM_CLASSES LOSS_FUNC SINGLE_PATHWAY_ARCH MULTI_PATHWAY_ARCH DROPOUT_RATE"
+    " DROPCONNECT_RATE FC_INIT_STD HEAD_ACT ACT_CHECKPOINT DETACH_FINAL_FC FROZEN_BN FP16_ALLREDUCE",
+}
+RESNET3D = (
+    "depth pretrained pretrained2d in_channels num_stages base_channels out_indices spatial_strides temporal_strides"
+    " dilations conv1_kernel conv1_stride_t pool1_stride_t with_pool2 style frozen_stages inflate inflate_style"
+    " conv_cfg norm_cfg act_cfg"
+    " norm_eval with_cp non_local non_local_cfg zero_init_residual lateral conv1_stride_s with_pool1"
+)
+NLN = """
+MODEL: {ARCH: i3d, MODEL_NAME: ResNet, HEAD_ACT: softmax}
+NONLOCAL:
+  GROUP: [[1], [1], [1], [1]]
+  INSTANTIATION: softmax
+  LOCATION: [[[]], [[1, 3]], [[1, 3, 5]], [[]]]
+  POOL: [[[1, 2, 2], [1, 2, 2]], [[1, 2, 2], [1, 2, 2]], [[1, 2, 2], [1, 2, 2]], [[1, 2, 2], [1, 2, 2]]]
+RESNET:
+  SPATIAL_STRIDES: [[1], [2], [2], [2]]
+  SPATIAL_DILATIONS: [[1], [1], [1], [1]]
+  TRANS_FUNC: bottleneck_transform
+DATA: {MEAN: [0.45, 0.45, 0.45], STD: [0.225, 0.225, 0.225]}
+"""
+BACKBONE = """
+model = dict(type='Recognizer3D', backbone=dict(type='ResNet3d', depth=50, conv1_stride_t=2, pool1_stride_t=2,
+    spatial_strides=(1, 2, 2, 2), temporal_strides=(1, 1, 1, 1), dilations=(1, 1, 1, 1), norm_eval=False,
+    norm_cfg=dict(type='BN3d', requires_grad=True), act_cfg=dict(type='ReLU', inplace=True), style='pytorch',
+    non_local_cfg=dict(sub_sample=True, use_scale=False, norm_cfg=dict(type='BN3d'), mode='embedded_gaussian')))
+"""
+I3D_NLN = ForeignNetwork(PYSLOWFAST, I3D, pool2_t=2, non_local=AFTER_ODD)
+MMACTION2_NLN = MMACTION2_I3D(non_local=AFTER_ODD)
+
+
+def test_every_key_of_the_projects_is_in_the_table():
+    for section, keys in SLOWFAST_DEFAULTS.items():
+        assert {f"{section}.{key}" for key in keys.split()} <= PYSLOWFAST_KEYS.keys()
+    assert set(RESNET3D.split()) <= MMACTION2.keys()
+
+
+@pytest.mark.parametrize(
+    ("network", "config"),
+    [
+        (I3D_NLN, NLN),
+        (
+            ForeignNetwork(PYSLOWFAST, I3D, pool2_t=2, non_local=AFTER_ODD, pool="none"),
+            NLN.replace("1, 2, 2", "1, 1, 1"),
+        ),
+        (MMACTION2_NLN, BACKBONE),
+        (
+            MMACTION2_I3D(non_local=AFTER_ODD, stage_stride_t=(1, 2, 1, 2)),
+            BACKBONE.replace("temporal_strides=(1, 1, 1, 1)", "temporal_strides=(1, 2, 1, 2)"),
+        ),
+        (MMACTION2_I3D(non_local=AFTER_ODD, scale=True), BACKBONE.replace("use_scale=False, ", "")),
+    ],
+    ids=["PySlowFast", "POOL", "mmaction2", "temporal_strides", "use_scale by default"],
+)
+def test_what_is_read_gives_the_logits(tmp_path, network, config):
+    weights = network.weights()
+    net, _ = rebuilt(write_foreign(network, weights, config, tmp_path))
+    clip = a_clip(num_frames=32, size=48)
+    torch.testing.assert_close(logits(net.double(), clip.double()), network.logits(weights, clip), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("network", "config", "old", "new", "words"),
+    [
+        (
+            I3D_NLN,
+            NLN,
+            "DILATIONS: [[1], [1], [1], [1]]",
+            "DILATIONS: [[1], [1], [1], [2]]",
+            "RESNET.SPATIAL_DILATIONS",
+        ),
+        (
+            I3D_NLN,
+            NLN,
+            "[[1], [2], [2], [2]]",
+            "[[1], [2], [2], [1]]",
+            "has RESNET.SPATIAL_STRIDES [[1], [2], [2], [1]]",
+        ),
+        (I3D_NLN, NLN, "bottleneck_transform", "x3d_transform", "RESNET.TRANS_FUNC x3d_transform"),
+        (I3D_NLN, NLN, "GROUP: [[1], [1]", "GROUP: [[1], [2]", "NONLOCAL.GROUP"),
+        (I3D_NLN, NLN, "[1, 2, 2]", "[2, 2, 2]", "NONLOCAL.POOL [2, 2, 2]"),
+        (I3D_NLN, NLN, "[[[1, 2, 2], [1, 2, 2]], [[1, 2, 2]", "[[[1, 2, 2], [1, 2, 2]], [[1, 1, 1]", "NONLOCAL.POOL"),
+        (I3D_NLN, NLN, "ARCH: i3d", "ARCH: slowfast", "MODEL.ARCH slowfast"),
+        (I3D_NLN, NLN, "HEAD_ACT: softmax", "HEAD_ACT: tanh", "MODEL.HEAD_ACT tanh"),
+        (I3D_NLN, NLN, "RESNET:", "RESNET:\n  NEW_KEY: 3", "RESNET.NEW_KEY 3"),
+        (MMACTION2_NLN, BACKBONE, "spatial_strides=(1, 2, 2, 2)", "spatial_strides=(1, 2, 2, 1)", "spatial_strides"),
+        (MMACTION2_NLN, BACKBONE, "dilations=(1, 1, 1, 1)", "dilations=(1, 1, 1, 2)", "dilations [1, 1, 1, 2]"),
+        (MMACTION2_NLN, BACKBONE, "type='ReLU'", "type='SiLU'", "act_cfg"),
+        (MMACTION2_NLN, BACKBONE, "type='BN3d', requires_grad=True", "type='BN3d', eps=1e-3", "norm_cfg"),
+        (MMACTION2_NLN, BACKBONE, "type='ResNet3d'", "type='ResNet3dCSN'", "type ResNet3dCSN"),
+        (MMACTION2_NLN, BACKBONE, "depth=50", "depth=50, with_pool1=False", "with_pool1 False"),
+        (MMACTION2_NLN, BACKBONE, "depth=50", "depth=50, new_argument=1", "new_argument 1"),
+    ],
+)
+def test_what_no_network_here_has_is_refused(tmp_path, network, config, old, new, words):
+    assert old in config
+    checkpoint = read_checkpoint(write_foreign(network, network.weights(), config.replace(old, new), tmp_path))
+    assert checkpoint.net is None
+    assert words in checkpoint.unknown_net
+    assert "the stored config has " in checkpoint.unknown_net
+    assert "; expected " in checkpoint.unknown_net
+
+
+def test_colors_and_kind_of_labels_are_read(tmp_path):
+    config = NLN.replace("0.45, 0.45, 0.45", "0.5, 0.4, 0.3").replace("HEAD_ACT: softmax", "HEAD_ACT: sigmoid")
+    checkpoint = read_checkpoint(write_foreign(I3D_NLN, I3D_NLN.weights(), config, tmp_path))
+    assert checkpoint.input.mean == (0.5, 0.4, 0.3)
+    assert checkpoint.multi_label
+    network = ForeignNetwork(PYSLOWFAST, C2D, pool2_t=2)
+    assert not read_checkpoint(write_foreign(network, network.weights(), "", tmp_path)).multi_label
+    text = BACKBONE + "img_norm_cfg = dict(mean=[128.0, 100.0, 90.0], std=[50.0, 50.0, 50.0], to_bgr=False)\n"
+    checkpoint = read_checkpoint(write_foreign(MMACTION2_NLN, MMACTION2_NLN.weights(), text, tmp_path))
+    assert checkpoint.input.mean == pytest.approx((128 / 255, 100 / 255, 90 / 255))

@@ -1,0 +1,271 @@
+"""The configs that PySlowFast and mmaction2 store beside their weights: every key of a network is read or refused.
+
+Keys of PySlowFast are those of slowfast/config/defaults.py in the sections RESNET, NONLOCAL and MODEL, and what DATA
+and DETECTION have of the network. Keys of mmaction2 are the arguments of `ResNet3d`, `ResNet3dSlowOnly` and `ResNet`
+(mmaction/models/backbones), and of mmcv's Non-local block.
+
+| entry | meaning |
+|---|---|
+| `WEIGHTS` | names and shapes of the weights show it |
+| `READ` | it becomes an argument of `ResNet3D` or `NonLocal`, or a property of the checkpoint |
+| `UNUSED` | an evaluation does not depend on it |
+| a tuple | the only values that this package has a network for |
+"""
+
+import ast
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+WEIGHTS, READ, UNUSED = "weights", "read", "unused"
+Entry = str | tuple[Any, ...]
+
+PYSLOWFAST: dict[str, Entry] = {
+    "RESNET.TRANS_FUNC": ("bottleneck_transform",),
+    "RESNET.NUM_GROUPS": WEIGHTS,
+    "RESNET.WIDTH_PER_GROUP": WEIGHTS,
+    "RESNET.INPLACE_RELU": UNUSED,
+    "RESNET.STRIDE_1X1": READ,
+    "RESNET.ZERO_INIT_FINAL_BN": UNUSED,
+    "RESNET.ZERO_INIT_FINAL_CONV": UNUSED,
+    "RESNET.DEPTH": WEIGHTS,
+    "RESNET.NUM_BLOCK_TEMP_KERNEL": WEIGHTS,
+    "RESNET.SPATIAL_STRIDES": ([[1], [2], [2], [2]],),
+    "RESNET.SPATIAL_DILATIONS": ([[1], [1], [1], [1]],),
+    "NONLOCAL.LOCATION": WEIGHTS,
+    "NONLOCAL.GROUP": READ,  # only 1, in the stages that have blocks
+    "NONLOCAL.INSTANTIATION": ("softmax", "dot_product"),
+    "NONLOCAL.POOL": READ,
+    "MODEL.ARCH": ("2d", "c2d", "c2d_nopool", "slow_c2d", "i3d", "i3d_nopool", "slow_i3d", "slow"),
+    "MODEL.MODEL_NAME": ("ResNet", "ResNetModel"),
+    "MODEL.NUM_CLASSES": WEIGHTS,
+    "MODEL.LOSS_FUNC": UNUSED,
+    "MODEL.SINGLE_PATHWAY_ARCH": UNUSED,
+    "MODEL.MULTI_PATHWAY_ARCH": UNUSED,
+    "MODEL.DROPOUT_RATE": UNUSED,
+    "MODEL.DROPCONNECT_RATE": UNUSED,
+    "MODEL.FC_INIT_STD": UNUSED,
+    "MODEL.HEAD_ACT": ("softmax", "sigmoid"),
+    "MODEL.ACT_CHECKPOINT": UNUSED,
+    "MODEL.DETACH_FINAL_FC": UNUSED,
+    "MODEL.FROZEN_BN": UNUSED,
+    "MODEL.FP16_ALLREDUCE": UNUSED,
+    "DATA.MEAN": READ,
+    "DATA.STD": READ,
+    "DATA.INPUT_CHANNEL_NUM": WEIGHTS,
+    "DATA.REVERSE_INPUT_CHANNEL": (False,),
+    "DETECTION.ENABLE": (False,),
+}
+
+MMACTION2: dict[str, Entry] = {
+    "type": ("ResNet3d", "ResNet3dSlowOnly", "ResNet"),
+    "depth": WEIGHTS,
+    "in_channels": WEIGHTS,
+    "base_channels": WEIGHTS,
+    "conv1_kernel": WEIGHTS,
+    "inflate": WEIGHTS,
+    "inflate_style": WEIGHTS,
+    "non_local": WEIGHTS,
+    "num_stages": (4,),
+    "out_indices": ([3],),
+    "spatial_strides": ([1, 2, 2, 2],),
+    "strides": ([1, 2, 2, 2],),
+    "temporal_strides": READ,
+    "dilations": ([1, 1, 1, 1],),
+    "conv1_stride_t": READ,
+    "conv1_stride_s": (2,),
+    "pool1_stride_t": READ,
+    "pool1_stride_s": (2,),
+    "with_pool1": (True,),
+    "with_pool2": READ,
+    "style": ("pytorch", "caffe"),
+    "lateral": (False,),
+    "conv_cfg": ({"type": "Conv3d"}, {"type": "Conv2d"}, {"type": "Conv"}, None),
+    "act_cfg": ({"type": "ReLU"},),
+    "norm_cfg": ({"type": "BN3d"}, {"type": "BN2d"}, {"type": "BN"}, {"type": "SyncBN"}, None),
+    "non_local_cfg": READ,
+    "non_local_cfg.sub_sample": WEIGHTS,
+    "non_local_cfg.use_scale": READ,
+    "non_local_cfg.mode": ("gaussian", "embedded_gaussian", "dot_product", "concatenation"),
+    "non_local_cfg.norm_cfg": ({"type": "BN3d"}, {"type": "SyncBN"}),
+    "non_local_cfg.reduction": WEIGHTS,
+    **dict.fromkeys(
+        ("pretrained", "pretrained2d", "torchvision_pretrain", "init_cfg", "frozen_stages", "partial_bn", "norm_eval"),
+        UNUSED,
+    ),
+    **dict.fromkeys(("with_cp", "zero_init_residual"), UNUSED),
+}
+OF_TRAINING = ("inplace", "requires_grad", "momentum")  # of a norm or an activation
+
+# PySlowFast's table has more keys than a network: only these sections have nothing that is not in it.
+COMPLETE = ("RESNET", "NONLOCAL")
+DEFAULT_STRIDES = [1, 1, 1, 1]
+
+
+def stored_arguments(project: str, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arguments of `ResNet3D` and of `NonLocal` that a stored config gives beside the format's patterns.
+
+    Args:
+        project: the format's name. Only PySlowFast and mmaction2 store a config.
+        text: the stored config.
+
+    Raises:
+        ValueError: a key has a value that no network of this package has. The message names both.
+    """
+    of_net: dict[str, Any] = {}
+    of_context: dict[str, Any] = {}
+    if project == "PySlowFast":
+        config = _pyslowfast(text)
+        _check(config, PYSLOWFAST, complete=COMPLETE)
+        if (pool := _non_local(config, "POOL")) is not None:
+            kernels = {(1, 2, 2): "input", (1, 1, 1): "none"}
+            if tuple(pool) not in kernels:
+                raise ValueError(f"{_refusal('NONLOCAL.POOL', pool)}[1, 2, 2] or [1, 1, 1]")
+            of_context["subsample"] = kernels[tuple(pool)]
+        if _non_local(config, "GROUP") not in (None, 1):
+            raise ValueError(f"{_refusal('NONLOCAL.GROUP', _non_local(config, 'GROUP'))}1")
+    elif project == "mmaction2":
+        backbone = _backbone(text)
+        _check(backbone, MMACTION2, complete=("",))
+        strides = backbone.get("temporal_strides", DEFAULT_STRIDES)
+        if strides != DEFAULT_STRIDES:
+            of_net["stage_stride_t"] = strides
+        non_local = backbone.get("non_local_cfg") or {}
+        if non_local and "use_scale" not in non_local and non_local.get("mode") != "gaussian":
+            of_context["softmax_scale"] = True  # mmcv's default
+    return of_net, of_context
+
+
+def stored_colors(project: str, text: str) -> dict[str, tuple[float, float, float]]:
+    """Return mean and std of the input for values in [0, 1], where a stored config gives them."""
+    if project == "PySlowFast":
+        config = _pyslowfast(text)
+        found, scale = {name: config.get(f"DATA.{name.upper()}") for name in ("mean", "std")}, 1.0
+    else:
+        calls = [_arguments(call) for name, call in _calls(text) if name in ("data_preprocessor", "img_norm_cfg")]
+        found, scale = next((call for call in calls if "mean" in call), {}), 255.0
+    values = {name: found.get(name) for name in ("mean", "std")}
+    if not all(isinstance(value, list) and len(value) == 3 for value in values.values()):
+        return {}
+    return {name: tuple(number / scale for number in value or ()) for name, value in values.items()}
+
+
+def stored_multi_label(project: str, text: str) -> bool:
+    """Whether a stored config is of a network whose classes do not exclude each other."""
+    return project == "PySlowFast" and _pyslowfast(text).get("MODEL.HEAD_ACT") == "sigmoid"
+
+
+def _check(config: Mapping[str, Any], table: Mapping[str, Entry], *, complete: tuple[str, ...]) -> None:
+    for key, value in config.items():
+        entry = table.get(key)
+        if entry is None:
+            if key.rpartition(".")[0] in complete:
+                raise ValueError(f"{_refusal(key, value)}one of {', '.join(sorted(table))}")
+        elif isinstance(entry, tuple) and _plain(value) not in entry:
+            raise ValueError(f"{_refusal(key, value)}{' or '.join(map(str, entry))}")
+
+
+def _refusal(key: str, value: Any) -> str:
+    return f"the stored config has {key} {value}, for which there is no network here; expected "
+
+
+def _plain(value: Any) -> Any:
+    """A value without what only training depends on."""
+    if isinstance(value, Mapping):
+        return {name: inner for name, inner in value.items() if name not in OF_TRAINING}
+    return value
+
+
+# PySlowFast ---------------------------------------------------------------------------------------------------------
+
+
+class TuplesAsLists(yaml.SafeLoader):
+    """A loader of plain values that reads Python's tuples as lists."""
+
+
+def _sequence(loader: yaml.SafeLoader, node: yaml.SequenceNode) -> list[Any]:
+    return loader.construct_sequence(node, deep=True)
+
+
+TuplesAsLists.add_constructor("tag:yaml.org,2002:python/tuple", _sequence)
+
+
+def _pyslowfast(text: str) -> dict[str, Any]:
+    """Return the values by SECTION.KEY; empty for what is no YAML."""
+    try:
+        config = yaml.load(text, TuplesAsLists)  # a safe loader
+    except yaml.YAMLError:
+        return {}
+    sections = config.items() if isinstance(config, Mapping) else ()
+    return {
+        f"{section}.{key}": value
+        for section, keys in sections
+        if isinstance(keys, Mapping)
+        for key, value in keys.items()
+    }
+
+
+def _non_local(config: Mapping[str, Any], key: str) -> Any:
+    """Return the value of the stages that have Non-local blocks. None: there are none, or nothing is given.
+
+    Raises:
+        ValueError: these stages have different values.
+    """
+    values, location = config.get(f"NONLOCAL.{key}"), config.get("NONLOCAL.LOCATION")
+    if not isinstance(values, list):
+        return None
+    has_blocks = [any(stage) for stage in location] if isinstance(location, list) else [True] * len(values)
+    # Per stage, one value per pathway, of which there is one here.
+    first = [stage[0] for stage, used in zip(values, has_blocks, strict=False) if used]
+    if any(value != first[0] for value in first):
+        raise ValueError(f"{_refusal(f'NONLOCAL.{key}', values)}the same in all stages that have blocks")
+    return first[0] if first else None
+
+
+# mmaction2 ----------------------------------------------------------------------------------------------------------
+
+
+def _backbone(text: str) -> dict[str, Any]:
+    """Return the arguments of the backbone; those of its Non-local blocks as `non_local_cfg.NAME`."""
+    found = next((_arguments(call) for name, call in _calls(text) if name == "backbone"), {})
+    inner = found.get("non_local_cfg")
+    nested = {f"non_local_cfg.{name}": value for name, value in inner.items()} if isinstance(inner, Mapping) else {}
+    return found | nested
+
+
+def _calls(text: str) -> Iterator[tuple[str, ast.expr]]:
+    """Yield every named value of a config in Python, from the outside in; nothing for what is no Python."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            yield node.targets[0].id, node.value
+        elif isinstance(node, ast.keyword) and node.arg:
+            yield node.arg, node.value
+        elif isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                if isinstance(key, ast.Constant):
+                    yield str(key.value), value
+
+
+def _arguments(node: ast.expr) -> dict[str, Any]:
+    value = _value(node)
+    return value if isinstance(value, dict) else {}
+
+
+def _value(node: ast.expr) -> Any:
+    """Return a literal, `dict(…)` included; what is no literal as its text."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict":
+        return {keyword.arg: _value(keyword.value) for keyword in node.keywords if keyword.arg}
+    if isinstance(node, ast.Dict):
+        pairs = zip(node.keys, node.values, strict=True)
+        return {key.value: _value(value) for key, value in pairs if isinstance(key, ast.Constant)}
+    if isinstance(node, ast.List | ast.Tuple):
+        return [_value(item) for item in node.elts]
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return ast.unparse(node)
