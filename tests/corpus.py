@@ -32,7 +32,8 @@ _Q = "-q:v 3 -g 24"
 _UNEVEN = "-vf setpts=(N+3*floor(N/7))/25/TB -fps_mode vfr"
 
 # file name: FFmpeg's options, and the decoders besides PyAV that are exact or are to be compared with it
-ALL, NOT_DECORD, ONLY_PYAV = ("decord", "torchcodec"), ("torchcodec",), ()
+ALL, NOT_DECORD, ONLY_PYAV = ("sparse", "decord", "torchcodec"), ("sparse", "torchcodec"), ()
+ONLY_TORCHCODEC, ONLY_SPARSE = ("torchcodec",), ("sparse",)
 ENCODED: dict[str, tuple[str, tuple[str, ...]]] = {
     "h264_closed.mp4": (_X264_CLOSED, ALL),
     "h264_closed.mkv": (_X264_CLOSED, ALL),
@@ -45,7 +46,7 @@ ENCODED: dict[str, tuple[str, tuple[str, ...]]] = {
         NOT_DECORD,
     ),  # packets marked as key frames that are none
     "h264_one_gop.mp4": (_X264_ONE_GOP, ALL),
-    "h264_open.mp4": (f"{_X264} -x264-params open-gop=1:b-adapt=0:b-pyramid=normal:log-level=none", NOT_DECORD),
+    "h264_open.mp4": (f"{_X264} -x264-params open-gop=1:b-adapt=0:b-pyramid=normal:log-level=none", ONLY_TORCHCODEC),
     "h264_10bit.mp4": (_X264_CLOSED.replace("yuv420p", "yuv420p10le"), ALL),
     "h264_full_range.mp4": (f"{_X264_CLOSED} -vf scale=out_range=pc -color_range pc", ALL),
     "h264_bt709.mp4": (f"{_X264_CLOSED} -vf scale=out_color_matrix=bt709 -colorspace bt709", ALL),
@@ -62,7 +63,7 @@ ENCODED: dict[str, tuple[str, tuple[str, ...]]] = {
     "vp9_alt_ref.webm": (f"-c:v libvpx-vp9 {_ALT_REF}", ALL),  # in the packet of a frame that is shown
     "mpeg4.avi": (f"-c:v mpeg4 -bf 0 {_Q}", ALL),
     "mpeg4_b_frames.avi": (f"-c:v mpeg4 -bf 2 {_Q}", ONLY_PYAV),
-    "mpeg4_b_frames.mp4": (f"-c:v mpeg4 -bf 2 {_Q}", NOT_DECORD),
+    "mpeg4_b_frames.mp4": (f"-c:v mpeg4 -bf 2 {_Q}", ONLY_TORCHCODEC),
     "xvid.avi": (f"-c:v libxvid -bf 0 {_Q}", ALL),
     "xvid_b_frames.avi": (f"-c:v libxvid -bf 2 {_Q}", ONLY_PYAV),  # two images in one packet, then an empty one
     "mjpeg.avi": ("-c:v mjpeg -q:v 3 -pix_fmt yuvj420p", ALL),
@@ -109,19 +110,19 @@ SEVERAL_STREAMS = {  # from two others: FFmpeg's options, decoders
     ),
     "cover.mp4": ("mjpeg.avi", "cut.mkv", "-map 1:v -map 0:v -frames:v:1 1 -disposition:v:1 attached_pic", NOT_DECORD),
 }
-# only comparing frames shows whether the decoders are exact
+# only comparing frames shows whether decoders other than the sparse one are exact
 UNSURE = {
     *("h264_fragmented.mp4", "h264_several_trun.mp4", "h264_intra_refresh.mp4", "h264_odd.mp4", "vp8_live.webm"),
     *("cut.mp4", "hanging.mp4", *SEVERAL_STREAMS),
 }
-INEXACT_WHEN_SEEKING = {"h264_intra_refresh.mp4"}  # in every decoder but PyAV
+INEXACT_WHEN_SEEKING = {"h264_intra_refresh.mp4"}  # in every decoder but PyAV and the sparse one
 # stored rows and columns are laid right and down as the first four numbers say
 DISPLAY_MATRICES = {
     "turned_90.mp4": ((0, -1, 1, 0), ALL),
     "turned_180.mp4": ((-1, 0, 0, -1), ALL),
     "turned_270.mp4": ((0, 1, -1, 0), ALL),
-    "mirrored.mp4": ((-1, 0, 0, 1), ONLY_PYAV),
-    "mirrored_and_turned.mp4": ((0, 1, 1, 0), ONLY_PYAV),
+    "mirrored.mp4": ((-1, 0, 0, 1), ONLY_SPARSE),
+    "mirrored_and_turned.mp4": ((0, 1, 1, 0), ONLY_SPARSE),
 }
 HANGING = "hanging.mp4"
 DECODERS = {

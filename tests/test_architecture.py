@@ -85,6 +85,8 @@ PARTS = {
                 "containers.py",
                 "display_matrix.py",
                 "packets.py",
+                "sparse_reader.py",
+                "sparse_rule.py",
                 "video_stream.py",
             ),
             "fsspec": ("remote.py",),

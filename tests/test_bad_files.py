@@ -78,7 +78,7 @@ def bad_files(tmp_path_factory):
 def test_tags_that_are_not_utf8_do_no_harm(bad_files, suffix):
     path = str(bad_files / f"tags.{suffix}")
     assert probe(path).num_packets == 20
-    for decoder in filter(is_installed, ("decord", "torchcodec", "pyav")):
+    for decoder in filter(is_installed, ("sparse", "decord", "torchcodec", "pyav")):
         with open_video(path, decoder) as reader:
             assert reader.read(np.array([0, 5])).shape == (2, 80, 96, 3)
 
@@ -96,7 +96,7 @@ def test_a_manifest_that_names_a_decoder_opens_no_playlist_with_it(bad_files, de
 
 @needs_ffmpeg
 @pytest.mark.parametrize("name", ["text.mp4", "hls.mp4", "concat.mp4", "image.mp4", "photo.mp4"])
-@pytest.mark.parametrize("decoder", ["auto", "decord", "torchcodec", "pyav"])
+@pytest.mark.parametrize("decoder", ["auto", "sparse", "decord", "torchcodec", "pyav"])
 def test_only_containers_of_videos_are_opened(bad_files, name, decoder):
     if decoder != "auto" and not is_installed(decoder):
         pytest.skip(f"{decoder} is not installed")

@@ -102,7 +102,7 @@ def test_a_size_that_changes_is_an_error_not_a_crash(tmp_path):
 
 def test_an_unknown_decoder_is_refused(closed_gop_mp4):
     with (
-        pytest.raises(ValueError, match="'opencv'; expected one of auto, decord, torchcodec, pyav"),
+        pytest.raises(ValueError, match="'opencv'; expected one of auto, sparse, decord, torchcodec, pyav"),
         open_video(str(closed_gop_mp4.path), "opencv"),
     ):
         pass
@@ -129,7 +129,7 @@ def test_every_packet_that_may_show_nothing_is_counted(tmp_path):
 
 def test_all_key_frames_are_believed_of_no_codec_that_has_others(tmp_path):
     intra = write_video(tmp_path / "intra.mp4", num_frames=12, options={"g": "1", "x264-params": "log-level=none"})
-    assert probe(str(intra.path)).decoders == ("pyav",)
+    assert probe(str(intra.path)).decoders == ("sparse", "pyav")  # which reads the packets themselves
 
 
 class ContainerThatEndsWithAnError:
@@ -155,9 +155,9 @@ def test_the_end_of_an_nsv_file_is_no_damage():
             list(function(other, stream))
 
 
-def test_key_frames_out_of_order_are_left_to_pyav(closed_gop_mp4):
+def test_key_frames_out_of_order_are_left_to_those_that_read_packets(closed_gop_mp4):
     container = replace(probe(str(closed_gop_mp4.path)), key_frames=(1, 0, 24))
-    assert container.decoders == ("pyav",)
+    assert container.decoders == ("sparse", "pyav")
 
 
 def test_a_file_that_does_not_start_with_a_key_frame_is_left_to_pyav(tmp_path, closed_gop_mp4):

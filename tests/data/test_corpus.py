@@ -88,7 +88,11 @@ def test_every_decoder_of_the_probe_result_is_exact(name, folder):
     probe_result, container = inspect_video(str(path)), probe(str(path))
     assert probe_result.problem is None
     assert container.candidates == (*corpus.DECODERS[name], "pyav")
-    assert probe_result.decoders == container.decoders == (("pyav",) if name in corpus.UNSURE else container.candidates)
+    assert (
+        probe_result.decoders
+        == container.decoders
+        == (("sparse", "pyav") if name in corpus.UNSURE else container.candidates)
+    )
     assert probe_result.num_frames == len(wanted)
     assert probe_result.fps == pytest.approx(25 if "uneven" not in name else container.fps)
     key_frames = np.cumsum([0, *container.gop_lengths[:4]])
@@ -292,7 +296,7 @@ def test_real_footage_is_the_same_in_every_decoder_that_claims_it(name):
 
 
 def test_the_decoders_of_a_probe_result_are_those_that_can_be_asked_for():
-    assert DECODERS == ("decord", "torchcodec", "pyav")
+    assert DECODERS == ("sparse", "decord", "torchcodec", "pyav")
 
 
 @needs_ffmpeg

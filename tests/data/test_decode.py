@@ -20,6 +20,7 @@ from tests.numbered import image_types, num_key_frames, read_number, write_video
 from videoctx.data.annotations import ProbeResult
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.decoding.pyav_reader import PyAVReader
+from videoctx.data.decoding.sparse_reader import SparseReader
 from videoctx.data.decoding.video_reader import is_installed, open_video
 
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -31,6 +32,7 @@ needs_torchcodec = pytest.mark.skipif(
 DECODERS = [
     pytest.param("decord", marks=needs_decord),
     pytest.param("torchcodec", marks=needs_torchcodec),
+    "sparse",
     "pyav",
     "auto",
 ]
@@ -41,6 +43,7 @@ DECODERS = [
     params=[
         pytest.param(("decord", "closed_gop_mp4"), marks=needs_decord),
         pytest.param(("torchcodec", "closed_gop_mp4"), marks=needs_torchcodec),
+        ("sparse", "closed_gop_mp4"),
         ("pyav", "closed_gop_mp4"),
         ("auto", "closed_gop_mp4"),
         ("pyav", "b_frame_avi"),
@@ -136,12 +139,9 @@ def test_turns_frames_upright(turned_video, decoder):
 # ---------------------------------------------------------------- which decoder `auto` takes
 
 
-@needs_decord
-def test_auto_takes_decord_where_it_is_exact(closed_gop_mp4):
-    from videoctx.data.decoding.decord_reader import DecordReader
-
+def test_auto_takes_the_sparse_decoder_where_it_is_exact(closed_gop_mp4):
     with open_video(str(closed_gop_mp4.path)) as reader:
-        assert isinstance(first(reader), DecordReader)
+        assert isinstance(first(reader), SparseReader)
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".AVI", ".mp4", ".mkv", ".webm"])
@@ -170,7 +170,8 @@ def hide(monkeypatch, *libraries):
 )
 def test_auto_takes_what_is_installed(closed_gop_mp4, monkeypatch, hidden, reader_name):
     hide(monkeypatch, *hidden)
-    with open_video(str(closed_gop_mp4.path)) as reader:
+    probe_result = replace(inspect_video(str(closed_gop_mp4.path)), decoders=("decord", "torchcodec", "pyav"))
+    with open_video(str(closed_gop_mp4.path), probe_result=probe_result) as reader:
         assert type(first(reader)).__name__ == reader_name
         assert_shows(reader.read(np.array([0, 37])), closed_gop_mp4, [0, 37])
 
@@ -205,11 +206,10 @@ def test_torchcodec_without_ffmpeg_counts_as_not_installed(monkeypatch):
     assert not is_installed.__wrapped__("torchcodec")
 
 
-def test_a_name_that_is_not_utf8_is_left_to_pyav(closed_gop_mp4, tmp_path):
+def test_a_name_that_is_not_utf8_is_read(closed_gop_mp4, tmp_path):
     path = os.fsdecode(bytes(tmp_path) + b"/na\xffme.mp4")
     shutil.copy(closed_gop_mp4.path, path)
     with open_video(path) as reader:
-        assert isinstance(first(reader), PyAVReader)
         assert_shows(reader.read(np.array([0, 37])), closed_gop_mp4, [0, 37])
     for decoder in filter(is_installed, ("decord", "torchcodec")):
         assert "not UTF-8" in refusal(path, decoder).reason
@@ -233,7 +233,7 @@ def test_a_probe_result_is_believed_and_not_looked_for_again(decoder, tmp_path, 
     video = write_video(tmp_path / "video.mp4", num_frames=30)
     probe_result = inspect_video(str(video.path))
     assert probe_result == ProbeResult(
-        video.path.stat().st_size, ("decord", "torchcodec", "pyav"), 30, 30.0, video_stream=0
+        video.path.stat().st_size, ("sparse", "decord", "torchcodec", "pyav"), 30, 30.0, video_stream=0
     )
     monkeypatch.setattr(
         "videoctx.data.decoding.video_reader.probe_whole", lambda path: pytest.fail(f"{path} was looked into again")

@@ -174,7 +174,7 @@ class DataBench:
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             num_clips=self.num_clips,
-            bare=all((record.probe_result or probe(record.path)).decoders[0] == "decord" for record in records),
+            bare=all((record.probe_result or probe(record.path)).decoders.count("decord") > 0 for record in records),
             pytorchvideo=self.against in ("all", "pytorchvideo") and not self.manifest,
         )
         measured.stages[name] = training.stages(records)

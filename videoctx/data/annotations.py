@@ -20,7 +20,7 @@ has not been inspected.
 | column                | meaning |
 |-----------------------|---------|
 | `size_bytes`          | size of the file; a file of another size is refused |
-| `decoders`            | decoders whose frames are exact, the fastest first: `decord pyav` |
+| `decoders`            | decoders whose frames are exact, the fastest first: `sparse decord pyav` |
 | `num_frames`          | number of frames that can be decoded |
 | `fps`                 | frames per second, on average |
 | `variable_frame_rate` | `yes`, or empty |

@@ -85,10 +85,10 @@ def test_segment_has_exactly_its_frames(closed_gop_mp4, tmp_path, encoder):
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_every_decoder_returns_the_requested_frames(b_frame_avi, tmp_path, encoder):
     encode(b_frame_avi.path, tmp_path / "a.mp4", encoder=encoder, encoding=AS_IT_IS)
-    assert probe(str(tmp_path / "a.mp4")).decoders == ("decord", "torchcodec", "pyav")
+    assert probe(str(tmp_path / "a.mp4")).decoders == ("sparse", "decord", "torchcodec", "pyav")
     indices = np.array([0, 1, 15, 16, 17, 31, 33, 47, 59])
-    for decoder in ("decord", "torchcodec", "pyav"):
-        if find_spec({"pyav": "av"}.get(decoder, decoder)) is None:
+    for decoder in ("sparse", "decord", "torchcodec", "pyav"):
+        if find_spec({"pyav": "av", "sparse": "av"}.get(decoder, decoder)) is None:
             continue
         with open_video(str(tmp_path / "a.mp4"), decoder) as reader:
             assert reader.num_frames == 60, decoder

@@ -4,9 +4,8 @@ They decide which decoders are exact on the file. decord and torchcodec number t
 frame k. They are exact if every packet shows one frame, has a timestamp, and the container can be seeked. decord also
 takes a key frame's position in decoding order for its position in presentation order and ignores edit lists. On other
 files it silently returns different frames than requested, or never returns. PyAV decodes from the first frame on and is
-exact on all files.
-
-Some properties leave it open whether a decoder is exact. PyAV reads such files.
+exact on all files; `sparse` is PyAV too, and exact if the packets' bytes show on what frames depend. Some properties
+leave it open whether a decoder is exact. PyAV reads such files.
 """
 
 import os
@@ -24,23 +23,24 @@ import numpy as np
 
 from videoctx.data.decoding.accepted_formats import OPEN_OPTIONS, is_indexed_container, why_not_accepted
 from videoctx.data.decoding.display_matrix import display_matrix
-from videoctx.data.decoding.file_structure import is_fragmented, structural_damage
+from videoctx.data.decoding.file_structure import is_fragmented
 from videoctx.data.decoding.frame_rate import packet_rate
-from videoctx.data.decoding.packets import Packet, read_packet
+from videoctx.data.decoding.packets import Packet, damage_of, read_packet
+from videoctx.data.decoding.parameter_sets import FIELDS_APART
 from videoctx.data.decoding.pyav_versions import as_fraction, open_input
+from videoctx.data.decoding.sparse_rule import SparseRule
 from videoctx.data.decoding.video_stream import demux, video_stream
 from videoctx.user_error import UserError
 
 # FFmpeg's names of the containers in which packet k can be frame k, given the conditions below.
 MP4, MATROSKA, AVI = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"
 INDEXED_FORMATS = (MP4, MATROSKA, AVI)
-MPEG_TS = "mpegts"
 AVI_CODECS = ("mpeg4", "mjpeg")  # AVI stores when a frame is decoded, not when it is shown
 DECORD_CODECS = ("h264", "hevc", "vp8", "vp9", "mpeg4", "mjpeg")  # not av1: its FFmpeg is older than AV1
 INTRA_CODECS = ("mjpeg", "prores", "dnxhd", "ffv1", "rawvideo", "png", "huffyuv")
 TESTED_CODECS = ("h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mjpeg")  # all decoders were compared on them
 DECORD_MIN_WIDTH = 80  # it takes the row padding of some narrower frames for pixels
-DECODERS = ("decord", "torchcodec", "pyav")  # the fastest first
+DECODERS = ("sparse", "decord", "torchcodec", "pyav")  # the fastest first
 
 LONGEST_REASON = 200  # characters of another library's message
 
@@ -108,6 +108,7 @@ class Container:
     is_fragmented: bool  # an MP4 file in movie fragments
     has_duration: bool  # the container states one
     num_false_key_frames: int  # packets that are marked as key frames and hold other frames
+    unproven: str | None  # what keeps the sparse decoder from being exact, by the packets' bytes
     key_frames: tuple[int, ...]  # indices of the frames shown that are marked as key frames
     damage: str | None  # what the file lacks by its own headers, though frames can be decoded; None: nothing
     frame_seconds: np.ndarray = field(repr=False, compare=False)
@@ -132,7 +133,11 @@ class Container:
 
     @property
     def _why_never(self) -> dict[str, str]:
-        reasons = {"torchcodec": self._why_not_numbered, "decord": self._why_not_numbered or self._why_not_decord}
+        reasons = {
+            "sparse": self._why_not_counted or self._why_not_sparse,
+            "torchcodec": self._why_not_numbered,
+            "decord": self._why_not_numbered or self._why_not_decord,
+        }
         return {decoder: reason for decoder, reason in reasons.items() if reason}
 
     @property
@@ -159,15 +164,26 @@ class Container:
     @property
     def num_frames(self) -> int | None:
         """Number of frames if the file is complete. None if only decoding can tell."""
-        return None if self._why_not_numbered else self.num_packets - self.num_discarded
+        return None if self._why_not_counted else self.num_packets - self.num_discarded
 
     @property
     def _why_not_numbered(self) -> str | None:
-        """The reason why packet k may not be frame k, if there is one."""
-        if self.format not in INDEXED_FORMATS:
-            return f"frames are not numbered in {self.format}"
+        """The reason why packet k may not be frame k for a decoder that relies on the container, if there is one."""
+        if self._why_not_counted:
+            return self._why_not_counted
         if self.mirrored:
             return "a display matrix that mirrors"
+        if len(self.gop_lengths) == self.num_packets > 1 and self.codec not in INTRA_CODECS:
+            return f"all frames are marked as key frames, which {self.codec} rarely is"
+        return None
+
+    @property
+    def _why_not_counted(self) -> str | None:
+        """The reason why the packets in the order of their times may not be the frames, if there is one."""
+        if self.format not in INDEXED_FORMATS:
+            return f"frames are not numbered in {self.format}"
+        if self.unproven == FIELDS_APART:
+            return FIELDS_APART
         if self.num_empty:
             return f"{self.num_empty} of {self.num_packets} packets may show no frame of their own"
         if not self.has_timestamps:
@@ -178,9 +194,11 @@ class Container:
             return f"{self.codec} in AVI"
         if self.format == AVI and self.has_b_frames:
             return "B-frames in AVI"
-        if len(self.gop_lengths) == self.num_packets > 1 and self.codec not in INTRA_CODECS:
-            return f"all frames are marked as key frames, which {self.codec} rarely is"
         return None
+
+    @property
+    def _why_not_sparse(self) -> str | None:
+        return "B-frames of MPEG-4" if self.codec == "mpeg4" and self.has_b_frames else self.unproven
 
     @property
     def _why_not_decord(self) -> str | None:
@@ -224,11 +242,7 @@ def probe_whole(path: str) -> Container:
 
 
 def file_status(path: str) -> os.stat_result:
-    """Return size and times of a file that is not empty.
-
-    Raises:
-        VideoDecodeError: The file is missing, not a file, or empty.
-    """
+    """Return size and times of a file, or raise VideoDecodeError if it is missing, not a file, or empty."""
     try:
         status = Path(path).stat()
     except OSError as error:
@@ -293,6 +307,7 @@ def _probe(path: str, modified_ns: int, size: int) -> Container:  # noqa: ARG001
         assert stream is not None
         codec = stream.codec_context.codec.canonical_name
         extradata = bytes(stream.codec_context.extradata or b"")
+        rule = SparseRule(codec, extradata)
         try:
             for packet in demux(container, stream):
                 is_flush = packet.dts is None and packet.size == 0
@@ -300,24 +315,24 @@ def _probe(path: str, modified_ns: int, size: int) -> Container:  # noqa: ARG001
                     first_frame = next(iter(packet.decode()), None)
                 if not is_flush:
                     packets.append(read_packet(packet, codec, extradata))
+                    rule.watch(packet)
         except av.FFmpegError as error:
             raise VideoDecodeError(path, f"damaged: {error.strerror}") from error
         if first_frame is None:
             raise VideoDecodeError(path, "the video has no frames")
         if np.count_nonzero(display_matrix(first_frame)) != 2:
-            raise VideoDecodeError(
-                path, "its display matrix rotates frames by an angle that is not a multiple of 90 degrees"
-            )
-        return _container(path, container, stream, codec, packets, first_frame)
+            reason = "its display matrix rotates frames by an angle that is not a multiple of 90 degrees"
+            raise VideoDecodeError(path, reason)
+        return _container(path, container, stream, packets, first_frame, rule)
 
 
 def _container(
     path: str,
     container: av.container.InputContainer,
     stream: av.VideoStream,
-    codec: str,
     packets: list[Packet],
     first_frame: av.VideoFrame,
+    rule: SparseRule,
 ) -> Container:
     has_pts = all(packet.pts is not None for packet in packets)
     shown = np.array([packet.pts if has_pts else index for index, packet in enumerate(packets)])
@@ -353,7 +368,7 @@ def _container(
         format=container.format.name,
         stream_index=stream.index,
         num_video_streams=len(container.streams.video),
-        codec=codec,
+        codec=rule.codec,
         width=first_frame.width,
         height=first_frame.height,
         pixel_format=first_frame.format.name,
@@ -375,20 +390,8 @@ def _container(
         is_fragmented=fragmented,
         has_duration=bool(stream.duration or container.duration),
         num_false_key_frames=sum(packet.is_false_key for packet in packets),
+        unproven=rule.why_not(shown, np.array([packet.is_discarded for packet in packets])),
         key_frames=tuple(np.searchsorted(order, shown[key[kept[key]]]).tolist()),
-        damage=_damage(path, container.format.name, packets, 0 if fragmented else stream.frames),
+        damage=damage_of(path, container.format.name, packets, 0 if fragmented else stream.frames),
         frame_seconds=(order - order[:1]) * seconds_per_unit,
     )
-
-
-def _damage(path: str, format_name: str, packets: list[Packet], promised: int) -> str | None:
-    """Return what the file lacks.
-
-    Args:
-        promised: Number of packets of the video by the container's headers; 0: not stated.
-    """
-    if packets[-1].is_cut and format_name != MPEG_TS:  # there it is any gap, also one that does no harm
-        return "truncated: its last frame lacks its end"
-    if format_name == MP4 and 0 < promised <= len(packets):
-        return None  # whatever size the headers state
-    return structural_damage(path, format_name)

@@ -1,10 +1,13 @@
 """What is kept of a packet of the video stream: its times, and what is in it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import av
 
+from videoctx.data.decoding.file_structure import structural_damage
 from videoctx.data.decoding.key_frames import is_key_frame
+from videoctx.data.decoding.packet_use import is_vp9_hidden
 
 MPEG4_VOP = b"\x00\x00\x01\xb6"  # start code of a frame (VOP) in MPEG-4 part 2
 MPEG4_EMPTY_VOP_BYTES = 8  # most bytes after the start code of a frame that only repeats the one before
@@ -40,6 +43,8 @@ def read_packet(packet: av.Packet, codec: str, extradata: bytes) -> Packet:
         is_b = any(vop[:1] and vop[0] >> 6 == 2 for vop in vops)
     elif codec == "vp8" and packet.size:
         is_empty = not bytes(packet)[0] & 0x10  # show_frame: an alternate reference frame is not shown
+    elif codec == "vp9" and packet.size:
+        is_empty = is_vp9_hidden(memoryview(packet))
     elif packet.has_sidedata("new_extradata"):
         is_empty = True  # the size or format changes here, so that only decoding shows whether there is a frame
     return Packet(
@@ -53,3 +58,17 @@ def read_packet(packet: av.Packet, codec: str, extradata: bytes) -> Packet:
         is_false_key=packet.is_keyframe and not is_key_frame(codec, bytes(packet), extradata),
         is_cut=packet.is_corrupt,
     )
+
+
+def damage_of(path: str, format_name: str, packets: Sequence[Packet], promised: int) -> str | None:
+    """Return what the file lacks.
+
+    Args:
+        format_name: FFmpeg's name of the container.
+        promised: Number of packets of the video by the container's headers; 0: not stated.
+    """
+    if packets[-1].is_cut and format_name != "mpegts":  # there it is any gap, also one that does no harm
+        return "truncated: its last frame lacks its end"
+    if format_name.startswith("mov") and 0 < promised <= len(packets):
+        return None  # whatever size the headers state
+    return structural_damage(path, format_name)

@@ -1,8 +1,9 @@
-"""Frames of a video at given indices, decoded by one of three libraries.
+"""Frames of a video at given indices, decoded by one of four decoders.
 
-The libraries are decord; torchcodec, which needs the system's FFmpeg; and PyAV, which reads all files but decodes from
-the first frame on. By default a file is decoded by the fastest library that is installed and exact on it. Which ones
-are exact is read from the container (`videoctx.data.decoding.containers`) or from the manifest.
+The decoders are `sparse`, which is PyAV that decodes only what the frames depend on; decord; torchcodec, which needs
+the system's FFmpeg; and `pyav`, which reads all files but decodes from the first frame on. By default a file is decoded
+by the fastest one that is installed and exact on it. Which ones are exact is read from the container
+(`videoctx.data.decoding.containers`) or from the manifest.
 
 Open a reader in the process that uses it, because decord's threads do not survive a fork. Ask it once for all frames,
 and close it at once, because an idle decord reader keeps decoding in the background.
@@ -21,7 +22,7 @@ from videoctx.data.annotations import ProbeResult
 from videoctx.data.decoding.containers import Container, VideoDecodeError, file_status, open_container, probe_whole
 from videoctx.data.decoding.video_stream import video_stream
 
-Decoder = Literal["auto", "decord", "torchcodec", "pyav"]
+Decoder = Literal["auto", "sparse", "decord", "torchcodec", "pyav"]
 LIBRARIES = get_args(Decoder)[1:]
 
 
@@ -92,7 +93,7 @@ def probe_result_of(
     if agreeing is not None:
         decoders = tuple(name for name in decoders if name in (agreeing, "pyav"))
     if num_frames != container.num_frames:
-        decoders = ("pyav",)  # the others take packet k for frame k
+        decoders = ("pyav",)  # the others number the packets
     varies, stream = container.variable_frame_rate, container.stream_index
     return ProbeResult(size_bytes, decoders, num_frames, container.fps, varies, video_stream=stream)
 
@@ -186,7 +187,7 @@ def _from_first_installed(decoders: tuple[str, ...]) -> tuple[str, ...]:
 
 def _can_name(path: str, decoder: str) -> bool:
     """Return whether the decoder can open a file of this name. Only PyAV opens names that are not UTF-8."""
-    return decoder == "pyav" or path.isascii() or path.encode(errors="replace").decode() == path
+    return decoder in ("sparse", "pyav") or path.isascii() or path.encode(errors="replace").decode() == path
 
 
 def _check_unchanged(path: str, probe_result: ProbeResult) -> None:
@@ -204,6 +205,10 @@ def _check_unchanged(path: str, probe_result: ProbeResult) -> None:
 def _open_reader(
     path: str, decoder: str, num_frames: int | None, fps: float, stream_index: int | None
 ) -> AbstractContextManager[VideoReader]:
+    if decoder == "sparse":
+        from videoctx.data.decoding.sparse_reader import open_sparse
+
+        return open_sparse(path, num_frames=num_frames, fps=fps)
     if decoder == "decord":
         from videoctx.data.decoding.decord_reader import open_decord
 
