@@ -3,8 +3,20 @@
 import pytest
 import torch
 
-from tests.models.test_checkpoints import AFTER_ODD, C2D, I3D, MMACTION2_I3D, a_clip, logits, rebuilt, write_foreign
-from tests.reference.foreign_networks import PYSLOWFAST, ForeignNetwork
+from tests.models.test_checkpoints import (
+    AFTER_ODD,
+    C2D,
+    I3D,
+    MMACTION2_I3D,
+    a_clip,
+    logits,
+    rebuilt,
+    saved,
+    write_foreign,
+)
+from tests.reference.foreign_networks import GLUONCV_SLOW, PYSLOWFAST, ForeignNetwork
+from videoctx.inference.conversion import convert_checkpoint
+from videoctx.models import ResNet3D
 from videoctx.models.checkpoints import read_checkpoint
 from videoctx.models.stored_config import MMACTION2
 from videoctx.models.stored_config import PYSLOWFAST as PYSLOWFAST_KEYS
@@ -128,3 +140,36 @@ def test_colors_and_kind_of_labels_are_read(tmp_path):
     text = BACKBONE + "img_norm_cfg = dict(mean=[128.0, 100.0, 90.0], std=[50.0, 50.0, 50.0], to_bgr=False)\n"
     checkpoint = read_checkpoint(write_foreign(MMACTION2_NLN, MMACTION2_NLN.weights(), text, tmp_path))
     assert checkpoint.input.mean == pytest.approx((128 / 255, 100 / 255, 90 / 255))
+
+
+def test_a_given_network_is_reported_as_it_is_written(tmp_path):
+    network = ForeignNetwork(PYSLOWFAST, C2D, pool2_t=2)
+    path = write_foreign(network, network.weights(), "", tmp_path)
+    published = convert_checkpoint(path, tmp_path / "published.pt")
+    assert "pool2_t [2, 2]" in str(published)
+    for pool2_t, words in (
+        ((1, 1), "differs from the published one in pool2_t [1, 1] instead of [2, 2]"),
+        ((2, 2), ""),
+    ):
+        report = convert_checkpoint(
+            path,
+            tmp_path / "given.pt",
+            net=lambda num_classes, pool=pool2_t: ResNet3D(num_classes, width=8, temporal_kernels="c2d", pool2_t=pool),
+        )
+        assert words in str(report)
+        assert "as in the published networks" not in str(report)
+        assert ("differs from" in str(report)) == bool(words)
+
+
+def test_a_network_of_frames_is_no_image_network(tmp_path):
+    """resnet50_v1b_kinetics400 of GluonCV: torchvision's names, 2D convolutions, 400 classes."""
+    network = ForeignNetwork(GLUONCV_SLOW, C2D, of_images=True)
+    for num_classes, name in ((400, "GluonCV, of frames"), (1000, "torchvision, for images")):
+        weights = network.weights(num_classes=num_classes)
+        net, checkpoint = rebuilt(saved(weights, tmp_path))
+        assert checkpoint.format.name == name
+        if num_classes == 400:
+            clip = a_clip(num_frames=7, size=48)
+            by_frame = [network.logits(weights, clip[:, :, [frame]]) for frame in range(7)]
+            expected = torch.stack(by_frame).mean(dim=0)
+            torch.testing.assert_close(logits(net.double(), clip.double()), expected, rtol=1e-6, atol=1e-6)

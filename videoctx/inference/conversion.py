@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -18,6 +19,10 @@ from videoctx.models.dataset_classes import read_class_names
 from videoctx.models.load_weights import LoadReport, load_weights
 from videoctx.models.network_config import build_network, network_config
 from videoctx.models.published_clip import published_clip
+from videoctx.models.resnet3d import ResNet3D
+
+# Arguments of ResNet3D that leave no trace in weights.
+NOT_IN_WEIGHTS = ("conv1_stride_t", "pool1_t", "pool2_t", "stage_stride_t", "stride_at")
 
 # Short side, crop size and views of the projects' own tests, as in the table of `videoctx.data.sampling.protocols`.
 USUAL_TEST: dict[str, tuple[int, int, tuple[int, int]]] = {"torchvision": (128, 112, (5, 1))}
@@ -125,11 +130,7 @@ def convert_checkpoint(
     same_classes = num_classes == checkpoint.num_classes
     names = checkpoint.class_names if same_classes and class_names is None else None
     if class_names is not None:
-        from_file = isinstance(class_names, str | Path)
-        names = read_class_names(class_names) if isinstance(class_names, str | Path) else list(class_names)
-        if len(names) != num_classes:
-            source = class_names if from_file else "class_names"
-            raise ValueError(f"{source} has {len(names)} class names, but {path} has {num_classes} classes")
+        names = _given_names(class_names, path, num_classes)
     if net is None and checkpoint.net is None:
         raise ValueError(f"{path}: {checkpoint.unknown_net}; give the network with -c")
     try:
@@ -145,6 +146,9 @@ def convert_checkpoint(
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     config = network_config(network)
+    if net:
+        kept = [note for note in checkpoint.notes if note not in checkpoint.notes_on_net]
+        checkpoint = replace(checkpoint, notes=[*kept, *_given_instead_of_published(checkpoint, config)])
     stored = {
         "format": OURS.name,
         "state_dict": network.state_dict(),
@@ -160,6 +164,38 @@ def convert_checkpoint(
         torch.save(stored, file)
     described = config if net else checkpoint.net  # what is inferred also has the arguments with default values
     return ConversionReport(path, output, checkpoint, described, num_classes, names, preprocessing, loaded)
+
+
+def _given_names(class_names: str | Path | Sequence[str], path: Path, num_classes: int) -> list[str]:
+    """Return the names that are given for the classes of the checkpoint at `path`.
+
+    Raises:
+        ValueError: Their number is not that of the classes.
+    """
+    from_file = isinstance(class_names, str | Path)
+    names = read_class_names(class_names) if isinstance(class_names, str | Path) else list(class_names)
+    if len(names) != num_classes:
+        source = class_names if from_file else "class_names"
+        raise ValueError(f"{source} has {len(names)} class names, but {path} has {num_classes} classes")
+    return names
+
+
+def _given_instead_of_published(checkpoint: Checkpoint, config: Mapping[str, Any] | None) -> list[str]:
+    """Return a note on what leaves no trace in weights, where a given network has it otherwise than the published."""
+    if not config or not checkpoint.net or checkpoint.format is OURS:
+        return []
+    defaults = {name: parameter.default for name, parameter in signature(ResNet3D).parameters.items()}
+    published, given = (defaults | dict(one["init_args"]) for one in (checkpoint.net, config))
+    other = [
+        f"{name} {_plain(given[name])} instead of {_plain(published[name])}"
+        for name in NOT_IN_WEIGHTS
+        if name in given and _plain(given[name]) != _plain(published[name])
+    ]
+    return [f"the network is as given, and differs from the published one in {', '.join(other)}"] if other else []
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _renamed_classes(

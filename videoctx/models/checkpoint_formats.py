@@ -6,7 +6,7 @@
 | PySlowFast         | C2D, I3D, Slow, with Non-local blocks     | models/*_helper.py, c2_model_loading.py   |
 | video-nonlocal-net | C2D, I3D, with Non-local blocks           | lib/models/*.py                           |
 | mmaction2          | C2D, I3D, SlowOnly, with Non-local blocks | backbones/resnet3d*.py, mmcv non_local.py |
-| GluonCV            | I3D, with Non-local blocks; Slow          | i3d_resnet.py, i3d_slow.py, non_local.py  |
+| GluonCV            | I3D, with Non-local blocks; Slow; frames  | i3d_resnet.py, i3d_slow.py, non_local.py  |
 | torchvision        | of images: ResNet, ResNeXt                | models/resnet.py                          |
 | torchvision        | R3D, MC3, R(2+1)D                         | models/video/resnet.py                    |
 
@@ -213,6 +213,18 @@ IMAGES = Format(
     },
     of_images=True,
 )
+# Its networks of single frames have torchvision's names. Their logits are those of the mean feature over the frames.
+FRAMES = Format(
+    "GluonCV, of frames",
+    TORCHVISION_NAMES,
+    IMAGENET,
+    net={"c2d": NOT_HALVED},
+    protocol="mmaction2",
+    clip=(7, 8),
+    differs={"": "the network looks at single frames, as resnet50_v1b_kinetics400 does, and its logits are averaged"},
+    of_images=True,
+)
+VIDEO_CLASSES = (400, 600, 700)  # of Kinetics: weights with a classifier for as many are no longer those of images
 NON_LOCAL_NET = (
     "video-nonlocal-net does not pad pool1, and its 32-frame networks want conv1_stride_t 2 and pool1_t [2, 2]"
 )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from videoctx.first_few import first_few
 from videoctx.models.checkpoint_file import read_stored
-from videoctx.models.checkpoint_formats import FORMATS, IMAGES, OURS, Format, Normalization
+from videoctx.models.checkpoint_formats import FORMATS, FRAMES, IMAGES, OURS, VIDEO_CLASSES, Format, Normalization
 from videoctx.models.classifier_checkpoint import network_weights
 from videoctx.models.inferred_network import infer_network
 from videoctx.models.inflate import inflate
@@ -44,6 +44,7 @@ class Checkpoint:
         input: mean and std of the input. None: not known.
         config_text: the text of the config that PySlowFast and mmaction2 store. Empty: none.
         notes: what the user should know, one sentence each.
+        notes_on_net: those of the notes that are about the inferred network.
     """
 
     format: Format
@@ -57,10 +58,11 @@ class Checkpoint:
     input: Normalization | None
     config_text: str
     notes: list[str]
+    notes_on_net: list[str]
 
     def weights_for(self, net: nn.Module) -> dict[str, Tensor]:
         """Return the weights for `net`: those of an image network inflated over time."""
-        if self.format is not IMAGES:
+        if not self.format.of_images:
             return self.state_dict
         template = net.state_dict()
         shared = {name: tensor for name, tensor in self.state_dict.items() if name in template}
@@ -102,13 +104,16 @@ def _checkpoint(stored: Any) -> Checkpoint:
         raise ValueError("the checkpoint holds no weights")
     known = OURS if is_ours else _recognize(theirs)
     weights = dict(theirs) if is_ours else _rename(theirs, known)
+    if known is IMAGES and len(weights.get("head.bias", ())) in VIDEO_CLASSES:
+        known = FRAMES
     notes = [] if known is OURS else _bring_to_our_shapes(weights)
     config_text = _stored_config(stored)
+    notes_on_net: list[str] = []
     net, unknown_net = (_mapping(stored, "net") if known is OURS else None), ""
     if net is None:
         try:
-            net, not_told = infer_network(weights, known, config_text)
-            notes += not_told
+            net, notes_on_net = infer_network(weights, known, config_text)
+            notes += notes_on_net
         except ValueError as error:
             unknown_net = str(error)
     return Checkpoint(
@@ -123,6 +128,7 @@ def _checkpoint(stored: Any) -> Checkpoint:
         input=Normalization(**stored["input"]) if is_ours and stored.get("input") else _input(known, config_text),
         config_text=config_text,
         notes=notes,
+        notes_on_net=notes_on_net,
     )
 
 
