@@ -25,7 +25,7 @@ from videoctx.data.decoding.accepted_formats import OPEN_OPTIONS, is_indexed_con
 from videoctx.data.decoding.display_matrix import display_matrix
 from videoctx.data.decoding.file_structure import is_fragmented
 from videoctx.data.decoding.frame_rate import packet_rate
-from videoctx.data.decoding.packets import Packet, damage_of, read_packet
+from videoctx.data.decoding.packets import Packet, damage_of, num_false_key_frames, read_packet
 from videoctx.data.decoding.parameter_sets import FIELDS_APART
 from videoctx.data.decoding.pyav_versions import as_fraction, open_input
 from videoctx.data.decoding.sparse_rule import SparseRule
@@ -107,7 +107,7 @@ class Container:
     starts_with_key_frame: bool
     is_fragmented: bool  # an MP4 file in movie fragments
     has_duration: bool  # the container states one
-    num_false_key_frames: int  # packets that are marked as key frames and hold other frames
+    num_false_key_frames: int  # packets that are marked or indexed as key frames and hold other frames
     unproven: str | None  # what keeps the sparse decoder from being exact, by the packets' bytes
     key_frames: tuple[int, ...]  # indices of the frames shown that are marked as key frames
     damage: str | None  # what the file lacks by its own headers, though frames can be decoded; None: nothing
@@ -154,7 +154,7 @@ class Container:
         if not self.has_duration:
             return "the container states no duration"
         if self.num_false_key_frames:
-            return f"{self.num_false_key_frames} packets are marked as key frames and are none"
+            return f"{self.num_false_key_frames} packets are marked or indexed as key frames and are none"
         if any(later < earlier for earlier, later in pairwise(self.key_frames)):
             return "key frames are shown in another order than they are stored"
         if self.codec not in TESTED_CODECS:
@@ -389,7 +389,7 @@ def _container(
         starts_with_key_frame=packets[0].is_key,
         is_fragmented=fragmented,
         has_duration=bool(stream.duration or container.duration),
-        num_false_key_frames=sum(packet.is_false_key for packet in packets),
+        num_false_key_frames=num_false_key_frames(stream, packets),
         unproven=rule.why_not(shown, np.array([packet.is_discarded for packet in packets])),
         key_frames=tuple(np.searchsorted(order, shown[key[kept[key]]]).tolist()),
         damage=damage_of(path, container.format.name, packets, 0 if fragmented else stream.frames),

@@ -26,6 +26,7 @@ class Packet:
     is_b: bool
     is_false_key: bool
     is_cut: bool  # the file ends inside it
+    position: int | None  # in the file
 
 
 def read_packet(packet: av.Packet, codec: str, extradata: bytes) -> Packet:
@@ -57,6 +58,7 @@ def read_packet(packet: av.Packet, codec: str, extradata: bytes) -> Packet:
         is_b=is_b,
         is_false_key=packet.is_keyframe and not is_key_frame(codec, bytes(packet), extradata),
         is_cut=packet.is_corrupt,
+        position=packet.pos,
     )
 
 
@@ -72,3 +74,13 @@ def damage_of(path: str, format_name: str, packets: Sequence[Packet], promised: 
     if format_name.startswith("mov") and 0 < promised <= len(packets):
         return None  # whatever size the headers state
     return structural_damage(path, format_name)
+
+
+def num_false_key_frames(stream: av.VideoStream, packets: Sequence[Packet]) -> int:
+    """Return how many packets are key frames by their marks or by the container's index and hold other frames.
+
+    FFmpeg corrects some marks by the packets' content, but seeks to what the index names.
+    """
+    others = {packet.position for packet in packets if not packet.is_key}
+    indexed = sum(entry.is_keyframe and entry.pos in others for entry in stream.index_entries)
+    return indexed + sum(packet.is_false_key for packet in packets)
