@@ -6,6 +6,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningDataModule, Trainer
 
 from videoctx.batch import ClipBatch
@@ -13,6 +14,7 @@ from videoctx.data.annotations import CLASS_FILE, AnnotationError, VideoRecord, 
 from videoctx.data.card import data_card
 from videoctx.data.failures import TrainingFailures
 from videoctx.data.fingerprint import fingerprint
+from videoctx.data.loading.ahead import Ahead, ReadyBatch
 from videoctx.data.loading.clips_beside_training import clips_beside_training
 from videoctx.data.loading.dataset import DecodedBatch, VideoDataset
 from videoctx.data.loading.evaluation_loader import evaluation_loader
@@ -27,7 +29,13 @@ from videoctx.data.sampling.training_order import training_order
 from videoctx.data.sampling.video_samplers import TrainSampler
 from videoctx.data.settings import ClipSettings, LoadingSettings, StorageSettings, TestSettings, TrainSettings
 from videoctx.data.storage.local_files import LocalFiles
-from videoctx.data.trainer_state import begin_next_epoch, check_multigrid_options, training_progress
+from videoctx.data.trainer_state import (
+    begin_next_epoch,
+    check_multigrid_options,
+    clip_dtype,
+    loads_ahead,
+    training_progress,
+)
 from videoctx.data.training_labels import check_training_classes, flipped_classes
 from videoctx.data.transforms.normalize import Normalize
 from videoctx.data.transforms.train_transform import TrainTransform
@@ -225,6 +233,7 @@ class VideoDataModule(LightningDataModule):
         if self.train.multigrid:
             sampler.set_epoch(self._attached_trainer.current_epoch)
             batches = MultigridBatches(sampler, self.stages)
+        self.train_transform.dtype = clip_dtype(self.trainer)
         self._train_sha256 = self._fingerprint(dataset.records)
         if self._resumed:
             check_resumed(
@@ -260,7 +269,13 @@ class VideoDataModule(LightningDataModule):
         """Return the loader of test views, for videos that need no label."""
         return self._evaluation_loader("test", labels_required=False)
 
-    def on_after_batch_transfer(self, batch: DecodedBatch, dataloader_idx: int) -> ClipBatch:  # noqa: ARG002
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Bring a batch to the device, unless it is there already."""
+        if isinstance(batch, ReadyBatch):
+            return batch.take()
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+    def on_after_batch_transfer(self, batch: DecodedBatch | ClipBatch, dataloader_idx: int) -> ClipBatch:  # noqa: ARG002
         """Make network input of a decoded batch, on its device."""
         trainer = self._attached_trainer
         if trainer.training:
@@ -338,12 +353,14 @@ class VideoDataModule(LightningDataModule):
             warn=self._rank == 0,
         )
 
-    def _training_clips(self, batch: DecodedBatch) -> ClipBatch:
-        clips = self.train_transform(batch)
+    def _training_clips(self, batch: DecodedBatch | ClipBatch) -> ClipBatch:
+        clips = batch if isinstance(batch, ClipBatch) else self.train_transform(batch)
         self.failures.count(clips, num_videos=len(self.loaders["train"].sampler))
         return clips
 
-    def _views(self, stage: str, batch: DecodedBatch) -> ClipBatch:
+    def _views(self, stage: str, batch: DecodedBatch | ClipBatch) -> ClipBatch:
+        if isinstance(batch, ClipBatch):
+            return batch
         return self.view_transforms[stage](batch, num_clips=self.views[stage][0])
 
     def _records(self, stage: str, *, labels_required: bool = True) -> list[VideoRecord]:
@@ -377,4 +394,7 @@ class VideoDataModule(LightningDataModule):
     ) -> VideoLoader | ReadyClips:
         """Keep the loader. Return it for a Trainer; without one, return a loader of transformed clips."""
         self.loaders[stage] = loader
+        if self.trainer and loads_ahead(self.trainer, self.loading.ahead):
+            prepare = self.train_transform.prepare if stage == "train" else transform
+            loader.ahead = Ahead(self.trainer.strategy.root_device, prepare)
         return loader if self.trainer else ReadyClips(loader, transform)

@@ -163,6 +163,8 @@ class LoadingSettings:
         decoder: Decoding library. `auto` takes the fastest one that decodes the file exactly.
         deadline_seconds: Time limit for decoding one video. A video that exceeds it counts as failed, its process is
             replaced, and the video is not tried again.
+        ahead: Transfer the next batch and make its clips while a step runs: in a thread, on a GPU on a stream of its
+            own. With `train.augment` or `train.erasing`, the training clips are made between the steps. None: on a GPU.
 
     Raises:
         ValueError: A value is out of its range.
@@ -176,6 +178,7 @@ class LoadingSettings:
     num_workers: int = 4
     decoder: Decoder = "auto"
     deadline_seconds: float = 30.0
+    ahead: bool | None = None
 
     def __post_init__(self) -> None:
         if self.num_workers < 0:

@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from lightning.pytorch import Trainer
 
 from videoctx.data.loading.loader import VideoLoader
@@ -9,6 +10,7 @@ from videoctx.data.sampling.video_samplers import TrainSampler
 
 # Trainer options that multigrid training needs: its batches are its own, and epochs differ in length.
 MULTIGRID_OPTIONS = {"accumulate_grad_batches": 1, "limit_train_batches": 1.0, "reload_dataloaders_every_n_epochs": 1}
+AUTOCAST_DTYPES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}  # by the Trainer's precision
 
 
 def training_progress(trainer: Trainer) -> dict[str, int]:
@@ -20,6 +22,22 @@ def training_progress(trainer: Trainer) -> dict[str, int]:
         "batches_per_epoch": int(loop.max_batches) if math.isfinite(loop.max_batches) else 0,
         "accumulate_grad_batches": trainer.accumulate_grad_batches,
     }
+
+
+def loads_ahead(trainer: Trainer, choice: bool | None) -> bool:
+    """Return whether batches are prepared in a thread: as chosen, or on a GPU."""
+    return _is_on_gpu(trainer) if choice is None else choice
+
+
+def clip_dtype(trainer: Trainer | None) -> torch.dtype:
+    """Return the type of training clips: on a GPU that of autocast, to which the network would bring them anyway."""
+    if trainer is None or not _is_on_gpu(trainer):
+        return torch.float32
+    return AUTOCAST_DTYPES.get(str(trainer.precision), torch.float32)
+
+
+def _is_on_gpu(trainer: Trainer) -> bool:
+    return torch.cuda.is_available() and trainer.strategy.root_device.type == "cuda"
 
 
 def train_sampler(loader: VideoLoader) -> TrainSampler:

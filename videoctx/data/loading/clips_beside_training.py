@@ -37,7 +37,7 @@ def clips_beside_training(
     batch_sampler, loader.batch_sampler = loader.batch_sampler, None
     sampler.set_epoch(epoch + BESIDE_TRAINING)
     try:
-        for batch in islice(loader, num_batches):
+        for batch in islice(loader.decoded(), num_batches):
             yield transform(batch.to(device, non_blocking=True))
     finally:
         loader.batch_sampler = batch_sampler

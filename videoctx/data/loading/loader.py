@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from pebble import ProcessExpired
 
 from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.loading.ahead import Ahead, ReadyBatch
 from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo, SampleIndex, VideoDataset
 from videoctx.data.loading.decoding_processes import REMEDY, DecodingProcesses, Task
 from videoctx.data.loading.shared_frames import unpack
@@ -62,6 +63,7 @@ class VideoLoader:
             __name__ == "__main__":`.
         deadline_seconds: Time limit for decoding one video. Fetching a remote video has its own time limits.
         files: Fetches remote files.
+        ahead: Brings batches to the device, and makes clips of them, one batch ahead. None: the caller does it.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class VideoLoader:
         num_workers: int = 0,
         deadline_seconds: float = 30.0,
         files: LocalFiles | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
         self.dataset = dataset
         self.sampler = sampler
@@ -84,6 +87,7 @@ class VideoLoader:
         self.num_workers = num_workers
         self.deadline_seconds = deadline_seconds
         self.files = files or LocalFiles()
+        self.ahead = ahead
         self.quarantine: dict[int, str] = {}  # why a video is not tried again, by row
         self.seconds_waited = 0.0  # time that callers have waited for batches
         self._processes: DecodingProcesses | None = None
@@ -95,9 +99,13 @@ class VideoLoader:
         full, rest = divmod(len(self.sampler), self.batch_size)
         return full + (rest > 0 and not self.drop_last)
 
-    def __iter__(self) -> Iterator[DecodedBatch]:
-        """Yield batches. The sampler's epoch may be set until the first one is requested."""
-        batches = self._decoded()
+    def __iter__(self) -> Iterator[Any]:
+        """Yield each `DecodedBatch` or, with `ahead`, each `ReadyBatch`.
+
+        The sampler's epoch may be set until the first one is requested.
+        """
+        decoded = self.decoded()
+        batches: Iterator[DecodedBatch | ReadyBatch] = self.ahead.batches(decoded) if self.ahead else decoded
         while True:
             requested = time.perf_counter()
             batch = next(batches, None)
@@ -106,7 +114,8 @@ class VideoLoader:
                 return
             yield batch
 
-    def _decoded(self) -> Iterator[DecodedBatch]:
+    def decoded(self) -> Iterator[DecodedBatch]:
+        """Yield batches of decoded videos."""
         ahead = max(BATCHES_AHEAD, -(-VIDEOS_PER_PROCESS_AHEAD * self.num_workers // self.batch_size))
         started: deque[list[Callable[[], DecodedVideo]]] = deque()
         for indices in self._batches():
@@ -120,6 +129,8 @@ class VideoLoader:
         """End the decoding processes. The next epoch starts them again."""
         processes, fetchers = self._processes, self._fetchers
         self._processes = self._fetchers = None
+        if self.ahead is not None:
+            self.ahead.stop()
         if processes is not None:
             processes.close()
         if fetchers is not None:

@@ -30,7 +30,7 @@ class ReadyClips:
     def __iter__(self) -> Iterator[ClipBatch]:
         if isinstance(self.loader.sampler, TrainSampler):
             self.loader.sampler.set_epoch(next(self._epochs))
-        for batch in self.loader:
+        for batch in self.loader.decoded():
             yield self.transform(batch)
 
     def close(self) -> None:

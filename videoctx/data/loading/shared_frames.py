@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from videoctx.data.loading.dataset import DecodedVideo
+from videoctx.data.loading.page_locking import page_lock, unlock
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,9 @@ class Slot:
         except OSError as error:
             reason = f"no shared memory for frames ({error.strerror}); expected room there and fewer open files"
             raise OSError(error.errno, reason, SHARED_MEMORY) from error
-        weakref.finalize(self, _end, self.memory)
+        address = np.frombuffer(self.buffer, np.uint8).ctypes.data
+        self.is_page_locked = page_lock(address, self.memory.size)
+        weakref.finalize(self, _end, self.memory, address if self.is_page_locked else None)
 
     @property
     def buffer(self) -> memoryview:
@@ -146,7 +149,9 @@ def _buffer(memory: SharedMemory) -> memoryview:
     return memory.buf
 
 
-def _end(memory: SharedMemory) -> None:
+def _end(memory: SharedMemory, locked_address: int | None) -> None:
+    if locked_address is not None:
+        unlock(locked_address)
     with suppress(FileNotFoundError):
         memory.unlink()
     try:

@@ -174,6 +174,10 @@ class TrainTransform(nn.Module):
         """Return the clip (3, T, size, size) with parts of it erased."""
         return self.erasing(clip.transpose(0, 1)).transpose(0, 1) if self.erasing else clip
 
+    def prepare(self, batch: DecodedBatch) -> ClipBatch | DecodedBatch:
+        """Make network input in another thread than the one that trains, unless both would seed torch's generators."""
+        return batch if self._uses_torch_generators else self(batch)
+
     @property
     def _uses_torch_generators(self) -> bool:
         return bool(self.augment or self.erasing)
