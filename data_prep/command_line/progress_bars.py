@@ -1,6 +1,5 @@
 """Progress bars on the error stream."""
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -13,6 +12,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.text import Text
+
+from videoctx.printed_tables import Console
 
 
 def items_progress() -> Progress:

@@ -3,9 +3,11 @@
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from videoctx.interrupts import INTERRUPTED, interrupts_end_with
+from videoctx.terminal import CLOSED_PIPE, printable, printable_output
 from videoctx.user_error import UserError, error_line, missing_library
 
 Command = Callable[..., object]
@@ -32,7 +34,7 @@ def run_command(
     """
     interrupted = f"{name}: interrupted; {when_interrupted}"
     try:
-        with interrupts_end_with(interrupted):
+        with interrupts_end_with(interrupted), printable_output():
             from jsonargparse import auto_cli  # imported here, so that Ctrl-C during the import is handled too
 
             from data_prep.command_line.flag_parser import FlagParser
@@ -47,8 +49,12 @@ def run_command(
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         return INTERRUPTED
+    except SystemExit as stop:
+        if stop.code == CLOSED_PIPE:
+            return CLOSED_PIPE
+        raise
     except (OSError, ValueError, UserError) as error:
-        print(f"{name}: {error_line(error)}", file=sys.stderr)
+        print(f"{name}: {printable(error_line(error))}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
         if (missing := missing_library(error)) is None:
@@ -64,6 +70,7 @@ def leave(status: int) -> NoReturn:
     Threads that wait for a server are not waited for, and another Ctrl-C has no effect on the exit status. Every file
     on the disk is complete at any time, because files are written atomically.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(status)

@@ -62,7 +62,6 @@ def inspect_videos(
         SettingError: an option cannot be used.
     """
     from filelock import FileLock, Timeout
-    from rich.console import Console
 
     from data_prep.command_line.setting_error import check_at_least
     from data_prep.inspect_videos.all_files import absolute, inspect_all, known_results, rows_for_other_folder
@@ -74,6 +73,7 @@ def inspect_videos(
     from videoctx.data.annotations import AnnotationError, read_table
     from videoctx.data.storage.local_files import LocalFiles
     from videoctx.data.storage.locations import resolve
+    from videoctx.printed_tables import Console
 
     check_at_least(0, show=show)
     if not manifest.is_file():

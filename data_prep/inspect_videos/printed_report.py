@@ -4,13 +4,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from data_prep.command_line.most_frequent import most_frequent
-from data_prep.command_line.printable_text import printable
 from data_prep.inspect_videos.duplicates import Group
+from videoctx.printed_tables import Console
+from videoctx.terminal import printable
 
 MOST_VALUES = 8  # rows of the table per property
 MOST_MEMBERS = 4  # printed per group of duplicates

@@ -53,7 +53,6 @@ def summarize(
     """
     from functools import partial
 
-    from data_prep.command_line.printable_text import printable
     from data_prep.command_line.setting_error import check_at_least
     from data_prep.scheduling.run_each import Failure
     from data_prep.summarize.classes import choose_rows, rows_by_class, segment_of, sheet_of
@@ -62,6 +61,7 @@ def summarize(
     from videoctx.atomic_write import atomic_write, check_writable
     from videoctx.data.annotations import CLASS_FILE, read_classes, read_table
     from videoctx.data.storage.local_files import LocalFiles
+    from videoctx.terminal import printable
 
     check_at_least(0, videos_per_class=videos_per_class)
     check_at_least(1, frames_per_video=frames_per_video)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from data_prep.command_line.printable_text import printable
 from data_prep.manifests.inspection_columns import DUPLICATES_FILE
 from data_prep.summarize.charts import charts
 from data_prep.summarize.classes import UNLABELED, Sheet
 from data_prep.summarize.row_values import duration_seconds
 from videoctx.data.annotations import CLASS_FILE, CsvTable, read_csv
+from videoctx.terminal import printable
 
 TEMPLATE = Path(__file__).with_name("summary.html.j2")
 MOST_LISTED = 500  # rows of the page's tables of problems and duplicates

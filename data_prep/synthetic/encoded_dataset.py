@@ -6,12 +6,12 @@ from pathlib import Path
 
 import av
 import numpy as np
-from rich.console import Console
 from rich.progress import track
 
 from data_prep.synthetic.clips import AnyClip
 from videoctx.atomic_write import atomic_write
 from videoctx.data.annotations import write_manifest
+from videoctx.printed_tables import Console
 
 MIN_SIDE_PX = 32  # in a smaller frame the shapes are only a few pixels wide
 

@@ -8,7 +8,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +21,7 @@ from videoctx.data.class_names import nfc
 from videoctx.data.decoding.containers import VideoDecodeError, probe_whole
 from videoctx.data.storage.locations import VIDEO_SUFFIXES
 from videoctx.first_few import first_few
+from videoctx.printed_tables import Console
 
 MISSING_FILE = "missing.csv"
 MISSING_COLUMNS = ("file", "row", "split", "label", "path", "problem")

@@ -6,7 +6,6 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +17,7 @@ from data_prep.manifests.video_files import manifest_path
 from data_prep.write_annotations.class_labels import named_classes
 from data_prep.write_annotations.group_split import Row, assign_splits, check_labels, check_splits
 from videoctx.data.annotations import AnnotationError, refuse_look_alikes
+from videoctx.printed_tables import Console
 
 SPLITS = ("train", "val", "test")
 

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import track
 
 from data_prep.write_shards.read_ahead import read_ahead
@@ -17,6 +16,7 @@ from videoctx.data.annotations import AnnotationError, read_manifest, read_table
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.storage.local_files import LocalFiles
 from videoctx.data.storage.locations import INSIDE, TAR, resolve
+from videoctx.printed_tables import Console
 
 SPLIT_NAME = re.compile(r"[A-Za-z0-9_-]+")
 NO_SUFFIX = "bin"

@@ -6,12 +6,12 @@ import statistics
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from videoctx.atomic_write import atomic_write
 from videoctx.bench.data_path import VIEW_PROTOCOL, Measurements
 from videoctx.bench.data_stages import IN_A_WORKER
+from videoctx.printed_tables import Console
 
 # The meaning of a ratio, by the start of its name.
 MEANINGS = {

@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from videoctx.atomic_write import atomic_write
 from videoctx.bench.model_measurements import Measurements
+from videoctx.printed_tables import Console
 
 HELPS = 1.03  # smaller gains are within the differences between rounds
 

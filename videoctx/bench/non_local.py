@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
@@ -26,6 +25,7 @@ from videoctx.layers.non_local import (
     DotProductAffinity,
     SoftmaxAffinity,
 )
+from videoctx.printed_tables import Console
 
 POSITIONS = (784, 6_272, 25_088, 100_352)
 DIRECT_UP_TO = 25_088  # beyond, the matrix has more than 2.5 billion entries

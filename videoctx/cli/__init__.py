@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from videoctx.interrupts import INTERRUPTED, interrupts_end_with
+from videoctx.terminal import printable_output
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         # Imported here, so that Ctrl-C during the imports is handled too, and because a decoding process starts by
         # importing the main program.
-        with interrupts_end_with("videoctx: interrupted"):
+        with interrupts_end_with("videoctx: interrupted"), printable_output():
             from videoctx.cli.commands import run
 
             run(sys.argv[1:] if arguments is None else arguments)

@@ -5,13 +5,13 @@ import sys
 from dataclasses import astuple
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from videoctx.cli.output_path import writable_folder
 from videoctx.inference.attention_analysis import AttentionAnalysis, analyze_attention, records_to_analyze
 from videoctx.inference.classifier import Classifier
+from videoctx.printed_tables import Console
 from videoctx.visualize.query_dependence import summarize
 
 HEADINGS = ("input", "output", "attention", "attention JSD")

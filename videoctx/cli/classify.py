@@ -39,7 +39,7 @@ def run_classify(arguments: Sequence[str]) -> None:
 
         result = classify_timeline(
             trained,
-            options.video,
+            options.video[0],
             folder=options.timeline,
             stride_seconds=options.stride or 1.0,
             num_best=options.top or 5,
@@ -66,11 +66,16 @@ def run_classify(arguments: Sequence[str]) -> None:
 
 def _parser() -> ToolParser:
     parser = tool_parser("videoctx classify", run_classify.__doc__)
-    parser.add_argument("video", nargs="?", type=str, help="a video, a folder of videos, or a URL")
+    parser.add_argument("video", nargs="*", type=str, help="videos, folders of videos, or URLs")
     parser.add_argument("--ckpt_path", type=str, required=True, help="a checkpoint that `videoctx fit` wrote")
     parser.add_argument("--top", type=PositiveInt | None, help="number of classes to print; by default 5")
     parser.add_argument("--views", type=str | None, help="clips x crops, such as 10x3; by default those of the test")
-    parser.add_argument("--json", type=Path | None, metavar="FILE", help="write the result to this file")
+    parser.add_argument(
+        "--json",
+        type=Path | None,
+        metavar="FILE",
+        help="write the result to this file; a byte of a file name that is not UTF-8 is \\udcXX, as in os.fsdecode",
+    )
     timeline = parser.add_argument_group("the classes of every moment of one video")
     timeline.add_argument(
         "--timeline", type=Path | None, metavar="FOLDER", help="write a table, a chart and a captioned video to it"
@@ -101,9 +106,11 @@ def _check_mode(options: Namespace) -> str:
     """
     mode = "--live" if options.live is not None else "--timeline" if options.timeline is not None else "VIDEO"
     for name, flag in (("video", "VIDEO"), ("timeline", "--timeline"), ("top", "--top")):
-        if mode == "--live" and options[name] is not None:
+        if mode == "--live" and options[name]:
             raise ValueError(f"--live has no {flag}")
-    if mode != "--live" and options.video is None:
+    if mode == "--timeline" and len(options.video) > 1:
+        raise ValueError(f"--timeline takes one video, got {len(options.video)}")
+    if mode != "--live" and not options.video:
         raise ValueError("expected a video, a folder of videos or a URL, or --live and a camera or a stream")
     for other, names in MODE_OPTIONS.items():
         for name in names:
@@ -114,4 +121,5 @@ def _check_mode(options: Namespace) -> str:
 
 def _write_json(result: dict[str, object], path: Path) -> None:
     with atomic_write(path) as part:
-        part.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")  # of a surrogate: a JSON escape

@@ -6,6 +6,7 @@ from typing import Any
 from videoctx.inference.classifier import Classifier
 from videoctx.inference.live import LiveClassifier, LiveCounts
 from videoctx.inference.live_source import LiveSource
+from videoctx.terminal import printable
 
 
 def classify_live(
@@ -23,7 +24,10 @@ def classify_live(
             if index != shown:
                 shown = index
                 name, probability = trained.class_names[index], result.probabilities[index]
-                print(f"{name} {probability:.0%}  ({1000 * result.latency_seconds:.0f} ms after the frame)", flush=True)
+                print(
+                    f"{printable(name)} {probability:.0%}  ({1000 * result.latency_seconds:.0f} ms after the frame)",
+                    flush=True,
+                )
     except KeyboardInterrupt:
         ended = "Ctrl-C"
     if live.lost and live.counts.frames == 0:

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -12,23 +11,25 @@ from videoctx.evaluation.view_subset import Views
 from videoctx.inference.classifier import Classifier
 from videoctx.inference.prediction import Prediction
 from videoctx.inference.video_paths import video_paths
+from videoctx.printed_tables import Console
+from videoctx.terminal import printable
 
 
-def classify_videos(trained: Classifier, video: str, *, views: str | None, num_best: int) -> dict[str, Any]:
-    """Print the classes of a video, or of each video of a folder, and return the result for JSON.
+def classify_videos(trained: Classifier, videos: Sequence[str], *, views: str | None, num_best: int) -> dict[str, Any]:
+    """Print the classes of a video, or of each of several videos and folders, and return the result for JSON.
 
     Args:
         views: clips x crops, such as 10x3; by default those of the test.
     """
-    paths = video_paths(video)
+    paths = list(dict.fromkeys(path for video in videos for path in video_paths(video)))
     chosen = Views.parse(views) if views else Views(*trained.preprocessing.views)
     predictions = trained.predict(paths, top=num_best, views=chosen)
     if len(paths) == 1:
-        print(paths[0])
+        print(printable(paths[0]))
     Console().print(_table(predictions))
     for prediction in predictions:
         if prediction.failure:
-            print(f"{prediction.path}: {prediction.failure}", file=sys.stderr)
+            print(printable(f"{prediction.path}: {prediction.failure}"), file=sys.stderr)
     return {
         "views": list(chosen),
         "num_failed": sum(prediction.failure is not None for prediction in predictions),
@@ -42,12 +43,15 @@ def _table(predictions: Sequence[Prediction]) -> Table:
         table = Table("class")
         table.add_column("probability", justify="right")
         for name, probability in predictions[0]:
-            table.add_row(escape(name), f"{probability:.1%}")
+            table.add_row(escape(printable(name)), f"{probability:.1%}")
         return table
-    table = Table("video", "class, probability")
+    table = Table()
+    table.add_column("video", overflow="fold")  # a name that is cut could be another video's
+    table.add_column("class, probability", overflow="fold")
     for prediction in predictions:
         best = ", ".join(f"{name} {probability:.1%}" for name, probability in prediction)
-        table.add_row(escape(prediction.path), escape(best or f"failed: {prediction.failure}"))
+        cells = (prediction.path, best or f"failed: {prediction.failure}")
+        table.add_row(*(escape(printable(cell)) for cell in cells))
     return table
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from videoctx.cli.memory import is_out_of_memory, what_to_change
+from videoctx.terminal import is_reader_gone
 from videoctx.user_error import UserError, error_line, missing_library
 
 # The commands by group, each with the line that `videoctx --help` prints. Lightning runs those of the first group;
@@ -59,6 +60,11 @@ def run(arguments: Sequence[str]) -> None:
     """
     try:
         _dispatch(arguments)
+    except BrokenPipeError as error:
+        if is_reader_gone():
+            raise
+        print(f"videoctx: {error_line(error)}", file=sys.stderr)
+        sys.exit(2)
     except (ValueError, OSError, ImportError, RuntimeError, MemoryError) as error:
         if os.environ.get("VIDEOCTX_TRACEBACK"):
             raise

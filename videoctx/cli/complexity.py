@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jsonargparse.typing import PositiveInt
-from rich.console import Console
 from rich.table import Table
 
 from videoctx.cli.tool_parser import net_from_config, tool_parser
+from videoctx.printed_tables import Console
 
 if TYPE_CHECKING:
     from videoctx.models.complexity import Complexity

@@ -12,10 +12,10 @@ def run_results(arguments: Sequence[str]) -> None:
     parser.add_argument("folders", nargs="+", help="run folders, or folders of runs")
     options = parser.parse_args(list(arguments))
 
-    from rich.console import Console
-
     from videoctx.evaluation.result_files import read_result, result_files
     from videoctx.evaluation.tables import results_table
+    from videoctx.printed_tables import Console
 
     files = result_files([Path(folder) for folder in options.folders])
-    Console().print(results_table({file.parent: read_result(file) for file in files}))
+    console = Console()
+    console.print(results_table({file.parent: read_result(file) for file in files}, width=console.width))

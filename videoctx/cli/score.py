@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from rich.console import Console
-
 from videoctx.cli.tool_parser import tool_parser
 from videoctx.evaluation.choices import Average, Level
+from videoctx.printed_tables import Console
 
 
 def run_score(arguments: Sequence[str]) -> None:

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from videoctx.cli.output_path import writable_file
 from videoctx.cli.tool_parser import tool_parser
+from videoctx.printed_tables import Console
 
 
 def run_seeds(arguments: Sequence[str]) -> None:

@@ -110,6 +110,11 @@ class VideoDataModule(LightningDataModule):
         if val_split:
             PROTOCOLS[test.protocol].check(test.protocol, test.val_views[1])
         self.manifest = Path(manifest)
+        if self.manifest.is_dir():
+            raise AnnotationError(
+                f"{manifest}: is a folder; expected a manifest, which `python -m data_prep.write_annotations folders"
+                f" {manifest}` writes for ROOT/CLASS/video.mp4"
+            )
         if not self.manifest.is_file():
             raise AnnotationError(f"{manifest}: cannot read the manifest (No such file or directory)")
         self.root = root

@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
+from rich.markup import escape
 from rich.table import Table
 
 from videoctx.evaluation.evaluation_result import percent
 from videoctx.evaluation.result_files import COUNTS
+from videoctx.terminal import printable
 
 if TYPE_CHECKING:  # their modules import scipy and matplotlib, which a table does not need
     from videoctx.evaluation.bootstrap import Estimate
@@ -24,6 +27,7 @@ HEADINGS = {
     "video_ece": "ECE",
     "video_map": "mAP",
 }
+BORDER = 3  # characters beside the content of a column: a line and two spaces
 RESULT_METRICS = ("clip_top1", "video_top1", "video_top5", "video_map")
 
 
@@ -63,7 +67,13 @@ def class_table(differences: "Sequence[ClassDifference]") -> Table:
     for heading in ("class", "videos", "first", "second", "difference"):
         table.add_column(heading, justify="left" if heading == "class" else "right", overflow="fold")
     for one in differences:
-        table.add_row(one.name, str(one.num_videos), f"{one.first:.1%}", f"{one.second:.1%}", f"{one.gain:+.1%}")
+        table.add_row(
+            escape(printable(one.name)),
+            str(one.num_videos),
+            f"{one.first:.1%}",
+            f"{one.second:.1%}",
+            f"{one.gain:+.1%}",
+        )
     return table
 
 
@@ -76,7 +86,7 @@ def seed_table(groups: "Sequence[SeedGroup]", metric: str) -> Table:
     for group in groups:
         deviation, values = group.deviation, group.values.values()
         table.add_row(
-            group.name,
+            escape(printable(group.name)),
             f"{group.num_parameters / 1e6:.3f}M",
             str(len(values)),
             f"{group.mean:.1%}",
@@ -93,7 +103,7 @@ def seed_gain_table(found: "Mapping[str, SeedIntervals]", baseline: str) -> Tabl
     for name, (mean, gain) in found.items():
         low, high = (100 * end for end in gain.interval)
         over = f"{100 * gain.value:+.1f} ({low:+.1f} – {high:+.1f})"
-        table.add_row(name, percent(mean), "" if name == baseline else over)
+        table.add_row(escape(printable(name)), percent(mean), "" if name == baseline else over)
     return table
 
 
@@ -104,17 +114,32 @@ def _networks(headings: Sequence[str], caption: str) -> Table:
     return table
 
 
-def results_table(results: Mapping[Path, Mapping[str, Any]]) -> Table:
-    """Return a table of the results of tested runs, by the folder of each run."""
+def results_table(results: Mapping[Path, Mapping[str, Any]], *, width: int) -> Table:
+    """Return a table of the results of tested runs, by the folder of each run.
+
+    Where it would be wider than `width`, each run's folder has lines of its own, above its numbers.
+    """
     metrics = [name for name in RESULT_METRICS if any(name in result for result in results.values())]
-    table = Table(caption="accuracy; a video that could not be read counts as incorrect")
-    for heading in ("run", "params", "videos", "views", "failed", *(HEADINGS[name] for name in metrics)):
-        table.add_column(heading, justify="left" if heading == "run" else "right", overflow="fold")
-    for folder, result in results.items():
-        table.add_row(
-            str(folder),
+    headings = ("params", "videos", "views", "failed", *(HEADINGS[name] for name in metrics))
+    caption = "accuracy; a video that could not be read counts as incorrect"
+    rows = {
+        printable(str(folder)): [
             f"{result['num_parameters'] / 1e6:.2f}M",
             *(str(result[name]) for name in COUNTS),
             *(f"{result[name]:.1%}" if name in result else "" for name in metrics),
-        )
+        ]
+        for folder, result in results.items()
+    }
+    numbers_width = sum(max(map(len, column)) + BORDER for column in zip(headings, *rows.values(), strict=True))
+    if max(map(cell_len, rows)) + BORDER + 1 + numbers_width <= width:
+        table = Table(caption=caption)
+        for heading in ("run", *headings):
+            table.add_column(heading, justify="left" if heading == "run" else "right", overflow="fold")
+        for name, cells in rows.items():
+            table.add_row(escape(name), *cells)
+        return table
+    table = Table(caption=caption, show_lines=True)
+    table.add_column(f"run\n{', '.join(headings)}", overflow="fold")
+    for name, cells in rows.items():
+        table.add_row(f"{escape(name)}\n{', '.join(cell or '–' for cell in cells)}")
     return table

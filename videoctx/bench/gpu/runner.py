@@ -12,10 +12,10 @@ from typing import Any
 
 import psutil
 import torch
-from rich.console import Console
 
 from videoctx.bench.gpu.results import PartFile, StepResult
 from videoctx.bench.gpu.steps import PARTS, STEPS, Part, Step
+from videoctx.printed_tables import Console
 
 LEFT = "no time left in this call; run it again, and what is done is kept"
 

@@ -5,11 +5,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich.console import Console
 from rich.table import Table
 
 from videoctx.bench.gpu.results import PartFile, StepResult, write_json
 from videoctx.bench.gpu.steps import STEPS, Part
+from videoctx.printed_tables import Console
 
 WIDTH = 160  # of the table in a file
 
