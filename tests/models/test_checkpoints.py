@@ -691,7 +691,7 @@ def a_broken_file(kind, folder):
         ("no classifier", False, "has no classifier; give the number of classes with --num_classes"),
         ("a net from elsewhere", False, r"torch\.nn\.Linear is no network or layer of videoctx"),
         ("a net that is not there", False, r"videoctx\.layers\.conv\.nn\.conv is no network or layer of videoctx"),
-        ("a net of another time", False, "not one of this version: .*'num_layers'; give it with -c"),
+        ("a net of another time", False, "not one of this version: .*'num_layers'.*; give it with -c"),
         ("a net that is none", False, r"read_checkpoint is no network or layer of videoctx"),
     ],
 )

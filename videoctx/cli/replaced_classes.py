@@ -173,13 +173,23 @@ def _replace(earlier: Sequence[Source], path: Path, before: str, name: str) -> s
             _remove(source, path)
     key = ".".join(path)
     if path[0] == DROPPED_IN:
-        return f"{key}: {name} has its own defaults, without {_listed(given)} of {before}" if given else ""
+        is_reported = bool(given) and not _is_missing(name)  # a missing class is an error of its own
+        return f"{key}: {name} has its own defaults, without {_listed(given)} of {before}" if is_reported else ""
     kept = {argument: value for argument, value in given.items() if argument in _defaults(name)}
     return f"{key}: {name} keeps {_listed(kept)} of {before}" if kept else ""
 
 
 def _listed(given: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" if not isinstance(value, Mapping) else name for name, value in given.items())
+
+
+def _is_missing(name: str) -> bool:
+    """Whether there is no class of a full name. Short names are left to jsonargparse."""
+    module, _, attribute = name.rpartition(".")
+    try:
+        return bool(module) and not hasattr(importlib.import_module(module), attribute)
+    except (ImportError, ValueError):
+        return True
 
 
 def _defaults(name: str) -> dict[str, Any]:

@@ -225,7 +225,7 @@ def test_errors_are_one_line(tmp_path, capsys, data_set):
         "cannot read the manifest": [str(tmp_path / "none.csv")],
         "--frames_per_video is 0; expected at least 1": [str(data_set), "--frames_per_video=0"],
         "--videos_per_class is -1; expected at least 0": [str(data_set), "--videos_per_class=-1"],
-        "Is a directory": [str(data_set), f"--output={tmp_path}", "--videos_per_class=0"],
+        "is a folder; expected the name of a file": [str(data_set), f"--output={tmp_path}", "--videos_per_class=0"],
         "duplicates.csv: the header lacks": [str(alien), "--videos_per_class=0"],
     }
     (tmp_path / "duplicates.csv").write_text("a,b\n")
