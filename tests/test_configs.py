@@ -85,6 +85,7 @@ def manifest(tmp_path_factory):
 # Networks ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @each_case("path", [*MODELS, *EXPERIMENTS])
 def test_the_network_is_the_one_that_the_file_describes(path):
     described, _ = net_from_config(ArgumentParser(), ["--config", str(path)])

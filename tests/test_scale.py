@@ -334,10 +334,10 @@ def test_a_second_run_into_one_folder_is_refused_in_one_line(folder, monkeypatch
 
 def test_of_two_runs_that_begin_at_once_one_gets_the_folder(folder, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["videoctx"])
-    main(fit(folder, "at_once", "--trainer.max_epochs=0"))
+    main(fit(folder, "at_once", "--trainer.max_epochs=1"))
     monkeypatch.setattr("videoctx.cli.training.check_free", lambda _: None)  # what both have seen
     with pytest.raises(SystemExit):
-        main(fit(folder, "at_once", "--trainer.max_epochs=0"))
+        main(fit(folder, "at_once", "--trainer.max_epochs=1"))
     assert f"{folder / 'runs' / 'at_once'}: holds the config of another run" in capsys.readouterr().err
 
 

@@ -28,4 +28,4 @@ def test_the_decoder_is_imported_before_the_first_deadline_begins(monkeypatch):
     monkeypatch.setattr(decoding_processes, "is_installed", lambda decoder: imported.append(decoder) or True)
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     decoding_processes._begin(None)
-    assert imported == ["decord"]
+    assert imported == ["sparse"]

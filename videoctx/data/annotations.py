@@ -215,6 +215,17 @@ def read_csv(file: Path, required_columns: Sequence[str], *, kind: str, may_be_e
     return CsvTable(file, tuple(columns), rows, lines, bad_rows)
 
 
+def check_manifest(manifest: str | Path) -> None:
+    """Raise an `AnnotationError` if there is no such file."""
+    if Path(manifest).is_dir():
+        raise AnnotationError(
+            f"{manifest}: is a folder; expected a manifest, which `python -m data_prep.write_annotations folders"
+            f" {manifest}` writes for ROOT/CLASS/video.mp4"
+        )
+    if not Path(manifest).is_file():
+        raise AnnotationError(f"{manifest}: cannot read the manifest (No such file or directory)")
+
+
 def read_manifest(
     manifest: str | Path,
     class_names: list[str],

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import LightningDataModule, Trainer
 
 from videoctx.batch import ClipBatch
-from videoctx.data.annotations import CLASS_FILE, AnnotationError, VideoRecord, read_classes, read_manifest
+from videoctx.data.annotations import CLASS_FILE, VideoRecord, check_manifest, read_classes, read_manifest
 from videoctx.data.card import data_card
 from videoctx.data.failures import TrainingFailures
 from videoctx.data.fingerprint import fingerprint
@@ -110,13 +110,7 @@ class VideoDataModule(LightningDataModule):
         if val_split:
             PROTOCOLS[test.protocol].check(test.protocol, test.val_views[1])
         self.manifest = Path(manifest)
-        if self.manifest.is_dir():
-            raise AnnotationError(
-                f"{manifest}: is a folder; expected a manifest, which `python -m data_prep.write_annotations folders"
-                f" {manifest}` writes for ROOT/CLASS/video.mp4"
-            )
-        if not self.manifest.is_file():
-            raise AnnotationError(f"{manifest}: cannot read the manifest (No such file or directory)")
+        check_manifest(manifest)
         self.root = root
         self.class_names = read_classes(class_file or self.manifest.parent / CLASS_FILE)
         self.multi_label = multi_label
