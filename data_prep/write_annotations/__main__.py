@@ -51,7 +51,7 @@ def from_folders(
         root: The folder of the class folders. Hidden files and folders are skipped.
         group_pattern: Regular expression with a group (?P<group>...), matched from the start of a file name;
             files in which that group is equal are one recording. By default it is the name without its suffix,
-            and with its folders if there are split folders.
+            and with its folders if there are split folders; in ROOT/CLASS/ID/video.mp4 it is the ID.
         class_file: The class names, one per line, in class order. Labels that are numbers are its lines, from 0.
         output: The manifest to write, by default ROOT/manifest.csv. Class names are written to classes.txt beside it.
         val_fraction: Fraction of each class for val.

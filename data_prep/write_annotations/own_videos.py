@@ -37,6 +37,7 @@ def read_folders(root: Path, group_pattern: str | None = None) -> FoundVideos:
 
     ROOT/train/CLASS and ROOT/CLASS/train are understood as splits (`data_prep.write_annotations.split_folders`).
     Every file without a `group_pattern` is then a recording of its own, because such folders often number their files.
+    In ROOT/CLASS/ID/video, the videos of one ID are one recording, if there are several IDs.
 
     Raises:
         AnnotationError: no root, no video file, none that can be used, folders that could be splits or classes, or a
@@ -47,6 +48,8 @@ def read_folders(root: Path, group_pattern: str | None = None) -> FoundVideos:
     contents = folder_contents(root)
     split_folders = find_split_folders(root, contents.videos)
     level = split_folders.level
+    inner_folders = set() if level is not None else {path.parts[1] for path in contents.videos if len(path.parts) > 2}
+    by_folder = pattern is None and len(inner_folders) > 1
 
     def row(path: Path) -> Row:
         folders = path.parts[:-1]
@@ -57,12 +60,17 @@ def read_folders(root: Path, group_pattern: str | None = None) -> FoundVideos:
         label = folders[1] if level == 0 else folders[0]
         if not label.strip():
             raise ValueError("is in a class folder whose name is blank")
-        name = path.stem if level is None else path.with_suffix("").as_posix()
+        if by_folder and len(folders) > 1:
+            name = folders[1]
+        else:
+            name = path.stem if level is None else path.with_suffix("").as_posix()
         group = name if pattern is None else _parts(pattern, path.name, "group")["group"].strip()
         return Row(path, label, nfc(group), None if level is None else split_of_name(folders[level]))
 
     rows, left_out = _usable(root, contents.videos, contents.others, row)
     decisions = [*split_folders.decisions, *counted_files(contents.others)]
+    if by_folder:
+        decisions.append(f"{len(inner_folders)} folders inside class folders: the videos in each are one recording")
     return FoundVideos(rows, left_out, decisions, folders_without_video(contents, in_splits=level == 0))
 
 

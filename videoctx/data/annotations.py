@@ -220,7 +220,7 @@ def check_manifest(manifest: str | Path) -> None:
     if Path(manifest).is_dir():
         raise AnnotationError(
             f"{manifest}: is a folder; expected a manifest, which `python -m data_prep.write_annotations folders"
-            f" {manifest}` writes for ROOT/CLASS/video.mp4"
+            f" {manifest}` writes for ROOT/CLASS/video.mp4 and ROOT/CLASS/ID/video.mp4"
         )
     if not Path(manifest).is_file():
         raise AnnotationError(f"{manifest}: cannot read the manifest (No such file or directory)")

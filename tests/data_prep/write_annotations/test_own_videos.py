@@ -134,6 +134,18 @@ def test_group_pattern_joins_the_cuts_of_a_recording(root, run):
     assert sorted(map(sorted, sides.values())) == [["test"], *[["train"]] * 4]
 
 
+def test_a_folder_inside_a_class_folder_is_a_recording(root):
+    place(
+        root, *(f"{label}/{take}/{name}.mp4" for label in ("walk", "run") for take in "ab" for name in ("1", "video"))
+    )
+    place(root, "run/alone.mp4")
+    found = read_folders(root)
+    groups = {row.path.as_posix(): row.group for row in found.rows}
+    assert groups == {path: "alone" if path == "run/alone.mp4" else path.split("/")[1] for path in groups}
+    assert len(groups) == 9
+    assert found.decisions == ["2 folders inside class folders: the videos in each are one recording"]
+
+
 def test_files_at_any_depth_with_any_video_suffix_and_nothing_else(root):
     place(root, *(f"walk/deep/er/clip{suffix}" for suffix in VIDEO_SUFFIXES), "walk/LOUD.MP4")
     place(root, "walk/notes.txt", "walk/mp4", "walk/._clip.mp4", "walk/.trash/old.mp4", ".git/x.mp4")
