@@ -223,6 +223,11 @@ class ScoreWriter:
         """Finish the file and move it to `path`."""
         self._file.close()
 
+    def discard(self) -> None:
+        """Delete what was written, unless the writer was closed."""
+        ended = GeneratorExit()
+        self._file.__exit__(type(ended), ended, None)
+
     def __enter__(self) -> "ScoreWriter":
         return self
 

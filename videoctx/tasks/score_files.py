@@ -78,6 +78,10 @@ class ScoreFiles(Callback):
         if trainer.is_global_zero:
             write_prediction_files(scores, trainer, self.task)
 
+    def on_exception(self, *_: Any) -> None:
+        if self._writer is not None:
+            self._writer.discard()
+
     def _open(self, trainer: Trainer) -> None:
         folder = Path(trainer.log_dir or trainer.default_root_dir)
         self._writer = ScoreWriter(
