@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,8 @@ from videoctx.data.annotations import write_manifest
 
 pytest_plugins = ["tests.tiny_runs"]
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background ignores it, and all that it starts
+hypothesis.settings.register_profile("no deadline", deadline=None)  # a busy machine takes its time
+hypothesis.settings.load_profile("no deadline")
 torch.set_num_threads(1)  # small shapes: more threads only wait for each other
 
 
