@@ -123,7 +123,7 @@ def test_classes_are_sorted_and_searched_by_keyboard(opened):
     def column(number):
         return [row.locator("th,td").nth(number).inner_text() for row in rows.all()]
 
-    accuracy = tab.get_by_role("button", name="accuracy", exact=True)
+    accuracy = tab.locator("#class-table th button", has_text="accuracy")
     header = accuracy.locator("xpath=..")
     for direction in ("descending", "ascending"):
         accuracy.press("Enter")
