@@ -38,9 +38,9 @@ test-all: $(INSTALLED)
 # The oldest versions that pyproject.toml allows, in an environment of their own. Downloads several gigabytes at first.
 LOWEST := .venv-lowest
 
-$(LOWEST)/.installed: pyproject.toml constraints-lowest.txt
+$(LOWEST)/.installed: pyproject.toml .ci/constraints-lowest.txt
 	$(PYTHON) -m venv $(LOWEST)
-	$(LOWEST)/bin/pip install --quiet --constraint constraints-lowest.txt --editable '.[test]'
+	$(LOWEST)/bin/pip install --quiet --constraint .ci/constraints-lowest.txt --editable '.[test]'
 	touch $@
 
 test-lowest: $(LOWEST)/.installed

@@ -28,7 +28,7 @@ def pinned(name: str) -> dict[str, set[Version]]:
 
 
 def test_lower_bounds_are_the_versions_of_test_lowest():
-    lowest = pinned("constraints-lowest.txt")
+    lowest = pinned(".ci/constraints-lowest.txt")
     bounds = {
         bound.name.lower(): {Version(part.version) for part in bound.specifier if part.operator == ">="}
         for bound in dependencies()

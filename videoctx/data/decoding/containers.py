@@ -9,7 +9,7 @@ leave it open whether a decoder is exact. PyAV reads such files.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from errno import EMFILE, ENFILE
@@ -57,26 +57,29 @@ class VideoDecodeError(UserError):
         return f"{self.path}: {self.reason}"
 
 
+def _damage(error: Exception) -> str:
+    text = " ".join(str(error).split())[:LONGEST_REASON]
+    return f"damaged: {type(error).__name__}{text and f': {text}'}"
+
+
 @contextmanager
-def decoder_errors(path: str) -> Iterator[None]:
+def decoder_errors(path: str, reason: Callable[[Exception], str] = _damage) -> Iterator[None]:
     """Make a `VideoDecodeError` of whatever a decoder raises inside the `with`.
 
     A damaged file makes decoders raise many kinds of exceptions. Each is the failure of that file and never ends a run.
     Errors of this package pass unchanged, and so does a `MemoryError` of Python, which no file is to blame for.
+    `reason` words an exception that is not PyAV's.
     """
     try:
         yield
-    except UserError:
-        raise
     except av.FFmpegError as error:  # FFmpeg's own `MemoryError` comes from a size that a damaged file states
         if isinstance(error, OSError) and error.errno in (EMFILE, ENFILE):  # too many open files
             raise OSError(error.errno, error.strerror, path) from error
         raise VideoDecodeError(path, f"damaged: {error.strerror}") from error
-    except MemoryError:
+    except (UserError, MemoryError):
         raise
     except Exception as error:
-        text = " ".join(str(error).split())[:LONGEST_REASON]
-        raise VideoDecodeError(path, f"damaged: {type(error).__name__}{text and f': {text}'}") from error
+        raise VideoDecodeError(path, reason(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import decord
 import numpy as np
 
-from videoctx.data.decoding.containers import VideoDecodeError, check_container
+from videoctx.data.decoding.containers import VideoDecodeError, check_container, decoder_errors
 
 
 class DecordReader:
@@ -22,16 +22,10 @@ class DecordReader:
     def __init__(self, path: str, *, num_frames: int | None, fps: float) -> None:
         self._path = path
         check_container(path)
-        try:
+        with decoder_errors(path, _reason):
             # absolute, because FFmpeg takes what is before a colon for a protocol
             self._reader = decord.VideoReader(os.path.abspath(path), num_threads=1, fault_tol=1)
             promised = len(self._reader)
-        except UnicodeEncodeError as error:
-            raise VideoDecodeError(path, "decord opens no file whose name is not UTF-8") from error
-        except MemoryError:
-            raise
-        except Exception as error:  # of many kinds, such as DECORDLimitReachedError, which is no DECORDError
-            raise VideoDecodeError(path, _reason(error)) from error
         if promised < (num_frames or 0):
             raise VideoDecodeError(path, f"decord finds {promised} frames; expected {num_frames}")
         self.num_frames = promised if num_frames is None else num_frames
@@ -39,12 +33,8 @@ class DecordReader:
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """Decode the frames at sorted, distinct indices. Returns (U, H, W, 3) uint8 RGB."""
-        try:
+        with decoder_errors(self._path, _reason):
             return self._reader.get_batch(indices).asnumpy()
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise VideoDecodeError(self._path, _reason(error)) from error
 
     def close(self) -> None:
         """Stop decoding in the background."""
@@ -63,6 +53,8 @@ def open_decord(path: str, *, num_frames: int | None, fps: float) -> Iterator[De
 
 def _reason(error: Exception) -> str:
     """Return the informative line of decord's message."""
+    if isinstance(error, UnicodeEncodeError):
+        return "decord opens no file whose name is not UTF-8"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     first = lines[0] if lines else type(error).__name__
     return f"decord cannot read it: {first.split('] ', 1)[-1]}"

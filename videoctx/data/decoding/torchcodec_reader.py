@@ -12,7 +12,7 @@ import numpy as np
 import torchcodec
 from torchcodec.decoders import VideoDecoder
 
-from videoctx.data.decoding.containers import VideoDecodeError, check_container
+from videoctx.data.decoding.containers import VideoDecodeError, check_container, decoder_errors
 
 if torchcodec.ffmpeg_major_version is None:  # torchcodec can be imported without FFmpeg, to read images
     raise ImportError("torchcodec finds no FFmpeg")
@@ -31,7 +31,7 @@ class TorchcodecReader:
     def __init__(self, path: str, *, num_frames: int | None, fps: float, video_stream: int) -> None:
         self._path = path
         check_container(path)
-        try:
+        with decoder_errors(path, _reason):
             path.encode()
             self._decoder = VideoDecoder(
                 f"file:{path}",
@@ -42,12 +42,6 @@ class TorchcodecReader:
                 device="cpu",
             )
             promised = len(self._decoder)
-        except UnicodeEncodeError as error:
-            raise VideoDecodeError(path, "torchcodec opens no file whose name is not UTF-8") from error
-        except MemoryError:
-            raise
-        except Exception as error:  # of many kinds
-            raise VideoDecodeError(path, _reason(error)) from error
         if promised < (num_frames or 0):
             raise VideoDecodeError(path, f"torchcodec finds {promised} frames; expected {num_frames}")
         self.num_frames = promised if num_frames is None else num_frames
@@ -55,12 +49,8 @@ class TorchcodecReader:
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """Decode the frames at sorted, distinct indices. Returns (U, H, W, 3) uint8 RGB."""
-        try:
+        with decoder_errors(self._path, _reason):
             return self._decoder.get_frames_at(indices.tolist()).data.numpy()
-        except MemoryError:
-            raise
-        except Exception as error:  # of many kinds
-            raise VideoDecodeError(self._path, _reason(error)) from error
 
 
 @contextmanager
@@ -70,5 +60,7 @@ def open_torchcodec(path: str, *, num_frames: int | None, fps: float, video_stre
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeEncodeError):
+        return "torchcodec opens no file whose name is not UTF-8"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"torchcodec cannot read it: {lines[0] if lines else type(error).__name__}"
