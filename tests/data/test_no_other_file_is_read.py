@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,45 @@ def test_no_content_makes_a_decoder_read_another_file(other, what):
     for name in ("video.mp4", "video.m3u8"):
         Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
         read_with_every_decoder(name)
+    assert other.stat().st_atime == LONG_AGO
+
+
+def with_media_in_another_file(movie: bytes, path: str) -> bytes:
+    """Return a QuickTime file whose tracks have their samples in another file, named by an alias in its `dref` atom."""
+
+    def atom(kind: bytes, payload: bytes) -> bytes:
+        return struct.pack(">I", 8 + len(payload)) + kind + payload
+
+    def rewritten(data: bytes) -> bytes:
+        result, start = b"", 0
+        while start < len(data):
+            size, kind = struct.unpack_from(">I4s", data, start)
+            payload = data[start + 8 : start + size]
+            start += size
+            if kind in (b"moov", b"trak", b"mdia", b"minf", b"dinf"):
+                payload = rewritten(payload)
+            elif kind == b"dref":
+                payload = struct.pack(">II", 0, 1) + atom(b"alis", bytes(4) + alias)
+            if kind != b"mdat":
+                result += atom(kind, payload)
+        return result
+
+    name = path.encode()
+    volume, filename = b"disk".ljust(27, b"\0"), name.ljust(63, b"\0")
+    levels = struct.pack(">HH", 1, 1)  # folders up and down
+    alias = bytes(10) + b"\x04" + volume + bytes(12) + bytes([len(name)]) + filename + bytes(16) + levels
+    for kind in (2, 18):  # the path with colons, and with slashes
+        text = name + bytes(len(name) % 2)
+        alias += (bytes(16) if kind == 2 else b"") + struct.pack(">HH", kind, len(name)) + text
+    return rewritten(movie) + struct.pack(">I4s", 8, b"mdat")
+
+
+def test_a_movie_with_its_samples_in_another_file_reads_no_other_file(other):
+    own = other.read_bytes()
+    os.utime(other, (LONG_AGO, LATER))
+    for path in (other.name, str(other)):
+        Path("video.mov").write_bytes(with_media_in_another_file(own, path))
+        read_with_every_decoder("video.mov")
     assert other.stat().st_atime == LONG_AGO
 
 

@@ -134,7 +134,7 @@ def test_ctrl_c_ends_it_with_a_result(network, tmp_path):
     ) as process:
         process.stdout.readline()  # the first result
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=120)
     assert process.returncode == 0
     assert err == ""
     assert "p95" in out

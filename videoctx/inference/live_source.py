@@ -67,7 +67,7 @@ class LiveSource:
             raise SourceError(f"{self.address}: the stream has ended")
 
     def _paced(self, container: av.container.InputContainer, fps: float) -> Iterator["LiveFrame"]:
-        begun, first_seconds = time.monotonic(), None
+        begun, first_seconds, index = time.monotonic(), None, -1
         for index, frame in enumerate(self._decoded(container)):
             if self.is_file and frame is not None:
                 seconds = frame.time if frame.time is not None else index / (fps or 30.0)
@@ -76,6 +76,8 @@ class LiveSource:
                 if wait > 0:
                     time.sleep(wait)
             yield LiveFrame(frame, time.monotonic(), fps)
+        if index < 0:
+            raise SourceError(f"{self.address}: no frame in it")
 
     def _decoded(self, container: av.container.InputContainer) -> Iterator[av.VideoFrame | None]:
         """Yield frames, and None for a damaged one, as where a stream is joined between two key frames."""
