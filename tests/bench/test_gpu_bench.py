@@ -80,7 +80,7 @@ def test_a_step_that_hangs_or_fails_is_reported_in_one_line(tmp_path, monkeypatc
     assert "not finished after" in slow.reason
     monkeypatch.setenv("PYTHONPATH", "")
     monkeypatch.chdir(tmp_path)  # here the process finds no package, unless it is installed
-    failed = GpuBench(tmp_path, device="nonsense", tiny=True)._in_a_process(step, 60)
+    failed = GpuBench(tmp_path, device="nonsense", tiny=True)._in_a_process(step, 300)
     assert failed.state == "failed"
     assert "status 1: " in failed.reason
     assert "transform.log" in failed.reason

@@ -82,7 +82,7 @@ def opened(browser, page):
 
     def opened(*, width: int = 1100, **settings):
         contexts.append(browser.new_context(viewport={"width": width, "height": 800}, **settings))
-        contexts[-1].set_default_timeout(10_000)
+        contexts[-1].set_default_timeout(60_000)
         tab = contexts[-1].new_page()
         tab.on("console", lambda message: reports.append(message.text))
         tab.on("pageerror", lambda error: reports.append(str(error)))
