@@ -43,7 +43,7 @@ SMALL = {
         "test": {"views": [1, 2], "crop_size_px": 32, "short_side_px": 32},
         "loading": {"num_workers": 0},
     },
-    "model": {"weights": None, "net": {"init_args": {"width": 8}}},
+    "model": {"weights": None, "compiled_blocks": False, "net": {"init_args": {"width": 8}}},
 }
 
 

@@ -20,16 +20,23 @@ from videoctx.cli import main
 ROOT = Path(__file__).parents[1]
 TWO_RANKS = ["--trainer.devices=2", "--trainer.strategy=ddp"]
 BLOCKS = ["NonLocal", "GlobalContext"]
+COMPILED = ["--model.compiled_blocks=true", "--model.fused_optimizer=true"]
+TRAINED = {**{block: (block, []) for block in BLOCKS}, "compiled": ("GlobalContext", COMPILED)}
 TOLERANCE = 5e-4  # the step of float16, in which probabilities are on disk, below one
 
 pytestmark = pytest.mark.slow  # starts ranks
 
-# Each rank runs this file; the first starts the second.
+# Each rank runs this file; the first starts the second. What is compiled is traced, and not compiled further.
 ALL_COMMANDS = """
 import json
+from functools import partial
 from pathlib import Path
+
+import torch
+
 from videoctx.cli import main
 
+torch.compile = partial(torch.compile, backend="aot_eager")
 for arguments in json.loads(Path(__file__).with_name("commands.json").read_text()):
     main(arguments)
 """
@@ -94,12 +101,12 @@ def more(folder):
     one = f"--data.manifest={folder / 'videos' / 'one.csv'}"
     commands = [named("test", folder / "config.yaml", "one2", one, *checkpoint(folder), *TWO_RANKS)]
     break_video(folder / "videos" / "train0.mp4", "empty")
-    for block in BLOCKS:
-        kept = folder / "weights" / block
+    for name, (block, options) in TRAINED.items():
+        kept = folder / "weights" / name
         kept.mkdir(parents=True)
         callback = ["--trainer.callbacks=tests.tiny_set.KeepWeights", f"--trainer.callbacks.folder={kept}"]
         batches = ["--data.batch_size=1", "--data.train.max_failed_fraction=0.4", "--checkpoint.monitor=null"]
-        commands.append(named("fit", folder / f"{block}.yaml", block, *batches, *callback, *TWO_RANKS))
+        commands.append(named("fit", folder / f"{block}.yaml", name, *batches, *options, *callback, *TWO_RANKS))
     (folder / "commands.json").write_text(json.dumps(commands))
     return run(folder / "ranks.py")
 
@@ -142,7 +149,7 @@ def test_result_and_failure_are_printed_once(tested):
     assert tested.stderr.count("counted as incorrect: ") == 1
 
 
-@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("block", TRAINED)
 @pytest.mark.usefixtures("more")
 def test_ranks_train_the_same_weights(folder, block):
     """With a rank that has no readable video in one of its steps, and without searching for unused parameters."""
@@ -154,6 +161,14 @@ def test_ranks_train_the_same_weights(folder, block):
     assert saved["global_step"] == 2 * 3  # six videos on two ranks, two epochs
     assert all(torch.equal(saved["state_dict"][name], parameter) for name, parameter in first.items())
     assert all(parameter.isfinite().all() for parameter in first.values())
+
+
+@pytest.mark.usefixtures("more")
+def test_ranks_with_compiled_blocks_train_the_weights_of_ranks_without(folder):
+    compiled, plain = (torch.load(folder / "weights" / name / "rank0.pt") for name in ("compiled", "GlobalContext"))
+    assert list(compiled) == list(plain)
+    for name, parameter in plain.items():
+        torch.testing.assert_close(compiled[name], parameter, rtol=1e-3, atol=1e-4, msg=name)
 
 
 def test_an_unreadable_training_video_is_named(folder, more):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tests.each_case import each_case
-from videoctx.bench.model_measurements import BF16_LAST, PEER_WAYS, WAYS, Measurements, Options, Row
+from videoctx.bench.model_measurements import BF16_LAST, PEER_WAYS, WAYS, Measurements, Options, Row, Ways
 from videoctx.bench.model_report import report, what_helps
 from videoctx.bench.model_speed import ModelBench
 from videoctx.bench.peak_memory import peak_bytes
@@ -100,6 +100,15 @@ def pooled(num_classes: int) -> nn.Module:
     return nn.Sequential(
         nn.Conv3d(3, 4, 1), nn.BatchNorm3d(4), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, num_classes)
     )
+
+
+def test_activation_checkpointing_takes_twice_the_clips_in_less_memory_per_clip():
+    ways: Ways = {"inference": (), "training": (Options(), Options(checkpointing=True))}
+    plain, checkpointing = bench(small("c2d", depth=18, width=16), ways=ways, batch_size=2, nl5=False).rows
+    assert (plain.batch_size, checkpointing.batch_size) == (2, 4)
+    assert checkpointing.clips_per_second == pytest.approx(4 / checkpointing.seconds)
+    assert checkpointing.peak_bytes < 1.7 * plain.peak_bytes
+    assert [row.options for row in bench(pooled, ways=ways, nl5=False).rows] == [Options()]  # it has no stages
 
 
 @pytest.mark.slow

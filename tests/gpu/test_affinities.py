@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tests.each_case import each_case
 from videoctx.layers import NonLocal
@@ -32,6 +33,15 @@ def test_the_exact_path_gives_the_matrix_s_numbers(device, name, dtype):
     found = gradients(affinity.to(device, dtype), [tensor.to(device, dtype) for tensor in inputs], "exact")
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=TOLERANCES[dtype] * theirs.abs().max().item())
+
+
+@each_case("width", [64, 256, 512])  # of θ, φ and g in res2 … res4 of a ResNet-50; the flash kernels end at 256
+def test_softmax_in_bfloat16_never_computes_the_matrix(cuda, width):
+    inputs = [torch.randn(1, count, width, device=cuda, dtype=torch.bfloat16) for count in (1568, 392, 392)]
+    with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION]):
+        found = gradients(SoftmaxAffinity(), inputs, "exact")
+    for ours, theirs in zip(found, gradients(SoftmaxAffinity(), [t.float() for t in inputs], "direct"), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=8e-2 * theirs.abs().max().item())
 
 
 @each_case("dtype", [torch.bfloat16, torch.float16])

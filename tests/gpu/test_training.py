@@ -12,13 +12,13 @@ from tests.tiny_runs import column
 pytestmark = pytest.mark.cuda
 
 
-def losses(device, folder, *, ckpt_path=None, **arguments):
+def losses(device, folder, *, ckpt_path=None, model=None, **arguments):
     """Train on the same batches every epoch, and return the losses."""
     seed_everything(0)
     logger = CSVLogger(folder, name=f"run{len(list(folder.iterdir()))}", version="")
-    model = classifier(lambda num_classes: small_resnet(num_classes, dropout=0.5))
+    task = classifier(lambda num_classes: small_resnet(num_classes, dropout=0.5), **model or {})
     run = trainer(folder, accelerator="gpu" if device.type == "cuda" else "cpu", devices=1, logger=logger, **arguments)
-    run.fit(model, datamodule=synthetic_clips(), ckpt_path=ckpt_path)
+    run.fit(task, datamodule=synthetic_clips(), ckpt_path=ckpt_path)
     return [float(value) for value in column(folder / logger.name, "train/loss")]
 
 
@@ -45,3 +45,18 @@ def test_cudnn_may_try_its_algorithms(device, tmp_path):
     finally:
         torch.backends.cudnn.benchmark = before
     assert found == pytest.approx(losses(device, tmp_path), rel=1e-3)
+
+
+def test_the_settings_of_the_config_for_gpus_have_nearly_the_losses_of_float32(cuda, tmp_path):
+    """Compiled blocks, a fused optimizer and bfloat16 in channels last, as `configs/trainer/gpu.yaml` sets them."""
+    expected = losses(cuda, tmp_path)
+    options = {"compiled_blocks": True, "fused_optimizer": True, "channels_last": True}
+    assert losses(cuda, tmp_path, model=options) == pytest.approx(expected, rel=1e-2)
+    assert losses(cuda, tmp_path, model=options, precision="bf16-mixed") == pytest.approx(expected, rel=0.05)
+
+
+def test_synchronized_norms_and_compiled_blocks_have_the_losses_of_plain_norms(cuda, tmp_path):
+    """One rank of DDP, where synchronized norms see the same clips."""
+    expected = losses(cuda, tmp_path)
+    ddp = {"strategy": "ddp", "sync_batchnorm": True}
+    assert losses(cuda, tmp_path, model={"compiled_blocks": True}, **ddp) == pytest.approx(expected, rel=1e-2)

@@ -15,6 +15,7 @@ class Options(NamedTuple):
     folded: bool = False  # norms are folded into the convolutions: evaluation only
     fused: bool = False  # the optimizer's step is one kernel: training only
     tuned: bool = False  # cuDNN tries its algorithms and takes the fastest: GPUs only
+    checkpointing: bool = False  # of the activations of res2 and res3, for twice the clips: training only
     compiled: bool = False  # the whole network for evaluation, each residual block for training
 
     @property
@@ -60,6 +61,7 @@ GPU_WAYS: Ways = {
         Options(bf16=True),
         BF16_LAST,
         FASTEST_ON_GPU,
+        FASTEST_ON_GPU._replace(fused=True, checkpointing=True),
         FASTEST_ON_GPU._replace(fused=True),
         FASTEST_ON_GPU._replace(fused=True, compiled=True),
     ),

@@ -43,6 +43,7 @@ from videoctx.models.bf16_gradients import convolutions_with_incorrect_gradients
 from videoctx.models.complexity import complexity
 from videoctx.models.inference import cpu_capabilities, for_inference
 from videoctx.models.insertion import insert_context
+from videoctx.models.resnet3d import ResNet3D
 
 NL5 = {"res3": [1, 3], "res4": [1, 3, 5]}
 
@@ -195,6 +196,8 @@ class ModelBench:
             return _Side(name, options, lambda clip, labels: training_step(network, clip, labels, options))
 
         def possible(options: Options) -> bool:
+            if options.checkpointing and not isinstance(net, ResNet3D):
+                return False
             return not (options.bf16 and inaccurate) and (self.compiled or not options.compiled)
 
         for options in self._peer_ways if peer is not None else ():
@@ -206,7 +209,7 @@ class ModelBench:
             yield side("ours", net, options)
         if not self.nl5:
             return
-        plain = [options for options in measured if not options.compiled][-1]
+        plain = [options for options in measured if not options.compiled and not options.checkpointing][-1]
         try:
             with_nl5 = insert_context(copy.deepcopy(net), NL5, NonLocal)
         except ValueError as error:
@@ -224,6 +227,8 @@ class ModelBench:
         Returns:
             None: it fails, and `notes` tells why.
         """
+        if side.options.checkpointing:  # it is done for larger batches
+            clip, labels = torch.cat([clip, clip]), torch.cat([labels, labels])
         size = len(clip)
         while size:
             try:

@@ -13,8 +13,10 @@ from torch.optim import SGD
 
 from videoctx.bench.model_measurements import Options
 from videoctx.models.block_compilation import compile_blocks
+from videoctx.models.resnet3d import ResNet3D
 
 MATMUL_SIZES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}
+CHECKPOINTED_STAGES = frozenset({"res2", "res3"})  # the stages with the largest activations
 PRODUCTS_IN_A_ROW = {"cpu": 1, "cuda": 8}  # so that starting them is a small part
 
 
@@ -43,6 +45,9 @@ def forward_pass(net: nn.Module, clip: Tensor, *, autocast: bool = False) -> Cal
 def training_step(net: nn.Module, clip: Tensor, labels: Tensor, options: Options) -> Callable[[], None]:
     """Return a function that trains a copy of the network: cross-entropy, gradients, SGD with the papers' settings."""
     net = laid_out(net, options).train().requires_grad_()
+    if options.checkpointing:
+        assert isinstance(net, ResNet3D), "only its stages can be checkpointed"
+        net.activation_checkpointing = CHECKPOINTED_STAGES
     clip = as_input(clip, options)
     optimizer = SGD(net.parameters(), lr=1e-4, momentum=0.9, nesterov=True, weight_decay=1e-4, fused=options.fused)
     if options.compiled:

@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from videoctx.batch import ClipBatch
@@ -39,6 +40,7 @@ class Bf16GradientCheck(Callback):
         if self._is_pending and len(batch.clips):
             self._is_pending = False
             self._clip_len = batch.clips[:1].shape[2]
+            self._watch.enter_context(torch.compiler.set_stance("force_eager"))  # hooks would be compiled with the rest
             self._found = self._watch.enter_context(watch_bf16_gradients(self.task.net))
 
     def on_before_backward(self, trainer: Trainer, *_: Any) -> None:

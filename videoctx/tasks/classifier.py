@@ -25,9 +25,11 @@ from videoctx.models.test_head import set_test_head
 from videoctx.tasks.atomic_checkpoint_io import write_checkpoints_atomically
 from videoctx.tasks.batch_norm_size import BatchNormSizeCheck
 from videoctx.tasks.bf16_gradient_check import Bf16GradientCheck
+from videoctx.tasks.block_compilation import BlockCompilation
 from videoctx.tasks.checkpoint_contents import check_checkpoint, checkpoint_contents
 from videoctx.tasks.clip_differences import clip_differences, describe_differences
 from videoctx.tasks.evaluation_network import EvaluationNetwork
+from videoctx.tasks.fused_optimizer import choose_step
 from videoctx.tasks.learning_rate import check_accumulation, run_scheduler, scale_learning_rates, step_size
 from videoctx.tasks.loss_watch import LossWatch
 from videoctx.tasks.losses import classification_loss
@@ -79,6 +81,9 @@ class VideoClassifier(LightningModule):
         channels_last: Whether network and clips are in `torch.channels_last_3d`. None: where every layer is one of this
             package or of torch; layers of other projects may not accept it.
         compiled: Whether validation, test and prediction use `torch.compile`. Validation during training does not.
+        compiled_blocks: Whether training steps use `torch.compile` for each residual block, or for the whole network if
+            it has none. Checkpoints are the same.
+        fused_optimizer: Whether the optimizer updates all parameters in one kernel, as torch's SGD, Adam and AdamW can.
         seed: Seed of dropout and mixing.
 
     Example:
@@ -106,6 +111,8 @@ class VideoClassifier(LightningModule):
         views_per_forward: int = 8,
         channels_last: bool | None = None,
         compiled: bool = False,
+        compiled_blocks: bool = False,
+        fused_optimizer: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -131,6 +138,8 @@ class VideoClassifier(LightningModule):
         self.weights = weights
         self.views_per_forward = views_per_forward
         self.compiled = compiled
+        self.compiled_blocks = compiled_blocks
+        self.fused_optimizer = fused_optimizer
         self.seed = seed
         self.preprocessing: dict[str, Any] | None = None  # how test clips are made, stored in checkpoints
         self.clip_differences: dict[str, dict[str, Any]] = {}  # between the clips of the weights and of the run
@@ -197,6 +206,7 @@ class VideoClassifier(LightningModule):
             ResumedOptimizerCheck(),
             BatchNormSizeCheck(self),
             MultigridPlan(self),
+            BlockCompilation(self),
             Bf16GradientCheck(self),
             TrainingCard(self),
             EvaluationNetwork(self),
@@ -241,6 +251,8 @@ class VideoClassifier(LightningModule):
         if self.schedule or self.lr_batch_size:
             check_accumulation(self.trainer)
         optimizer = self.optimizer(parameter_groups(self.net, decay_norms=self.decay_norms))
+
+        choose_step(optimizer, fused=self.fused_optimizer)
         if self.lr_batch_size and (step := step_size(self.trainer)):
             scaled = scale_learning_rates(optimizer, step, lr_batch_size=self.lr_batch_size)
             if self.trainer.is_global_zero and not self.trainer.ckpt_path:  # a resumed run takes its checkpoint's

@@ -15,6 +15,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from videoctx.tasks.fused_optimizer import IMPLEMENTATIONS
 from videoctx.tasks.learning_rate import step_size
 
 logger = logging.getLogger(__name__)
@@ -119,7 +120,7 @@ def check_schedule(optimizer: Optimizer, scheduler: LRScheduler | None, saved: S
 
 
 def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
-    settings = {name: value for name, value in group.items() if name not in SCHEDULED}
+    settings = {name: value for name, value in group.items() if name not in (*SCHEDULED, *IMPLEMENTATIONS)}
     return {**settings, "params": len(group["params"])}
 
 

@@ -43,7 +43,7 @@ STEPS = (
     Step("model", "nonlocal", "Non-local affinities", 1.5),
     Step("data", "loader", "the loader over all cores", 5),
     Step("data", "transform", "from frames in host memory to clips on the device", 1),
-    Step("fit", "one_gpu", "fit of I3D-R50", 2.5),
+    Step("fit", "one_gpu", "fit of I3D-R50", 3.5),
     Step("fit", "ddp_1", "the same, as one rank of DDP", 2),
     Step("fit", "ddp_all", "the same, as a rank of DDP on every GPU", 2.5, num_gpus=2),
     Step("fit", "evaluation", "test with 10 × 3 views", 2),
