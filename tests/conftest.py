@@ -16,8 +16,9 @@ from videoctx.data.annotations import write_manifest
 
 pytest_plugins = ["tests.tiny_runs"]
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background ignores it, and all that it starts
-hypothesis.settings.register_profile("no deadline", deadline=None)  # a busy machine takes its time
-hypothesis.settings.load_profile("no deadline")
+# A busy machine takes its time.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 torch.set_num_threads(1)  # small shapes: more threads only wait for each other
 
 

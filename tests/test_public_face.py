@@ -15,16 +15,15 @@ def run_python(*arguments):
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
 
 
-def test_import_is_quick_and_needs_the_standard_library_alone():
+def test_import_needs_few_modules_of_the_standard_library():
     code = (
         "import sys; before = set(sys.modules); import videoctx;"
-        " new = {name.partition('.')[0] for name in set(sys.modules) - before};"
-        " print(sorted(new - sys.stdlib_module_names - {'videoctx'}))"
+        " new = set(sys.modules) - before;"
+        " print(sorted({name.partition('.')[0] for name in new} - sys.stdlib_module_names - {'videoctx'}), len(new))"
     )
-    finished = run_python("-X", "importtime", "-c", code)
-    assert finished.stdout.strip() == "[]"
-    (line,) = [line for line in finished.stderr.splitlines() if line.endswith("| videoctx")]
-    assert int(line.split("|")[1]) < 100_000  # microseconds, cumulative
+    others, num_modules = run_python("-c", code).stdout.rsplit(maxsplit=1)
+    assert others == "[]"
+    assert int(num_modules) < 20  # as many take a few milliseconds
 
 
 def test_layers_need_torch_alone():

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import replace
@@ -155,14 +154,17 @@ def test_an_epoch_that_is_not_finished_does_not_affect_the_next(tricky):
 # ---------------------------------------------------------------- videos that hang or kill
 
 
-def test_a_video_that_hangs_fails_alone_and_is_not_tried_again(tricky):
+def test_a_video_that_hangs_fails_alone_and_is_not_tried_again(tricky, monkeypatch):
     loader = tricky(None, "hangs", None, None, None, batch_size=2, deadline_seconds=5)
     rows, failures = rows_and_failures(loader)
     assert rows == [0, 1, 2, 3, 4]
     assert failures == {1: "decoding took longer than 5 s; its process was killed"}
-    start = time.monotonic()
+    decoded, decode = [], loader._processes.decode
+    monkeypatch.setattr(
+        loader._processes, "decode", lambda index, path: decoded.append(index.video) or decode(index, path)
+    )
     assert rows_and_failures(loader) == (rows, failures)
-    assert time.monotonic() - start < 1.0  # not as long as a second try
+    assert decoded == [0, 2, 3, 4]
 
 
 def test_only_the_videos_that_kill_their_process_fail(tricky):
@@ -188,7 +190,7 @@ def test_an_idle_process_that_dies_is_replaced(tricky):
     idle = [grandchild for child in psutil.Process().children() for grandchild in child.children()]
     for process in idle[:1]:
         process.kill()
-        process.wait(10)
+        process.wait(60)
     for _ in range(2):
         assert rows_and_failures(loader) == ([0, 1, 2], {})
 
@@ -203,7 +205,7 @@ def test_close_leaves_no_process(tricky):
     processes = [grandchild for child in psutil.Process().children() for grandchild in child.children()]
     assert len(processes) >= 3
     loader.close()
-    _, alive = psutil.wait_procs(processes, timeout=10)
+    _, alive = psutil.wait_procs(processes, timeout=60)
     assert alive == []
     assert rows_and_failures(loader) == ([0, 1], {})  # it starts again
 
@@ -242,7 +244,7 @@ def test_close_during_an_epoch_ends_fetching(closed_gop_mp4, tmp_path):
         loader.close()  # what `next` has started
         for thread in threading.enumerate():
             if thread.name.startswith("fetch"):
-                thread.join(timeout=10)
+                thread.join(timeout=60)
                 assert not thread.is_alive()
 
 
@@ -276,6 +278,6 @@ def test_no_process_outlives_the_run(closed_gop_mp4, tmp_path, how):
     family = psutil.Process(run.pid).children(recursive=True)
     assert len(family) >= 3
     run.send_signal(how)
-    run.wait(timeout=30)
-    _, alive = psutil.wait_procs(family, timeout=20)
+    run.wait(timeout=120)
+    _, alive = psutil.wait_procs(family, timeout=60)
     assert alive == []

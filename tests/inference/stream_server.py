@@ -3,6 +3,7 @@
 import socket
 import threading
 from contextlib import suppress
+from io import BytesIO
 
 import av
 
@@ -10,7 +11,7 @@ from tests.numbered import paint
 
 
 class StreamServer:
-    """Serve MPEG-TS inside a `with` block: send each connection a number of frames, then close it.
+    """Serve MPEG-TS inside a `with` block: send each connection a number of frames at once, then close it.
 
     Args:
         connections: frames for each, in turn; after the last one, connections are refused.
@@ -18,7 +19,7 @@ class StreamServer:
     """
 
     def __init__(self, *connections: int, silent: bool = False) -> None:
-        self._connections = connections
+        self._streams = [_encoded(num_frames) for num_frames in connections]
         self._silent = silent
         self._done = threading.Event()
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -42,27 +43,19 @@ class StreamServer:
 
     def _serve(self) -> None:
         with suppress(OSError):
-            for num_frames in self._connections:
+            for number, stream in enumerate(self._streams, start=1):
                 connection, _ = self._socket.accept()
+                if number == len(self._streams):
+                    self._socket.close()
                 with connection, suppress(OSError):
-                    _send(_Pipe(connection), num_frames)
+                    connection.sendall(stream)
                     if self._silent:
                         self._done.wait()
         self._socket.close()
 
 
-class _Pipe:
-    """A file that can only be written to, like a stream."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-
-    def write(self, content: bytes) -> int:
-        self._connection.sendall(content)
-        return len(content)
-
-
-def _send(file: _Pipe, num_frames: int) -> None:
+def _encoded(num_frames: int) -> bytes:
+    file = BytesIO()
     options = {"g": "10", "x264-params": "threads=1:log-level=none", "tune": "zerolatency"}
     with av.open(file, "w", format="mpegts") as container:
         stream = container.add_stream("libx264", rate=25, options=options)
@@ -71,3 +64,4 @@ def _send(file: _Pipe, num_frames: int) -> None:
             frame = av.VideoFrame.from_ndarray(paint(number, width=96, height=80), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    return file.getvalue()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ import torch
 from tests.inference.stream_server import StreamServer
 from tests.numbered import read_number, write_video
 from videoctx.cli import main
+from videoctx.inference import live_source
 from videoctx.inference.classifier import load
 from videoctx.inference.live import LiveClassifier
 from videoctx.inference.live_source import LiveSource, SourceError
@@ -28,14 +30,21 @@ def live(*arguments: object) -> None:
     main(["classify", *map(str, arguments)])
 
 
-def test_a_file_plays_at_its_own_rate(second):
-    begun = time.monotonic()
-    frames = list(LiveSource(str(second.path), speed=2.0).frames())
-    assert [read_number(frame.image()) for frame in frames] == list(range(40))
-    assert 0.45 < time.monotonic() - begun < 2
-    due = [index / 80 for index in range(40)]
-    late = [frame.captured - frames[0].captured - seconds for frame, seconds in zip(frames, due, strict=True)]
-    assert min(late) > -0.02
+def test_a_file_plays_at_its_own_rate(second, monkeypatch):
+    """The fake clock advances while the source waits, and by 5 ms for each frame that is used."""
+    clock = SimpleNamespace(now=0.0)
+
+    def sleep(seconds):
+        clock.now += seconds
+
+    monkeypatch.setattr(live_source, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep))
+    numbers, captured = [], []
+    for frame in LiveSource(str(second.path), speed=2.0).frames():
+        numbers.append(read_number(frame.image()))
+        captured.append(frame.captured)
+        clock.now += 0.005
+    assert numbers == list(range(40))
+    assert captured == pytest.approx([index / 80 for index in range(40)])
 
 
 def test_every_clip_has_a_result_if_the_network_keeps_up(network, second, tmp_path, capsys):
@@ -45,32 +54,56 @@ def test_every_clip_has_a_result_if_the_network_keeps_up(network, second, tmp_pa
     assert output["num_results"] + output["num_dropped"] == 17
     assert output["ended"] == "end of the file"
     assert not output["lost"]
-    assert 0 < output["latency_p50_seconds"] <= output["latency_p95_seconds"] < 2
+    assert 0 < output["latency_p50_seconds"] <= output["latency_p95_seconds"]
     assert "p50" in capsys.readouterr().out
 
 
 class Slow(torch.nn.Module):
-    """A slow network that records its input."""
+    """A network that takes as long as three more clips need to arrive."""
+
+    live: LiveClassifier  # of the class, as networks are copied
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(3))
 
     def forward(self, clips):
-        time.sleep(0.15)
+        last = self.live.counts.clips + 3
+        while self.live.counts.clips < last and not self.live._ended:
+            time.sleep(0.001)
         return self.weight.expand(len(clips), 3)
+
+
+class Observed(LiveClassifier):
+    """Notes all clips, and whether the one that is taken is the newest."""
+
+    def __iter__(self):
+        self.offered, self.newest_taken = [], []
+        return super().__iter__()
+
+    def _offer(self, seen, captured):
+        with self._changed:
+            self.offered.append(seen)
+            super()._offer(seen, captured)
+
+    def _take(self):
+        with self._changed:
+            taken = super()._take()
+            if taken is not None:
+                self.newest_taken.append(taken[0] is self.offered[-1])
+            return taken
 
 
 def test_a_slow_network_gets_the_newest_clip(network, second):
     trained = load(network.checkpoint)
     object.__setattr__(trained, "net", Slow())
-    classifier = LiveClassifier(trained, LiveSource(str(second.path)), reconnects=0, say=print)
+    Slow.live = classifier = Observed(trained, LiveSource(str(second.path), speed=4), reconnects=0, say=print)
     results = list(classifier)
     counts = classifier.counts
     assert counts.clips == 17
-    assert counts.dropped >= 5
+    assert counts.dropped >= 10
     assert len(results) == counts.results == 17 - counts.dropped
-    assert max(result.latency_seconds for result in results) < 3 * 0.15 + 0.2  # nothing piles up
+    assert classifier.newest_taken == [True] * len(results)  # nothing piles up
     assert classifier.lost is None
 
 
@@ -99,9 +132,9 @@ def test_a_broken_stream_is_reopened_a_limited_number_of_times(network, tmp_path
 
 def test_a_silent_stream_is_an_error_after_its_timeout():
     with StreamServer(30, silent=True) as server:
-        source = LiveSource(server.url, patience_seconds=0.4)
+        source = LiveSource(server.url, patience_seconds=1.0)
         numbers = []
-        with pytest.raises(SourceError, match=r"silent for 0.4 s"):
+        with pytest.raises(SourceError, match=r"silent for 1 s"):
             numbers.extend(read_number(frame.image()) for frame in source.frames())
     assert numbers == list(range(len(numbers)))
     assert len(numbers) >= 25

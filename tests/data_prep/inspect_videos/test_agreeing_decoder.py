@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import time
 from pathlib import Path
 
 import av
@@ -139,12 +138,10 @@ def test_a_decoder_that_hangs_is_killed(tmp_path, closed_gop_mp4):
     path = str(corpus.write_hanging_video(tmp_path / "hanging.mp4"))
     process = DecoderProcess()
     probe_result = ProbeResult(os.path.getsize(path), ("decord",), 3000, 25.0)
-    begun = time.monotonic()
     assert process.read(Request(path, "decord", [range(1000, 1064, 2)], probe_result), deadline_seconds=2) is None
-    assert time.monotonic() - begun < 60
     path = str(closed_gop_mp4.path)
     probe_result = ProbeResult(os.path.getsize(path), ("decord",), closed_gop_mp4.num_frames, 30.0)
-    assert len(process.read(Request(path, "decord", [[3, 9]], probe_result), deadline_seconds=60)) == 2
+    assert len(process.read(Request(path, "decord", [[3, 9]], probe_result), deadline_seconds=600)) == 2
 
 
 def test_a_decoder_that_crashes_fails_that_file_only(closed_gop_mp4, monkeypatch):
@@ -156,9 +153,9 @@ def test_a_decoder_that_crashes_fails_that_file_only(closed_gop_mp4, monkeypatch
     process = DecoderProcess()
     with monkeypatch.context() as patch:
         patch.setattr(decoder_process, "_START", f"{crash}; decoder_process._serve()")
-        assert process.read(request, deadline_seconds=60) is None
-    assert len(process.read(request, deadline_seconds=60)) == 2
-    assert DecoderProcess().read(Request(path, "none", [[3]], request.probe_result), deadline_seconds=60) is None
+        assert process.read(request, deadline_seconds=600) is None
+    assert len(process.read(request, deadline_seconds=600)) == 2
+    assert DecoderProcess().read(Request(path, "none", [[3]], request.probe_result), deadline_seconds=600) is None
 
 
 def test_a_frame_off_by_one_is_noticed_although_colors_differ_a_little():

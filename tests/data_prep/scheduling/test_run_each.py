@@ -15,7 +15,7 @@ from data_prep.scheduling import dask_cluster
 from data_prep.scheduling import run_each as run_each_module
 from data_prep.scheduling.run_each import SchedulerError, run_each
 
-GONE_SECONDS = 10  # for processes to be gone; it takes a fraction of one
+GONE_SECONDS = 60  # for processes to be gone; it takes a fraction of one
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +41,9 @@ def work(item: str, folder: Path | None = None) -> str:
     if what == "touch":
         (folder / name).touch()
     if what == "start a program and wait":
-        program = subprocess.Popen(["sleep", "100"])
+        program = subprocess.Popen(["sleep", "1000"])
         (folder / f"{os.getpid()} {program.pid}").touch()
-        time.sleep(100)
+        time.sleep(1000)
     return item.upper()
 
 
