@@ -125,6 +125,8 @@ PARTS = {
         in_files={
             "av": ("synthetic_videos.py",),
             "decord": ("bare_decoding.py",),
+            "torchcodec": ("torchcodec_peer.py",),
+            "spdl": ("spdl_peer.py",),
             "pytorchvideo": ("pytorchvideo_peer.py", "pytorchvideo_network.py"),
         },
     ),

@@ -2,6 +2,8 @@
 
 import json
 from contextlib import closing
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +12,17 @@ import torch
 
 from tests.each_case import each_case
 from tests.numbered import read_number
-from videoctx.bench.bare_decoding import BareDecoding, Clip, read
+from videoctx.bench.bare_decoding import BareDecoding, Clip, read, read_sparsely
 from videoctx.bench.data_path import DataBench, Measurements
 from videoctx.bench.data_report import bottleneck, report
 from videoctx.bench.data_stages import STAGES, stage_seconds
 from videoctx.bench.epochs import clip_of
 from videoctx.bench.loader_memory import loader_memory
+from videoctx.bench.peer_process import PeerProcess
 from videoctx.bench.pytorchvideo_peer import PyTorchVideoPeer, Window
+from videoctx.bench.spdl_peer import spdl_epoch
 from videoctx.bench.synthetic_videos import HEIGHT, WIDTH, synthetic_videos
+from videoctx.bench.torchcodec_peer import torchcodec_epoch
 from videoctx.cli import main
 from videoctx.data.annotations import VideoRecord, write_manifest
 from videoctx.data.decoding.containers import VideoDecodeError, probe
@@ -32,6 +37,7 @@ pytest.importorskip("decord")
 SHAPE = ClipShape(clip_len=4, frame_interval=3)
 RATIOS = {
     "vs_bare_decode",
+    *(f"{name}_gop{gop}" for name in ("vs_bare_decord", "vs_decord_cpu", "sparse_of_decord_cpu") for gop in (250, 16)),
     "vs_pytorchvideo_gop250",
     "vs_pytorchvideo_gop16",
     "views_vs_per_view_gop250",
@@ -60,12 +66,21 @@ def test_every_way_and_stage_is_measured_printed_and_written(tmp_path, capsys):
         videos_dir=tmp_path / "videos",
     )
     measured = bench.run()
-    assert measured.ratios().keys() == RATIOS
+    peers = {peer for peer in ("torchcodec", "spdl") if find_spec(peer)}
+    assert measured.settings["skipped"] == " ".join({"spdl", "torchcodec"} - peers)
+    assert measured.ratios().keys() == RATIOS | {f"vs_{peer}_cpu_gop{gop}" for peer in peers for gop in (250, 16)}
     assert all(ratio > 0 for ratio in measured.ratios().values())
     for files in ("gop250", "gop16"):
         assert measured.stages[files].keys() == {*STAGES, "wait"}
         sides = measured.rounds[files]
-        assert sides.keys() == {"ours", "bare", "pytorchvideo_pyav", "pytorchvideo_decord"}
+        assert sides.keys() == {
+            "ours",
+            "bare_decord",
+            "bare_sparse",
+            "pytorchvideo_pyav",
+            "pytorchvideo_decord",
+            *peers,
+        }
         assert all(len(rounds) == 1 and rounds[0]["seconds"] > 0 for rounds in sides.values())
         assert all(measured.views[shape][files].keys() == {"ours", "per_view"} for shape in ("8x8", "32x2"))
     report(measured, tmp_path / "bench.json")
@@ -85,8 +100,10 @@ def test_a_manifest_is_measured_against_bare_decoding(closed_gop_mp4, tmp_path, 
     json_file = tmp_path / "bench.json"
     main(["bench", "data", f"--manifest={tmp_path / 'manifest.csv'}", "--split=mine", *options, f"--json={json_file}"])
     written = json.loads(json_file.read_text())
-    assert written["ratios"].keys() == {"vs_bare_decode"}
-    assert written["rounds"]["manifest"].keys() == {"ours", "bare"}
+    assert written["ratios"].keys() == {
+        *("vs_bare_decode", "vs_bare_decord_manifest", "vs_decord_cpu_manifest", "sparse_of_decord_cpu_manifest")
+    }
+    assert written["rounds"]["manifest"].keys() == {"ours", "bare_decord", "bare_sparse"}
     assert "manifest: " in capsys.readouterr().out
 
 
@@ -128,7 +145,27 @@ def test_a_decode_per_view_reads_the_same_views(numbered, clip_len):
     shape = ClipShape(clip_len=clip_len, frame_interval=2)
     video = VideoDataset([numbered], sampler=UniformClips(shape=shape, num_clips=10), seed=0)[SampleIndex(0)]
     for which, positions in enumerate(video.clips):
-        assert (read(clip_of(video, shape, which)) == video.frames[positions].numpy()).all()
+        clip = clip_of(video, shape, which)
+        for read_clip in (read, read_sparsely):
+            assert (read_clip(clip) == video.frames[positions].numpy()).all()
+
+
+@pytest.mark.slow
+def test_other_loaders_read_our_clips(numbered):
+    clips = [Clip(numbered.path, (0, 2)), Clip(numbered.path, (30, 58)), Clip(numbered.path, (58, 61))]
+    for name, make_epoch in (("torchcodec", torchcodec_epoch), ("spdl", spdl_epoch)):
+        if find_spec(name) is None:
+            continue
+        make = partial(make_epoch, clips, batch_size=2, num_workers=1)
+        with closing(PeerProcess(name, make, num_clips=3)) as peer:
+            assert peer.epoch() > 0, name
+    with (
+        closing(
+            PeerProcess("torchcodec", partial(torchcodec_epoch, [], batch_size=2, num_workers=1), num_clips=3)
+        ) as peer,
+        pytest.raises(RuntimeError, match="torchcodec read 0 of 3 clips"),
+    ):
+        peer.epoch()
 
 
 def test_bare_decoding_decodes_every_view(numbered):
@@ -191,11 +228,13 @@ def test_ratios_are_medians_over_rounds():
         rounds={
             "gop250": {
                 "ours": rounds(1, 2, 4),
-                "bare": rounds(1, 1, 3.6),
+                "bare_sparse": rounds(1, 1, 3.6),
+                "bare_decord": rounds(2, 2, 7.2),
+                "torchcodec": rounds(3, 8, 16),
                 "pytorchvideo_pyav": rounds(3, 8, 16),
                 "pytorchvideo_decord": rounds(5, 10, 8),
             },
-            "gop16": {"ours": rounds(1), "bare": rounds(0.8)},
+            "gop16": {"ours": rounds(1), "bare_sparse": rounds(0.8)},
         },
         views={
             "8x8": {"gop16": {"ours": [1.0, 2.0, 4.0], "per_view": [6.0, 14.0, 4.0]}},
@@ -205,6 +244,10 @@ def test_ratios_are_medians_over_rounds():
     )
     assert measured.ratios() == {
         "vs_bare_decode": pytest.approx(0.8),  # of 0.9 and 0.8
+        "vs_bare_decord_gop250": pytest.approx(1.8),
+        "vs_decord_cpu_gop250": pytest.approx(1.8),
+        "sparse_of_decord_cpu_gop250": pytest.approx(0.5),
+        "vs_torchcodec_cpu_gop250": pytest.approx(4),
         "vs_pytorchvideo_gop250": pytest.approx(4),  # of 4 and 5
         "views_vs_per_view_gop16": pytest.approx(6),
         "memory_growth": pytest.approx(1.04),

@@ -1,13 +1,14 @@
 """Decoding alone, against which a loader is measured.
 
-Each process takes the next request, opens the file with decord, reads the frames and drops them. It samples and
-collates nothing, and returns nothing. A loader cannot be faster; the difference is what the loader costs.
+Each process takes the next request, opens the file with decord or the sparse decoder, reads frames and drops them. It
+samples and collates nothing, and returns nothing. A loader cannot be faster; the difference is what the loader costs.
 """
 
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from functools import partial
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,7 +19,10 @@ try:
 except ImportError as error:
     raise ImportError("decord is not installed; `videoctx bench data` measures against it") from error
 
+from videoctx.data.decoding.sparse_reader import open_sparse
+
 Request = TypeVar("Request")
+BareDecoder = Literal["decord", "sparse"]
 
 
 class Clip(NamedTuple):
@@ -35,9 +39,9 @@ class BareDecoding:
         with without_interrupts():
             self._pool = multiprocessing.get_context("forkserver").Pool(num_workers)
 
-    def clips(self, clips: Sequence[Clip]) -> float:
+    def clips(self, clips: Sequence[Clip], decoder: BareDecoder = "decord") -> float:
         """Decode each clip once, and return the seconds for all."""
-        return self._run(decode, clips)
+        return self._run(partial(decode, decoder=decoder), clips)
 
     def per_view(self, clips: Sequence[Clip], *, num_crops: int) -> float:
         """Open and decode once per crop of each clip, as loaders with one view per sample do; return the seconds."""
@@ -53,8 +57,12 @@ class BareDecoding:
         return time.perf_counter() - start
 
 
-def decode(clip: Clip) -> None:
-    read(clip)
+def decode(clip: Clip, decoder: BareDecoder = "decord") -> None:
+    """Decode a clip and drop it."""
+    if decoder == "decord":
+        read(clip)
+    else:
+        read_sparsely(clip)
 
 
 def read(clip: Clip) -> np.ndarray:
@@ -63,4 +71,12 @@ def read(clip: Clip) -> np.ndarray:
     distinct, positions = np.unique(np.array(clip.frames) % len(reader), return_inverse=True)
     frames = reader.get_batch(distinct).asnumpy()
     del reader  # an idle reader keeps decoding
+    return frames[positions] if len(distinct) < len(positions) else frames
+
+
+def read_sparsely(clip: Clip) -> np.ndarray:
+    """Return a clip as `read` does, by the sparse decoder."""
+    with open_sparse(clip.path, num_frames=None, fps=0.0) as reader:
+        distinct, positions = np.unique(np.array(clip.frames) % reader.num_frames, return_inverse=True)
+        frames = reader.read(distinct)
     return frames[positions] if len(distinct) < len(positions) else frames

@@ -3,7 +3,9 @@
 All ways read the same clips with the same number of processes, which are started and warmed up before. They take turns
 in every round. A ratio is the median over the rounds of the ratio within one round.
 
-- bare: decoding alone (`videoctx.bench.bare_decoding`), the upper bound of a loader.
+- bare: decoding alone (`videoctx.bench.bare_decoding`) with decord and with the sparse decoder. The bare loop of the
+  loader's own decoder is the upper bound of the loader.
+- torchcodec: a `DataLoader` (`videoctx.bench.torchcodec_peer`). spdl: a pipeline of SPDL (`videoctx.bench.spdl_peer`).
 - pytorchvideo: its dataset and a `DataLoader` (`videoctx.bench.pytorchvideo_peer`), with the faster of its decoders.
 - per view: open and decode for each of the 10 × 3 views of a test video, as loaders with one view per sample do;
   compared by CPU time of all threads and processes.
@@ -16,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -24,18 +27,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from videoctx.bench.loader_memory import loader_memory
 from videoctx.bench.synthetic_videos import FPS, synthetic_videos
-from videoctx.bench.training_clips import TrainingClips
+from videoctx.bench.training_clips import PEERS, TrainingClips
 from videoctx.bench.view_decoding import view_rounds
 from videoctx.data.annotations import CLASS_FILE, VideoRecord, read_classes, read_manifest
 from videoctx.data.decoding.containers import probe
 from videoctx.data.sampling.clip_samplers import ClipShape
 from videoctx.private_folder import default_folder, make_private
 
-Against = Literal["all", "pytorchvideo", "per-view", "none"]
+Against = Literal["all", "pytorchvideo", "torchcodec", "spdl", "per-view", "none"]
 
 GOPS = (250, 16)  # x264's default, and one short enough to seek in
 VIEW_SHAPES = {"8x8": (8, 8), "32x2": (32, 2)}  # clip_len x frame_interval
 VIEW_PROTOCOL = "8x8"  # the default of the data module, for which the ratio is printed
+Sides = dict[str, list[dict[str, float]]]  # by way of reading, the seconds per clip of each round
 Step = Callable[[str, int], None]  # takes a description of the work, and the number of steps that are finished
 VERSIONS = ("torch", "decord", "av", "pytorchvideo", "numpy")
 
@@ -53,10 +57,21 @@ class Measurements:
     def ratios(self) -> dict[str, float]:
         """Return how many times faster than each other way, and the largest memory over that after the first videos."""
         ratios = {}
-        if with_bare := [sides for sides in self.rounds.values() if "bare" in sides]:
+        own = [_own_bare(sides) for sides in self.rounds.values()]
+        if with_bare := [(sides, bare) for sides, bare in zip(self.rounds.values(), own, strict=True) if bare]:
             # The files for which the loader adds most.
-            ratios["vs_bare_decode"] = min(_ratio(sides, "bare") for sides in with_bare)
+            ratios["vs_bare_decode"] = min(_ratio(sides, bare) for sides, bare in with_bare)
         for files, sides in self.rounds.items():
+            if "bare_decord" in sides:
+                ratios[f"vs_bare_decord_{files}"] = _ratio(sides, "bare_decord")
+                ratios[f"vs_decord_cpu_{files}"] = _ratio(sides, "bare_decord", "cpu_seconds")
+            if {"bare_decord", "bare_sparse"} <= sides.keys():
+                pairs = zip(sides["bare_sparse"], sides["bare_decord"], strict=True)
+                of_rounds = [sparse["cpu_seconds"] / decord["cpu_seconds"] for sparse, decord in pairs]
+                ratios[f"sparse_of_decord_cpu_{files}"] = statistics.median(of_rounds)
+            for peer in ("torchcodec", "spdl"):
+                if peer in sides:
+                    ratios[f"vs_{peer}_cpu_{files}"] = _ratio(sides, peer, "cpu_seconds")
             peers = [side for side in sides if side.startswith("pytorchvideo")]
             if peers:
                 ratios[f"vs_pytorchvideo_{files}"] = min(_ratio(sides, peer) for peer in peers)
@@ -114,6 +129,7 @@ class DataBench:
             {
                 **{name: value if isinstance(value, int) else str(value) for name, value in asdict(self).items()},
                 "view_protocol": VIEW_PROTOCOL,
+                "skipped": " ".join(sorted(_missing(self._peers))),
                 "cores": os.cpu_count(),
                 "python": platform.python_version(),
                 **{library: version(library) for library in VERSIONS},
@@ -136,6 +152,10 @@ class DataBench:
                     records, self._shape, batch_size=self.batch_size, num_videos=self.memory_videos
                 )
         return measured
+
+    @property
+    def _peers(self) -> frozenset[str]:
+        return frozenset(peer for peer in PEERS if self.against in ("all", peer))
 
     @property
     def _shape(self) -> ClipShape:
@@ -174,8 +194,8 @@ class DataBench:
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             num_clips=self.num_clips,
-            bare=all((record.probe_result or probe(record.path)).decoders.count("decord") > 0 for record in records),
-            pytorchvideo=self.against in ("all", "pytorchvideo") and not self.manifest,
+            bare=frozenset.intersection(*map(_decoders, records)),
+            peers=frozenset() if self.manifest else self._peers - _missing(self._peers),
         )
         measured.stages[name] = training.stages(records)
         step(f"{name}: training clips", 1)
@@ -208,10 +228,25 @@ def _records_of(manifest: Path, split: str, count: int) -> list[VideoRecord]:
     return records
 
 
-def _ratio(sides: dict[str, list[dict[str, float]]], side: str) -> float:
-    """Return how many times as many clips per second the loader reads."""
+def _decoders(record: VideoRecord) -> frozenset[str]:
+    """Return the decoders that are exact on a video, of which the manifest may name only the fastest."""
+    return frozenset((*(record.probe_result.decoders if record.probe_result else ()), *probe(record.path).decoders))
+
+
+def _missing(peers: frozenset[str]) -> frozenset[str]:
+    """Return the peers that are not installed."""
+    return frozenset(peer for peer in peers if find_spec(peer) is None)
+
+
+def _own_bare(sides: Sides) -> str | None:
+    """Return the bare decoding with the loader's decoder, if it was measured."""
+    return next((side for side in ("bare_sparse", "bare_decord") if side in sides), None)
+
+
+def _ratio(sides: Sides, side: str, measure: str = "seconds") -> float:
+    """Return how many times as long another way takes as the loader."""
     return statistics.median(
-        other["seconds"] / ours["seconds"] for ours, other in zip(sides["ours"], sides[side], strict=True)
+        other[measure] / ours[measure] for ours, other in zip(sides["ours"], sides[side], strict=True)
     )
 
 

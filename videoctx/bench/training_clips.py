@@ -1,4 +1,4 @@
-"""Measures training clips: the stages of the loader, and the loader against bare decoding and PyTorchVideo."""
+"""Measures training clips: the stages of the loader, and the loader against bare decoding and other loaders."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,11 +9,14 @@ from typing import get_args
 
 import torch
 
-from videoctx.bench.bare_decoding import BareDecoding, Clip
+from videoctx.bench.bare_decoding import BareDecoder, BareDecoding, Clip
 from videoctx.bench.data_stages import stage_seconds
 from videoctx.bench.epochs import InOrder, check, clip_of, epoch_seconds, read_all
+from videoctx.bench.peer_process import Epoch, PeerProcess
 from videoctx.bench.process_tree import cpu_seconds
 from videoctx.bench.pytorchvideo_peer import PeerDecoder, PyTorchVideoPeer, Window
+from videoctx.bench.spdl_peer import spdl_epoch
+from videoctx.bench.torchcodec_peer import torchcodec_epoch
 from videoctx.data.annotations import VideoRecord
 from videoctx.data.loading.dataset import SampleIndex, VideoDataset
 from videoctx.data.loading.loader import VideoLoader
@@ -21,6 +24,7 @@ from videoctx.data.sampling.clip_samplers import ClipShape, RandomClips
 from videoctx.data.transforms.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
 from videoctx.data.transforms.train_transform import TrainTransform
 
+PEERS = ("pytorchvideo", "torchcodec", "spdl")
 PEER_FPS = 30  # with which its users convert frames to seconds
 
 
@@ -32,8 +36,8 @@ class TrainingClips:
     batch_size: int
     num_workers: int
     num_clips: int
-    bare: bool  # measure bare decoding, which uses decord
-    pytorchvideo: bool
+    bare: frozenset[str]  # decoders of which bare decoding is measured
+    peers: frozenset[str]  # of `PEERS`
 
     def stages(self, records: Sequence[VideoRecord]) -> dict[str, float]:
         """Return the seconds per clip of each stage, and how long the device waits for one."""
@@ -69,10 +73,15 @@ class TrainingClips:
             videos = read_all(loader)  # the processes start
             clips = [clip_of(video, self.shape) for video in videos]
             sides: dict[str, Callable[[], float]] = {"ours": lambda: epoch_seconds(loader)}
-            if self.bare:
-                bare = stack.enter_context(closing(BareDecoding(self.num_workers)))
-                sides["bare"] = lambda: bare.clips(clips)
-            if self.pytorchvideo:
+            for decoder in get_args(BareDecoder):
+                if decoder in self.bare:
+                    bare = stack.enter_context(closing(BareDecoding(self.num_workers)))
+                    sides[f"bare_{decoder}"] = partial(bare.clips, clips, decoder)
+            if "torchcodec" in self.peers:
+                sides["torchcodec"] = stack.enter_context(closing(self._process(torchcodec_epoch, clips))).epoch
+            if "spdl" in self.peers:
+                sides["spdl"] = stack.enter_context(closing(self._process(spdl_epoch, clips))).epoch
+            if "pytorchvideo" in self.peers:
                 windows = [_window(clip, self.shape) for clip in clips]
                 peer = stack.enter_context(closing(self._peer(windows)))
                 sides |= {f"pytorchvideo_{decoder}": partial(peer.epoch, decoder) for decoder in get_args(PeerDecoder)}
@@ -93,6 +102,11 @@ class TrainingClips:
         return PyTorchVideoPeer(
             windows, clip_len=self.shape.clip_len, batch_size=self.batch_size, num_workers=self.num_workers
         )
+
+    def _process(self, make_epoch: Callable[..., Epoch], clips: list[Clip]) -> PeerProcess:
+        name = make_epoch.__name__.removesuffix("_epoch")
+        make = partial(make_epoch, clips, batch_size=self.batch_size, num_workers=self.num_workers)
+        return PeerProcess(name, make, num_clips=len(clips))
 
     def _dataset(self, records: Sequence[VideoRecord]) -> VideoDataset:
         return VideoDataset(records, sampler=RandomClips(shape=self.shape), seed=0)

@@ -20,7 +20,7 @@ def run_bench_data(arguments: Sequence[str]) -> None:
     parser.add_argument("--split", type=str, default="train", help="split of the manifest")
     parser.add_argument(
         "--against",
-        choices=["all", "pytorchvideo", "per-view", "none"],
+        choices=["all", "pytorchvideo", "torchcodec", "spdl", "per-view", "none"],
         default="all",
         help="what else reads the synthetic videos, besides bare decoding",
     )
