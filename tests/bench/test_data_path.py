@@ -1,9 +1,9 @@
 """`videoctx bench data`: all ways of reading are measured and read the same clips. The times are not checked."""
 
 import json
+import os
 from contextlib import closing
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +13,17 @@ import torch
 from tests.each_case import each_case
 from tests.numbered import read_number
 from videoctx.bench.bare_decoding import BareDecoding, Clip, read, read_sparsely
-from videoctx.bench.data_path import DataBench, Measurements
+from videoctx.bench.data_path import SIZES, DataBench, Measurements
 from videoctx.bench.data_report import bottleneck, report
 from videoctx.bench.data_stages import STAGES, stage_seconds
 from videoctx.bench.epochs import clip_of
 from videoctx.bench.loader_memory import loader_memory
-from videoctx.bench.peer_process import PeerProcess
+from videoctx.bench.peer_process import Epoch, PeerProcess, why_missing
 from videoctx.bench.pytorchvideo_peer import PyTorchVideoPeer, Window
 from videoctx.bench.spdl_peer import spdl_epoch
 from videoctx.bench.synthetic_videos import HEIGHT, WIDTH, synthetic_videos
 from videoctx.bench.torchcodec_peer import torchcodec_epoch
+from videoctx.bench.training_clips import PEERS
 from videoctx.cli import main
 from videoctx.data.annotations import VideoRecord, write_manifest
 from videoctx.data.decoding.containers import VideoDecodeError, probe
@@ -37,11 +38,14 @@ pytest.importorskip("decord")
 SHAPE = ClipShape(clip_len=4, frame_interval=3)
 RATIOS = {
     "vs_bare_decode",
-    *(f"{name}_gop{gop}" for name in ("vs_bare_decord", "vs_decord_cpu", "sparse_of_decord_cpu") for gop in (250, 16)),
-    "vs_pytorchvideo_gop250",
-    "vs_pytorchvideo_gop16",
-    "views_vs_per_view_gop250",
-    "views_vs_per_view_gop16",
+    *(
+        f"{name}_gop{gop}"
+        for name in (
+            *("vs_bare_decord", "vs_decord_cpu", "vs_sparse_cpu", "sparse_of_decord_cpu"),
+            *("vs_pytorchvideo", "vs_pytorchvideo_cpu", "views_vs_per_view"),
+        )
+        for gop in (250, 16)
+    ),
 }
 
 
@@ -66,8 +70,8 @@ def test_every_way_and_stage_is_measured_printed_and_written(tmp_path, capsys):
         videos_dir=tmp_path / "videos",
     )
     measured = bench.run()
-    peers = {peer for peer in ("torchcodec", "spdl") if find_spec(peer)}
-    assert measured.settings["skipped"] == " ".join({"spdl", "torchcodec"} - peers)
+    peers = {"torchcodec", "spdl"} - measured.skipped.keys()
+    assert all(why_missing(PEERS[peer]) for peer in measured.skipped)
     assert measured.ratios().keys() == RATIOS | {f"vs_{peer}_cpu_gop{gop}" for peer in peers for gop in (250, 16)}
     assert all(ratio > 0 for ratio in measured.ratios().values())
     for files in ("gop250", "gop16"):
@@ -90,21 +94,31 @@ def test_every_way_and_stage_is_measured_printed_and_written(tmp_path, capsys):
     assert written["settings"]["num_workers"] == 2
     assert written["settings"]["torch"] == torch.__version__.partition("+")[0]
     printed = capsys.readouterr().out
-    assert all(text in printed for text in (*STAGES, *RATIOS, "gop250: ", "cores"))
+    skipped = (f"{peer} is not measured: " for peer in measured.skipped)
+    assert all(text in printed for text in (*STAGES, *RATIOS, *skipped, "gop250: ", "cores"))
 
 
 def test_a_manifest_is_measured_against_bare_decoding(closed_gop_mp4, tmp_path, capsys):
     rows = [{"path": str(closed_gop_mp4.path), "label": "a", "split": "mine"}]
     write_manifest(tmp_path / "manifest.csv", rows, ["a"])
-    options = ["--clip_len=4", "--frame_interval=2", "--num_clips=2", "--rounds=1", "--num_workers=1"]
+    options = ["--clip_len=4", "--frame_interval=2", "--num_clips=2", "--rounds=1", "--num_workers=1", "--size=large"]
     json_file = tmp_path / "bench.json"
     main(["bench", "data", f"--manifest={tmp_path / 'manifest.csv'}", "--split=mine", *options, f"--json={json_file}"])
     written = json.loads(json_file.read_text())
     assert written["ratios"].keys() == {
-        *("vs_bare_decode", "vs_bare_decord_manifest", "vs_decord_cpu_manifest", "sparse_of_decord_cpu_manifest")
+        *("vs_bare_decode", "vs_bare_decord_manifest", "vs_decord_cpu_manifest", "vs_sparse_cpu_manifest"),
+        "sparse_of_decord_cpu_manifest",
     }
     assert written["rounds"]["manifest"].keys() == {"ours", "bare_decord", "bare_sparse"}
+    assert (written["settings"]["num_clips"], written["settings"]["num_videos"]) == (2, 4)  # given, and the size's
     assert "manifest: " in capsys.readouterr().out
+
+
+def test_a_small_bench_reads_less():
+    small, large = (DataBench(**SIZES[size]) for size in ("small", "large"))
+    for name in ("num_videos", "num_clips", "rounds"):
+        assert getattr(small, name) < getattr(large, name), name
+    assert set(small.view_shapes) < set(large.view_shapes)
 
 
 def test_bare_decoding_is_left_out_where_decord_is_not_exact(b_frame_avi, tmp_path):
@@ -154,18 +168,31 @@ def test_a_decode_per_view_reads_the_same_views(numbered, clip_len):
 def test_other_loaders_read_our_clips(numbered):
     clips = [Clip(numbered.path, (0, 2)), Clip(numbered.path, (30, 58)), Clip(numbered.path, (58, 61))]
     for name, make_epoch in (("torchcodec", torchcodec_epoch), ("spdl", spdl_epoch)):
-        if find_spec(name) is None:
+        if why_missing(PEERS[name]):
             continue
         make = partial(make_epoch, clips, batch_size=2, num_workers=1)
         with closing(PeerProcess(name, make, num_clips=3)) as peer:
             assert peer.epoch() > 0, name
+
+
+def no_clips() -> Epoch:
+    return lambda: 0
+
+
+def test_a_peer_that_leaves_out_clips_is_an_error():
     with (
-        closing(
-            PeerProcess("torchcodec", partial(torchcodec_epoch, [], batch_size=2, num_workers=1), num_clips=3)
-        ) as peer,
-        pytest.raises(RuntimeError, match="torchcodec read 0 of 3 clips"),
+        closing(PeerProcess("peer", no_clips, num_clips=3)) as peer,
+        pytest.raises(RuntimeError, match="peer read 0 of 3"),
     ):
         peer.epoch()
+
+
+def test_a_module_that_cannot_be_imported_has_a_reason(tmp_path, monkeypatch):
+    (tmp_path / "broken_peer.py").write_text("raise OSError('libpeer.so: not found\\nmore')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    assert [why_missing(name) for name in ("json", "no_such_peer", "broken_peer")] == [
+        *(None, "No module named 'no_such_peer'", "libpeer.so: not found"),
+    ]
 
 
 def test_bare_decoding_decodes_every_view(numbered):
@@ -247,8 +274,11 @@ def test_ratios_are_medians_over_rounds():
         "vs_bare_decord_gop250": pytest.approx(1.8),
         "vs_decord_cpu_gop250": pytest.approx(1.8),
         "sparse_of_decord_cpu_gop250": pytest.approx(0.5),
+        "vs_sparse_cpu_gop250": pytest.approx(0.9),
         "vs_torchcodec_cpu_gop250": pytest.approx(4),
         "vs_pytorchvideo_gop250": pytest.approx(4),  # of 4 and 5
+        "vs_pytorchvideo_cpu_gop250": pytest.approx(4),
+        "vs_sparse_cpu_gop16": pytest.approx(0.8),
         "views_vs_per_view_gop16": pytest.approx(6),
         "memory_growth": pytest.approx(1.04),
     }

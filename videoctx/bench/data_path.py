@@ -7,8 +7,9 @@ in every round. A ratio is the median over the rounds of the ratio within one ro
   loader's own decoder is the upper bound of the loader.
 - torchcodec: a `DataLoader` (`videoctx.bench.torchcodec_peer`). spdl: a pipeline of SPDL (`videoctx.bench.spdl_peer`).
 - pytorchvideo: its dataset and a `DataLoader` (`videoctx.bench.pytorchvideo_peer`), with the faster of its decoders.
-- per view: open and decode for each of the 10 × 3 views of a test video, as loaders with one view per sample do;
-  compared by CPU time of all threads and processes.
+- per view: open and decode for each of the 10 × 3 views of a test video, as loaders with one view per sample do.
+
+CPU time is that of all threads and processes, so a busy machine changes it less than the seconds.
 """
 
 import os
@@ -18,14 +19,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from videoctx.bench.loader_memory import loader_memory
+from videoctx.bench.peer_process import why_missing
 from videoctx.bench.synthetic_videos import FPS, synthetic_videos
 from videoctx.bench.training_clips import PEERS, TrainingClips
 from videoctx.bench.view_decoding import view_rounds
@@ -35,13 +36,19 @@ from videoctx.data.sampling.clip_samplers import ClipShape
 from videoctx.private_folder import default_folder, make_private
 
 Against = Literal["all", "pytorchvideo", "torchcodec", "spdl", "per-view", "none"]
+Size = Literal["small", "large"]
 
 GOPS = (250, 16)  # x264's default, and one short enough to seek in
 VIEW_SHAPES = {"8x8": (8, 8), "32x2": (32, 2)}  # clip_len x frame_interval
 VIEW_PROTOCOL = "8x8"  # the default of the data module, for which the ratio is printed
+SIZES: dict[Size, dict[str, Any]] = {  # settings of a `DataBench`: some minutes on two cores, or a quarter of an hour
+    "small": {"num_videos": 3, "num_clips": 32, "rounds": 3, "view_shapes": (VIEW_PROTOCOL,)},
+    "large": {"num_videos": 4, "num_clips": 96, "rounds": 5, "view_shapes": tuple(VIEW_SHAPES)},
+}
 Sides = dict[str, list[dict[str, float]]]  # by way of reading, the seconds per clip of each round
 Step = Callable[[str, int], None]  # takes a description of the work, and the number of steps that are finished
 VERSIONS = ("torch", "decord", "av", "pytorchvideo", "numpy")
+BY_CPU_TIME = {"bare_decord": "decord", "bare_sparse": "sparse", "torchcodec": "torchcodec", "spdl": "spdl"}
 
 
 @dataclass(slots=True)
@@ -49,6 +56,7 @@ class Measurements:
     """All measurements. FILES is `gop250`, `gop16` or `manifest`, SIDE a way of reading."""
 
     settings: dict[str, object]
+    skipped: dict[str, str] = field(default_factory=dict)  # peer: why it cannot be measured here
     stages: dict[str, dict[str, float]] = field(default_factory=dict)  # FILES, stage: seconds per clip
     rounds: dict[str, dict[str, list[dict[str, float]]]] = field(default_factory=dict)  # FILES, SIDE: seconds per clip
     views: dict[str, dict[str, dict[str, list[float]]]] = field(default_factory=dict)  # shape, FILES, SIDE: CPU seconds
@@ -64,17 +72,18 @@ class Measurements:
         for files, sides in self.rounds.items():
             if "bare_decord" in sides:
                 ratios[f"vs_bare_decord_{files}"] = _ratio(sides, "bare_decord")
-                ratios[f"vs_decord_cpu_{files}"] = _ratio(sides, "bare_decord", "cpu_seconds")
+            for side, name in BY_CPU_TIME.items():
+                if side in sides:
+                    ratios[f"vs_{name}_cpu_{files}"] = _ratio(sides, side, measure="cpu_seconds")
             if {"bare_decord", "bare_sparse"} <= sides.keys():
-                pairs = zip(sides["bare_sparse"], sides["bare_decord"], strict=True)
-                of_rounds = [sparse["cpu_seconds"] / decord["cpu_seconds"] for sparse, decord in pairs]
-                ratios[f"sparse_of_decord_cpu_{files}"] = statistics.median(of_rounds)
-            for peer in ("torchcodec", "spdl"):
-                if peer in sides:
-                    ratios[f"vs_{peer}_cpu_{files}"] = _ratio(sides, peer, "cpu_seconds")
-            peers = [side for side in sides if side.startswith("pytorchvideo")]
-            if peers:
+                ratios[f"sparse_of_decord_cpu_{files}"] = _ratio(
+                    sides, "bare_sparse", over="bare_decord", measure="cpu_seconds"
+                )
+            if peers := [side for side in sides if side.startswith("pytorchvideo")]:
                 ratios[f"vs_pytorchvideo_{files}"] = min(_ratio(sides, peer) for peer in peers)
+                ratios[f"vs_pytorchvideo_cpu_{files}"] = min(
+                    _ratio(sides, peer, measure="cpu_seconds") for peer in peers
+                )
         for files, views in self.views.get(VIEW_PROTOCOL, {}).items():
             ratios[f"views_vs_per_view_{files}"] = statistics.median(
                 peer / ours for ours, peer in zip(views["ours"], views["per_view"], strict=True)
@@ -102,6 +111,7 @@ class DataBench:
         videos_dir: where synthetic videos are kept; by default a folder of this user in the system's temporary one.
         num_videos: number of synthetic videos for each distance of key frames.
         num_frames: number of frames of a synthetic video.
+        view_shapes: keys of `VIEW_SHAPES`, for which one decode per view is measured.
     """
 
     manifest: Path | None = None
@@ -117,6 +127,7 @@ class DataBench:
     videos_dir: Path | None = None
     num_videos: int = 4
     num_frames: int = 10 * FPS
+    view_shapes: tuple[str, ...] = tuple(VIEW_SHAPES)
 
     def run(self) -> Measurements:
         """Measure all of it.
@@ -129,19 +140,20 @@ class DataBench:
             {
                 **{name: value if isinstance(value, int) else str(value) for name, value in asdict(self).items()},
                 "view_protocol": VIEW_PROTOCOL,
-                "skipped": " ".join(sorted(_missing(self._peers))),
                 "cores": os.cpu_count(),
                 "python": platform.python_version(),
                 **{library: version(library) for library in VERSIONS},
             }
         )
+        if not self.manifest:
+            measured.skipped = {peer: why for peer in self._peers if (why := why_missing(PEERS[peer]))}
         with _progress(self._num_steps) as step:
             files = self._files(step)
             for name, records in files.items():
                 step(f"{name}: training clips", 0)
                 self._measure_training(measured, name, records, step)
             if self.against in ("all", "per-view") and not self.manifest:
-                for shape in VIEW_SHAPES:
+                for shape in self.view_shapes:
                     for name, records in files.items():
                         step(f"{name}: views of {shape}", 0)
                         self._measure_views(measured, shape, name, records, step)
@@ -154,8 +166,8 @@ class DataBench:
         return measured
 
     @property
-    def _peers(self) -> frozenset[str]:
-        return frozenset(peer for peer in PEERS if self.against in ("all", peer))
+    def _peers(self) -> tuple[str, ...]:
+        return tuple(peer for peer in PEERS if self.against in ("all", peer))
 
     @property
     def _shape(self) -> ClipShape:
@@ -163,7 +175,7 @@ class DataBench:
 
     @property
     def _num_steps(self) -> int:
-        views = len(VIEW_SHAPES) * self.rounds if self.against in ("all", "per-view") else 0
+        views = len(self.view_shapes) * self.rounds if self.against in ("all", "per-view") else 0
         return 1 + self.rounds if self.manifest else len(GOPS) * (self.num_videos + 1 + self.rounds + views)
 
     def _files(self, step: Step) -> dict[str, list[VideoRecord]]:
@@ -195,7 +207,7 @@ class DataBench:
             num_workers=self.num_workers,
             num_clips=self.num_clips,
             bare=frozenset.intersection(*map(_decoders, records)),
-            peers=frozenset() if self.manifest else self._peers - _missing(self._peers),
+            peers=frozenset() if self.manifest else frozenset(self._peers) - measured.skipped.keys(),
         )
         measured.stages[name] = training.stages(records)
         step(f"{name}: training clips", 1)
@@ -233,21 +245,14 @@ def _decoders(record: VideoRecord) -> frozenset[str]:
     return frozenset((*(record.probe_result.decoders if record.probe_result else ()), *probe(record.path).decoders))
 
 
-def _missing(peers: frozenset[str]) -> frozenset[str]:
-    """Return the peers that are not installed."""
-    return frozenset(peer for peer in peers if find_spec(peer) is None)
-
-
 def _own_bare(sides: Sides) -> str | None:
     """Return the bare decoding with the loader's decoder, if it was measured."""
     return next((side for side in ("bare_sparse", "bare_decord") if side in sides), None)
 
 
-def _ratio(sides: Sides, side: str, measure: str = "seconds") -> float:
-    """Return how many times as long another way takes as the loader."""
-    return statistics.median(
-        other[measure] / ours[measure] for ours, other in zip(sides["ours"], sides[side], strict=True)
-    )
+def _ratio(sides: Sides, side: str, *, over: str = "ours", measure: str = "seconds") -> float:
+    """Return how many times as long a way takes as another one, by default as the loader."""
+    return statistics.median(way[measure] / other[measure] for other, way in zip(sides[over], sides[side], strict=True))
 
 
 @contextmanager

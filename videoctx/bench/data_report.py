@@ -18,9 +18,11 @@ MEANINGS = {
     "vs_bare_decode": "clips per second, over decoding alone with the loader's decoder",
     "vs_bare_decord": "clips per second, over decoding alone with decord",
     "vs_decord_cpu": "CPU time of decoding alone with decord, over the loader's",
+    "vs_sparse_cpu": "CPU time of decoding alone with the sparse decoder, over the loader's",
     "sparse_of_decord_cpu": "CPU time of the sparse decoder alone, over decord's",
     "vs_torchcodec_cpu": "CPU time of torchcodec in a DataLoader, over the loader's",
     "vs_spdl_cpu": "CPU time of SPDL's pipeline, over the loader's",
+    "vs_pytorchvideo_cpu": "CPU time of PyTorchVideo's loader with the cheaper of its decoders, over the loader's",
     "vs_pytorchvideo": "clips per second, over PyTorchVideo's with the faster of its decoders",
     "views_vs_per_view": f"CPU time of a decode for each of 10 × 3 views ({VIEW_PROTOCOL}), over one for all",
     "memory_growth": "largest memory, over that after the first videos",
@@ -33,8 +35,8 @@ def report(measured: Measurements, json_file: Path | None) -> None:
     console.print(_stages(measured), "")
     for files in measured.stages:
         console.print(f"{files}: {bottleneck(measured, files)}", highlight=False)
-    if measured.settings.get("skipped"):
-        console.print(f"not installed, and not measured: {measured.settings['skipped']}", highlight=False)
+    for peer, reason in measured.skipped.items():
+        console.print(f"{peer} is not measured: {reason}", highlight=False)
     if measured.ratios():
         console.print("", _ratios(measured))
     if json_file:
@@ -83,7 +85,7 @@ def _ratios(measured: Measurements) -> Table:
     table.add_column("×", justify="right")
     table.add_column("")
     for name, ratio in measured.ratios().items():
-        (meaning,) = (meaning for start, meaning in MEANINGS.items() if name.startswith(start))
+        meaning = next(meaning for start, meaning in MEANINGS.items() if name.startswith(start))
         table.add_row(name, f"{ratio:.2f}", meaning)
     return table
 

@@ -1,11 +1,27 @@
 """Another project's loader, in a process of its own, as its users run it."""
 
 import multiprocessing
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
+from videoctx.interrupts import without_interrupts
+
 Epoch = Callable[[], int]  # reads all clips once, and returns their number
+IMPORT = """
+try:
+    import {}
+except Exception as error:
+    raise SystemExit(str(error).strip().partition("\\n")[0] or type(error).__name__) from None
+"""
+
+
+def why_missing(module: str) -> str | None:
+    """Return why a module cannot be imported, which another process tries. None: it can."""
+    tried = subprocess.run([sys.executable, "-c", IMPORT.format(module)], capture_output=True, text=True, check=False)
+    return None if tried.returncode == 0 else (tried.stderr.splitlines() or [f"exit status {tried.returncode}"])[-1]
 
 
 class PeerProcess:
@@ -22,7 +38,8 @@ class PeerProcess:
         context = multiprocessing.get_context("spawn")
         self._connection, child_end = context.Pipe()
         self._process = context.Process(target=_serve, args=(child_end, make_epoch))
-        self._process.start()
+        with without_interrupts():
+            self._process.start()
         child_end.close()
 
     def epoch(self) -> float:

@@ -24,7 +24,11 @@ from videoctx.data.sampling.clip_samplers import ClipShape, RandomClips
 from videoctx.data.transforms.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
 from videoctx.data.transforms.train_transform import TrainTransform
 
-PEERS = ("pytorchvideo", "torchcodec", "spdl")
+PEERS = {
+    "pytorchvideo": "pytorchvideo.data",
+    "torchcodec": "torchcodec.decoders",
+    "spdl": "spdl.io",
+}  # what is imported
 PEER_FPS = 30  # with which its users convert frames to seconds
 
 

@@ -30,9 +30,15 @@ def run_bench_data(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--num_workers", type=PositiveInt, default=2, help="processes of each way of reading; one per core"
     )
-    parser.add_argument("--num_clips", type=PositiveInt, default=96, help="training clips per round")
     parser.add_argument(
-        "--rounds", type=PositiveInt, default=5, help="number of rounds, in each of which every way runs"
+        "--size",
+        choices=["small", "large"],
+        default="small",
+        help="number of clips and rounds: some minutes on two cores, or a quarter of an hour",
+    )
+    parser.add_argument("--num_clips", type=PositiveInt | None, help="training clips per round, instead of the size's")
+    parser.add_argument(
+        "--rounds", type=PositiveInt | None, help="rounds, in each of which every way runs, instead of the size's"
     )
     parser.add_argument("--memory", action="store_true", help="also watch the loader's memory over 2 000 videos")
     parser.add_argument(
@@ -41,10 +47,12 @@ def run_bench_data(arguments: Sequence[str]) -> None:
     parser.add_argument("--json", type=Path | None, metavar="FILE", help="write the measurements to this file")
     options = parser.parse_args(list(arguments)).as_dict()
 
-    from videoctx.bench.data_path import DataBench
+    from videoctx.bench.data_path import SIZES, DataBench
     from videoctx.bench.data_report import report
 
     json_file, memory = options.pop("json"), options.pop("memory")
     if json_file:
         writable_file(json_file)
-    report(DataBench(**options, memory_videos=MEMORY_VIDEOS if memory else 0).run(), json_file)
+    size = SIZES[options.pop("size")]
+    given = {name: value for name, value in options.items() if value is not None}
+    report(DataBench(**size | given, memory_videos=MEMORY_VIDEOS if memory else 0).run(), json_file)
