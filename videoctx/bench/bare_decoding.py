@@ -58,7 +58,7 @@ class BareDecoding:
 
 
 def decode(clip: Clip, decoder: BareDecoder = "decord") -> None:
-    """Decode a clip and drop it."""
+    """Decode one clip and drop its frames."""
     if decoder == "decord":
         read(clip)
     else:
