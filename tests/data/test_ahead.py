@@ -1,5 +1,6 @@
 """Batches that are prepared one ahead: the same batches in the same order, and errors where they are read."""
 
+import os
 import threading
 import time
 from concurrent.futures import CancelledError
@@ -12,7 +13,7 @@ from torchvision.transforms.v2 import RandAugment
 from tests.data.test_datamodule import module
 from tests.tiny_runs import column
 from videoctx.batch import ClipBatch, View
-from videoctx.data.loading import page_locking, shared_frames
+from videoctx.data.loading import arena, page_locking
 from videoctx.data.loading.ahead import Ahead, ReadyBatch
 from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo
 
@@ -163,16 +164,23 @@ def test_shared_memory_is_page_locked_and_released(monkeypatch):
     runtime = Runtime()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "cudart", lambda: runtime)
-    slot = shared_frames.Slot(2**16)
-    assert slot.is_page_locked
-    assert list(runtime.locked.values()) == [slot.memory.size]
-    del slot
+    memory = arena.Arena(2**14, 4)
+    assert memory.is_page_locked
+    assert list(runtime.locked.values()) == [memory.memory.size]
+    assert (
+        os.stat(f"{arena.SHARED_MEMORY}/{memory.memory.name}").st_blocks * 512 >= 2**16
+    )  # or CUDA would touch missing pages
+    del memory
     assert runtime.locked == {}
     runtime.status = 712
     page_locking._warn.cache_clear()
-    slots = [shared_frames.Slot(2**16) for _ in range(3)]
-    assert not any(slot.is_page_locked for slot in slots)
-    del slots
+    arenas = [arena.Arena(2**14, 4) for _ in range(3)]
+    assert not any(memory.is_page_locked for memory in arenas)
+    del arenas
+    runtime.status = 0
+    monkeypatch.setattr(arena, "has_pages", lambda *_: False)  # shared memory is full
+    assert not arena.Arena(2**14, 4).is_page_locked
+    assert runtime.locked == {}
 
 
 def test_a_refusal_is_reported_once(caplog):
@@ -186,4 +194,4 @@ def test_a_refusal_is_reported_once(caplog):
 
 def test_without_a_gpu_nothing_is_page_locked(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert not shared_frames.Slot(2**16).is_page_locked
+    assert not arena.Arena(2**14, 4).is_page_locked

@@ -13,8 +13,9 @@ import torch
 
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.decoding.video_reader import open_video
+from videoctx.data.loading.arena import Slots
 from videoctx.data.loading.dataset import DecodedBatch, SampleIndex, VideoDataset
-from videoctx.data.loading.shared_frames import Slots, pack, unpack
+from videoctx.data.loading.shared_frames import pack, unpack
 from videoctx.data.sampling.clip_samplers import frame_range
 from videoctx.data.transforms.train_transform import TrainTransform
 
@@ -53,7 +54,7 @@ def stage_seconds(
             raise VideoDecodeError(video.failure.path, video.failure.reason)
         clock = _Clock()
         slot = slots.take()
-        batch.append(unpack(pickle.loads(pickle.dumps(pack(video, slot.name))), slot, slots))
+        batch.append(unpack(pickle.loads(pickle.dumps(pack(video, slot.place))), slot, slots))
         del slot
         seconds["transfer"].append(clock.lap())
         if len(batch) == batch_size or sample is samples[-1]:

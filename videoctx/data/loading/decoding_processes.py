@@ -13,8 +13,9 @@ import torch
 from pebble import ProcessPool
 
 from videoctx.data.decoding.video_reader import LIBRARIES, is_installed
+from videoctx.data.loading.arena import Place, Slot, Slots
 from videoctx.data.loading.dataset import SampleIndex, VideoDataset
-from videoctx.data.loading.shared_frames import Sent, Slot, Slots, pack
+from videoctx.data.loading.shared_frames import Sent, pack
 from videoctx.interrupts import without_interrupts
 
 REMEDY = (
@@ -50,7 +51,7 @@ class DecodingProcesses:
         self._closed = False
         self._pool: ProcessPool | None = None
         self._end_pool: Callable[[], object] = _no_pool
-        self._unfinished: set[Future[Sent]] = set()
+        self._unfinished: dict[Future[Sent], Slot] = {}  # a process may still write to the slots
 
     def decode(self, index: SampleIndex, location: str) -> Task:
         """Start decoding one video from the local file at `location`.
@@ -75,12 +76,12 @@ class DecodingProcesses:
             slot = self.slots.take()
             try:
                 with without_interrupts() if starts else nullcontext():  # the first task starts the processes
-                    future = self._pool.schedule(_load, (index, location, slot.name), timeout=self.deadline_seconds)
+                    future = self._pool.schedule(_load, (index, location, slot.place), timeout=self.deadline_seconds)
             except BrokenProcessPool as error:
                 raise ChildProcessError(
                     f"decoding processes cannot be started ({error.__cause__!r}); {REMEDY}"
                 ) from error
-            self._unfinished.add(future)
+            self._unfinished[future] = slot
         future.add_done_callback(self._finished)
         return Task(future, slot)
 
@@ -96,7 +97,7 @@ class DecodingProcesses:
 
     def _finished(self, future: Future[Sent]) -> None:
         with self._lock:
-            self._unfinished.discard(future)
+            self._unfinished.pop(future, None)
 
 
 def _no_pool() -> None:
@@ -120,5 +121,5 @@ def _begin(dataset: VideoDataset) -> None:
     next(filter(is_installed, LIBRARIES), None)  # imports the fastest decoder before the first deadline begins
 
 
-def _load(index: SampleIndex, location: str, slot: str) -> Sent:
-    return pack(_dataset.load(index, location), slot)
+def _load(index: SampleIndex, location: str, place: Place) -> Sent:
+    return pack(_dataset.load(index, location), place)

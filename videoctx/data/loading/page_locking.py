@@ -14,14 +14,12 @@ PORTABLE = 1  # cudaHostRegisterPortable: for every GPU of this process
 
 
 def page_lock(address: int, num_bytes: int) -> bool:
-    """Lock memory of this process. Return False without a GPU, or where the system refuses.
+    """Lock memory of this process, whose pages are allocated. Return False where the system refuses.
 
     Args:
         address: where it begins, at a page.
         num_bytes: its size.
     """
-    if not torch.cuda.is_available():
-        return False
     status = int(torch.cuda.cudart().cudaHostRegister(address, num_bytes, PORTABLE))
     if status:
         _warn(status)
