@@ -80,7 +80,7 @@ PARTS = {
             "lightning": ("datamodule.py", "trainer_state.py"),
             "pebble": ("decoding_processes.py", "loader.py"),
             "decord": ("decord_reader.py",),
-            "torchcodec": ("torchcodec_reader.py",),
+            "torchcodec": ("torchcodec_reader.py", "nvdec_reader.py"),
             "av": (
                 "pyav_versions.py",
                 "pyav_reader.py",

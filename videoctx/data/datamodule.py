@@ -14,7 +14,7 @@ from videoctx.data.annotations import CLASS_FILE, VideoRecord, check_manifest, r
 from videoctx.data.card import data_card
 from videoctx.data.failures import TrainingFailures
 from videoctx.data.fingerprint import fingerprint
-from videoctx.data.loading.ahead import Ahead, ReadyBatch
+from videoctx.data.loading.ahead import ReadyBatch
 from videoctx.data.loading.clips_beside_training import clips_beside_training
 from videoctx.data.loading.dataset import DecodedBatch, VideoDataset
 from videoctx.data.loading.evaluation_loader import evaluation_loader
@@ -33,8 +33,8 @@ from videoctx.data.trainer_state import (
     begin_next_epoch,
     check_multigrid_options,
     clip_dtype,
-    loads_ahead,
     training_progress,
+    use_device,
 )
 from videoctx.data.training_labels import check_training_classes, flipped_classes
 from videoctx.data.transforms.normalize import Normalize
@@ -393,7 +393,6 @@ class VideoDataModule(LightningDataModule):
     ) -> VideoLoader | ReadyClips:
         """Keep the loader. Return it for a Trainer; without one, return a loader of transformed clips."""
         self.loaders[stage] = loader
-        if self.trainer and loads_ahead(self.trainer, self.loading.ahead):
-            prepare = self.train_transform.prepare if stage == "train" else transform
-            loader.ahead = Ahead(self.trainer.strategy.root_device, prepare)
+        prepare = self.train_transform.prepare if stage == "train" else transform
+        use_device(self.trainer, loader, self.loading, prepare)
         return loader if self.trainer else ReadyClips(loader, transform)

@@ -154,6 +154,35 @@ class TestSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GpuDecodingSettings:
+    """How a part of the videos is decoded on the GPU, by its video engine (NVDEC). This has not run on a GPU yet.
+
+    It needs torchcodec 0.17 or newer. What the GPU does not decode, such as rotated videos and codecs that it does not
+    know, the decoding processes do.
+
+    Args:
+        share: Share of the videos that are decoded on the GPU.
+        num_threads: Number of threads that read files for it. More can be slower, as FFmpeg opens codecs one by one.
+        num_decoders: Number of decoders that are kept for the next video or epoch, of files and of the hardware each.
+
+    Raises:
+        ValueError: A value is out of its range.
+
+    >>> GpuDecodingSettings(share=0.25).num_threads
+    3
+    """
+
+    share: float = 0.5
+    num_threads: int = 3
+    num_decoders: int = 32
+
+    def __post_init__(self) -> None:
+        _check_fraction("loading.gpu_decoding.share", self.share)
+        _check_at_least_one("loading.gpu_decoding.num_threads", self.num_threads)
+        _check_at_least_one("loading.gpu_decoding.num_decoders", self.num_decoders)
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoadingSettings:
     """Which processes decode videos, and how.
 
@@ -165,6 +194,7 @@ class LoadingSettings:
             replaced, and the video is not tried again.
         ahead: Transfer the next batch and make its clips while a step runs: in a thread, on a GPU on a stream of its
             own. With `train.augment` or `train.erasing`, the training clips are made between the steps. None: on a GPU.
+        gpu_decoding: Decode a part of the videos on the GPU. None: all are decoded on the CPU.
 
     Raises:
         ValueError: A value is out of its range.
@@ -179,6 +209,7 @@ class LoadingSettings:
     decoder: Decoder = "auto"
     deadline_seconds: float = 30.0
     ahead: bool | None = None
+    gpu_decoding: GpuDecodingSettings | None = None
 
     def __post_init__(self) -> None:
         if self.num_workers < 0:

@@ -5,8 +5,11 @@ import math
 import torch
 from lightning.pytorch import Trainer
 
+from videoctx.data.loading.ahead import Ahead, Prepare
+from videoctx.data.loading.gpu_decoding import GpuDecoding, check_gpu_decoding
 from videoctx.data.loading.loader import VideoLoader
 from videoctx.data.sampling.video_samplers import TrainSampler
+from videoctx.data.settings import LoadingSettings
 
 # Trainer options that multigrid training needs: its batches are its own, and epochs differ in length.
 MULTIGRID_OPTIONS = {"accumulate_grad_batches": 1, "limit_train_batches": 1.0, "reload_dataloaders_every_n_epochs": 1}
@@ -22,6 +25,22 @@ def training_progress(trainer: Trainer) -> dict[str, int]:
         "batches_per_epoch": int(loop.max_batches) if math.isfinite(loop.max_batches) else 0,
         "accumulate_grad_batches": trainer.accumulate_grad_batches,
     }
+
+
+def use_device(trainer: Trainer | None, loader: VideoLoader, loading: LoadingSettings, prepare: Prepare) -> None:
+    """Let a loader decode videos and prepare batches on the Trainer's device, as far as the settings ask for it.
+
+    Raises:
+        ValueError: Videos are to be decoded on a GPU, and that is not possible here.
+    """
+    if loading.gpu_decoding:
+        device = trainer.strategy.root_device if trainer else torch.device("cpu")
+        check_gpu_decoding(device)
+        loader.gpu = GpuDecoding(
+            loader.dataset, device, loading.gpu_decoding, deadline_seconds=loading.deadline_seconds
+        )
+    if trainer and loads_ahead(trainer, loading.ahead):
+        loader.ahead = Ahead(trainer.strategy.root_device, prepare)
 
 
 def loads_ahead(trainer: Trainer, choice: bool | None) -> bool:

@@ -31,7 +31,7 @@ class TorchcodecReader:
     def __init__(self, path: str, *, num_frames: int | None, fps: float, video_stream: int) -> None:
         self._path = path
         check_container(path)
-        with decoder_errors(path, _reason):
+        with decoder_errors(path, reason_of):
             path.encode()
             self._decoder = VideoDecoder(
                 f"file:{path}",
@@ -49,7 +49,7 @@ class TorchcodecReader:
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """Decode the frames at sorted, distinct indices. Returns (U, H, W, 3) uint8 RGB."""
-        with decoder_errors(self._path, _reason):
+        with decoder_errors(self._path, reason_of):
             return self._decoder.get_frames_at(indices.tolist()).data.numpy()
 
 
@@ -59,7 +59,8 @@ def open_torchcodec(path: str, *, num_frames: int | None, fps: float, video_stre
     yield TorchcodecReader(path, num_frames=num_frames, fps=fps, video_stream=video_stream)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Return in a line why torchcodec cannot read a file."""
     if isinstance(error, UnicodeEncodeError):
         return "torchcodec opens no file whose name is not UTF-8"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -68,7 +68,7 @@ def open_video(path: str, decoder: Decoder = "auto", probe_result: ProbeResult |
         num_frames = container.num_frames if decoder == "auto" or decoder in exact else None
         stream_index: int | None = container.stream_index
     else:
-        _check_unchanged(path, probe_result)
+        check_unchanged(path, probe_result)
         exact, num_frames, fps = probe_result.decoders, probe_result.num_frames, probe_result.fps
         stream_index = probe_result.video_stream
     names = _choose(path, exact) if decoder == "auto" else (decoder,)
@@ -190,7 +190,8 @@ def _can_name(path: str, decoder: str) -> bool:
     return decoder in ("sparse", "pyav") or path.isascii() or path.encode(errors="replace").decode() == path
 
 
-def _check_unchanged(path: str, probe_result: ProbeResult) -> None:
+def check_unchanged(path: str, probe_result: ProbeResult) -> None:
+    """Raise a `VideoDecodeError` if a file is not the one that was inspected, or has a problem."""
     if probe_result.problem:
         raise VideoDecodeError(path, probe_result.problem)
     size = file_status(path).st_size

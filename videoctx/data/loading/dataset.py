@@ -5,8 +5,9 @@ samples. So a resumed run and a run with other workers see the same clips.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -14,9 +15,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from videoctx.batch import Failure
-from videoctx.data.annotations import VideoRecord
+from videoctx.data.annotations import ProbeResult, VideoRecord
 from videoctx.data.decoding.containers import VideoDecodeError, probe
-from videoctx.data.decoding.video_reader import Decoder, VideoReader, check_decoder, open_video
+from videoctx.data.decoding.video_reader import Decoder, check_decoder, open_video
 from videoctx.data.sampling.clip_samplers import ClipSampler, NoClipError, RandomClips, frame_range
 
 
@@ -59,10 +60,13 @@ class DecodedBatch:
 
     def pin_memory(self) -> "DecodedBatch":
         """Return a copy with the frames in pinned memory."""
-        return self._map(lambda frames: frames.pin_memory())
+        return self._map(lambda frames: frames if frames.is_cuda else frames.pin_memory())
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> "DecodedBatch":
         """Return a copy with the frames on `device`, in one buffer. Frames that are there already are not copied."""
+        for video in self.videos:
+            if video.frames.is_cuda:  # its memory is not to be used again before this thread's stream has read it
+                video.frames.record_stream(torch.cuda.current_stream(video.frames.device))
         if all(video.frames.device == device for video in self.videos):
             return self
         moved = packed([video.frames for video in self.videos], device, non_blocking=non_blocking)
@@ -84,7 +88,27 @@ def packed(frames: Sequence[Tensor], device: torch.device, *, non_blocking: bool
     return copies
 
 
-def decode_clips(reader: VideoReader, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+class FrameReader(Protocol):
+    """A `VideoReader` that may return frames on another device."""
+
+    @property
+    def num_frames(self) -> int: ...
+
+    @property
+    def fps(self) -> float: ...
+
+    def read(self, indices: np.ndarray) -> np.ndarray | Tensor: ...
+
+
+class OpenReader(Protocol):
+    """A function such as `open_video`."""
+
+    def __call__(
+        self, path: str, decoder: Decoder, probe_result: ProbeResult | None, /
+    ) -> AbstractContextManager[FrameReader]: ...
+
+
+def decode_clips(reader: FrameReader, indices: np.ndarray) -> tuple[Tensor, Tensor]:
     """Decode each distinct frame of some clips once.
 
     Args:
@@ -94,7 +118,7 @@ def decode_clips(reader: VideoReader, indices: np.ndarray) -> tuple[Tensor, Tens
         Frames (U, H, W, 3) uint8, and the position of each clip's frames in them, (num_clips, clip_len) int64.
     """
     distinct, positions = np.unique(indices, return_inverse=True)
-    return torch.from_numpy(reader.read(distinct)), torch.from_numpy(positions.reshape(indices.shape))
+    return torch.as_tensor(reader.read(distinct)), torch.from_numpy(positions.reshape(indices.shape))
 
 
 class VideoDataset(Dataset[DecodedVideo]):
@@ -128,13 +152,13 @@ class VideoDataset(Dataset[DecodedVideo]):
     def __getitem__(self, index: SampleIndex) -> DecodedVideo:
         return self.load(index, self.records[index.video].path)
 
-    def load(self, index: SampleIndex, location: str) -> DecodedVideo:
-        """Return the video of `index`, decoded from the local file at `location`."""
+    def load(self, index: SampleIndex, location: str, *, open_reader: OpenReader | None = None) -> DecodedVideo:
+        """Return the video of `index`, decoded from the local file at `location` (by `open_video` unless told)."""
         record = self.records[index.video]
         rng = np.random.default_rng((self.seed, index.epoch, index.video, index.repeat))
         device_seed = int(rng.integers(2**63))
         try:
-            frames, clips, starts = self._decode(record, location, rng, index.clip_len)
+            frames, clips, starts = self._decode(record, location, rng, index.clip_len, open_reader or open_video)
         except VideoDecodeError as error:
             return DecodedVideo.failed(record, index.video, error.reason)
         return DecodedVideo(
@@ -149,13 +173,18 @@ class VideoDataset(Dataset[DecodedVideo]):
         )
 
     def _decode(
-        self, record: VideoRecord, location: str, rng: np.random.Generator, clip_len: int | None
+        self,
+        record: VideoRecord,
+        location: str,
+        rng: np.random.Generator,
+        clip_len: int | None,
+        open_reader: OpenReader,
     ) -> tuple[Tensor, Tensor, list[int]]:
         sampler = self.sampler
         if clip_len is not None:
             assert isinstance(sampler, RandomClips), "only training has shorter clips"
             sampler = sampler.shortened(clip_len, rng)
-        with open_video(location, self.decoder, record.probe_result) as reader:
+        with open_reader(location, self.decoder, record.probe_result) as reader:
             first, stop = self._frame_range(record, location, reader)
             try:
                 wanted = sampler.clips(stop - first, reader.fps, rng)  # (num_clips, clip_len)
@@ -164,7 +193,7 @@ class VideoDataset(Dataset[DecodedVideo]):
             frames, clips = decode_clips(reader, first + wanted)
         return frames, clips, (first + wanted[:, 0]).tolist()
 
-    def _frame_range(self, record: VideoRecord, location: str, reader: VideoReader) -> tuple[int, int]:
+    def _frame_range(self, record: VideoRecord, location: str, reader: FrameReader) -> tuple[int, int]:
         """Return the frames of the record's segment, as (first, stop).
 
         Raises:

@@ -23,6 +23,7 @@ from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.loading.ahead import Ahead, ReadyBatch
 from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo, SampleIndex, VideoDataset
 from videoctx.data.loading.decoding_processes import REMEDY, DecodingProcesses, Task
+from videoctx.data.loading.gpu_decoding import GpuDecoding
 from videoctx.data.loading.shared_frames import unpack
 from videoctx.data.storage.local_files import LocalFiles
 from videoctx.data.storage.locations import is_url
@@ -64,6 +65,7 @@ class VideoLoader:
         deadline_seconds: Time limit for decoding one video. Fetching a remote video has its own time limits.
         files: Fetches remote files.
         ahead: Brings batches to the device, and makes clips of them, one batch ahead. None: the caller does it.
+        gpu: Decodes a part of the videos on a GPU. None: all are decoded on the CPU.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class VideoLoader:
         deadline_seconds: float = 30.0,
         files: LocalFiles | None = None,
         ahead: Ahead | None = None,
+        gpu: GpuDecoding | None = None,
     ) -> None:
         self.dataset = dataset
         self.sampler = sampler
@@ -88,6 +91,7 @@ class VideoLoader:
         self.deadline_seconds = deadline_seconds
         self.files = files or LocalFiles()
         self.ahead = ahead
+        self.gpu = gpu
         self.quarantine: dict[int, str] = {}  # why a video is not tried again, by row
         self.seconds_waited = 0.0  # time that callers have waited for batches
         self._processes: DecodingProcesses | None = None
@@ -131,6 +135,8 @@ class VideoLoader:
         self._processes = self._fetchers = None
         if self.ahead is not None:
             self.ahead.stop()
+        if self.gpu is not None:
+            self.gpu.close()
         if processes is not None:
             processes.close()
         if fetchers is not None:
@@ -154,6 +160,11 @@ class VideoLoader:
         path = self.dataset.records[index.video].path
         if index.video in self.quarantine:
             return partial(self._failed, index, self.quarantine[index.video])
+        if self.gpu is not None and self.gpu.takes(index.video):
+            return self.gpu.start(index, path, partial(self._start_on_cpu, index, path))
+        return self._start_on_cpu(index, path)
+
+    def _start_on_cpu(self, index: SampleIndex, path: str) -> Callable[[], DecodedVideo]:
         if self.num_workers == 0:
             return partial(self._fetch, index, path, self.dataset.load)
         if self._processes is None:
