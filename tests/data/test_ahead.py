@@ -186,9 +186,9 @@ def test_shared_memory_is_page_locked_and_released(monkeypatch):
 def test_a_refusal_is_reported_once(caplog):
     page_locking._warn.cache_clear()
     for _ in range(3):
-        page_locking._warn(712)
+        page_locking._warn("CUDA error 712")
     assert [record.message for record in caplog.records] == [
-        "memory cannot be page-locked (CUDA error 712), so batches are copied once more; expected a larger `ulimit -l`"
+        "memory cannot be page-locked (CUDA error 712), so copies to the GPU are slower; expected a larger `ulimit -l`"
     ]
 
 

@@ -26,7 +26,6 @@ from videoctx.bench.model_measurements import (
     Work,
 )
 from videoctx.bench.network_runs import (
-    MATMUL_SIZES,
     as_input,
     forward_pass,
     laid_out,
@@ -104,9 +103,11 @@ class ModelBench:
         Raises:
             ValueError: the device is unknown, or the clips are too small for the network.
         """
+        num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        devices = ["cpu", *(["cuda"] if num_gpus else []), *(f"cuda:{index}" for index in range(num_gpus))]
+        if self.device not in devices:
+            raise ValueError(f"device is {self.device!r}; expected {' or '.join(devices)}")
         kind = self.device.partition(":")[0]
-        if kind not in MATMUL_SIZES or (kind == "cuda" and not torch.cuda.is_available()):
-            raise ValueError(f"device is {self.device!r}; expected cpu{' or cuda' * torch.cuda.is_available()}")
         batch_size = self.batch_size or (2 if kind == "cpu" else 16)
         torch.manual_seed(0)
         net = self.make_net(self.num_classes).eval()

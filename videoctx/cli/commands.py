@@ -69,7 +69,7 @@ def run(arguments: Sequence[str]) -> None:
         if os.environ.get("VIDEOCTX_TRACEBACK"):
             raise
         if is_out_of_memory(error):
-            print(f"videoctx: {what_to_change(error)}", file=sys.stderr)
+            print(f"videoctx: {what_to_change(error, trains=arguments[0] in TRAINING)}", file=sys.stderr)
         elif missing := missing_library(error):
             print(f"videoctx: {missing}", file=sys.stderr)
         elif is_user_error(error):

@@ -28,12 +28,14 @@ from videoctx.tasks.bf16_gradient_check import Bf16GradientCheck
 from videoctx.tasks.block_compilation import BlockCompilation
 from videoctx.tasks.checkpoint_contents import check_checkpoint, checkpoint_contents
 from videoctx.tasks.clip_differences import clip_differences, describe_differences
+from videoctx.tasks.emulated_bf16 import warn_of_emulated_bf16
 from videoctx.tasks.evaluation_network import EvaluationNetwork
 from videoctx.tasks.fused_optimizer import choose_step
 from videoctx.tasks.learning_rate import check_accumulation, run_scheduler, scale_learning_rates, step_size
 from videoctx.tasks.loss_watch import LossWatch
 from videoctx.tasks.losses import classification_loss
 from videoctx.tasks.lost_rank import LostRank
+from videoctx.tasks.memory_note import MemoryNote
 from videoctx.tasks.multigrid import MultigridPlan
 from videoctx.tasks.parameter_groups import parameter_groups
 from videoctx.tasks.preemption import Preemption
@@ -213,6 +215,7 @@ class VideoClassifier(LightningModule):
             ValidationSummary(self),
             ScoreFiles(self),
             LossWatch(),
+            MemoryNote(),
             Throughput(),
             Preemption(),
             LostRank(),
@@ -226,6 +229,7 @@ class VideoClassifier(LightningModule):
                 f"there is one class, {self.class_names[0]!r}: every clip would be correct; expected two or more, or"
                 " data.multi_label"
             )
+        warn_of_emulated_bf16(self.trainer.precision, self.trainer.strategy.root_device)
         made = self.preprocessing
         if data := task_data(self.trainer):
             check_task_data(data, class_names=self.class_names, multi_label=self.multi_label)

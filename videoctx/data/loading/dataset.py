@@ -18,6 +18,7 @@ from videoctx.batch import Failure
 from videoctx.data.annotations import ProbeResult, VideoRecord
 from videoctx.data.decoding.containers import VideoDecodeError, probe
 from videoctx.data.decoding.video_reader import Decoder, check_decoder, open_video
+from videoctx.data.loading.page_locking import pinned
 from videoctx.data.sampling.clip_samplers import ClipSampler, NoClipError, RandomClips, frame_range
 
 
@@ -59,8 +60,8 @@ class DecodedBatch:
     videos: list[DecodedVideo]
 
     def pin_memory(self) -> "DecodedBatch":
-        """Return a copy with the frames in pinned memory."""
-        return self._map(lambda frames: frames if frames.is_cuda else frames.pin_memory())
+        """Return a copy with the frames in pinned memory, as far as the system provides it."""
+        return self._map(pinned)
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> "DecodedBatch":
         """Return a copy with the frames on `device`, in one buffer. Frames that are there already are not copied."""

@@ -7,6 +7,7 @@ import logging
 from functools import cache
 
 import torch
+from torch import Tensor
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ def page_lock(address: int, num_bytes: int) -> bool:
     """
     status = int(torch.cuda.cudart().cudaHostRegister(address, num_bytes, PORTABLE))
     if status:
-        _warn(status)
+        _warn(f"CUDA error {status}")
     return status == 0
 
 
@@ -31,10 +32,21 @@ def unlock(address: int) -> None:
     torch.cuda.cudart().cudaHostUnregister(address)
 
 
+def pinned(frames: Tensor) -> Tensor:
+    """Return frames in page-locked memory, or as they are if the system refuses it. A GPU has them already."""
+    if frames.is_cuda:
+        return frames
+    try:
+        return frames.pin_memory()
+    except RuntimeError as error:
+        lines = str(error).splitlines()
+        _warn(lines[0] if lines else type(error).__name__)
+        return frames
+
+
 @cache
-def _warn(status: int) -> None:
+def _warn(reason: str) -> None:
     """Warn, once per reason."""
     log.warning(
-        "memory cannot be page-locked (CUDA error %d), so batches are copied once more; expected a larger `ulimit -l`",
-        status,
+        "memory cannot be page-locked (%s), so copies to the GPU are slower; expected a larger `ulimit -l`", reason
     )
