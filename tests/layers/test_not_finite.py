@@ -40,6 +40,9 @@ LAYERS = {
     ),
     "SelfCalibratedConv3d": lambda channels: layers.SelfCalibratedConv3d(channels, channels),
     "Conv2Plus1d": lambda channels: layers.Conv2Plus1d(channels, channels),
+    "DepthwiseConv3d": lambda channels: layers.DepthwiseConv3d(channels, channels),
+    "ChannelSeparatedConv3d": lambda channels: layers.ChannelSeparatedConv3d(channels, channels),
+    "TemporalShiftConv3d": lambda channels: layers.TemporalShiftConv3d(channels, channels),
 }
 AFFINITIES = {
     "softmax": SoftmaxAffinity,

@@ -7,7 +7,7 @@ from torch import nn
 from tests.each_case import each_case
 from videoctx.layers import NonLocal
 from videoctx.models import ResNet3D
-from videoctx.models.resnet3d import STAGES
+from videoctx.models.temporal_tables import STAGES
 
 
 def trained_once(activation_checkpointing=(), *, width=4, frozen=False):

@@ -22,16 +22,20 @@ from tests.reference.foreign_networks import (
     CAFFE2,
     GLUONCV_I3D,
     GLUONCV_SLOW,
+    HEAVY,
     I3D,
     MMACTION2,
+    MMACTION2_TSM,
     PYSLOWFAST,
     SLOW,
+    TSM,
     ForeignNetwork,
 )
 from videoctx.cli import main
 from videoctx.inference.conversion import convert_checkpoint
 from videoctx.layers import (
     CBAM,
+    AttentionAugmentedConv3d,
     CompactNonLocal,
     DisentangledNonLocal,
     GlobalContext,
@@ -147,6 +151,8 @@ MMACTION2_I3D = partial(ForeignNetwork, MMACTION2, I3D, **FROM_32_FRAMES, scale=
 MMACTION2_SLOW = partial(ForeignNetwork, MMACTION2, SLOW, pool="output", out_bias=False)
 GLUONCV = partial(ForeignNetwork, GLUONCV_I3D, I3D, **FROM_32_FRAMES, pool="none")
 
+SHIFT = {"class_path": "videoctx.layers.TemporalShiftConv3d"}
+
 # Network, the stored config without which its affinity could not be told, what is inferred of it.
 FOREIGN = {
     "PySlowFast C2D": (ForeignNetwork(PYSLOWFAST, C2D, pool2_t=2), "", {"temporal_kernels": "c2d"}),
@@ -186,6 +192,11 @@ FOREIGN = {
         "backbone=dict(conv1_stride_t=1, pool1_stride_t=1, with_pool2=True)",
         {"conv1_stride_t": 1, "pool1_t": [1, 1], "pool2_t": [2, 2]},
     ),
+    "mmaction2 I3D heavy": (
+        ForeignNetwork(MMACTION2, HEAVY, pool2_t=2),
+        "",
+        {"temporal_kernels": "i3d_heavy", "pool2_t": [2, 2]},
+    ),
     "mmaction2 I3D, no pool2": (MMACTION2_I3D(pool2_t=1), "dict(with_pool2=False)", {"pool2_t": [1, 1]}),
     "mmaction2 I3D NL": (MMACTION2_I3D(non_local=AFTER_ODD), "", {"context_at": {"res3": [1, 3], "res4": [1, 3, 5]}}),
     "mmaction2 I3D NL, scaled": (
@@ -213,6 +224,38 @@ FOREIGN = {
         "model = dict(type='Recognizer2D')",
         {"temporal_kernels": "c2d", "pool2_t": [1, 1]},
     ),
+    "mmaction2 C2D": (
+        ForeignNetwork(MMACTION2, C2D, of_images=True, pool2_t=2, pool1_padding=0),
+        "model = dict(backbone=dict(type='C2D', depth=50))",
+        {"pool1_padded": False, "pool2_t": [2, 2]},
+    ),
+    "mmaction2 TSM": (ForeignNetwork(MMACTION2_TSM, C2D, of_images=True, shift_every=1), "", {"first_conv": SHIFT}),
+    **{
+        f"mmaction2 TSM NL, {affinity}": (
+            ForeignNetwork(
+                MMACTION2_TSM,
+                C2D,
+                of_images=True,
+                shift_every=1,
+                non_local=AFTER_EVEN,
+                affinity=affinity,
+                scale=False,
+                pool="output",
+                out_bias=False,
+            ),
+            f"model = dict(type='Recognizer2D', backbone=dict(type='ResNetTSM', non_local_cfg=dict(sub_sample=True,"
+            f" use_scale=False, mode='{affinity}')))",
+            {"context_at": {"res3": [0, 2], "res4": [0, 2, 4]}, "first_conv": SHIFT},
+        )
+        for affinity in ("embedded_gaussian", "gaussian", "dot_product")
+    },
+    "TSM": (ForeignNetwork(TSM, C2D, of_images=True, shift_every=1), "", {"pool2_t": [1, 1], "first_conv": SHIFT}),
+    "TSM NL": (
+        ForeignNetwork(TSM, C2D, of_images=True, shift_every=1, non_local=AFTER_EVEN, scale=False, pool="output"),
+        "",
+        {"first_conv": SHIFT},
+    ),
+    "TSM without a shift": (ForeignNetwork(TSM, C2D, of_images=True), "", {"pool2_t": [1, 1]}),
     "GluonCV I3D": (GLUONCV(), "", {"conv1_stride_t": 2, "pool1_t": [1, 2], "pool2_t": [2, 2]}),
     "GluonCV I3D NL5": (GLUONCV(non_local=AFTER_ODD), "", {}),
     "GluonCV I3D NL10": (GLUONCV(non_local=AFTER_ALL), "", {"context_at": {"res3": [*range(4)], "res4": [*range(6)]}}),
@@ -232,7 +275,7 @@ def write_foreign(network, weights, config, folder):
         return path
     if network.names is PYSLOWFAST:
         return saved({"epoch": 1, "model_state": weights, "optimizer_state": {}, "cfg": config}, folder, "net.pyth")
-    if network.names is MMACTION2:
+    if network.names in (MMACTION2, MMACTION2_TSM):
         weights = weights | {"data_preprocessor.mean": torch.ones(3, 1, 1)}
         return saved({"meta": {"epoch": 100, "cfg": config}, "state_dict": OrderedDict(weights)}, folder)
     if network.names is GLUONCV_I3D:  # layers with two names
@@ -250,6 +293,48 @@ def test_foreign_weights_give_their_logits(tmp_path, name):
     assert checkpoint.net["init_args"].items() >= ({"depth": 50, "width": 8} | expected).items()
     clip = a_clip(num_frames=16, size=48)
     torch.testing.assert_close(logits(net.double(), clip.double()), network.logits(weights, clip), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("i3d_baseline_8x8_IN_pretrain_400k.pkl", {"pool1_padded": False, "pool2_t": [2, 2]}),
+        ("i3d_baseline_32x2_IN_pretrain_400k.pkl", {"pool1_padded": False, "conv1_stride_t": 2, "pool1_t": [1, 2]}),
+        ("I3D_8x8_R50.pkl", {"pool2_t": [2, 2]}),
+        ("I3D_NOPOOL_8x8_R50.pkl", {"pool2_t": [1, 1]}),
+    ],
+)
+def test_the_file_of_video_nonlocal_net_tells_its_poolings(tmp_path, name, expected):
+    network = ForeignNetwork(CAFFE2, I3D, pool2_t=2, pool1_padding=int("pretrain" not in name))
+    path = write_foreign(network, weights := network.weights(), "", tmp_path).rename(tmp_path / name)
+    net, checkpoint = rebuilt(path)
+    assert (
+        checkpoint.net["init_args"]
+        == {"depth": 50, "width": 8, "temporal_kernels": "i3d"} | {"pool2_t": [2, 2]} | expected
+    )
+    if "8x8" in name and "NOPOOL" not in name:
+        clip = a_clip(num_frames=8, size=48)
+        torch.testing.assert_close(
+            logits(net.double(), clip.double()), network.logits(weights, clip), rtol=1e-6, atol=1e-6
+        )
+
+
+def test_every_other_block_of_a_deep_tsm_has_a_shift(tmp_path):
+    torch.manual_seed(0)
+    net = ResNet3D(5, depth=101, width=8, temporal_kernels="c2d", pool2_t=(1, 1))
+    theirs = {}
+    for name, tensor in net.state_dict().items():
+        name = re.sub(r"^res(\d)", lambda match: f"base_model.layer{int(match[1]) - 1}", name)
+        name = name.replace("stem.conv", "base_model.conv1").replace("stem.norm", "base_model.bn1")
+        name = name.replace("shortcut", "downsample").replace("norm", "bn").replace("head", "new_fc")
+        if re.search(r"\.\d*[02468]\.conv1\.", name):
+            name = name.replace("conv1.", "conv1.net.")
+        theirs[name] = tensor
+    inferred = read_checkpoint(saved(theirs, tmp_path)).net["init_args"]
+    assert inferred["first_conv_every"] == 2
+    shifted = build_network({"class_path": "videoctx.models.ResNet3D", "init_args": inferred}, 5)
+    kinds = [type(block.conv1).__name__ for block in shifted.res4]
+    assert kinds == ["TemporalShiftConv3d", "Conv3d"] * 11 + ["TemporalShiftConv3d"]
 
 
 def test_facts_that_weights_do_not_show_are_noted(tmp_path):
@@ -367,15 +452,18 @@ def test_a_checkpoint_of_fit(tmp_path):
     load_weights(small_net(), checkpoint.state_dict)
 
 
+UNKNOWN = partial(AttentionAugmentedConv3d, num_heads=1, min_key_channels=2)
+
+
 def test_weights_of_unknown_blocks_are_read_but_no_network_is_inferred(tmp_path):
-    ours = small_net(depth=50, conv=SelfCalibratedConv3d)
+    ours = small_net(depth=50, conv=UNKNOWN)
     path = saved(ours.state_dict(), tmp_path)
     checkpoint = read_checkpoint(path)
     assert checkpoint.net is None
     assert "the weights are of no network known here" in checkpoint.unknown_net
     with pytest.raises(ValueError, match=r"checkpoint\.pth: the weights are of no network.*give the network with -c"):
         convert_checkpoint(path, tmp_path / "out.pt")
-    convert_checkpoint(path, tmp_path / "out.pt", net=lambda _: small_net(depth=50, conv=SelfCalibratedConv3d))
+    convert_checkpoint(path, tmp_path / "out.pt", net=lambda _: small_net(depth=50, conv=UNKNOWN))
 
 
 @pytest.mark.parametrize("context", [CBAM, CompactNonLocal, DisentangledNonLocal])
@@ -460,16 +548,18 @@ def test_context_blocks_without_weights_keep_their_values():
     assert all(".after_add." in name and torch.equal(before[name], net.state_dict()[name]) for name in report.missing)
 
 
-def test_blocks_that_replace_a_convolution_keep_their_values():
+def test_blocks_that_replace_a_convolution_start_from_it():
     source, net = small_net(depth=50), small_net(depth=50, conv=SelfCalibratedConv3d)
-    before = snapshot(net)
     with pytest.raises(ValueError, match=r"16 unexpected \(res2\.0\.conv2\.weight"):
         load_weights(net, source.state_dict())
     report = load_weights(net, source.state_dict(), allow_new_blocks=True)
     after = net.state_dict()
     assert len(report.unexpected) == 16
-    assert all(re.search(r"\.conv2\.k\d", name) and torch.equal(before[name], after[name]) for name in report.missing)
-    assert all(torch.equal(after[name], tensor) for name, tensor in source.state_dict().items() if name in after)
+    assert all(re.search(r"\.conv2\.k\d", name) for name in report.missing)
+    kept = [name for name in source.state_dict() if name in after and ".norm2.running_" not in name]
+    assert all(torch.equal(after[name], source.state_dict()[name]) for name in kept)
+    assert torch.equal(after["res3.1.conv2.k1.weight"], source.res3[1].conv2.weight[:8, :8])
+    assert torch.equal(after["res3.1.conv2.k4.weight"], source.res3[1].conv2.weight[8:, 8:])
 
 
 def test_a_convolution_that_the_network_lacks_is_an_error():

@@ -12,7 +12,7 @@ from tests.reference.comparison import TOLERANCE, assert_same_function, random_i
 from tests.reference.res2net_loops import branch
 from videoctx.layers.conv import plain_conv3d
 from videoctx.models import Res2NetBottleneck3d, ResNet3D
-from videoctx.models.resnet3d import BlockShape
+from videoctx.models.residual_blocks import BlockShape
 
 SHAPE = BlockShape(
     inner_channels=8,

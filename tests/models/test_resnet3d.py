@@ -19,7 +19,7 @@ from videoctx.layers import ContextBlock, GlobalContext, NonLocal, SimplifiedNon
 from videoctx.layers.conv import plain_conv3d
 from videoctx.models import Res2NetBottleneck3d, ResNet3D
 from videoctx.models.complexity import complexity
-from videoctx.models.resnet3d import BasicBlock3d, Bottleneck3d
+from videoctx.models.residual_blocks import BasicBlock3d, Bottleneck3d
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "model"
 STAGES = ("res2", "res3", "res4", "res5")
@@ -575,7 +575,7 @@ def squared_conv3d(*args, **kwargs):
 CHANGES = [
     ({}, {"num_classes": 6}),
     *(({}, {"depth": depth}) for depth in (34, 50)),
-    *(({}, {"temporal_kernels": kernels}) for kernels in ("c2d", "i3d333", "slow", "r3d", "mc3")),
+    *(({}, {"temporal_kernels": kernels}) for kernels in ("c2d", "i3d333", "i3d_heavy", "slow", "r3d", "r3d7", "mc3")),
     ({}, {"conv1_stride_t": 2}),
     ({}, {"pool1_t": None}),
     ({}, {"pool1_t": (3, 2)}),
@@ -588,6 +588,10 @@ CHANGES = [
     ({"depth": 50}, {"width_per_group": 32}),
     *(({}, {"stage_stride_t": strides}) for strides in ((2, 1, 1, 1), (1, 2, 1, 1), (1, 1, 2, 1), (1, 1, 1, 2))),
     ({}, {"conv": squared_conv3d}),
+    ({}, {"pool1_padded": False}),
+    ({}, {"first_conv": squared_conv3d}),
+    ({"first_conv": squared_conv3d}, {"first_conv_every": 2}),
+    ({}, {"norm_eps": 0.1}),
     ({}, {"stem_conv": squared_conv3d}),
     ({"depth": 50}, {"block": Res2NetBottleneck3d}),
     ({"context_at": {"res4": [0]}, "context": Mark}, {"context": SqueezeExcitation}),
@@ -692,8 +696,11 @@ def test_groups_are_of_the_3x3_convolutions(groups):
 @each_case(
     ("arguments", "message"),
     [
-        ({"depth": 49}, r"depth is 49; expected one of 18, 34, 50, 101, 152"),
-        ({"temporal_kernels": "p3d"}, r"temporal_kernels is 'p3d'; expected one of c2d, i3d, i3d333, slow"),
+        ({"depth": 49}, r"depth is 49; expected one of 18, 34, 50, 101, 152, 200"),
+        (
+            {"temporal_kernels": "p3d"},
+            r"temporal_kernels is 'p3d'; expected one of c2d, i3d, i3d333, i3d_heavy, slow, r3d, r3d7, mc3",
+        ),
         ({"stride_at": "5x5"}, r"stride_at is '5x5'; expected one of 3x3, 1x1"),
         ({"context_position": "before"}, r"context_position is 'before'; expected one of after_add, after_1x1"),
         ({"width": 0}, r"width is 0; expected 1 or more"),
@@ -701,6 +708,8 @@ def test_groups_are_of_the_3x3_convolutions(groups):
         ({"depth": 50, "width_per_group": 0}, r"width_per_group is 0; expected 1 or more"),
         ({"conv1_stride_t": 0}, r"conv1_stride_t is 0; expected 1 or more"),
         ({"stage_stride_t": (1, 1, 0, 1)}, r"stage_stride_t is 0; expected 1 or more"),
+        ({"norm_eps": 0}, r"norm_eps is 0; expected more than 0"),
+        ({"first_conv_every": 0}, r"first_conv_every is 0; expected 1 or more"),
         ({"dropout": 3}, r"dropout is 3; expected 0 to 1"),
         ({"context": Mark}, r"context and context_at belong together"),
         ({"context_at": {"res3": [0]}}, r"context and context_at belong together"),

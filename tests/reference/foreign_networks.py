@@ -8,7 +8,7 @@ Facts, with where they were read:
 - GluonCV: gluoncv/torch/model_zoo/action_recognition/{i3d_resnet,i3d_slow,non_local}.py.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch.nn import functional as F
 BLOCKS = (3, 4, 6, 3)
 C2D = (1, [[1] * 3, [1] * 4, [1] * 6, [1] * 3])  # temporal kernel sizes of conv1 and of the first 1×1 of each block
 I3D = (5, [[3, 3, 3], [3, 1, 3, 1], [3, 1, 3, 1, 3, 1], [1, 3, 1]])
+HEAVY = (5, [[3] * 3, [3] * 4, [3] * 6, [3] * 3])
 SLOW = (1, [[1] * 3, [1] * 4, [3] * 6, [3] * 3])
 PLAIN: list[list[int]] = [[], [], [], []]
 AFTER_ODD = [[], [1, 3], [1, 3, 5], []]  # blocks, from 0, that a Non-local block follows
@@ -40,6 +41,8 @@ class Names:
     out: str = ""
     out_norm: str = ""
     pair: str = ""
+    shifted: str = ""  # after the key of a first convolution that a temporal shift goes before
+    with_non_local: str = ""  # after the block's number, where a Non-local block follows it
     tensors: dict[str, str] = field(default_factory=dict)
     norm_tensors: dict[str, str] = field(default_factory=dict)
 
@@ -89,6 +92,22 @@ MMACTION2 = Names(
     out_norm="backbone.layer{s1}.{b}.non_local_block.conv_out.bn",
     pair="backbone.layer{s1}.{b}.non_local_block.concat_project.conv",
 )
+MMACTION2_TSM = replace(MMACTION2, shifted=".net", with_non_local=".block")
+TSM = Names(
+    stem="module.base_model.conv1",
+    stem_norm="module.base_model.bn1",
+    conv="module.base_model.layer{s1}.{b}.conv{n}",
+    norm="module.base_model.layer{s1}.{b}.bn{n}",
+    shortcut="module.base_model.layer{s1}.{b}.downsample.0",
+    shortcut_norm="module.base_model.layer{s1}.{b}.downsample.1",
+    head="module.new_fc",
+    projection="module.base_model.layer{s1}.{b}.nl.{p}",
+    pooled_projection="module.base_model.layer{s1}.{b}.nl.{p}.0",
+    out="module.base_model.layer{s1}.{b}.nl.W.0",
+    out_norm="module.base_model.layer{s1}.{b}.nl.W.1",
+    shifted=".net",
+    with_non_local=".block",
+)
 GLUONCV_I3D = Names(
     stem="first_stage.0",
     stem_norm="first_stage.1",
@@ -128,6 +147,17 @@ class ForeignNetwork:
     scale: bool = True
     pool: str = "input"  # of φ and g: their input, their output, or none
     out_bias: bool = True
+    pool1_padding: int = 1
+    shift_every: int = 0  # every which block has a temporal shift of eighths before its first convolution
+
+    def key(self, part: str, tensor: str, *, s: int = 0, b: int = 0, n: int = 1, p: str = "") -> str:
+        """The name of a tensor, with those of the modules around its layer."""
+        key = self.names.key(part, tensor, s=s, b=b, n=n, p=p)
+        if part in ("conv", "norm", "shortcut", "shortcut_norm") and b in self.non_local[s]:
+            key = key.replace(f".{b}.", f".{b}{self.names.with_non_local}.", 1)
+        if part == "conv" and n == 1 and self.shift_every and b % self.shift_every == 0:
+            key = key.replace(f".{tensor}", f"{self.names.shifted}.{tensor}")
+        return key
 
     def weights(self, *, width: int = 8, num_classes: int = 5, seed: int = 0) -> dict[str, Tensor]:
         """A state dict with this network's names and shapes, and random values."""
@@ -140,14 +170,15 @@ class ForeignNetwork:
             of_projection = 0.03 if self.affinity == "dot_product" else 0.3
             scale = of_projection if part.endswith("projection") else 1
             weight = torch.randn(shape, generator=generator) * scale * (2 / fan_in) ** 0.5
-            found[self.names.key(part, "weight", **where)] = weight.squeeze(2) if self.of_images else weight
+            in_2d = self.of_images and not part.endswith(("projection", "out"))  # those of Non-local blocks are not
+            found[self.key(part, "weight", **where)] = weight.squeeze(2) if in_2d else weight
             if bias:
-                found[self.names.key(part, "bias", **where)] = torch.randn(shape[0], generator=generator) * 0.1
+                found[self.key(part, "bias", **where)] = torch.randn(shape[0], generator=generator) * 0.1
 
         def norm(part, channels, **where):
             for tensor, low in (("weight", 0.5), ("bias", -0.5), ("running_mean", -0.5), ("running_var", 0.5)):
                 values = torch.rand(channels, generator=generator) + low
-                found[self.names.key(part, tensor, **where)] = values * (0.5 if part == "norm" else 1)
+                found[self.key(part, tensor, **where)] = values * (0.5 if part == "norm" else 1)
 
         layer("stem", width, 3, self.temporal_kernel_sizes[0], 7, 7)
         norm("stem_norm", width)
@@ -169,13 +200,13 @@ class ForeignNetwork:
                     for p in ("g",) if self.affinity == "gaussian" else ("theta", "phi", "g"):
                         layer(self._projection(p), half, outer, 1, 1, 1, bias=True, s=s, b=b, p=p)
                     if self.affinity == "concatenation":
-                        key = self.names.key("pair", "weight", s=s, b=b)
+                        key = self.key("pair", "weight", s=s, b=b)
                         found[key] = torch.randn(1, 2 * half, 1, 1, generator=generator) * 0.1
                     layer("out", outer, half, 1, 1, 1, bias=self.out_bias, s=s, b=b)
                     norm("out_norm", outer, s=s, b=b)
-        key = self.names.key("head", "weight")
+        key = self.key("head", "weight")
         found[key] = torch.randn(num_classes, channels, generator=generator) * 0.1
-        found[self.names.key("head", "bias")] = torch.randn(num_classes, generator=generator)
+        found[self.key("head", "bias")] = torch.randn(num_classes, generator=generator)
         return found
 
     def _projection(self, p: str) -> str:
@@ -186,14 +217,14 @@ class ForeignNetwork:
         weights = {name: tensor.double() for name, tensor in weights.items()}
 
         def conv(x, part, stride=(1, 1, 1), **where):
-            weight = weights[self.names.key(part, "weight", **where)]
-            weight = weight.unsqueeze(2) if self.of_images else weight
-            bias = weights.get(self.names.key(part, "bias", **where))
+            weight = weights[self.key(part, "weight", **where)]
+            weight = weight.unsqueeze(2) if weight.ndim == 4 else weight
+            bias = weights.get(self.key(part, "bias", **where))
             return F.conv3d(x, weight, bias, stride, [size // 2 for size in weight.shape[2:]])
 
         def norm(x, part, **where):
             tensors = ("running_mean", "running_var", "weight", "bias")
-            return F.batch_norm(x, *(weights[self.names.key(part, tensor, **where)] for tensor in tensors), eps=1e-5)
+            return F.batch_norm(x, *(weights[self.key(part, tensor, **where)] for tensor in tensors), eps=1e-5)
 
         def non_local(x, s, b):
             pooled = F.max_pool3d(x, (1, 2, 2)) if self.pool == "input" else x
@@ -205,7 +236,7 @@ class ForeignNetwork:
                 phi, g = F.max_pool3d(phi, (1, 2, 2)), F.max_pool3d(g, (1, 2, 2))
             theta, phi, values = theta.flatten(2), phi.flatten(2), g.flatten(2)  # (B, d, N), (B, d, M) twice
             if self.affinity == "concatenation":
-                at_theta, at_phi = weights[self.names.key("pair", "weight", s=s, b=b)].flatten().chunk(2)
+                at_theta, at_phi = weights[self.key("pair", "weight", s=s, b=b)].flatten().chunk(2)
                 pairs = (at_theta @ theta).unsqueeze(2) + (at_phi @ phi).unsqueeze(1)
                 affinity = pairs.relu() / phi.shape[2]
             else:
@@ -218,12 +249,13 @@ class ForeignNetwork:
             return x + norm(conv(y, "out", s=s, b=b), "out_norm", s=s, b=b)
 
         x = norm(conv(clip.double(), "stem", (self.conv1_stride_t, 2, 2)), "stem_norm").relu()
-        x = F.max_pool3d(x, (1, 3, 3), (self.pool1_stride_t, 2, 2), (0, 1, 1))
+        x = F.max_pool3d(x, (1, 3, 3), (self.pool1_stride_t, 2, 2), (0, self.pool1_padding, self.pool1_padding))
         for s, num_blocks in enumerate(BLOCKS):
             for b in range(num_blocks):
                 in_space = 2 if s > 0 else 1
                 stride = (self.stage_stride_t[s], in_space, in_space) if b == 0 else (1, 1, 1)
-                y = norm(conv(x, "conv", s=s, b=b, n=1), "norm", s=s, b=b, n=1).relu()
+                y = shifted(x) if self.shift_every and b % self.shift_every == 0 else x
+                y = norm(conv(y, "conv", s=s, b=b, n=1), "norm", s=s, b=b, n=1).relu()
                 y = norm(conv(y, "conv", stride, s=s, b=b, n=2), "norm", s=s, b=b, n=2).relu()
                 y = norm(conv(y, "conv", s=s, b=b, n=3), "norm", s=s, b=b, n=3)
                 if b == 0:
@@ -233,5 +265,15 @@ class ForeignNetwork:
                     x = non_local(x, s, b)
             if s == 0:
                 x = F.max_pool3d(x, (self.pool2_t, 1, 1))
-        key = self.names.key
+        key = self.key
         return F.linear(x.mean(dim=(2, 3, 4)), weights[key("head", "weight")], weights[key("head", "bias")])
+
+
+def shifted(x: Tensor) -> Tensor:
+    """TSM's shift: an eighth of the channels from the next frame, an eighth from the last."""
+    fold = x.shape[1] // 8
+    y = torch.zeros_like(x)
+    y[:, :fold, :-1] = x[:, :fold, 1:]
+    y[:, fold : 2 * fold, 1:] = x[:, fold : 2 * fold, :-1]
+    y[:, 2 * fold :] = x[:, 2 * fold :]
+    return y

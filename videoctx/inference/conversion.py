@@ -22,7 +22,10 @@ from videoctx.models.published_clip import published_clip
 from videoctx.models.resnet3d import ResNet3D
 
 # Arguments of ResNet3D that leave no trace in weights.
-NOT_IN_WEIGHTS = ("conv1_stride_t", "pool1_t", "pool2_t", "stage_stride_t", "stride_at")
+NOT_IN_WEIGHTS = (
+    *("conv1_stride_t", "pool1_t", "pool1_padded", "pool2_t", "stage_stride_t", "stride_at"),
+    *("first_conv", "first_conv_every", "norm_eps"),
+)
 
 # Short side, crop size and views of the projects' own tests, as in the table of `videoctx.data.sampling.protocols`.
 USUAL_TEST: dict[str, tuple[int, int, tuple[int, int]]] = {"torchvision": (128, 112, (5, 1))}
@@ -87,7 +90,7 @@ def convert_checkpoint(
     frame_interval: int | None = None,
     trust: bool = False,
 ) -> ConversionReport:
-    """Convert a checkpoint of PyTorchVideo, PySlowFast, mmaction2, GluonCV, torchvision or videoctx.
+    """Convert a checkpoint of PyTorchVideo, PySlowFast, mmaction2, GluonCV, TSM, 3D-ResNets, torchvision or videoctx.
 
     The output has the keys format, state_dict, net (class_path, init_args), num_classes, class_names, preprocessing,
     multi_label, input (mean, std) and source. `torch.load(output, weights_only=True)` reads it.
@@ -99,7 +102,8 @@ def convert_checkpoint(
         class_names: One name per class; or a file with one name per line; or kinetics400, kinetics600, kinetics700 or
             imagenet.
         net: Makes the network for a number of classes. None: the network that the weights are for, which is C2D for
-            weights of images. Context blocks that the weights do not have keep their initial weights.
+            weights of images. Context blocks that the weights do not have start as the network without them, where
+            they can.
         protocol: How clips are made. None: as in the checkpoint, or as in the project's own test.
         clip_len: T, frames per clip. None: as stored, or as the file is named, or 8.
         frame_interval: Distance between the frames of a clip. None: as for `clip_len`.
@@ -194,8 +198,8 @@ def _given_instead_of_published(checkpoint: Checkpoint, config: Mapping[str, Any
     return [f"the network is as given, and differs from the published one in {', '.join(other)}"] if other else []
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+def _plain(value: Any) -> str:
+    return _described(list(value) if isinstance(value, tuple) else value)
 
 
 def _renamed_classes(

@@ -14,7 +14,7 @@ from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.sampling.protocols import PROTOCOLS, Protocol
 from videoctx.inference.classifier import Classifier
 from videoctx.layers.non_local import Affinity, ConcatenationAffinity, SoftmaxAffinity
-from videoctx.models.resnet3d import MaxPool3d
+from videoctx.models.stem import MaxPool3d
 
 
 class DeployableNetwork(nn.Module):

@@ -8,6 +8,7 @@ channels, and video.
 from videoctx.layers.attention_augmented import AttentionAugmentedConv3d
 from videoctx.layers.bilinear_attention import BilinearAttentionalTransform
 from videoctx.layers.cbam import CBAM
+from videoctx.layers.channel_separated import ChannelSeparatedConv3d, DepthwiseConv3d
 from videoctx.layers.compact_non_local import CompactNonLocal
 from videoctx.layers.context import ContextBlock
 from videoctx.layers.conv2plus1d import Conv2Plus1d
@@ -18,15 +19,18 @@ from videoctx.layers.gather_excite import GatherExcite
 from videoctx.layers.global_context import GlobalContext, SimplifiedNonLocal, SqueezeExcitation
 from videoctx.layers.non_local import NonLocal
 from videoctx.layers.self_calibrated import SelfCalibratedConv3d
+from videoctx.layers.temporal_shift import TemporalShiftConv3d
 
 __all__ = [
     "CBAM",
     "GALA",
     "AttentionAugmentedConv3d",
     "BilinearAttentionalTransform",
+    "ChannelSeparatedConv3d",
     "CompactNonLocal",
     "ContextBlock",
     "Conv2Plus1d",
+    "DepthwiseConv3d",
     "DisentangledNonLocal",
     "DoubleAttention",
     "GatherExcite",
@@ -35,4 +39,5 @@ __all__ = [
     "SelfCalibratedConv3d",
     "SimplifiedNonLocal",
     "SqueezeExcitation",
+    "TemporalShiftConv3d",
 ]

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from videoctx.models.compilation import keep_compiled_code_private
-from videoctx.models.resnet3d import ResidualBlock
+from videoctx.models.residual_blocks import ResidualBlock
 
 MOST_SHAPES = 256  # of blocks that are compiled; torch's own limit of 8 is less than a ResNet-50 has
 

@@ -6,8 +6,13 @@
 | PySlowFast         | C2D, I3D, Slow, with Non-local blocks     | models/*_helper.py, c2_model_loading.py   |
 | video-nonlocal-net | C2D, I3D, with Non-local blocks           | lib/models/*.py                           |
 | mmaction2          | C2D, I3D, SlowOnly, with Non-local blocks | backbones/resnet3d*.py, mmcv non_local.py |
+| mmaction2          | TSM, with Non-local blocks                | backbones/resnet_tsm.py                   |
+| TSM                | TSN, TSM, with Non-local blocks           | ops/temporal_shift.py, ops/non_local.py   |
+| mmaction2          | ir-CSN, ip-CSN, R(2+1)D-34                | resnet3d_csn.py, conv2plus1d.py           |
+| 3D-ResNets         | R3D-18 to -200 with a conv1 of 7×7×7      | models/resnet.py                          |
 | GluonCV            | I3D, with Non-local blocks; Slow; frames  | i3d_resnet.py, i3d_slow.py, non_local.py  |
 | torchvision        | of images: ResNet, ResNeXt                | models/resnet.py                          |
+| timm, SCNet        | of images: with SE, SC, Res2Net blocks    | models/resnet.py; scnet.py                |
 | torchvision        | R3D, MC3, R(2+1)D                         | models/video/resnet.py                    |
 
 Names and shapes determine the network, except for strides, pooling and the kind of affinity. Those are as in the
@@ -18,6 +23,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from videoctx.models.checkpoint_names import (
+    CAFFE2,
+    GLUONCV_I3D,
+    IMAGES_WITH_BLOCKS,
+    MMACTION2,
+    MMACTION2_IP_CSN,
+    MMACTION2_IR_CSN,
+    MMACTION2_PHI_G,
+    MMACTION2_POOLED_PHI_G,
+    MMACTION2_R2PLUS1D,
+    MMACTION2_TSM,
+    PYSLOWFAST,
+    PYTORCHVIDEO,
+    TORCHVISION_R2PLUS1D,
+    TORCHVISION_VIDEO_NAMES,
+    TSM,
+    TSN,
+    VIDEOCTX,
+)
 from videoctx.models.inflate import TORCHVISION_NAMES
 from videoctx.models.key_map import STAGES, KeyMap
 
@@ -31,6 +55,7 @@ class Normalization(NamedTuple):
 
 IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 FAIR_VIDEO = Normalization((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))
+KINETICS = Normalization((0.4345, 0.4051, 0.3775), (0.2768, 0.2713, 0.2737))  # of 3D-ResNets
 TORCHVISION_VIDEO = Normalization((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989))
 
 # Strides and pooling over time: arguments of ResNet3D.
@@ -39,6 +64,14 @@ NOT_HALVED = {"pool2_t": [1, 1]}
 EIGHTH = {"conv1_stride_t": 2, "pool1_t": [1, 2], "pool2_t": [2, 2]}  # 32 frames to 4
 NO_POOLING = {"pool1_t": None, "pool2_t": [1, 1]}
 HALVED_BY_STAGES = NO_POOLING | {"stage_stride_t": [1, 2, 2, 2]}
+
+R3D7 = HALVED_BY_STAGES | {"pool1_t": [3, 2]}
+CSN = HALVED_BY_STAGES | {"pool1_t": [1, 1], "norm_eps": 1e-3}
+UNPADDED = {"pool1_padded": False}
+
+# Temporal shift: arguments of ResNet3D. From 23 blocks in res4 on, every other block has one.
+SHIFTED = {"first_conv": {"class_path": "videoctx.layers.TemporalShiftConv3d"}}
+SHIFTED_AT_DEPTH = {depth: {"first_conv_every": 2} for depth in (101, 152)}
 
 # Non-local blocks: arguments of NonLocal.
 FAIR_SOFTMAX = {"affinity": "embedded_gaussian", "softmax_scale": True, "subsample": "input"}
@@ -64,6 +97,13 @@ class Format:
     differs: dict[str, str] = field(default_factory=dict)  # what no argument can express, or no weight tell
     stored: dict[str, dict[str, Any]] = field(default_factory=dict)  # pattern in the stored config → either
     of_images: bool | None = None  # the convolutions are 2D; None: both occur
+    at_depth: dict[int, dict[str, Any]] = field(default_factory=dict)  # arguments of ResNet3D at some depths
+    named: dict[str, dict[str, Any]] = field(default_factory=dict)  # pattern in the file's name → arguments of ResNet3D
+
+    @property
+    def project(self) -> str:
+        """The name up to a comma."""
+        return self.name.partition(",")[0]
 
     def __str__(self) -> str:
         return self.name
@@ -74,98 +114,6 @@ def by_kind(table: Mapping[str, Any], kind: str) -> Any:
     return table.get(kind, table.get(""))
 
 
-# Names ------------------------------------------------------------------------------------------------------------
-
-PYTORCHVIDEO = {
-    "blocks.0.conv.{t}": "stem.conv.{t}",
-    "blocks.0.norm.{t}": "stem.norm.{t}",
-    "blocks.{s}.res_blocks.{b}.branch2.conv_{n}.{t}": "{s}.{b}.conv{n}.{t}",
-    "blocks.{s}.res_blocks.{b}.branch2.norm_{n}.{t}": "{s}.{b}.norm{n}.{t}",
-    "blocks.{s}.res_blocks.{b}.branch1_conv.{t}": "{s}.{b}.shortcut.0.{t}",
-    "blocks.{s}.res_blocks.{b}.branch1_norm.{t}": "{s}.{b}.shortcut.1.{t}",
-}
-PYSLOWFAST = {
-    "s1.pathway0_stem.conv.{t}": "stem.conv.{t}",
-    "s1.pathway0_stem.bn.{t}": "stem.norm.{t}",
-    "s{s}.pathway0_res{b}.branch2.{n}.{t}": "{s}.{b}.conv{n}.{t}",
-    "s{s}.pathway0_res{b}.branch2.{n}_bn.{t}": "{s}.{b}.norm{n}.{t}",
-    "s{s}.pathway0_res{b}.branch1.{t}": "{s}.{b}.shortcut.0.{t}",
-    "s{s}.pathway0_res{b}.branch1_bn.{t}": "{s}.{b}.shortcut.1.{t}",
-    "s{s}.pathway0_nonlocal{b}.conv_{p}.{t}": "{s}.{b}.after_add.context.{p}.{t}",
-    "s{s}.pathway0_nonlocal{b}.conv_out.{t}": "{s}.{b}.after_add.transform.0.{t}",
-    "s{s}.pathway0_nonlocal{b}.bn.{t}": "{s}.{b}.after_add.transform.1.{t}",
-    "head.projection.{t}": "head.{t}",
-}
-CAFFE2 = {
-    "conv1_{t}": "stem.conv.{t}",
-    "res_conv1_bn_{t}": "stem.norm.{t}",
-    "res{s}_{b}_branch2{n}_{t}": "{s}.{b}.conv{n}.{t}",
-    "res{s}_{b}_branch2{n}_bn_{t}": "{s}.{b}.norm{n}.{t}",
-    "res{s}_{b}_branch1_{t}": "{s}.{b}.shortcut.0.{t}",
-    "res{s}_{b}_branch1_bn_{t}": "{s}.{b}.shortcut.1.{t}",
-    "nonlocal_conv{s}_{b}_{p}_{t}": "{s}.{b}.after_add.context.{p}.{t}",
-    "nonlocal_conv{s}_{b}_out_{t}": "{s}.{b}.after_add.transform.0.{t}",
-    "nonlocal_conv{s}_{b}_bn_{t}": "{s}.{b}.after_add.transform.1.{t}",
-    "pred_{t}": "head.{t}",
-    "{x}_momentum": "",
-    "lr": "",
-    "model_iter": "",
-}
-MMACTION2 = {
-    "backbone.conv1.conv.{t}": "stem.conv.{t}",
-    "backbone.conv1.bn.{t}": "stem.norm.{t}",
-    "backbone.layer{s}.{b}.conv{n}.conv.{t}": "{s}.{b}.conv{n}.{t}",
-    "backbone.layer{s}.{b}.conv{n}.bn.{t}": "{s}.{b}.norm{n}.{t}",
-    "backbone.layer{s}.{b}.downsample.conv.{t}": "{s}.{b}.shortcut.0.{t}",
-    "backbone.layer{s}.{b}.downsample.bn.{t}": "{s}.{b}.shortcut.1.{t}",
-    "backbone.layer{s}.{b}.non_local_block.theta.conv.{t}": "{s}.{b}.after_add.context.theta.{t}",
-    "backbone.layer{s}.{b}.non_local_block.concat_project.conv.{t}": "{s}.{b}.after_add.context.affinity.pair.{t}",
-    "backbone.layer{s}.{b}.non_local_block.conv_out.conv.{t}": "{s}.{b}.after_add.transform.0.{t}",
-    "backbone.layer{s}.{b}.non_local_block.conv_out.bn.{t}": "{s}.{b}.after_add.transform.1.{t}",
-    "cls_head.fc_cls.{t}": "head.{t}",
-    "data_preprocessor.{x}": "",
-}
-MMACTION2_PHI_G = "backbone.layer{s}.{b}.non_local_block.{p}.conv.{t}"
-MMACTION2_POOLED_PHI_G = "backbone.layer{s}.{b}.non_local_block.{p}.0.conv.{t}"  # 1 is the pooling
-GLUONCV_I3D = {
-    "first_stage.0.{t}": "stem.conv.{t}",
-    "first_stage.1.{t}": "stem.norm.{t}",
-    "res_layers.{s}.{b}.conv{n}.{t}": "{s}.{b}.conv{n}.{t}",
-    "res_layers.{s}.{b}.bn{n}.{t}": "{s}.{b}.norm{n}.{t}",
-    "res_layers.{s}.{b}.downsample.0.{t}": "{s}.{b}.shortcut.0.{t}",
-    "res_layers.{s}.{b}.downsample.1.{t}": "{s}.{b}.shortcut.1.{t}",
-    "res_layers.{s}.{b}.nonlocal_block.{p}.{t}": "{s}.{b}.after_add.context.{p}.{t}",
-    "res_layers.{s}.{b}.nonlocal_block.W.{t}": "{s}.{b}.after_add.transform.0.{t}",
-    "res_layers.{s}.{b}.nonlocal_block.bn.{t}": "{s}.{b}.after_add.transform.1.{t}",
-    "res_layers.{s}.{b}.nonlocal_block.W_bn.{x}": "",  # W and bn by a second name
-    "fc.{t}": "head.{t}",
-    "head.1.{t}": "",  # fc by a second name
-}
-TORCHVISION_VIDEO_NAMES = {
-    "stem.0.{t}": "stem.conv.{t}",
-    "stem.1.{t}": "stem.norm.{t}",
-    "layer{s}.{b}.conv{n}.0.{t}": "{s}.{b}.conv{n}.{t}",
-    "layer{s}.{b}.conv{n}.1.{t}": "{s}.{b}.norm{n}.{t}",
-    "layer{s}.{b}.downsample.0.{t}": "{s}.{b}.shortcut.0.{t}",
-    "layer{s}.{b}.downsample.1.{t}": "{s}.{b}.shortcut.1.{t}",
-    "fc.{t}": "head.{t}",
-}
-TORCHVISION_R2PLUS1D = {
-    "stem.0.{t}": "stem.conv.spatial.{t}",
-    "stem.1.{t}": "stem.conv.norm.{t}",
-    "stem.3.{t}": "stem.conv.temporal.{t}",
-    "stem.4.{t}": "stem.norm.{t}",
-    "layer{s}.{b}.conv{n}.0.0.{t}": "{s}.{b}.conv{n}.spatial.{t}",
-    "layer{s}.{b}.conv{n}.0.1.{t}": "{s}.{b}.conv{n}.norm.{t}",
-    "layer{s}.{b}.conv{n}.0.3.{t}": "{s}.{b}.conv{n}.temporal.{t}",
-    "layer{s}.{b}.conv{n}.1.{t}": "{s}.{b}.norm{n}.{t}",
-    "layer{s}.{b}.downsample.0.{t}": "{s}.{b}.shortcut.0.{t}",
-    "layer{s}.{b}.downsample.1.{t}": "{s}.{b}.shortcut.1.{t}",
-    "fc.{t}": "head.{t}",
-}
-VIDEOCTX = {"stem.{x}": "stem.{x}", "{s}.{b}.{x}": "{s}.{b}.{x}", "head.{t}": "head.{t}"}
-
-
 # Formats ----------------------------------------------------------------------------------------------------------
 
 
@@ -174,38 +122,73 @@ def _pytorchvideo(stages: str, head: int, net: dict[str, Any]) -> Format:
     return Format("PyTorchVideo", KeyMap(names, stages=stages), FAIR_VIDEO, net={"": net}, protocol="pytorchvideo")
 
 
+MMACTION2_STORED: dict[str, dict[str, Any]] = {
+    r"type='Recognizer2D'": NOT_HALVED | {"pool1_padded": True},
+    r"with_pool2=False": NOT_HALVED,
+    r"conv1_stride_t=1\b": {"conv1_stride_t": 1},
+    r"conv1_stride_t=2\b": {"conv1_stride_t": 2},
+    r"pool1_stride_t=1\b": {"pool1_t": [1, 1]},
+    r"pool1_stride_t=2\b": {"pool1_t": [1, 2]},
+    r"style='caffe'": {"stride_at": "1x1"},
+    r"mode='embedded_gaussian'": {"affinity": "embedded_gaussian"},
+    r"mode='dot_product'": {"affinity": "dot_product"},
+    r"use_scale=True": {"softmax_scale": True},
+    r"use_scale=False": {"softmax_scale": False},
+}
+
+
 def _mmaction2(phi_g: str, subsample: str) -> Format:
     softmax = {"affinity": "embedded_gaussian", "subsample": subsample}
     return Format(
         "mmaction2",
         KeyMap(MMACTION2 | {phi_g: "{s}.{b}.after_add.context.{p}.{t}"}, stages="1234"),
         IMAGENET,
-        net={"c2d": HALVED_AFTER_RES2, "i3d": EIGHTH, "i3d333": EIGHTH, "slow": NOT_HALVED},
+        net={
+            "c2d": HALVED_AFTER_RES2 | UNPADDED,
+            "i3d": EIGHTH,
+            "i3d333": EIGHTH,
+            "i3d_heavy": HALVED_AFTER_RES2,
+            "slow": NOT_HALVED,
+        },
         protocol="mmaction2",
         context={
             "": softmax | {"softmax_scale": False},
             "slow": softmax | {"softmax_scale": True},
             "gaussian": {"softmax_scale": False},
         },
-        differs={"c2d": "mmaction2's C2D does not pad pool1; its Recognizer2D, without pooling over time, does"},
-        stored={
-            r"type='Recognizer2D'|with_pool2=False": NOT_HALVED,
-            r"conv1_stride_t=1\b": {"conv1_stride_t": 1},
-            r"conv1_stride_t=2\b": {"conv1_stride_t": 2},
-            r"pool1_stride_t=1\b": {"pool1_t": [1, 1]},
-            r"pool1_stride_t=2\b": {"pool1_t": [1, 2]},
-            r"style='caffe'": {"stride_at": "1x1"},
-            r"mode='embedded_gaussian'": {"affinity": "embedded_gaussian"},
-            r"mode='dot_product'": {"affinity": "dot_product"},
-            r"use_scale=True": {"softmax_scale": True},
-            r"use_scale=False": {"softmax_scale": False},
-        },
+        differs={"c2d": "those of mmaction2's Recognizer2D want pool1_padded true and pool2_t [1, 1]"},
+        stored=MMACTION2_STORED,
+    )
+
+
+def _mmaction2_tsm(phi_g: str, subsample: str) -> Format:
+    softmax = {"affinity": "embedded_gaussian", "subsample": subsample, "softmax_scale": False}
+    return Format(
+        "mmaction2, TSM",
+        KeyMap(MMACTION2_TSM | {phi_g: "{s}.{b}.after_add.context.{p}.{t}"}, stages="1234"),
+        IMAGENET,
+        net={"c2d": NOT_HALVED | SHIFTED},
+        protocol="mmaction2",
+        context={"": softmax, "gaussian": {"softmax_scale": False}},
+        stored=MMACTION2_STORED,
+        at_depth=SHIFTED_AT_DEPTH,
+    )
+
+
+def _mmaction2_csn(names: dict[str, str], conv: str) -> Format:
+    return Format(
+        "mmaction2, CSN",
+        KeyMap(names, stages="1234"),
+        IMAGENET,
+        net={"r3d": CSN | {"conv": {"class_path": f"videoctx.layers.{conv}"}}},
+        protocol="mmaction2",
+        clip=(32, 2),
     )
 
 
 IMAGES = Format(
     "torchvision, for images",
-    TORCHVISION_NAMES,
+    KeyMap(IMAGES_WITH_BLOCKS, stages="1234"),
     IMAGENET,
     net={"c2d": HALVED_AFTER_RES2},
     differs={
@@ -226,7 +209,8 @@ FRAMES = Format(
 )
 VIDEO_CLASSES = (400, 600, 700)  # of Kinetics: weights with a classifier for as many are no longer those of images
 NON_LOCAL_NET = (
-    "video-nonlocal-net does not pad pool1, and its 32-frame networks want conv1_stride_t 2 and pool1_t [2, 2]"
+    "video-nonlocal-net wants pool1_padded false, and conv1_stride_t 2 and pool1_t [1, 2] for 32 frames; its networks"
+    " are recognized by the names of its files, such as i3d_baseline_32x2_IN_pretrain_400k.pkl"
 )
 OURS = Format("videoctx", KeyMap(VIDEOCTX, stages=STAGES), None, net={"": {}})
 
@@ -259,9 +243,41 @@ FORMATS = (
             "c2d": f"C2D_NOPOOL_8x8_R50.pkl wants pool2_t [1, 1]; {NON_LOCAL_NET}",
             "i3d": NON_LOCAL_NET,
         },
+        named={
+            r"_pretrain_\d+k": UNPADDED,
+            r"_(32|128)x\d+_\w+_pretrain_\d+k": {"conv1_stride_t": 2, "pool1_t": [1, 2]},
+            r"NOPOOL": NOT_HALVED,
+        },
     ),
     _mmaction2(MMACTION2_POOLED_PHI_G, "keys"),
     _mmaction2(MMACTION2_PHI_G, "none"),
+    _mmaction2_tsm(MMACTION2_POOLED_PHI_G, "keys"),
+    _mmaction2_tsm(MMACTION2_PHI_G, "none"),
+    _mmaction2_csn(MMACTION2_IR_CSN, "DepthwiseConv3d"),
+    _mmaction2_csn(MMACTION2_IP_CSN, "ChannelSeparatedConv3d"),
+    Format(
+        "mmaction2, R(2+1)D",
+        KeyMap(MMACTION2_R2PLUS1D, stages="1234"),
+        IMAGENET,
+        net={
+            "r3d": CSN
+            | {
+                "stem_conv": {"class_path": "videoctx.layers.Conv2Plus1d"},
+                "block": {"class_path": "videoctx.models.r2plus1d.FactorizedBlock2Plus1d"},
+            }
+        },
+        protocol="mmaction2",
+    ),
+    Format("TSM, without a shift", KeyMap(TSN, stages="1234"), IMAGENET, net={"c2d": NOT_HALVED}, protocol="mmaction2"),
+    Format(
+        "TSM",
+        KeyMap(TSM, stages="1234"),
+        IMAGENET,
+        net={"c2d": NOT_HALVED | SHIFTED},
+        protocol="mmaction2",
+        context={"": {"affinity": "embedded_gaussian", "subsample": "keys", "softmax_scale": False}},
+        at_depth=SHIFTED_AT_DEPTH,
+    ),
     Format(
         "GluonCV, I3D",
         KeyMap(GLUONCV_I3D, stages="0123"),
@@ -272,6 +288,16 @@ FORMATS = (
     ),
     Format(
         "GluonCV, Slow", TORCHVISION_NAMES, IMAGENET, net={"slow": NOT_HALVED}, protocol="mmaction2", of_images=False
+    ),
+    Format(
+        "3D-ResNets",
+        TORCHVISION_NAMES,
+        KINETICS,
+        net={"r3d7": R3D7},
+        protocol="torchvision",
+        clip=(16, 1),
+        differs={"": "3D-ResNets tests with a short side of 112 and all clips of a video, one after the other"},
+        of_images=False,
     ),
     IMAGES,
     Format(

@@ -5,7 +5,7 @@ The projects are a table in `checkpoint_formats`. The network is inferred from n
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path, *, trust: bool = False) -> Checkpoint:
-    """Read a checkpoint of PyTorchVideo, PySlowFast, mmaction2, GluonCV, torchvision or this package.
+    """Read a checkpoint of PyTorchVideo, PySlowFast, mmaction2, GluonCV, TSM, 3D-ResNets, torchvision or this package.
 
     Nothing that is stored in it is run. Objects of other libraries beside the weights are left out, and named in a
     warning.
@@ -85,7 +85,7 @@ def read_checkpoint(path: str | Path, *, trust: bool = False) -> Checkpoint:
     stored = read_stored(path, trust=trust, foreign=foreign)
     left_out = f"the objects of other libraries beside the weights are not read: {first_few(foreign)}"
     try:
-        checkpoint = _checkpoint(stored)
+        checkpoint = _checkpoint(stored, Path(path).name)
     except ValueError as error:
         raise ValueError(f"{path}: {error}" + (f"; {left_out}" if foreign else "")) from error
     if foreign:
@@ -93,7 +93,7 @@ def read_checkpoint(path: str | Path, *, trust: bool = False) -> Checkpoint:
     return checkpoint
 
 
-def _checkpoint(stored: Any) -> Checkpoint:
+def _checkpoint(stored: Any, file_name: str) -> Checkpoint:
     if not isinstance(stored, Mapping):
         raise ValueError(f"expected a checkpoint with named weights, got a {type(stored).__name__}")
     nested = [stored[name] for name in NESTED_IN if isinstance(stored.get(name), Mapping)]
@@ -102,20 +102,18 @@ def _checkpoint(stored: Any) -> Checkpoint:
     theirs = network_weights(theirs) if is_ours else _without_wrappers(theirs)
     if not theirs:
         raise ValueError("the checkpoint holds no weights")
-    known = OURS if is_ours else _recognize(theirs)
+    candidates = [OURS] if is_ours else _recognize(theirs)
+    known = candidates[0]
     weights = dict(theirs) if is_ours else _rename(theirs, known)
     if known is IMAGES and len(weights.get("head.bias", ())) in VIDEO_CLASSES:
-        known = FRAMES
+        known, candidates = FRAMES, [FRAMES]
     notes = [] if known is OURS else _bring_to_our_shapes(weights)
     config_text = _stored_config(stored)
     notes_on_net: list[str] = []
     net, unknown_net = (_mapping(stored, "net") if known is OURS else None), ""
     if net is None:
-        try:
-            net, notes_on_net = infer_network(weights, known, config_text)
-            notes += notes_on_net
-        except ValueError as error:
-            unknown_net = str(error)
+        known, net, unknown_net, notes_on_net = _infer(weights, candidates, config_text, file_name)
+        notes += notes_on_net
     return Checkpoint(
         format=known,
         state_dict=weights,
@@ -123,7 +121,7 @@ def _checkpoint(stored: Any) -> Checkpoint:
         unknown_net=unknown_net,
         num_classes=_num_classes(stored, weights),
         class_names=list(stored["class_names"]) if stored.get("class_names") else None,
-        multi_label=bool(stored.get("multi_label")) if is_ours else stored_multi_label(known.name, config_text),
+        multi_label=bool(stored.get("multi_label")) if is_ours else stored_multi_label(known.project, config_text),
         preprocessing=_mapping(stored, "preprocessing") if is_ours else None,
         input=Normalization(**stored["input"]) if is_ours and stored.get("input") else _input(known, config_text),
         config_text=config_text,
@@ -132,8 +130,26 @@ def _checkpoint(stored: Any) -> Checkpoint:
     )
 
 
+def _infer(
+    weights: Mapping[str, Tensor], candidates: Sequence[Format], config_text: str, file_name: str
+) -> tuple[Format, dict[str, Any] | None, str, list[str]]:
+    """Return the first format that has a network for the weights, the network, and notes on it.
+
+    Where there is none, the first format, None and the reason are returned.
+    """
+    reasons = []
+    for known in candidates:
+        try:
+            net, notes = infer_network(weights, known, config_text, file_name)
+        except ValueError as error:
+            reasons.append(str(error))
+        else:
+            return known, net, "", notes
+    return candidates[0], None, reasons[-1], []
+
+
 def _input(known: Format, config_text: str) -> Normalization | None:
-    stored = stored_colors(known.name, config_text)
+    stored = stored_colors(known.project, config_text)
     return Normalization(**stored) if stored else known.input
 
 
@@ -166,8 +182,8 @@ def _common_prefix(names: Iterable[str]) -> str:
     return next((prefix for prefix in WRAPPERS if all(name.startswith(prefix) for name in names)), "")
 
 
-def _recognize(theirs: Mapping[str, Tensor]) -> Format:
-    """Return the format that knows all names.
+def _recognize(theirs: Mapping[str, Tensor]) -> list[Format]:
+    """Return the format that knows all names, and others with the same names.
 
     Raises:
         ValueError: There is none.
@@ -181,12 +197,19 @@ def _recognize(theirs: Mapping[str, Tensor]) -> Format:
         raise ValueError(f"weights of a project not known here ({first_few(unknown)}); expected one of {projects}")
     if unknown:
         raise ValueError(f"most weights are of {closest.name}, but not {len(unknown)}: {first_few(unknown)}")
-    return closest
+    return [known for known in candidates if known.names is closest.names]
 
 
 def _rename(theirs: Mapping[str, Tensor], known: Format) -> dict[str, Tensor]:
     """Return the weights by this package's names, without those that are known and not needed."""
-    return {ours: tensor for name, tensor in theirs.items() if (ours := known.names(name))}
+    weights = {ours: tensor for name, tensor in theirs.items() if (ours := known.names(name))}
+    for name in [name for name in weights if name.endswith("/0")]:
+        whole = name.removesuffix("/0")
+        first, second = (weights.pop(part, None) for part in (name, f"{whole}/1"))
+        if first is None or second is None:
+            raise ValueError(f"the weights have one of the two parts of {whole}")
+        weights[whole] = torch.cat([first, second]) if first.ndim else first
+    return weights
 
 
 def _bring_to_our_shapes(weights: dict[str, Tensor]) -> list[str]:

@@ -34,8 +34,8 @@ def create_model(name: str, num_classes: int, *, weights: str | Path | None = No
         name: One of `list_models()`, or a YAML file with `model.net`.
         num_classes: Number of outputs.
         weights: A checkpoint of any project that `videoctx convert` reads. Weights of an image network are inflated
-            over time. A classifier for another number of classes, and context blocks that the checkpoint does not
-            have, keep their initial weights; what was not loaded is logged.
+            over time. A classifier for another number of classes keeps its initial weights. Context blocks that the
+            checkpoint does not have start as the network without them, where they can. What was not loaded is logged.
         overrides: Arguments of the network instead of those of its config, such as `dropout=0.2`.
 
     Raises:

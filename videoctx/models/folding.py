@@ -12,13 +12,16 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from videoctx.layers.channel_separated import ChannelSeparatedConv3d
 from videoctx.layers.conv2plus1d import Conv2Plus1d
 from videoctx.layers.neighborhood import VideoConv
 from videoctx.layers.pointwise import Pointwise
 from videoctx.layers.self_calibrated import SelfCalibratedConv3d
-from videoctx.models.r2plus1d import BasicBlock2Plus1d
+from videoctx.layers.temporal_shift import TemporalShiftConv3d
+from videoctx.models.r2plus1d import BasicBlock2Plus1d, FactorizedBlock2Plus1d
 from videoctx.models.res2net import Res2NetBottleneck3d
-from videoctx.models.resnet3d import BasicBlock3d, Bottleneck3d, Stem
+from videoctx.models.residual_blocks import BasicBlock3d, Bottleneck3d
+from videoctx.models.stem import Stem
 
 # Names of a convolution and of the norm that its output goes to, and nothing else. A subclass may compute something
 # else, so a type stands for itself alone.
@@ -27,12 +30,14 @@ NORMS_AFTER: dict[type[nn.Module], tuple[tuple[str, str], ...]] = {
     BasicBlock3d: (("conv1", "norm1"), ("conv2", "norm2")),
     Bottleneck3d: (("conv1", "norm1"), ("conv2", "norm2"), ("conv3", "norm3")),
     BasicBlock2Plus1d: (("conv1", "norm1"), ("conv2", "norm2")),
+    FactorizedBlock2Plus1d: (("conv1", "norm1"), ("conv2", "norm2")),
     Conv2Plus1d: (("spatial", "norm"),),
+    ChannelSeparatedConv3d: (("pointwise", "norm"),),
     Res2NetBottleneck3d: (("conv1", "norm1"), ("convs", "norms"), ("conv3", "norm3")),
 }
 
 # Not every convolution reads its `bias`.
-TAKES_A_BIAS = (nn.Conv2d.forward, nn.Conv3d.forward, VideoConv.forward, Pointwise.forward)
+TAKES_A_BIAS = tuple(kind.forward for kind in (nn.Conv2d, nn.Conv3d, VideoConv, TemporalShiftConv3d, Pointwise))
 
 
 def fold_batch_norms(net: nn.Module) -> nn.Module:
@@ -81,6 +86,8 @@ def _linear_ends(convolution: nn.Module) -> list[nn.Module]:
         return [convolution]
     if type(convolution) is Conv2Plus1d:
         return [convolution.temporal]
+    if type(convolution) is ChannelSeparatedConv3d:
+        return [convolution.depthwise]
     if type(convolution) is SelfCalibratedConv3d:
         return [convolution.k1, convolution.k4]
     if _is_plain_sequence(convolution) and (layers := list(convolution.children())):

@@ -12,17 +12,20 @@ from videoctx.models.checkpoint_formats import NON_LOCAL_ARGUMENTS, OURS, Format
 from videoctx.models.key_map import STAGES
 from videoctx.models.load_weights import COUNTERS
 from videoctx.models.network_config import build_network
-from videoctx.models.resnet3d import BLOCKS_PER_STAGE, TEMPORAL_TABLES
 from videoctx.models.stored_config import stored_arguments
+from videoctx.models.temporal_tables import BLOCKS_PER_STAGE, TEMPORAL_TABLES
 
 
-def infer_network(weights: Mapping[str, Tensor], known: Format, config: str = "") -> tuple[dict[str, Any], list[str]]:
+def infer_network(
+    weights: Mapping[str, Tensor], known: Format, config: str = "", file_name: str = ""
+) -> tuple[dict[str, Any], list[str]]:
     """Return the config of the `ResNet3D` with these names and shapes, and notes on what they do not tell.
 
     Args:
         weights: Weights by this package's names.
         known: The format that the weights had.
         config: Text of the config that is stored with the weights.
+        file_name: Name of the checkpoint's file, which some projects give by the network.
 
     Raises:
         ValueError: There is no such ResNet3D.
@@ -31,14 +34,18 @@ def infer_network(weights: Mapping[str, Tensor], known: Format, config: str = ""
     of_net, of_context = _stored_arguments(known, config)
     other_of_net, other_of_context = stored_arguments(known.name, config)
     of_net, of_context = of_net | other_of_net, of_context | other_of_context
+    for pattern, arguments in known.named.items():
+        of_net = of_net | (arguments if re.search(pattern, file_name) else {})
     differences = {}
     for kind in TEMPORAL_TABLES:
         published = by_kind(known.net, kind)
         if published is None:
             continue
-        not_in_weights = published | of_net
+        not_in_weights = published | known.at_depth.get(sizes["depth"], {}) | of_net
+        own_groups = ("groups", "width_per_group") if "conv" in not_in_weights else ()  # of that kind of convolution
         context = _context(weights, (by_kind(known.context, kind) or {}) | of_context, known.context)
-        arguments = sizes | {"temporal_kernels": kind} | not_in_weights | context
+        of_shapes = {name: size for name, size in sizes.items() if name not in own_groups}
+        arguments = of_shapes | {"temporal_kernels": kind} | not_in_weights | context
         net = {"class_path": "videoctx.models.ResNet3D", "init_args": arguments}
         differences[kind] = _difference(net, weights)
         if not differences[kind]:
@@ -75,12 +82,26 @@ def _sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     sizes: dict[str, Any] = {"depth": depths[0]}
     if width != 64:
         sizes["width"] = width
+    if "res2.0.conv2.k1.weight" in weights:
+        sizes["conv"] = {"class_path": "videoctx.layers.SelfCalibratedConv3d"}
+    if "res2.0.convs.0.weight" in weights:
+        sizes |= _res2net(weights, width)
     if deep and "res2.0.conv2.weight" in weights:
         inner, per_group = weights["res2.0.conv2.weight"].shape[:2]
         groups = inner // per_group
         if (groups, inner) != (1, width):
             sizes |= {"groups": groups, "width_per_group": inner * 64 // (width * groups)}
     return sizes
+
+
+def _res2net(weights: Mapping[str, Tensor], width: int) -> dict[str, Any]:
+    """Return the arguments of a network of Res2Net bottlenecks: number of parts, their width and groups."""
+    part, per_group = weights["res2.0.convs.0.weight"].shape[:2]
+    scale = 1 + sum(name.startswith("res2.0.convs.") and name.endswith("weight") for name in weights)
+    groups = part // per_group
+    block = {"scale": scale, "base_width": part * 64 // (width * groups)}
+    sizes: dict[str, Any] = {"groups": groups} if groups > 1 else {}
+    return sizes | {"block": {"class_path": "videoctx.models.Res2NetBottleneck3d", "init_args": block}}
 
 
 # Context blocks ---------------------------------------------------------------------------------------------------

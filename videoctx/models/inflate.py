@@ -14,20 +14,10 @@ from typing import Literal
 from torch import Tensor
 
 from videoctx.first_few import first_few
+from videoctx.models.checkpoint_names import TORCHVISION
 from videoctx.models.key_map import KeyMap
 
-TORCHVISION_NAMES = KeyMap(
-    {
-        "conv1.{t}": "stem.conv.{t}",
-        "bn1.{t}": "stem.norm.{t}",
-        "layer{s}.{b}.conv{n}.{t}": "{s}.{b}.conv{n}.{t}",
-        "layer{s}.{b}.bn{n}.{t}": "{s}.{b}.norm{n}.{t}",
-        "layer{s}.{b}.downsample.0.{t}": "{s}.{b}.shortcut.0.{t}",
-        "layer{s}.{b}.downsample.1.{t}": "{s}.{b}.shortcut.1.{t}",
-        "fc.{t}": "head.{t}",
-    },
-    stages="1234",
-)
+TORCHVISION_NAMES = KeyMap(TORCHVISION, stages="1234")
 
 
 def inflate(

@@ -8,6 +8,7 @@ STAGES = ("res2", "res3", "res4", "res5")
 # What a placeholder stands for; {s}, a stage, is each map's own.
 PLACEHOLDERS = {
     "b": r"\d+",  # block of a stage, from 0
+    "i": r"\d+",  # convolution or norm of a Res2Net block, from 0
     "n": r"[1-3a-c]",  # convolution of a block, or its norm
     "p": r"theta|phi|g",  # projection of a Non-local block
     "t": r"weight|bias|running_mean|running_var|num_batches_tracked|w|b|s|rm|riv",  # tensor of a layer

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from videoctx.first_few import first_few
 from videoctx.models.class_order import classifier_parameters
+from videoctx.models.new_blocks import start_new_blocks
 
 # BatchNorm's counters are newer than some checkpoints, and no norm of this package reads them: its momentum is fixed.
 COUNTERS = "num_batches_tracked"
@@ -50,7 +51,8 @@ def load_weights(
     Args:
         allow_new_head: A classifier that is missing, or is for another number of classes, keeps its initial weights.
         allow_new_blocks: Context blocks that the weights do not have, and blocks in the place of a convolution
-            (self-calibrated ones), keep their initial weights.
+            (self-calibrated ones), start as `videoctx.models.new_blocks` describes: where that can be, the network then
+            computes what it would compute without them.
 
     Raises:
         ValueError: Anything else is missing, unexpected or of another shape. Nothing is loaded then.
@@ -76,6 +78,7 @@ def load_weights(
     if set(report.unexpected) - replaced or set(report.missing) - heads - blocks or set(report.reshaped) - heads:
         raise ValueError(f"the weights do not fit the network: {report}")
     net.load_state_dict({name: state_dict[name] for name in state_dict if name not in report.reshaped}, strict=False)
+    start_new_blocks(net, blocks, {name: state_dict[name] for name in replaced})
     return report
 
 

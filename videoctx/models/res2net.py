@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from videoctx.layers.conv import plain_conv3d
 from videoctx.layers.pointwise import BatchNorm
-from videoctx.models.resnet3d import BlockShape, ResidualBlock
+from videoctx.models.residual_blocks import BlockShape, ResidualBlock
 
 
 class Res2NetBottleneck3d(ResidualBlock):
@@ -51,7 +51,8 @@ class Res2NetBottleneck3d(ResidualBlock):
         self.first_of_stage = not isinstance(self.shortcut, nn.Identity)
         self.stride = shape.stride
         self.scale = scale
-        self.conv1 = plain_conv3d(in_channels, part * scale, kernel_size=(kernel_t_1x1, 1, 1))
+        first_conv = shape.first_conv or plain_conv3d
+        self.conv1 = first_conv(in_channels, part * scale, kernel_size=(kernel_t_1x1, 1, 1))
         self.norm1 = BatchNorm(part * scale)
         kernel = (kernel_t_3x3, 3, 3)
         self.convs = nn.ModuleList(

@@ -1,170 +1,25 @@
-"""ResNets for video: C2D, I3D, Slow-only and R3D, with optional context blocks.
+"""ResNets for video: C2D, TSM, I3D, Slow-only, R3D and CSN, with optional context blocks.
 
 He, Zhang, Ren, Sun: "Deep Residual Learning" (CVPR 2016, arXiv 1512.03385): depths, widths, blocks.
-Wang et al.: "Non-local Neural Networks" (CVPR 2018, arXiv 1711.07971): C2D, I3D 3×1×1 and 3×3×3, table 1, section 4.
-Feichtenhofer et al.: "SlowFast Networks" (ICCV 2019, arXiv 1812.03982): Slow-only, table 1.
-Tran et al.: "A Closer Look at Spatiotemporal Convolutions" (CVPR 2018, arXiv 1711.11248): R3D, MC3.
+The sources of the kernels over time are in `temporal_tables`.
 
-Differs from Non-local's released code: pool1 is padded as in ResNet, so res2 is 56 wide at 224, as table 1
-prints, not 55.
+Differs from Non-local's released code: pool1 is padded as in ResNet by default, so res2 is 56 wide at 224, as the
+paper's table 1 prints, not 55.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from videoctx.layers.conv import plain_conv3d
-from videoctx.layers.pointwise import BatchNorm
 from videoctx.models.activation_checkpointing import checkpointed
 from videoctx.models.insertion import insert_context
 from videoctx.models.network_config import record_config
+from videoctx.models.residual_blocks import BasicBlock3d, BlockShape, Bottleneck3d, ResidualBlock, own_norms
+from videoctx.models.stem import Stem, max_pool
+from videoctx.models.temporal_tables import BLOCKS_PER_STAGE, STAGES, TEMPORAL_TABLES, Depth, TemporalKernels
 from videoctx.models.test_head import WindowedHead
-
-Depth = Literal[18, 34, 50, 101, 152]
-TemporalKernels = Literal["c2d", "i3d", "i3d333", "slow", "r3d", "mc3"]
-
-STAGES = ("res2", "res3", "res4", "res5")
-BLOCKS_PER_STAGE: dict[int, tuple[int, int, int, int]] = {
-    18: (2, 2, 2, 2),
-    34: (3, 4, 6, 3),
-    50: (3, 4, 6, 3),
-    101: (3, 4, 23, 3),
-    152: (3, 8, 36, 3),
-}
-
-
-class TemporalTable(NamedTuple):
-    """The temporal kernel sizes of a network."""
-
-    stem: int  # temporal kernel size of conv1
-    blocks: dict[str, tuple[int, ...]]  # temporal kernel size of each block of a stage, repeated along it
-    inflate_3x3: bool  # the 3×3 convolutions have the temporal kernel, not the first 1×1
-
-
-TEMPORAL_TABLES: dict[str, TemporalTable] = {
-    "c2d": TemporalTable(1, {"res2": (1,), "res3": (1,), "res4": (1,), "res5": (1,)}, False),
-    "i3d": TemporalTable(5, {"res2": (3,), "res3": (3, 1), "res4": (3, 1), "res5": (1, 3)}, False),
-    "i3d333": TemporalTable(5, {"res2": (3,), "res3": (3, 1), "res4": (3, 1), "res5": (1, 3)}, True),
-    "slow": TemporalTable(1, {"res2": (1,), "res3": (1,), "res4": (3,), "res5": (3,)}, False),
-    "r3d": TemporalTable(3, {"res2": (3,), "res3": (3,), "res4": (3,), "res5": (3,)}, True),
-    "mc3": TemporalTable(3, {"res2": (3,), "res3": (1,), "res4": (1,), "res5": (1,)}, True),
-}
-
-
-class BlockShape(NamedTuple):
-    """The shape of a residual block, beside its channels."""
-
-    inner_channels: int  # of the 3×3 convolution
-    stride: tuple[int, int, int]
-    kernel_t: int  # over time, of the one inflated convolution
-    inflate_3x3: bool  # that is the 3×3, not the first 1×1
-    stride_at: Literal["3x3", "1x1"]
-    groups: int
-    conv: Callable[..., nn.Module]  # as Conv3dKind
-
-
-class Stem(nn.Module):
-    """conv1 and pool1: (B, 3, T, H, W) → (B, channels, T / strides, H / 4, W / 4); H / 2 and W / 2 without pool1."""
-
-    def __init__(
-        self,
-        channels: int,
-        *,
-        kernel_t: int,
-        stride_t: int,
-        pool_t: tuple[int, int] | None,
-        conv: Callable[..., nn.Module],
-    ) -> None:
-        super().__init__()
-        self.conv = conv(3, channels, kernel_size=(kernel_t, 7, 7), stride=(stride_t, 2, 2))
-        self.norm = BatchNorm(channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.pool = _max_pool((pool_t[0], 3, 3), (pool_t[1], 2, 2)) if pool_t else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.pool(self.relu(self.norm(self.conv(x))))
-
-
-class ResidualBlock(nn.Module):
-    """z = after_add(ReLU(shortcut(x) + after_1x1(branch(x)))); the two context slots are empty unless filled."""
-
-    def __init__(self, in_channels: int, out_channels: int, shape: BlockShape) -> None:
-        super().__init__()
-        self.out_channels = out_channels
-        self.shortcut: nn.Module = nn.Identity()
-        if shape.stride != (1, 1, 1) or in_channels != out_channels:
-            self.shortcut = nn.Sequential(
-                plain_conv3d(in_channels, out_channels, kernel_size=(1, 1, 1), stride=shape.stride),
-                BatchNorm(out_channels),
-            )
-        self.relu = nn.ReLU(inplace=True)
-        self.after_1x1: nn.Module = nn.Identity()
-        self.after_add: nn.Module = nn.Identity()
-
-    def branch(self, x: Tensor) -> Tensor:
-        """Return the residual branch of x, up to and including its last norm."""
-        raise NotImplementedError
-
-    @property
-    def last_norm(self) -> BatchNorm:
-        raise NotImplementedError
-
-    def forward(self, x: Tensor) -> Tensor:
-        z = self.relu(self.shortcut(x) + self.after_1x1(self.branch(x)))
-        return self.after_add(z)
-
-
-class BasicBlock3d(ResidualBlock):
-    """Two 3×3 convolutions. I3D and Slow inflate the first; tables that inflate 3×3 convolutions, both."""
-
-    def __init__(self, in_channels: int, out_channels: int, shape: BlockShape) -> None:
-        if shape.stride_at != "3x3" or shape.groups != 1:
-            raise ValueError(
-                "depths 18 and 34 have no 1×1 convolutions and no groups: expected stride_at '3x3' and groups 1,"
-                f" got {shape.stride_at!r} and {shape.groups}"
-            )
-        super().__init__(in_channels, out_channels, shape)
-        inner = shape.inner_channels
-        second_kernel_t = shape.kernel_t if shape.inflate_3x3 else 1
-        self.conv1 = shape.conv(in_channels, inner, kernel_size=(shape.kernel_t, 3, 3), stride=shape.stride)
-        self.norm1 = BatchNorm(inner)
-        self.conv2 = shape.conv(inner, out_channels, kernel_size=(second_kernel_t, 3, 3))
-        self.norm2 = BatchNorm(out_channels)
-
-    def branch(self, x: Tensor) -> Tensor:
-        x = self.relu(self.norm1(self.conv1(x)))
-        return self.norm2(self.conv2(x))
-
-    @property
-    def last_norm(self) -> BatchNorm:
-        return self.norm2
-
-
-class Bottleneck3d(ResidualBlock):
-    """1×1, 3×3, 1×1 convolutions. I3D and Slow inflate the first 1×1; tables that inflate the 3×3, that one."""
-
-    def __init__(self, in_channels: int, out_channels: int, shape: BlockShape) -> None:
-        super().__init__(in_channels, out_channels, shape)
-        inner, plain = shape.inner_channels, (1, 1, 1)
-        kernel_t_1x1, kernel_t_3x3 = (1, shape.kernel_t) if shape.inflate_3x3 else (shape.kernel_t, 1)
-        stride_1x1, stride_3x3 = (plain, shape.stride) if shape.stride_at == "3x3" else (shape.stride, plain)
-        self.conv1 = plain_conv3d(in_channels, inner, kernel_size=(kernel_t_1x1, 1, 1), stride=stride_1x1)
-        self.norm1 = BatchNorm(inner)
-        self.conv2 = shape.conv(inner, inner, kernel_size=(kernel_t_3x3, 3, 3), stride=stride_3x3, groups=shape.groups)
-        self.norm2 = BatchNorm(inner)
-        self.conv3 = plain_conv3d(inner, out_channels, kernel_size=(1, 1, 1))
-        self.norm3 = BatchNorm(out_channels)
-
-    def branch(self, x: Tensor) -> Tensor:
-        x = self.relu(self.norm1(self.conv1(x)))
-        x = self.relu(self.norm2(self.conv2(x)))
-        return self.norm3(self.conv3(x))
-
-    @property
-    def last_norm(self) -> BatchNorm:
-        return self.norm3
 
 
 class ResNet3D(WindowedHead):
@@ -178,10 +33,12 @@ class ResNet3D(WindowedHead):
         num_classes: K.
         depth: number of layers; 18 and 34 have basic blocks, the others bottlenecks.
         temporal_kernels: convolutions with a temporal kernel: none (`c2d`), the first 1×1 or the 3×3 of every other
-            block (`i3d`, `i3d333`), the first 1×1 of every block of res4 and res5 (`slow`), every 3×3 (`r3d`), or every
-            3×3 of res2 (`mc3`).
+            block (`i3d`, `i3d333`), the first 1×1 of every block (`i3d_heavy`) or of those of res4 and res5 (`slow`),
+            every 3×3 (`r3d`; `r3d7` has a conv1 of 7×7×7 as well), or every 3×3 of res2 (`mc3`).
         conv1_stride_t: stride of conv1 over time.
         pool1_t: kernel and stride over time of the max pooling before res2. None: no such pooling (R3D).
+        pool1_padded: pad that pooling in space, as in ResNet: res2 is 56 wide at 224. Otherwise it is 55 wide, as in
+            video-nonlocal-net and mmaction2's C2D.
         pool2_t: kernel and stride over time of the max pooling after res2.
         stage_stride_t: strides over time of res2 … res5.
         stride_at: which convolution of a stage's first bottleneck halves the resolution; weights come in both styles.
@@ -190,7 +47,12 @@ class ResNet3D(WindowedHead):
         width_per_group: channels of each group in res2 (ResNeXt-50 32×4d: groups 32, width_per_group 4).
         block: kind of the residual blocks; by default basic blocks for depths 18 and 34, bottlenecks for the others.
         conv: kind of the 3×3 convolutions.
+        first_conv: kind of the first convolution of the blocks, such as `TemporalShiftConv3d`. None: an ordinary 1×1
+            in bottlenecks, and `conv` in basic blocks.
+        first_conv_every: every which block of a stage, from the first, has `first_conv`; TSM has 2 from depth 101 on.
         stem_conv: kind of conv1.
+        norm_eps: ε of the BatchNorms after convolutions, but not of those inside of a convolution's kind or a context
+            block. CSN and mmaction2's R(2+1)D have 1e-3.
         context: makes a context block for a number of channels. YAML chooses it by `class_path`.
         context_at: indices, from 0, of the blocks of each stage that get one, e.g.
             `{"res3": [1, 3], "res4": [1, 3, 5]}`.
@@ -226,6 +88,7 @@ class ResNet3D(WindowedHead):
         temporal_kernels: TemporalKernels = "i3d",
         conv1_stride_t: int = 1,
         pool1_t: tuple[int, int] | None = (1, 1),
+        pool1_padded: bool = True,
         pool2_t: tuple[int, int] = (2, 2),
         stage_stride_t: tuple[int, int, int, int] = (1, 1, 1, 1),
         stride_at: Literal["3x3", "1x1"] = "3x3",
@@ -234,7 +97,10 @@ class ResNet3D(WindowedHead):
         width_per_group: int = 64,
         block: Callable[[int, int, BlockShape], ResidualBlock] | None = None,
         conv: Callable[[int, int], nn.Module] = plain_conv3d,  # type: ignore[assignment] # as YAML needs it
-        stem_conv: Callable[[int, int], nn.Module] = plain_conv3d,  # type: ignore[assignment] # likewise
+        first_conv: Callable[[int, int], nn.Module] | None = None,
+        first_conv_every: int = 1,
+        stem_conv: Callable[[int, int], nn.Module] = plain_conv3d,  # type: ignore[assignment] # as for conv
+        norm_eps: float = 1e-5,
         context: Callable[[int], nn.Module] | None = None,
         context_at: Mapping[str, Sequence[int]] | None = None,
         context_position: Literal["after_add", "after_1x1"] = "after_add",
@@ -243,36 +109,21 @@ class ResNet3D(WindowedHead):
         activation_checkpointing: Sequence[str] = (),
     ) -> None:
         arguments = dict(locals())  # of the call, before anything else is assigned
-        for name, value, choices in (
-            ("depth", depth, BLOCKS_PER_STAGE),
-            ("temporal_kernels", temporal_kernels, TEMPORAL_TABLES),
-            ("stride_at", stride_at, ("3x3", "1x1")),
-            ("context_position", context_position, ("after_add", "after_1x1")),
-        ):
-            if value not in choices:
-                raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(str, choices))}")
-        for name, least in (
-            ("width", width),
-            ("groups", groups),
-            ("width_per_group", width_per_group),
-            ("conv1_stride_t", conv1_stride_t),
-            ("stage_stride_t", min(stage_stride_t)),
-        ):
-            if least < 1:
-                raise ValueError(f"{name} is {least}; expected 1 or more")
-        if not 0 <= dropout <= 1:
-            raise ValueError(f"dropout is {dropout}; expected 0 to 1")
-        if (context is None) != (not context_at):
-            raise ValueError("context and context_at belong together: expected both or neither")
-        if not set(activation_checkpointing) <= set(STAGES):
-            raise ValueError(
-                f"activation_checkpointing is {list(activation_checkpointing)}; expected stages of {', '.join(STAGES)}"
-            )
+        for name in ("self", "num_classes", "__class__"):
+            del arguments[name]
+        _check(arguments)
         super().__init__()
         deep = depth >= 50
         make_block = block or (Bottleneck3d if deep else BasicBlock3d)
         table = TEMPORAL_TABLES[temporal_kernels]
-        self.stem = Stem(width, kernel_t=table.stem, stride_t=conv1_stride_t, pool_t=pool1_t, conv=stem_conv)
+        self.stem = Stem(
+            width,
+            kernel_t=table.stem,
+            stride_t=conv1_stride_t,
+            pool_t=pool1_t,
+            pool_padded=pool1_padded,
+            conv=stem_conv,
+        )
         in_channels = width
         for number, (stage, num_blocks) in enumerate(zip(STAGES, BLOCKS_PER_STAGE[depth], strict=True)):
             planes = width * 2**number
@@ -288,21 +139,20 @@ class ResNet3D(WindowedHead):
                     stride_at=stride_at,
                     groups=groups,
                     conv=conv,
+                    first_conv=first_conv if index % first_conv_every == 0 else None,
                 )
                 blocks.append(make_block(in_channels, out_channels, shape))
                 in_channels = out_channels
             self.add_module(stage, nn.Sequential(*blocks))
             if stage == "res2":
-                self.pool2 = _max_pool((pool2_t[0], 1, 1), (pool2_t[1], 1, 1))
+                self.pool2 = max_pool((pool2_t[0], 1, 1), (pool2_t[1], 1, 1))
         self.activation_checkpointing = frozenset(activation_checkpointing)
         self.average = nn.AdaptiveAvgPool3d(1)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(in_channels, num_classes)
-        self._initialize(zero_init_residual)
+        self._initialize(zero_init_residual, norm_eps)
         if context and context_at:
             insert_context(self, context_at, context, position=context_position)
-        for name in ("self", "num_classes", "__class__"):
-            del arguments[name]
         self.config = record_config(type(self), arguments)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -314,26 +164,46 @@ class ResNet3D(WindowedHead):
                 x = self.pool2(x)
         return self.classify(x)
 
-    def _initialize(self, zero_init_residual: bool) -> None:
+    def _initialize(self, zero_init_residual: bool, norm_eps: float) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             elif isinstance(module, ResidualBlock) and zero_init_residual:
                 nn.init.zeros_(module.last_norm.weight)
+        for norm in (self.stem.norm, *(norm for block in self.modules() for norm in own_norms(block))):
+            norm.eps = norm_eps
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
 
 
-class MaxPool3d(nn.MaxPool3d):
-    """Max pooling in the type of its input. Autocast on a CPU would use float32, which only costs time."""
+def _check(given: Mapping[str, Any]) -> None:
+    """Check the arguments of a `ResNet3D` that the layers do not check themselves.
 
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast("cpu", enabled=False):
-            return super().forward(x)
-
-
-def _max_pool(kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> nn.Module:
-    """Odd kernels are centered (padded by half), even ones are not, as in the papers' released networks."""
-    if kernel == stride == (1, 1, 1):
-        return nn.Identity()
-    return MaxPool3d(kernel, stride, padding=tuple(size // 2 if size % 2 else 0 for size in kernel))
+    Raises:
+        ValueError: One is out of range or unknown.
+    """
+    for name, choices in (
+        ("depth", BLOCKS_PER_STAGE),
+        ("temporal_kernels", TEMPORAL_TABLES),
+        ("stride_at", ("3x3", "1x1")),
+        ("context_position", ("after_add", "after_1x1")),
+    ):
+        if given[name] not in choices:
+            raise ValueError(f"{name} is {given[name]!r}; expected one of {', '.join(map(str, choices))}")
+    counts = ("width", "groups", "width_per_group", "conv1_stride_t", "first_conv_every")
+    for name, least in (*((name, given[name]) for name in counts), ("stage_stride_t", min(given["stage_stride_t"]))):
+        if least < 1:
+            raise ValueError(f"{name} is {least}; expected 1 or more")
+    if not 0 <= given["dropout"] <= 1:
+        raise ValueError(f"dropout is {given['dropout']}; expected 0 to 1")
+    if not given["norm_eps"] > 0:
+        raise ValueError(f"norm_eps is {given['norm_eps']}; expected more than 0")
+    if given["first_conv_every"] > 1 and given["first_conv"] is None:
+        raise ValueError("first_conv_every has no effect without first_conv; expected both or neither")
+    if (given["context"] is None) != (not given["context_at"]):
+        raise ValueError("context and context_at belong together: expected both or neither")
+    checkpointed_stages = given["activation_checkpointing"]
+    if not set(checkpointed_stages) <= set(STAGES):
+        raise ValueError(
+            f"activation_checkpointing is {list(checkpointed_stages)}; expected stages of {', '.join(STAGES)}"
+        )

@@ -58,8 +58,16 @@ PYSLOWFAST: dict[str, Entry] = {
     "DETECTION.ENABLE": (False,),
 }
 
+NORMS: tuple[dict[str, Any], ...] = ({"type": "BN3d"}, {"type": "BN2d"}, {"type": "BN"}, {"type": "SyncBN"})
 MMACTION2: dict[str, Entry] = {
-    "type": ("ResNet3d", "ResNet3dSlowOnly", "ResNet"),
+    "type": READ,  # as in BACKBONES
+    "bottleneck_mode": WEIGHTS,
+    "bn_frozen": UNUSED,
+    "num_segments": UNUSED,
+    "is_shift": (True,),
+    "shift_div": READ,
+    "shift_place": ("blockres",),
+    "temporal_pool": (False,),
     "depth": WEIGHTS,
     "in_channels": WEIGHTS,
     "base_channels": WEIGHTS,
@@ -81,9 +89,9 @@ MMACTION2: dict[str, Entry] = {
     "with_pool2": READ,
     "style": ("pytorch", "caffe"),
     "lateral": (False,),
-    "conv_cfg": ({"type": "Conv3d"}, {"type": "Conv2d"}, {"type": "Conv"}, None),
+    "conv_cfg": ({"type": "Conv3d"}, {"type": "Conv2d"}, {"type": "Conv"}, {"type": "Conv2plus1d"}, None),
     "act_cfg": ({"type": "ReLU"},),
-    "norm_cfg": ({"type": "BN3d"}, {"type": "BN2d"}, {"type": "BN"}, {"type": "SyncBN"}, None),
+    "norm_cfg": (*NORMS, *(norm | {"eps": 1e-3} for norm in NORMS), None),
     "non_local_cfg": READ,
     "non_local_cfg.sub_sample": WEIGHTS,
     "non_local_cfg.use_scale": READ,
@@ -96,6 +104,12 @@ MMACTION2: dict[str, Entry] = {
     ),
     **dict.fromkeys(("with_cp", "zero_init_residual"), UNUSED),
 }
+BACKBONES = {  # by the format of the weights
+    "mmaction2": ("ResNet3d", "ResNet3dSlowOnly", "ResNet", "C2D"),
+    "mmaction2, TSM": ("ResNetTSM",),
+    "mmaction2, CSN": ("ResNet3dCSN",),
+    "mmaction2, R(2+1)D": ("ResNet2Plus1d",),
+}
 OF_TRAINING = ("inplace", "requires_grad", "momentum")  # of a norm or an activation
 
 # PySlowFast's table has more keys than a network: only these sections have nothing that is not in it.
@@ -103,11 +117,11 @@ COMPLETE = ("RESNET", "NONLOCAL")
 DEFAULT_STRIDES = [1, 1, 1, 1]
 
 
-def stored_arguments(project: str, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def stored_arguments(name: str, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the arguments of `ResNet3D` and of `NonLocal` that a stored config gives beside the format's patterns.
 
     Args:
-        project: the format's name. Only PySlowFast and mmaction2 store a config.
+        name: the format's name. Only PySlowFast and mmaction2 store a config.
         text: the stored config.
 
     Raises:
@@ -115,7 +129,7 @@ def stored_arguments(project: str, text: str) -> tuple[dict[str, Any], dict[str,
     """
     of_net: dict[str, Any] = {}
     of_context: dict[str, Any] = {}
-    if project == "PySlowFast":
+    if name == "PySlowFast":
         config = _pyslowfast(text)
         _check(config, PYSLOWFAST, complete=COMPLETE)
         if (pool := _non_local(config, "POOL")) is not None:
@@ -125,12 +139,17 @@ def stored_arguments(project: str, text: str) -> tuple[dict[str, Any], dict[str,
             of_context["subsample"] = kernels[tuple(pool)]
         if _non_local(config, "GROUP") not in (None, 1):
             raise ValueError(f"{_refusal('NONLOCAL.GROUP', _non_local(config, 'GROUP'))}1")
-    elif project == "mmaction2":
+    elif name in BACKBONES:
         backbone = _backbone(text)
-        _check(backbone, MMACTION2, complete=("",))
+        _check(backbone, MMACTION2 | {"type": BACKBONES[name]}, complete=("",))
         strides = backbone.get("temporal_strides", DEFAULT_STRIDES)
         if strides != DEFAULT_STRIDES:
             of_net["stage_stride_t"] = strides
+        if isinstance(norm := backbone.get("norm_cfg"), Mapping) and "eps" in norm:
+            of_net["norm_eps"] = norm["eps"]
+        if backbone.get("shift_div", 8) != 8:
+            shift = {"shift_div": backbone["shift_div"]}
+            of_net["first_conv"] = {"class_path": "videoctx.layers.TemporalShiftConv3d", "init_args": shift}
         non_local = backbone.get("non_local_cfg") or {}
         if non_local and "use_scale" not in non_local and non_local.get("mode") != "gaussian":
             of_context["softmax_scale"] = True  # mmcv's default

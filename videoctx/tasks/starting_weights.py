@@ -19,7 +19,8 @@ class StartingWeights(Callback):
     """Loads the task's `weights` into its network, unless the run resumes from a checkpoint of its own.
 
     Where the checkpoint has the classes of the data in another order, the rows of its classifier are reordered. In
-    training, the classifier of other classes and blocks that the checkpoint lacks keep their initial weights. In
+    training, the classifier of other classes keeps its initial weights, and blocks that the checkpoint lacks start as
+    the network without them, where they can (`videoctx.models.new_blocks`). In
     evaluation, other classes are an error. What was done is printed.
 
     Raises:
