@@ -16,7 +16,7 @@ from tests.tasks.synthetic_runs import classifier, small_resnet, synthetic_clips
 from videoctx.layers import GlobalContext
 from videoctx.models import ResNet3D
 from videoctx.models.block_compilation import compile_blocks, compiler_problem, use_compiled_code
-from videoctx.models.resnet3d import ResidualBlock
+from videoctx.models.residual_blocks import ResidualBlock
 from videoctx.tasks import EMA, FrozenBatchNorm, PreciseBatchNorm
 
 
