@@ -318,7 +318,7 @@ def test_too_little_memory_is_one_line_that_names_what_to_change(folder, monkeyp
     assert stop.value.code == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("videoctx: ")]
     assert line.startswith("videoctx: out of memory (")
-    assert "; a batch of a device is 3 clips of 4 × 300000 × 300000); expected less of data.batch_size" in line
+    assert "; a batch of a device is 1 clip of 4 × 300000 × 300000); expected less of data.batch_size" in line
 
 
 def test_a_second_run_into_one_folder_is_refused_in_one_line(folder, monkeypatch, capsys):

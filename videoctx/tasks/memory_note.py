@@ -19,4 +19,5 @@ class MemoryNote(Callback):
             exception.add_note(f"model.views_per_forward is {getattr(pl_module, 'views_per_forward', None)}")
         elif (data := task_data(trainer)) is not None:
             size = " × ".join(map(str, data.train_clip_size))
-            exception.add_note(f"a batch of a device is {data.clips_per_device} clips of {size}")
+            clips = "1 clip" if data.clips_per_device == 1 else f"{data.clips_per_device} clips"
+            exception.add_note(f"a batch of a device is {clips} of {size}")
