@@ -42,6 +42,7 @@ STEPS = (
     Step("model", "i3d_r50_gc_all", "with Global Context everywhere", 3),
     Step("model", "nonlocal", "Non-local affinities", 1.5),
     Step("data", "loader", "the loader over all cores", 5),
+    Step("data", "nvdec", "decoding on the GPU", 1.5),
     Step("data", "transform", "from frames in host memory to clips on the device", 1),
     Step("fit", "one_gpu", "fit of I3D-R50", 3.5),
     Step("fit", "ddp_1", "the same, as one rank of DDP", 2),
@@ -63,9 +64,13 @@ def _function(step: Step) -> Callable[[Setting], StepResult]:
         by_name = {"peak": network_steps.device_peak, "nonlocal": network_steps.affinities}
         return by_name.get(step.name) or network_steps.network(step.name)
     if step.part == "data":
-        from videoctx.bench.gpu import data_steps
+        from videoctx.bench.gpu import data_steps, nvdec_step
 
-        return {"loader": data_steps.loader, "transform": data_steps.device_transform}[step.name]
+        return {
+            "loader": data_steps.loader,
+            "nvdec": nvdec_step.decoding_on_the_gpu,
+            "transform": data_steps.device_transform,
+        }[step.name]
     from videoctx.bench.gpu import fit_steps
 
     return {
