@@ -12,6 +12,8 @@ from lightning.pytorch import Callback
 from tests.each_case import each_case
 from tests.tasks.synthetic_runs import classifier, synthetic_clips, trainer
 from videoctx.bench.model_speed import ModelBench
+from videoctx.cli import main
+from videoctx.cli.gpu_errors import unusable_gpu
 from videoctx.cli.memory import is_out_of_memory, what_to_change
 from videoctx.data.loading import page_locking
 from videoctx.tasks.emulated_bf16 import warn_of_emulated_bf16
@@ -98,6 +100,44 @@ def test_a_gpu_without_bfloat16_has_a_line(monkeypatch, caplog):
         with caplog.at_level(logging.WARNING):
             warn_of_emulated_bf16(precision, torch.device(device))
         assert [record.message for record in caplog.records] == expected, (supported, precision, device)
+
+
+@each_case(
+    ("error", "start"),
+    [
+        (
+            RuntimeError("CUDA error: no kernel image is available for execution on the device\nlong"),
+            "this torch has no",
+        ),
+        (
+            RuntimeError("The NVIDIA driver on your system is too old (found version 11040)."),
+            "the GPU's driver is too old",
+        ),
+        (AssertionError("Torch not compiled with CUDA enabled"), "this torch is built without CUDA"),
+        (RuntimeError("CUDA error: device-side assert triggered"), None),
+        (AssertionError("expected (B, C, *)"), None),
+        (ValueError("CUDA error: no kernel image is available"), None),
+    ],
+)
+def test_a_gpu_that_cannot_be_used_is_one_line(error, start):
+    line = unusable_gpu(error)
+    if start is None:
+        assert line is None
+    else:
+        assert line.startswith(f"{start}")
+        assert "; expected a torch and a driver for the card" in line
+        assert "\n" not in line
+
+
+def test_a_command_ends_with_that_line(monkeypatch, capsys):
+    def fail(_):
+        raise RuntimeError("CUDA error: no kernel image is available for execution on the device\nlong explanation")
+
+    monkeypatch.setattr("videoctx.cli.bench.run_bench", fail)
+    with pytest.raises(SystemExit) as stop:
+        main(["bench"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_frames_that_cannot_be_page_locked_are_copied_as_they_are(monkeypatch, caplog):

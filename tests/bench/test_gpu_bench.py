@@ -142,7 +142,8 @@ def test_the_table_is_printed_and_written(tmp_path, capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_every_step_runs_on_a_cpu(tmp_path, part):
-    main(["bench", "gpu", f"--folder={tmp_path}", "--device=cpu", "--tiny", f"--part={part}"])
+    busy = "--minutes_per_part=60"  # a busy machine takes its time
+    main(["bench", "gpu", f"--folder={tmp_path}", "--device=cpu", "--tiny", busy, f"--part={part}"])
     found = {name: state for name, state in states(tmp_path).items() if name.startswith(f"{part}/")}
     if found.get("data/nvdec") == "skipped":  # without torchcodec
         found["data/nvdec"] = "done"

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from videoctx.cli.gpu_errors import unusable_gpu
 from videoctx.cli.memory import is_out_of_memory, what_to_change
 from videoctx.terminal import is_reader_gone
 from videoctx.user_error import UserError, error_line, missing_library
@@ -65,11 +66,13 @@ def run(arguments: Sequence[str]) -> None:
             raise
         print(f"videoctx: {error_line(error)}", file=sys.stderr)
         sys.exit(2)
-    except (ValueError, OSError, ImportError, RuntimeError, MemoryError) as error:
+    except (ValueError, OSError, ImportError, RuntimeError, MemoryError, AssertionError) as error:
         if os.environ.get("VIDEOCTX_TRACEBACK"):
             raise
         if is_out_of_memory(error):
             print(f"videoctx: {what_to_change(error, trains=arguments[0] in TRAINING)}", file=sys.stderr)
+        elif unusable := unusable_gpu(error):
+            print(f"videoctx: {unusable}", file=sys.stderr)
         elif missing := missing_library(error):
             print(f"videoctx: {missing}", file=sys.stderr)
         elif is_user_error(error):
