@@ -143,7 +143,7 @@ def test_a_missing_or_broken_video_of_the_manifest_is_named(broken_files, tmp_pa
 def test_pytorchvideo_reads_our_clips(numbered):
     dataset = VideoDataset([numbered], sampler=RandomClips(shape=SHAPE), seed=0)
     clips = [clip_of(dataset[SampleIndex(0, repeat=repeat)], SHAPE) for repeat in range(5)]
-    windows = [Window.of_frames(clip.path, clip.frames[0], clip.frames[0] + SHAPE.span, 30) for clip in clips]
+    windows = [Window.of_frames(clip.path, clip.frames[0], clip.frames[0] + SHAPE.span(), 30) for clip in clips]
     with closing(PyTorchVideoPeer(windows, clip_len=SHAPE.clip_len, batch_size=2, num_workers=2)) as peer:
         delivered = [peer.frames("pyav"), peer.frames("decord")]
     assert len({window.start_seconds for window in windows}) > 1

@@ -20,10 +20,13 @@ from torchvision.transforms._presets import VideoClassification
 
 from tests.each_case import each_case
 from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo
-from videoctx.data.sampling.clip_samplers import ClipShape, NoClipError
-from videoctx.data.sampling.protocols import PROTOCOLS, UnknownFrameRateError
+from videoctx.data.sampling.clip_samplers import ClipShape, NoClipError, UnknownFrameRateError
+from videoctx.data.sampling.grids import DENSE
+from videoctx.data.sampling.protocols import PROTOCOLS
+from videoctx.data.transforms.crop_corners import CORNERS, check_num_crops
+from videoctx.data.transforms.frame_size import SIZES
 from videoctx.data.transforms.normalize import Normalize
-from videoctx.data.transforms.resize import resize
+from videoctx.data.transforms.resize import Resizing
 from videoctx.data.transforms.view_transform import ViewTransform
 
 NTSC = 30000 / 1001  # 29.97
@@ -32,7 +35,17 @@ RATES = [24000 / 1001, 15.0, 25.0, NTSC, 30.0, 50.0, 60.0]
 
 def clips(name, num_frames, fps, clip_len, frame_interval, num_clips):
     shape = ClipShape(clip_len=clip_len, frame_interval=frame_interval)
-    return PROTOCOLS[name].clips(num_frames, fps, shape, num_clips).tolist()
+    return DENSE[name].test(num_frames, fps, shape, num_clips).tolist()
+
+
+def resizing(protocol, *, short_side_px):
+    rules = PROTOCOLS[protocol]
+    return Resizing(
+        short_side_px=short_side_px,
+        long_side=rules.long_side,
+        antialias=rules.antialias,
+        arithmetic=rules.arithmetic,
+    )
 
 
 # protocol, (frames, fps, T, interval, n): first frame of every clip, frames of the last clip
@@ -133,7 +146,7 @@ def test_clip_grids_computed_by_hand(name, video):
     assert found[-1] == last
 
 
-@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize("name", DENSE)
 @settings(max_examples=60, deadline=None)
 @given(
     num_frames=st.integers(1, 700),
@@ -211,19 +224,28 @@ def pytorchvideo_functional():
 
 @each_case(
     ("name", "long_side"),
-    [("nonlocal", 344), ("pyslowfast", 344), ("pytorchvideo", 344), ("mmaction2", 345), ("torchvision", 341)],
+    [
+        ("nonlocal", 344),
+        ("pyslowfast", 344),
+        ("pytorchvideo", 344),
+        ("mmaction2", 345),
+        ("torchvision", 341),
+        ("videoctx", 344),
+        ("tsm", 344),
+    ],
 )
 def test_long_side_of_a_resized_240_by_323_frame(name, long_side):
     """323 / 240 · 256 is 344.53; torchvision takes 4/3 of 256 whatever the shape."""
-    assert PROTOCOLS[name].size(240, 323, 256) == (256, long_side)
-    assert name == "torchvision" or PROTOCOLS[name].size(323, 240, 256) == (long_side, 256)
+    size = SIZES[PROTOCOLS[name].long_side]
+    assert size(240, 323, 256) == (256, long_side)
+    assert name == "torchvision" or size(323, 240, 256) == (long_side, 256)
 
 
-@each_case("name", ["nonlocal", "pyslowfast", "pytorchvideo", "mmaction2"])
+@each_case("name", ["nonlocal", "pyslowfast", "pytorchvideo", "mmaction2", "videoctx"])
 def test_short_side_of_landscape_and_portrait(name):
     for height in range(90, 800, 7):
         for width in (height - 31, height, height + 3):
-            size = PROTOCOLS[name].size(height, width, 256)
+            size = SIZES[PROTOCOLS[name].long_side](height, width, 256)
             assert min(size) == 256
             assert abs(max(size) - 256 * max(height, width) / min(height, width)) <= 1
             assert (size[0] > size[1]) <= (height > width)
@@ -243,10 +265,11 @@ def test_short_side_of_landscape_and_portrait(name):
         ("pyslowfast", 1, [(0, 43)]),
         ("pytorchvideo", 1, [(0, 43)]),
         ("torchvision", 1, [(0, 42)]),  # round(42.5) is the even one
+        ("tsm", 1, [(0, 42)]),
     ],
 )
 def test_crop_corners_computed_by_hand(name, num_crops, corners):
-    corner = PROTOCOLS[name].corner
+    corner = CORNERS[PROTOCOLS[name].crops]
     assert [corner(256, 341, 256, crop, num_crops) for crop in range(num_crops)] == corners
     assert [corner(341, 256, 256, crop, num_crops) for crop in range(num_crops)] == [pair[::-1] for pair in corners]
 
@@ -254,7 +277,7 @@ def test_crop_corners_computed_by_hand(name, num_crops, corners):
 # Resizing -------------------------------------------------------------------------------------------------------------
 
 MEAN, STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
-SIZES = [(120, 200), (256, 300), (90, 160), (170, 128)]  # another is halved exactly, enlarged, or portrait
+FRAME_SIZES = [(120, 200), (256, 300), (90, 160), (170, 128)]  # another is halved exactly, enlarged, or portrait
 
 
 def random_frames(height, width):
@@ -265,10 +288,10 @@ def view_of(frames, protocol, *, short_side_px=128, crop_size_px=112):
     """Return the view (3, T, 112, 112) that a test makes of frames (T, H, W, 3)."""
     transform = ViewTransform(
         crop_size_px=crop_size_px,
-        short_side_px=short_side_px,
+        resizing=resizing(protocol, short_side_px=short_side_px),
         num_crops=1,
         normalize=Normalize(MEAN, STD),
-        protocol=PROTOCOLS[protocol],
+        crops=PROTOCOLS[protocol].crops,
     )
     video = DecodedVideo("a.mp4", 0, 0, 0, frames, torch.arange(len(frames))[None], [0])
     return transform(DecodedBatch([video]), num_clips=1).clips[0:1][0]
@@ -280,7 +303,7 @@ def normalized(frames):
     return (frames - mean) / std
 
 
-@each_case("size", SIZES)
+@each_case("size", FRAME_SIZES)
 def test_view_equals_torchvisions_preset(size):
     """The training scripts of torchvision convert to floats before its preset; the preset of its weights does not."""
     frames = random_frames(*size)
@@ -289,7 +312,7 @@ def test_view_equals_torchvisions_preset(size):
 
 
 @each_case("protocol", ["pytorchvideo", "pyslowfast"])
-@each_case("size", SIZES)
+@each_case("size", FRAME_SIZES)
 def test_view_equals_that_of_pytorchvideo(protocol, size):
     """PySlowFast's resizing is the same call of torch, after it has normalized, which makes no difference."""
     frames, functional = random_frames(*size), pytorchvideo_functional()
@@ -307,7 +330,7 @@ def test_view_equals_that_of_pytorchvideo(protocol, size):
 def test_resized_bytes_are_rounded_once(protocol, size):
     """Compare with loops. Where both sides are halved, a pixel is (a + b + c + d + 2) // 4, as in OpenCV."""
     frames = random_frames(*size)[:1]
-    (resized,) = resize(frames, 8, PROTOCOLS[protocol])
+    (resized,) = resizing(protocol, short_side_px=8).resize(frames)
     height, width = resized.shape[1:]
     assert resized.dtype == torch.uint8
     for row in range(height):
@@ -329,15 +352,23 @@ def test_resized_bytes_are_rounded_once(protocol, size):
 @each_case("protocol", PROTOCOLS)
 def test_frames_of_the_size_already_are_not_changed(protocol):
     frames = random_frames(128, 171)
-    assert resize(frames, 128, PROTOCOLS[protocol]).dtype == torch.uint8
+    assert resizing(protocol, short_side_px=128).resize(frames).dtype == torch.uint8
 
 
 def test_unsupported_number_of_crops_is_refused():
-    with pytest.raises(ValueError, match=r"3 crops per clip; expected 1 with protocol torchvision"):
-        PROTOCOLS["torchvision"].check("torchvision", 3)
-    with pytest.raises(ValueError, match=r"2 crops per clip; expected 1 or 3 with protocol pyslowfast"):
-        PROTOCOLS["pyslowfast"].check("pyslowfast", 2)
-    PROTOCOLS["videoctx"].check("videoctx", 5)
+    with pytest.raises(ValueError, match=r"3 crops per clip; expected 1 with data.test.crops middle_rounded, or even"):
+        check_num_crops("middle_rounded", 3)
+    with pytest.raises(ValueError, match=r"2 crops per clip; expected 1 or 3 with data.test.crops middle_up, or even"):
+        check_num_crops("middle_up", 2)
+    check_num_crops("even", 5)
+
+
+def test_crops_of_tsm_computed_by_hand():
+    """341 - 256 = 85 columns are left, in steps of 21: left, right, middle; also of a portrait frame."""
+    corner = CORNERS["quarters"]
+    assert [corner(256, 341, 256, crop, 3) for crop in range(3)] == [(0, 0), (0, 84), (0, 42)]
+    assert [corner(341, 256, 256, crop, 3) for crop in range(3)] == [(42, 0)] * 3
+    assert corner(256, 341, 224, 0, 1) == (16, 58)  # round(58.5)
 
 
 @each_case("name", ["pyslowfast", "pytorchvideo", "torchvision"])

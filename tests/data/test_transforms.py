@@ -16,6 +16,7 @@ from tests.each_case import each_case
 from videoctx.batch import Failure, View, slices
 from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo
 from videoctx.data.transforms.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
+from videoctx.data.transforms.resize import Resizing
 from videoctx.data.transforms.train_transform import TrainTransform
 from videoctx.data.transforms.view_transform import ViewTransform
 
@@ -66,7 +67,10 @@ def train_transform(crop_size_px=16, short_side_px=(16, 16), flip_probability=0.
 
 def view_transform(crop_size_px=16, short_side_px=16, num_crops=3, normalize=AS_PIXELS):
     return ViewTransform(
-        crop_size_px=crop_size_px, short_side_px=short_side_px, num_crops=num_crops, normalize=normalize
+        crop_size_px=crop_size_px,
+        resizing=Resizing(short_side_px=short_side_px),
+        num_crops=num_crops,
+        normalize=normalize,
     )
 
 

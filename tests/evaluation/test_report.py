@@ -11,6 +11,7 @@ import pytest
 
 from tests.evaluation.synthetic_scores import random_run, synthetic_scores, write_run
 from tests.numbered import write_video
+from tests.small_preprocessing import small_preprocessing
 from videoctx.cli import main
 from videoctx.evaluation.confident_errors import most_confident_errors
 from videoctx.evaluation.evaluation_result import EvaluationResult, percent
@@ -26,18 +27,9 @@ HOSTILE = [
     "line\x00\x1bbreak\u202e",
     "\udc80 lone",
 ]
-DATA = {
-    "num_videos": 60,
-    "clip_len": 4,
-    "frame_interval": 2,
-    "short_videos": "wrap",
-    "protocol": "videoctx",
-    "short_side_px": 64,
-    "crop_size_px": 64,
-    "views": [4, 3],
-    "mean": [0.5, 0.5, 0.5],
-    "std": [0.2, 0.2, 0.2],
-}
+DATA = {"num_videos": 60} | small_preprocessing(
+    short_side_px=64, crop_size_px=64, views=(4, 3), mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2)
+).as_dict()
 
 
 @pytest.fixture(scope="module")

@@ -114,4 +114,4 @@ def test_scores_are_of_the_clips_of_the_protocol(place, run, name, views, starts
 def test_unknown_protocol_and_its_unknown_crops_are_refused(place, refused):
     assert "pyslowfast" in refused("test", "--ckpt_path", place.last, "--data.test.protocol=slowfast")
     line = refused("test", "--ckpt_path", place.last, "--data.test.protocol=torchvision")
-    assert "3 crops per clip; expected 1 with protocol torchvision" in line
+    assert "3 crops per clip; expected 1 with data.test.crops middle_rounded, or even" in line

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.each_case import each_case
 from tests.evaluation.synthetic_scores import random_run, synthetic_scores
 from videoctx.data.sampling.clip_samplers import ClipShape
-from videoctx.data.sampling.protocols import PROTOCOLS
+from videoctx.data.sampling.grids import DENSE, SEGMENTS
 from videoctx.evaluation.view_subset import SINGLE_CLIP, Views, choose_views, clip_starts, nearest_clips
 
 
@@ -35,22 +35,45 @@ def test_nearest_clips_by_hand(clip_placement, stored, wanted, clips, exact):
 
 @given(st.sampled_from(sorted(SINGLE_CLIP)), st.integers(1, 30), st.data())
 def test_nearest_clips_are_distinct_and_in_order(clip_placement, stored, data):
+    stored = min(stored, 2) if clip_placement == "part_middle_then_start" else stored
     clips, _ = nearest_clips(clip_placement, stored=stored, wanted=data.draw(st.integers(1, stored)))
     assert clips == sorted(set(clips))
 
 
-@each_case("name", PROTOCOLS)
+@each_case("name", DENSE)
 @each_case(("stored", "wanted"), [(10, 1), (10, 2), (10, 4), (10, 5), (9, 3), (9, 5), (11, 1)])
 def test_exact_clips_equal_a_test_with_fewer_clips(name, stored, wanted):
-    protocol = PROTOCOLS[name]
-    clips, exact = nearest_clips(protocol.clip_placement, stored=stored, wanted=wanted)
+    grid = DENSE[name]
+    clips, exact = nearest_clips(grid.placement, stored=stored, wanted=wanted)
     shape = ClipShape(clip_len=4, frame_interval=2)
     lengths = range(60, 400, 7)
     equal = []
     for num_frames in lengths:
-        many, few = (protocol.clips(num_frames, 30.0, shape, count) for count in (stored, wanted))
+        many, few = (grid.test(num_frames, 30.0, shape, count) for count in (stored, wanted))
         equal.append(np.abs(many[clips] - few).max() <= (name != "videoctx"))  # floating point may round the other way
     assert all(equal) if exact else not any(equal[10:])
+
+
+@each_case(
+    ("name", "stored", "wanted", "exact"),
+    [
+        ("videoctx", 9, 3, True),
+        ("videoctx", 10, 5, False),
+        ("videoctx", 11, 1, True),
+        ("mmaction2_uniform", 7, 3, True),
+        ("mmaction2_uniform", 6, 3, False),
+        ("tsm", 2, 1, True),
+        ("mmaction2", 2, 1, True),
+    ],
+)
+def test_exact_clips_of_segments_equal_a_test_with_fewer_clips(name, stored, wanted, exact):
+    grid = SEGMENTS[name]
+    clips, found = nearest_clips(grid.placement, stored=stored, wanted=wanted)
+    assert found == exact
+    shape = ClipShape(clip_len=4, frame_interval=2)
+    for num_frames in range(600, 900, 7):
+        many, few = (grid.test(num_frames, 30.0, shape, count) for count in (stored, wanted))
+        assert (np.abs(many[clips] - few).max() <= 1) == exact
 
 
 def test_start_of_a_single_clip():

@@ -5,6 +5,7 @@ import torch
 
 from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo
 from videoctx.data.transforms.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
+from videoctx.data.transforms.resize import Resizing
 from videoctx.data.transforms.train_transform import TrainTransform
 from videoctx.data.transforms.view_transform import ViewTransform
 
@@ -33,7 +34,7 @@ def test_training_clips_are_those_of_the_cpu(device):
 
 
 def test_views_are_those_of_the_cpu(device):
-    transform = ViewTransform(crop_size_px=32, short_side_px=36, num_crops=3, normalize=NORMALIZE)
+    transform = ViewTransform(crop_size_px=32, resizing=Resizing(short_side_px=36), num_crops=3, normalize=NORMALIZE)
     expected, found = (transform(videos, num_clips=2).clips[:] for videos in (batch(), batch().to(device)))
     torch.testing.assert_close(found.cpu(), expected, rtol=0, atol=1.01 / 255 / min(IMAGENET_STD))
 

@@ -1,6 +1,6 @@
 """Fixtures: small trained networks and videos for them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -32,7 +32,7 @@ def write_checkpoint(path: Path, context: str | None = None, changes: dict | Non
         "state_dict": {f"net.{name}": tensor for name, tensor in made.state_dict().items()},
         "class_names": CLASSES,
         "net": config,
-        "preprocessing": replace(PREPROCESSING, **preprocessing).as_dict(),
+        "preprocessing": small_preprocessing(**preprocessing).as_dict(),
     }
     torch.save(stored | (changes or {}), path)
     return path

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from tests.each_case import each_case
 from tests.small_preprocessing import small_preprocessing
 from tests.tasks.synthetic_runs import SyntheticClips, batch_of, small_resnet, trainer
-from videoctx.data.sampling.protocols import ProtocolName
+from videoctx.data.sampling.protocols import PROTOCOLS, HeadPooling
 from videoctx.evaluation.scores import read_scores
 from videoctx.inference.classifier import Classifier, load
 from videoctx.inference.conversion import convert_checkpoint
@@ -27,19 +27,19 @@ from videoctx.tasks import VideoClassifier
 from videoctx.visualize.clip_on_video import ClipOnVideo
 
 
-def loops(net: ResNet3D, x: torch.Tensor, protocol: str, *, multi_label: bool = False) -> torch.Tensor:
+def loops(net: ResNet3D, x: torch.Tensor, pooling: str, *, multi_label: bool = False) -> torch.Tensor:
     """Return the probabilities (B, K) of a feature map (B, C, T, H, W), window by window."""
     height, width = x.shape[-2:]
     starts = [range(max(side - 7, 0) + 1) for side in (height, width)]
     windows = [x[:, :, :, top : top + 7, left : left + 7] for top in starts[0] for left in starts[1]]
-    if protocol in ("videoctx", "mmaction2", "torchvision"):
+    if pooling == "whole_map":
         windows = [x]
     logits = [window.mean(dim=(2, 3, 4)) @ net.head.weight.T + net.head.bias for window in windows]
 
     def probabilities(scores):
         return scores.sigmoid() if multi_label else scores.softmax(dim=1)
 
-    if protocol in ("nonlocal", "pyslowfast"):
+    if pooling == "windows_probabilities":
         return sum(map(probabilities, logits)) / len(windows)
     return probabilities(sum(logits) / len(windows))
 
@@ -61,8 +61,10 @@ def net():
     return small_resnet(3, width=2).eval()
 
 
-def test_every_protocol_is_known():
-    assert set(TEST_HEADS) < set(get_args(ProtocolName))
+def test_every_head_pooling_is_known(net):
+    assert set(TEST_HEADS) == set(get_args(HeadPooling)) == {rules.head_pooling for rules in PROTOCOLS.values()}
+    with pytest.raises(ValueError, match="head_pooling is 'pyslowfast'; expected one of whole_map, windows_"):
+        set_test_head(net, "pyslowfast", multi_label=False)
 
 
 @torch.no_grad()
@@ -88,27 +90,27 @@ def test_equals_pytorchvideos_own_head_at_256_pixels(name, tmp_path):
 
 
 @torch.no_grad()
-@each_case("protocol", get_args(ProtocolName))
+@each_case("pooling", TEST_HEADS)
 @each_case("multi_label", [False, True])
 @each_case("size", [(2, 2), (7, 7), (8, 8), (10, 2), (4, 9)])
-def test_equals_loops(net, protocol, multi_label, size):
+def test_equals_loops(net, pooling, multi_label, size):
     features = 2 * torch.randn(2, net.head.in_features, 3, *size, generator=torch.Generator().manual_seed(2))
-    set_test_head(net, protocol, multi_label=multi_label)
+    set_test_head(net, pooling, multi_label=multi_label)
     logits = net.classify(features)
     probabilities = logits.sigmoid() if multi_label else logits.softmax(dim=1)
-    torch.testing.assert_close(probabilities, loops(net, features, protocol, multi_label=multi_label))
-    set_test_head(net, "videoctx", multi_label=multi_label)
+    torch.testing.assert_close(probabilities, loops(net, features, pooling, multi_label=multi_label))
+    set_test_head(net, "whole_map", multi_label=multi_label)
     if max(size) <= 7:
         assert torch.equal(logits, net.classify(features))
-    elif protocol in TEST_HEADS:
+    elif TEST_HEADS[pooling]:
         assert not torch.allclose(logits, net.classify(features), atol=1e-3)
 
 
 def test_training_classifies_the_whole_map(net):
     features = torch.randn(1, net.head.in_features, 2, 9, 9)
-    set_test_head(net, "videoctx", multi_label=False)
+    set_test_head(net, "whole_map", multi_label=False)
     whole = net.classify(features)
-    set_test_head(net, "pyslowfast", multi_label=False)
+    set_test_head(net, "windows_probabilities", multi_label=False)
     assert torch.equal(net.train().classify(features), whole)
     assert not torch.allclose(net.eval().classify(features), whole)
 
@@ -125,7 +127,7 @@ def test_confident_windows_stay_finite(multi_label):
 @torch.no_grad()
 def test_fast_copies(net):
     clips = clips_of(256)
-    set_test_head(net, "pyslowfast", multi_label=False)
+    set_test_head(net, "windows_probabilities", multi_label=False)
     expected = net(clips)
     torch.testing.assert_close(for_inference(net, dtype=torch.float32)(clips), expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(for_inference(net, dtype=torch.bfloat16)(clips), expected, rtol=0.1, atol=0.1)
@@ -139,39 +141,44 @@ def test_fast_copies(net):
 def test_head_of_another_network_is_reported(caplog):
     other = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     with caplog.at_level(logging.WARNING):
-        set_test_head(other, "mmaction2", multi_label=False)
+        set_test_head(other, "whole_map", multi_label=False)
         assert not caplog.text
-        set_test_head(other, "pyslowfast", multi_label=False)
+        set_test_head(other, "windows_probabilities", multi_label=False)
     assert "windows of 7 × 7 positions; the head of Sequential is its own" in caplog.text
     assert describe_test_head(other) is None
 
 
 class LargeClips(SyntheticClips):
-    """Test clips of 256 pixels, under a protocol with windows."""
+    """Test clips of 256 pixels, with a head pooling."""
 
-    def __init__(self, protocol: str, **arguments) -> None:
+    def __init__(self, pooling: str, **arguments) -> None:
         super().__init__([], **arguments)
-        self.protocol = protocol
+        self.pooling = pooling
 
     def test_dataloader(self):
         return DataLoader([batch_of(2, seed=1, size=256, multi_label=self.multi_label)], batch_size=None)
 
     def preprocessing_dict(self):
-        return super().preprocessing_dict() | {"protocol": self.protocol}
+        return super().preprocessing_dict() | {"head_pooling": self.pooling}
 
 
 @torch.no_grad()
 @each_case(
-    ("protocol", "multi_label"),
-    [("pyslowfast", False), ("pyslowfast", True), ("pytorchvideo", False), ("mmaction2", False)],
+    ("pooling", "multi_label"),
+    [
+        ("windows_probabilities", False),
+        ("windows_probabilities", True),
+        ("windows_logits", False),
+        ("whole_map", False),
+    ],
 )
-def test_a_test_classifies_as_its_protocol(net, protocol, multi_label, tmp_path):
-    data = LargeClips(protocol, multi_label=multi_label)
+def test_a_test_classifies_with_its_head_pooling(net, pooling, multi_label, tmp_path):
+    data = LargeClips(pooling, multi_label=multi_label)
     task = VideoClassifier(data.class_names, net, multi_label=multi_label)
     run = trainer(tmp_path, default_root_dir=tmp_path)
     run.test(task, data, verbose=False)
     clips = batch_of(2, seed=1, size=256).clips
-    expected = loops(net, feature_map(net, clips), protocol, multi_label=multi_label)
+    expected = loops(net, feature_map(net, clips), pooling, multi_label=multi_label)
     found = torch.tensor(read_scores(tmp_path / "scores.parquet").averages())
     torch.testing.assert_close(found.float(), expected, rtol=2e-3, atol=2e-3)
 
@@ -194,7 +201,7 @@ def test_the_deployable_network_and_explanations_classify_as_the_test(net, proto
     trained = Classifier(net, ["a", "b", "c"], None, made, multi_label=False)
     frames = torch.randint(256, (1, 4, 256, 256, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     clip = made.transform().normalize(frames[0].movedim(-1, 1))[None]
-    expected = loops(net, feature_map(net, clip), protocol)
+    expected = loops(net, feature_map(net, clip), made.head_pooling)
     deployable = DeployableNetwork(trained, frame_size_px=(256, 256)).eval()
     torch.testing.assert_close(deployable(frames), expected, rtol=0, atol=1e-4)
     place = {"path": "a.mp4", "indices": np.arange(4), "fps": 30.0, "resized": (256, 256), "corner": (0, 0)}

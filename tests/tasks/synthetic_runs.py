@@ -12,22 +12,15 @@ from torch import nn
 from torch.optim import SGD
 from torch.utils.data import DataLoader
 
+from tests.small_preprocessing import small_preprocessing
 from videoctx.batch import ClipBatch, View
 from videoctx.models import ResNet3D
 from videoctx.tasks import VideoClassifier
 
 CLASSES = ["clap", "run", "wave"]
-PREPROCESSING = {
-    "clip_len": 4,
-    "frame_interval": 1,
-    "short_videos": "wrap",
-    "protocol": "videoctx",
-    "short_side_px": 32,
-    "crop_size_px": 32,
-    "views": [1, 1],
-    "mean": [0.45, 0.45, 0.45],
-    "std": [0.225, 0.225, 0.225],
-}
+PREPROCESSING = small_preprocessing(
+    frame_interval=1, short_side_px=32, views=(1, 1), mean=(0.45, 0.45, 0.45), std=(0.225, 0.225, 0.225)
+).as_dict()
 
 
 def batch_of(num_clips: int, *, seed: int, size: int = 32, num_frames: int = 4, multi_label: bool = False) -> ClipBatch:

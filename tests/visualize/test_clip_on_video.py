@@ -160,7 +160,7 @@ class Intensity(nn.Module):
         (121, 91, (8, 60, 70), {"short_side_px": 64, "crop_size_px": 60}),
         (75, 133, (12, 50, 30), {"short_side_px": 75, "crop_size_px": 71}),
         (90, 90, (0, 30, 21), {"short_side_px": 120, "crop_size_px": 96}),
-        (150, 100, (8, 40, 60), {"short_side_px": 66, "crop_size_px": 64, "protocol": "torchvision"}),
+        (150, 100, (8, 40, 60), {"short_side_px": 66, "crop_size_px": 64, "protocol": "torchvision", "views": (1, 1)}),
         (121, 91, (8, 60, 70), {"short_side_px": 64, "crop_size_px": 63, "protocol": "pyslowfast"}),
     ],
 )

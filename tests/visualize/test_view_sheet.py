@@ -54,7 +54,7 @@ def test_frames_are_those_of_the_clip(square, changes, start, frames):
     made = preprocessing(**changes)
     if frames is None:
         frames = made.sampler().clips(60, square.fps, np.random.default_rng(0))[0].tolist()
-        assert frames != made.shape.frames(0, 60).tolist()
+        assert frames != made.shape.frames(0, 60, square.fps).tolist()
     sheet = view_sheet(str(square.path), made, start_frame=start, crop=0)
     assert sheet.frames == frames
     assert [read_number(tile) for tile in tiles(sheet, size=64)] == frames

@@ -89,8 +89,7 @@ def _read(dataset: VideoDataset, sample: SampleIndex, *, first_only: bool) -> di
     with open_video(record.path, dataset.decoder, record.probe_result) as reader:
         opened = clock.lap()
         first, stop = frame_range(reader.num_frames, reader.fps, record.start_seconds, record.end_seconds)
-        starts = sampler.starts(stop - first, rng)
-        wanted = np.stack([sampler.shape.frames(start, stop - first) for start in starts])
+        wanted = sampler.clips(stop - first, reader.fps, rng)
         distinct = np.unique(first + wanted)
         sampled = clock.lap()
         reader.read(distinct[:1] if first_only else distinct)

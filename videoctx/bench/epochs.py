@@ -52,4 +52,4 @@ def check(batch: DecodedBatch) -> None:
 
 def clip_of(video: DecodedVideo, shape: ClipShape, which: int = 0) -> Clip:
     """Return a clip that the loader has read, as a request for the other ways."""
-    return Clip(video.path, tuple(range(video.starts[which], video.starts[which] + shape.span, shape.frame_interval)))
+    return Clip(video.path, tuple(range(video.starts[which], video.starts[which] + shape.span(), shape.frame_interval)))

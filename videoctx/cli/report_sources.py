@@ -7,7 +7,6 @@ from typing import Any
 
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.preprocessing import Preprocessing
-from videoctx.data.sampling.protocols import PROTOCOLS
 from videoctx.data.storage.local_files import LocalFiles
 from videoctx.data.storage.locations import resolve
 from videoctx.data.storage.remote import StorageError
@@ -57,13 +56,10 @@ def _preprocessing(data: Mapping[str, Any]) -> Preprocessing:
     """Return the preprocessing on the card of a test.
 
     Raises:
-        ValueError: a field is missing, or this version does not have the protocol.
+        ValueError: a field is missing, or this version does not have one of its values.
     """
     wanted = {field.name for field in fields(Preprocessing)}
-    preprocessing = Preprocessing.from_dict({name: value for name, value in data.items() if name in wanted})
-    if preprocessing.protocol not in PROTOCOLS:
-        raise ValueError(f"protocol is {preprocessing.protocol!r}; expected one of {', '.join(PROTOCOLS)}")
-    return preprocessing
+    return Preprocessing.from_dict({name: value for name, value in data.items() if name in wanted})
 
 
 def _image(one: ConfidentError, folder: str, files: LocalFiles, preprocessing: Preprocessing) -> ErrorImage:

@@ -1,7 +1,7 @@
 """The data part of a result's card (`videoctx.evaluation.card`)."""
 
-from videoctx.data.sampling.protocols import PROTOCOLS
-from videoctx.data.settings import ClipSettings, TestSettings
+from videoctx.data.preprocessing import Preprocessing
+from videoctx.data.settings import ClipSettings
 
 
 def data_card(
@@ -13,16 +13,15 @@ def data_card(
     clips: ClipSettings,
     decoder: str,
     seed: int,
-    test: TestSettings | None = None,
-    views: tuple[int, int] | None = None,
+    made: Preprocessing | None = None,
 ) -> dict[str, object]:
     """Return what a result stores about its data, as plain values.
 
     Args:
         manifest_sha256: Fingerprint of the split (`videoctx.data.fingerprint`).
         num_videos: Number of videos that the manifest lists in the split.
-        test: How the views were made. None for training.
-        views: Number of clips and number of crops per video. None for training.
+        clips: What a training clip is.
+        made: How the views were made. None for training.
     """
     card: dict[str, object] = {
         "manifest": manifest,
@@ -31,18 +30,13 @@ def data_card(
         "num_videos": num_videos,
         "clip_len": clips.clip_len,
         "frame_interval": clips.frame_interval,
+        "sampling": clips.sampling,
+        "grid": clips.grid or "videoctx",
+        "target_fps": clips.target_fps,
         "short_videos": clips.short_videos,
         "decoder": decoder,
         "seed": seed,
     }
-    if test is None or views is None:
+    if made is None:
         return card
-    return card | {
-        "protocol": test.protocol,
-        "clip_placement": PROTOCOLS[test.protocol].clip_placement,
-        "views": list(views),
-        "short_side_px": test.short_side_px,
-        "crop_size_px": test.crop_size_px,
-        "mean": list(clips.mean),
-        "std": list(clips.std),
-    }
+    return card | made.as_dict() | {"clip_placement": made.clip_grid.placement}

@@ -22,9 +22,7 @@ from videoctx.data.loading.loader import VideoLoader
 from videoctx.data.loading.ready_clips import ReadyClips
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.resume import TrainingState, check_resumed, multigrid_plan, skip_trained_batches
-from videoctx.data.sampling.clip_samplers import RandomClips
 from videoctx.data.sampling.multigrid import MultigridBatches, Stage
-from videoctx.data.sampling.protocols import PROTOCOLS
 from videoctx.data.sampling.training_order import training_order
 from videoctx.data.sampling.video_samplers import TrainSampler
 from videoctx.data.settings import ClipSettings, LoadingSettings, StorageSettings, TestSettings, TrainSettings
@@ -107,8 +105,6 @@ class VideoDataModule(LightningDataModule):
             raise ValueError(f"seed is {seed}; expected 0 or more")
         if multi_label and train.order == "class_balanced":
             raise ValueError("train.order is 'class_balanced' with multi_label; expected 'shuffled' or 'weighted'")
-        if val_split:
-            PROTOCOLS[test.protocol].check(test.protocol, test.val_views[1])
         self.manifest = Path(manifest)
         check_manifest(manifest)
         self.root = root
@@ -128,15 +124,14 @@ class VideoDataModule(LightningDataModule):
             flip_probability=train.flip_probability,
             normalize=Normalize(clips.mean, clips.std),
             crop_area=train.crop_area,
+            fixed_size_px=train.fixed_size_px,
             augment=train.augment or (),
             erasing=train.erasing,
             flipped_classes=flipped_classes(self.class_names) if train.flip_labels == "swap" else None,
         )
         self.views = {"val": test.val_views, "test": test.views}
         self.view_transforms = {
-            stage: replace(self.preprocessing, views=views).transform()
-            for stage, views in self.views.items()
-            if stage in self.splits
+            stage: self._views_of(stage).transform() for stage in self.views if stage in self.splits
         }
         self.stages: list[Stage] = []  # of multigrid training, from its start
         self.failures = TrainingFailures(train.max_failed_fraction)
@@ -176,8 +171,7 @@ class VideoDataModule(LightningDataModule):
             clips=self.clips,
             decoder=self.loading.decoder,
             seed=self.seed,
-            test=None if stage == "train" else self.test,
-            views=self.views.get(stage),
+            made=None if stage == "train" else self._views_of(stage),
         )
 
     def clips_beside_training(self, num_batches: int) -> Iterator[ClipBatch]:
@@ -338,7 +332,7 @@ class VideoDataModule(LightningDataModule):
 
     @cached_property
     def _train_dataset(self) -> VideoDataset:
-        clips = RandomClips(shape=self.clips.shape, num_clips=self.train.clips_per_video)
+        clips = self.clips.train_sampler(self.train.clips_per_video)
         return VideoDataset(self._records("train"), sampler=clips, seed=self.seed, decoder=self.loading.decoder)
 
     def _check_classes(self) -> None:
@@ -362,6 +356,10 @@ class VideoDataModule(LightningDataModule):
             return batch
         return self.view_transforms[stage](batch, num_clips=self.views[stage][0])
 
+    def _views_of(self, stage: str) -> Preprocessing:
+        """Return how the clips of validation or test are made."""
+        return replace(self.preprocessing, views=self.views[stage])
+
     def _records(self, stage: str, *, labels_required: bool = True) -> list[VideoRecord]:
         return read_manifest(
             self.manifest,
@@ -378,7 +376,7 @@ class VideoDataModule(LightningDataModule):
     def _evaluation_loader(self, stage: str, *, labels_required: bool = True) -> VideoLoader | ReadyClips:
         loader = evaluation_loader(
             self._records(stage, labels_required=labels_required),
-            replace(self.preprocessing, views=self.views[stage]),
+            self._views_of(stage),
             batch_size=self.test.batch_size,
             loading=self.loading,
             files=self.files,

@@ -5,20 +5,31 @@ Each group is a frozen dataclass that checks its own values. In YAML and on the 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from torch import nn
 
 from videoctx.data.decoding.video_reader import Decoder
-from videoctx.data.sampling.clip_samplers import ClipShape, ShortVideos
+from videoctx.data.sampling.clip_samplers import ClipShape, RandomClips, ShortVideos
+from videoctx.data.sampling.grids import Grid, GridName, Sampling, find_grid
 from videoctx.data.sampling.multigrid import Multigrid
-from videoctx.data.sampling.protocols import PROTOCOLS, ProtocolName
+from videoctx.data.sampling.protocols import PROTOCOLS, Arithmetic, HeadPooling, Protocol, ProtocolName
 from videoctx.data.sampling.video_samplers import OrderName
 from videoctx.data.training_labels import FlipLabels
+from videoctx.data.transforms.crop_corners import CropsName, check_num_crops
+from videoctx.data.transforms.frame_size import LongSide
 from videoctx.data.transforms.normalize import IMAGENET_MEAN, IMAGENET_STD, check_std
 from videoctx.data.transforms.train_transform import check_train_crop
 from videoctx.data.transforms.view_transform import check_view_crop
+
+CHOICES = {  # of the options of a test that have names
+    "long_side": get_args(LongSide),
+    "arithmetic": get_args(Arithmetic),
+    "crops": get_args(CropsName),
+    "head_pooling": get_args(HeadPooling),
+}
+SET_ALONE = ("antialias", *CHOICES)  # instead of the protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,33 +38,60 @@ class ClipSettings:
 
     Args:
         clip_len: Number of frames T of a clip.
-        frame_interval: Distance between consecutive frames of a clip, in frames of the video.
+        frame_interval: Distance between consecutive frames of a dense clip, in frames of the video, or in frames at
+            `target_fps`. With other sampling, it is that of the clips of a timeline or a live source.
+        sampling: What a clip is: T frames, `frame_interval` apart (`dense`), one frame of each of T equal parts of the
+            video, random in training (`segments`), or T evenly spaced frames of the whole video (`uniform`).
+        grid: Whose formula chooses the frames, in training and test (`videoctx.data.sampling.grids`). None: this
+            package's in training, and in test that of `test.protocol`.
+        target_fps: Frame rate at which `frame_interval` counts. None: frames of the video in training, and in test as
+            the grid does.
         short_videos: What fills a clip that is longer than its video: the video again (`wrap`), its last frame
-            (`repeat_last`), or an error (`refuse`).
+            (`repeat_last`), or an error (`refuse`). Grids of other projects have rules of their own.
         mean: Mean of the red, green and blue channels, in [0, 1].
         std: Standard deviation of the red, green and blue channels, in [0, 1].
 
     Raises:
         ValueError: A value is out of its range.
 
-    >>> ClipSettings(clip_len=16, frame_interval=4).shape.span
+    >>> ClipSettings(clip_len=16, frame_interval=4).shape.span()
     61
     """
 
     clip_len: int = 8
     frame_interval: int = 8
+    sampling: Sampling = "dense"
+    grid: GridName | None = None
+    target_fps: float | None = None
     short_videos: ShortVideos = "wrap"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
     def __post_init__(self) -> None:
         _ = self.shape
+        _check_choice("clips.sampling", self.sampling, get_args(Sampling))
+        _check_choice("clips.grid", self.grid or "videoctx", get_args(GridName))
+        _ = self.train_grid
         check_std(self.std)
 
     @property
     def shape(self) -> ClipShape:
-        """The shape of a clip in time."""
-        return ClipShape(clip_len=self.clip_len, frame_interval=self.frame_interval, short_videos=self.short_videos)
+        """The shape of a training clip in time."""
+        return ClipShape(
+            clip_len=self.clip_len,
+            frame_interval=self.frame_interval,
+            short_videos=self.short_videos,
+            target_fps=self.target_fps,
+        )
+
+    @property
+    def train_grid(self) -> Grid:
+        """The formulas of training clips."""
+        return find_grid(self.sampling, self.grid or "videoctx", target_fps=self.target_fps)
+
+    def train_sampler(self, clips_per_video: int) -> RandomClips:
+        """Return the sampler of a training video's clips."""
+        return RandomClips(shape=self.shape, num_clips=clips_per_video, grid=self.train_grid.train)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +101,8 @@ class TrainSettings:
     Args:
         crop_size_px: Side of the square training crop.
         short_side_px: Smallest and largest short side that frames are resized to before the crop.
+        fixed_size_px: Used instead of `short_side_px` if given: height and width that frames are resized to before the
+            crop, whatever their aspect ratio.
         crop_area: Used instead of `short_side_px` if given: smallest and largest fraction of a frame's area that the
             crop covers. The aspect ratio of the crop is between 3:4 and 4:3 before it is resized to a square.
         flip_probability: Probability of the horizontal flip. Set it to 0 if left and right distinguish classes.
@@ -92,6 +132,7 @@ class TrainSettings:
 
     crop_size_px: int = 224
     short_side_px: tuple[int, int] = (256, 320)
+    fixed_size_px: tuple[int, int] | None = None
     crop_area: tuple[float, float] | None = None
     flip_probability: float = 0.5
     flip_labels: FlipLabels = "refuse"
@@ -104,7 +145,7 @@ class TrainSettings:
     max_failed_fraction: float = 0.01
 
     def __post_init__(self) -> None:
-        check_train_crop(self.crop_size_px, self.short_side_px, self.crop_area)
+        check_train_crop(self.crop_size_px, self.short_side_px, self.crop_area, self.fixed_size_px)
         _check_fraction("train.flip_probability", self.flip_probability)
         _check_choice("train.flip_labels", self.flip_labels, get_args(FlipLabels))
         _check_at_least_one("train.clips_per_video", self.clips_per_video)
@@ -120,11 +161,21 @@ class TestSettings:
     Args:
         views: Number of clips and number of crops per test video. 10 × 3 is the usual protocol.
         val_views: Number of clips and number of crops per validation video.
-        protocol: Project whose clip placement, resizing and crops validation and test follow: this package's own, or
-            that of the project which imported weights come from, to reproduce its results
-            (see `videoctx.data.sampling.protocols`).
+        protocol: Project whose options validation and test follow: this package's own, or that of the project which
+            imported weights come from, to reproduce its results (see `videoctx.data.sampling.protocols`). It stands
+            for the five options after `fixed_size_px` and for `clips.grid`, each of which can be set on its own.
         crop_size_px: Side of the square crops.
         short_side_px: Short side that frames are resized to before the crops.
+        fixed_size_px: Used instead of `short_side_px` if given: height and width that frames are resized to before the
+            crops, whatever their aspect ratio, such as [128, 171].
+        long_side: How the long side of a resized frame follows from the short one
+            (`videoctx.data.transforms.frame_size`). None: as in the protocol, and so for the next ones.
+        antialias: Whether frames are filtered before they are shrunk.
+        arithmetic: Whether frames are resized as bytes, or in floats (`float`), or in floats that are then rounded to
+            bytes (`rounded`).
+        crops: Where the crops lie (`videoctx.data.transforms.crop_corners`).
+        head_pooling: What of the last feature map is classified: the whole map, or windows of 7 × 7 positions, of
+            which probabilities or logits are averaged (`videoctx.models.test_head`).
         batch_size: Number of videos per step and device. All of their views go through the network.
 
     Raises:
@@ -141,6 +192,12 @@ class TestSettings:
     protocol: ProtocolName = "videoctx"
     crop_size_px: int = 256
     short_side_px: int = 256
+    fixed_size_px: tuple[int, int] | None = None
+    long_side: LongSide | None = None
+    antialias: bool | None = None
+    arithmetic: Arithmetic | None = None
+    crops: CropsName | None = None
+    head_pooling: HeadPooling | None = None
     batch_size: int = 1
 
     def __post_init__(self) -> None:
@@ -148,9 +205,18 @@ class TestSettings:
             if min(views) < 1:
                 raise ValueError(f"{name} is {list(views)}; expected clips and crops, each 1 or more")
         _check_choice("test.protocol", self.protocol, get_args(ProtocolName))
-        PROTOCOLS[self.protocol].check(self.protocol, self.views[1])
-        check_view_crop(self.crop_size_px, self.short_side_px)
+        for name, choices in CHOICES.items():
+            if (value := getattr(self, name)) is not None:
+                _check_choice(f"test.{name}", value, choices)
+        check_num_crops(self.rules.crops, self.views[1])
+        check_view_crop(self.crop_size_px, self.short_side_px, self.fixed_size_px)
         _check_at_least_one("test.batch_size", self.batch_size)
+
+    @property
+    def rules(self) -> Protocol:
+        """The protocol, with the options that are set on their own."""
+        given = {name: value for name in SET_ALONE if (value := getattr(self, name)) is not None}
+        return replace(PROTOCOLS[self.protocol], **given)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,11 @@ The protocol of a test with n clips fixes where clip i starts, as a share of the
 | `from_start`     | i / n                      | 0             |
 | `ends_or_middle` | i / (n - 1)                | 1/2           |
 | `ends_or_start`  | i / (n - 1)                | 0             |
+| `part_centers`   | (2i + 1) / 2n              | 1/2           |
+| `part_inner`     | (i + 1) / (n + 1)          | 1/2           |
+| `part_middle_then_start` | 1/2, then 0        | 1/2           |
+
+Clips that have one frame of each of T parts of the video take it there in every part.
 
 A test with m clips is replaced by the stored clip nearest to each of its m starts; of two equally near clips, by the
 earlier one. Where all starts are the same, the result is that of a test with m clips, and called `exact`: of 10 clips
@@ -24,7 +29,15 @@ import numpy as np
 
 from videoctx.evaluation.view_scores import ViewScores
 
-SINGLE_CLIP = {"from_start": Fraction(0), "ends_or_middle": Fraction(1, 2), "ends_or_start": Fraction(0)}
+HALF = Fraction(1, 2)
+SINGLE_CLIP = {
+    "from_start": Fraction(0),
+    "ends_or_middle": HALF,
+    "ends_or_start": Fraction(0),
+    "part_centers": HALF,
+    "part_inner": HALF,
+    "part_middle_then_start": HALF,
+}
 
 
 class Views(NamedTuple):
@@ -80,6 +93,12 @@ def clip_starts(clip_placement: str, num_clips: int) -> list[Fraction]:
     """
     if num_clips == 1:
         return [SINGLE_CLIP[clip_placement]]
+    if clip_placement == "part_centers":
+        return [Fraction(2 * clip + 1, 2 * num_clips) for clip in range(num_clips)]
+    if clip_placement == "part_inner":
+        return [Fraction(clip + 1, num_clips + 1) for clip in range(num_clips)]
+    if clip_placement == "part_middle_then_start":
+        return [HALF, Fraction(0)]
     parts = num_clips if clip_placement == "from_start" else num_clips - 1
     return [Fraction(clip, parts) for clip in range(num_clips)]
 

@@ -52,8 +52,9 @@ class Classifier:
         multi_label: a video can have several classes.
 
     >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 2 * 8 * 8, 2))
-    >>> clips = {"clip_len": 2, "frame_interval": 1, "short_videos": "wrap", "mean": (0.5,) * 3, "std": (0.5,) * 3}
-    >>> preprocessing = Preprocessing(**clips, protocol="videoctx", short_side_px=8, crop_size_px=8, views=(1, 1))
+    >>> from videoctx.data import ClipSettings, TestSettings
+    >>> test = TestSettings(short_side_px=8, crop_size_px=8, views=(1, 1))
+    >>> preprocessing = Preprocessing.from_settings(ClipSettings(clip_len=2, frame_interval=1), test)
     >>> model = Classifier(net, ["left", "right"], None, preprocessing, multi_label=False)
     >>> model
     Classifier(Sequential, 2 classes, 2x1 clips, 1x1 views, cpu)
@@ -69,9 +70,9 @@ class Classifier:
     _evaluated: tuple[Any, "Classifier"] | None = field(default=None, init=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Let the network classify as in the protocol of its test."""
+        """Let the network classify as in its test."""
         if isinstance(self.net, nn.Module) and self.preprocessing is not None:
-            set_test_head(self.net, self.preprocessing.protocol, multi_label=self.multi_label)
+            set_test_head(self.net, self.preprocessing.head_pooling, multi_label=self.multi_label)
 
     @property
     def device(self) -> torch.device:
@@ -126,11 +127,12 @@ class Classifier:
         Raises:
             VideoDecodeError: A single video cannot be read.
             NotFiniteError: The network gives NaN or infinity for a single video.
-            ValueError: There is no such file, no video in a folder, or the protocol of the test has no rule for so many
-                crops.
+            ValueError: There is no such file, no video in a folder, or the test has no rule for so many
+                clips or crops.
         """
         chosen = self._views(views)
         self.preprocessing.transform(num_crops=chosen.num_crops)  # a number of crops without a rule is an error
+        self.preprocessing.sampler(num_clips=chosen.num_clips)  # and so is a number of clips
         files = files or LocalFiles()
         if isinstance(video, str | PathLike):
             path = os.fspath(video)
@@ -156,7 +158,7 @@ class Classifier:
     ) -> Tensor:
         """Return the features of a video: the input of the classifier `head`, after pooling.
 
-        Where the protocol of the test classifies windows of the feature map (`videoctx.models.test_head`), these are
+        Where the test classifies windows of the feature map (`videoctx.models.test_head`), these are
         the mean of the windows' features.
 
         Args:
@@ -169,7 +171,7 @@ class Classifier:
 
         Raises:
             VideoDecodeError: The video cannot be read.
-            ValueError: The network has no linear layer `head`, or the protocol has no rule for so many crops.
+            ValueError: The network has no linear layer `head`, or the test has no rule for so many crops.
         """
         net = self.for_evaluation().net
         head = getattr(net.net if isinstance(net, InferenceNetwork) else net, "head", None)
@@ -218,7 +220,7 @@ class Classifier:
 
     def __repr__(self) -> str:
         made = self.preprocessing
-        clips = f"{made.clip_len}x{made.frame_interval} clips, {Views(*made.views)} views"
+        clips = f"{made.described_clips} clips, {Views(*made.views)} views"
         return f"Classifier({type(self.net).__name__}, {len(self.class_names)} classes, {clips}, {self.device})"
 
     def _views(self, views: str | tuple[int, int] | None) -> Views:
@@ -272,8 +274,9 @@ def load(path: Video, *, net: Callable[[int], nn.Module] | nn.Module | None = No
 
     >>> import tempfile
     >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 2 * 8 * 8, 2))
-    >>> clips = {"clip_len": 2, "frame_interval": 1, "short_videos": "wrap", "mean": (0.5,) * 3, "std": (0.5,) * 3}
-    >>> preprocessing = Preprocessing(**clips, protocol="videoctx", short_side_px=8, crop_size_px=8, views=(1, 1))
+    >>> from videoctx.data import ClipSettings, TestSettings
+    >>> test = TestSettings(short_side_px=8, crop_size_px=8, views=(1, 1))
+    >>> preprocessing = Preprocessing.from_settings(ClipSettings(clip_len=2, frame_interval=1), test)
     >>> checkpoint = {
     ...     "state_dict": net.state_dict(),
     ...     "class_names": ["left", "right"],

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from videoctx.atomic_write import atomic_write
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.sampling.protocols import ProtocolName
+from videoctx.data.settings import ClipSettings, TestSettings
 from videoctx.models.checkpoint_formats import IMAGENET, OURS
 from videoctx.models.checkpoints import Checkpoint, read_checkpoint
 from videoctx.models.class_order import class_differences, reorder_classifier
@@ -27,7 +28,7 @@ NOT_IN_WEIGHTS = (
     *("first_conv", "first_conv_every", "norm_eps"),
 )
 
-# Short side, crop size and views of the projects' own tests, as in the table of `videoctx.data.sampling.protocols`.
+# Short side, crop size and views of the projects' own tests (`videoctx.data.sampling.protocols`).
 USUAL_TEST: dict[str, tuple[int, int, tuple[int, int]]] = {"torchvision": (128, 112, (5, 1))}
 OTHERWISE = (256, 256, (10, 3))
 
@@ -62,7 +63,7 @@ class ConversionReport:
             f"{self.source}: weights of {self.checkpoint.format}",
             f"network: {_described(self.net) if self.net else 'as given'}",
             f"classes: {self.num_classes}" + ("" if self.class_names else ", without names (--class_names gives them)"),
-            f"clips: {made.clip_len}x{made.frame_interval}, protocol {made.protocol}",
+            f"clips: {made.described_clips}, protocol {made.protocol}",
             f"not loaded: {self.loaded}",
         ]
         if self.checkpoint.input:
@@ -231,17 +232,21 @@ def _preprocessing(
         short_side_px, crop_size_px, views = USUAL_TEST.get(protocol, OTHERWISE)
         clip = published_clip(checkpoint.format, checkpoint.config_text, file_name)
         mean, std = checkpoint.input or IMAGENET
-        made = Preprocessing(
+        clips = ClipSettings(
             clip_len=made.clip_len if made else clip[0],
             frame_interval=made.frame_interval if made else clip[1],
+            sampling=made.sampling if made else "dense",
             short_videos=made.short_videos if made else "wrap",
+            mean=made.mean if made else mean,
+            std=made.std if made else std,
+        )
+        test = TestSettings(
             protocol=cast(ProtocolName, protocol),  # checked above
             short_side_px=short_side_px,
             crop_size_px=crop_size_px,
             views=views,
-            mean=made.mean if made else mean,
-            std=made.std if made else std,
         )
+        made = Preprocessing.from_settings(clips, test)
     for name, value in (("clip_len", clip_len), ("frame_interval", frame_interval)):
         if value is not None and value < 1:
             raise ValueError(f"{name} is {value}; expected 1 or more")

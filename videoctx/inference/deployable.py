@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videoctx.data.preprocessing import Preprocessing
-from videoctx.data.sampling.protocols import PROTOCOLS, Protocol
+from videoctx.data.transforms.crop_corners import CORNERS
+from videoctx.data.transforms.resize import Resizing
 from videoctx.inference.classifier import Classifier
 from videoctx.layers.non_local import Affinity, ConcatenationAffinity, SoftmaxAffinity
 from videoctx.models.stem import MaxPool3d
@@ -20,7 +21,7 @@ from videoctx.models.stem import MaxPool3d
 class DeployableNetwork(nn.Module):
     """A network from frames (B, T, H, W, 3) uint8 RGB to the probabilities (B, K) float32 of their center crop.
 
-    Where the protocol resizes bytes, frames become the same bytes as by PyTorch on a CPU. On a GPU a pixel can differ
+    Where the test resizes bytes, frames become the same bytes as by PyTorch on a CPU. On a GPU a pixel can differ
     by one gray level.
 
     Args:
@@ -44,7 +45,7 @@ class DeployableNetwork(nn.Module):
             self.register_buffer(name, value, persistent=False)
         self.net = exportable(trained.net)
         self.multi_label = trained.multi_label
-        self.arithmetic = PROTOCOLS[preprocessing.protocol].arithmetic
+        self.arithmetic = preprocessing.arithmetic
 
     def forward(self, frames: Tensor) -> Tensor:
         frames = frames.movedim(-1, 2).float()  # (B, T, 3, H, W)
@@ -61,28 +62,23 @@ class DeployableNetwork(nn.Module):
 
 def _filters(preprocessing: Preprocessing, frame_size_px: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Return the matrices from the H rows of a frame to the S rows of the crop, (S, H), and for its columns, (S, W)."""
-    protocol = PROTOCOLS[preprocessing.protocol]
-    short_side_px, crop_px = preprocessing.short_side_px, preprocessing.crop_size_px
-    height, width = frame_size_px
-    if protocol.size:
-        resized = protocol.size(height, width, short_side_px)
-    else:  # torchvision's own rule
-        resized = int(short_side_px * height / min(height, width)), int(short_side_px * width / min(height, width))
-    corner = protocol.corner(*resized, crop_px, 0, 1)
+    resizing, crop_px = preprocessing.resizing, preprocessing.crop_size_px
+    resized = resizing.size(*frame_size_px)
+    corner = CORNERS[preprocessing.crops](*resized, crop_px, 0, 1)
     rows, columns = (
-        _interpolation(side, new_side, protocol)[start : start + crop_px]
+        _interpolation(side, new_side, resizing)[start : start + crop_px]
         for side, new_side, start in zip(frame_size_px, resized, corner, strict=True)
     )
     return rows, columns
 
 
-def _interpolation(side: int, new_side: int, protocol: Protocol) -> Tensor:
+def _interpolation(side: int, new_side: int, resizing: Resizing) -> Tensor:
     """Return PyTorch's bilinear filter along one axis as a matrix (new_side, side): its result for each unit vector."""
     units = torch.eye(side, dtype=torch.float64)[None, None]
     matrix = F.interpolate(
-        units, size=(new_side, side), mode="bilinear", antialias=protocol.antialias, align_corners=False
+        units, size=(new_side, side), mode="bilinear", antialias=resizing.antialias, align_corners=False
     )
-    if protocol.arithmetic != "bytes":
+    if resizing.arithmetic != "bytes":
         return matrix[0, 0].float()
     # For bytes it rounds its weights to integers below 2¹⁵ times a power of two.
     digits = next((digits for digits in range(22) if matrix.max() * 2 ** (digits + 1) + 0.5 >= 2**15), 22)

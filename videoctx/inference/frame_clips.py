@@ -1,9 +1,11 @@
 """Clips of frames that arrive one after another: which frames make a clip, and how each is transformed.
 
 A clip is that of a test with one clip and one crop, except for its start: its frames are as far apart, and are resized
-and cropped in the same way.
+and cropped in the same way. Where the clips of the test cover the whole video, which has no end here, the frames are
+`frame_interval` apart.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,16 +14,17 @@ from torch import Tensor
 
 from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo
 from videoctx.data.preprocessing import Preprocessing
-from videoctx.data.sampling.protocols import FPS
 
 
 def frame_offsets(preprocessing: Preprocessing, fps: float) -> np.ndarray:
     """Return the numbers of a clip's frames, counted from its first, (T,) int64.
 
     Raises:
-        NoClipError: The protocol of the test counts frames by time, and the frame rate is 0, that is unknown.
+        NoClipError: The test counts frames by time, and the frame rate is 0, that is unknown.
     """
-    plenty = 2 * preprocessing.clip_len * preprocessing.frame_interval * max(1, round(fps / FPS) + 1)
+    if preprocessing.sampling != "dense":
+        return preprocessing.shape.offsets()
+    plenty = 4 * preprocessing.clip_len * math.ceil(preprocessing.shape.step(fps))  # frames, for any grid
     (frames,) = preprocessing.sampler(num_clips=1).clips(plenty, fps, np.random.default_rng(0))
     return frames - frames[0]
 
@@ -33,7 +36,7 @@ class FrameTransform:
         self.transform = preprocessing.transform(num_crops=1)
 
     def see(self, image: np.ndarray) -> Tensor:
-        """Resize and crop a frame: (H, W, 3) uint8 RGB → (3, S, S) uint8, or float32 where the protocol has floats."""
+        """Resize and crop a frame: (H, W, 3) uint8 RGB → (3, S, S) uint8, or float32 if the test resizes in floats."""
         video = DecodedVideo(
             path="",
             row=0,

@@ -93,7 +93,7 @@ class LiveClassifier:
         """Yield a result per clip.
 
         Raises:
-            NoClipError: The protocol of the test counts frames by time, and the source has no frame rate.
+            NoClipError: The test counts frames by time, and the source has no frame rate.
             NotFiniteError: The network gives NaN or infinity for a clip.
         """
         thread = threading.Thread(target=self._capture, name="capture", daemon=True)

@@ -42,7 +42,7 @@ class Timeline:
         stride_seconds: Seconds between the starts of two clips. At most one starts with each frame.
 
     Raises:
-        NoClipError: The protocol of the test counts frames by time, and `fps` is 0.
+        NoClipError: The test counts frames by time, and `fps` is 0.
     """
 
     def __init__(self, trained: Classifier, *, fps: float, stride_seconds: float) -> None:

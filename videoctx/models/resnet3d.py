@@ -65,8 +65,8 @@ class ResNet3D(WindowedHead):
 
     Attributes:
         config: builds this network again (`videoctx.models.network_config`). None: it cannot be stored.
-        windows: the windows of the last feature map that are classified in evaluation mode, as the protocol of a test
-            has them (`videoctx.models.test_head`). None: the whole map.
+        windows: the windows of the last feature map that are classified in evaluation mode, as the head pooling of a
+            test has them (`videoctx.models.test_head`). None: the whole map.
 
     Raises:
         ValueError: A choice, stage or block index is unknown; a number is out of range; or `context` is given without

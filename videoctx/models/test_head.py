@@ -5,15 +5,15 @@ pixels the map is 8 × 8. In the fully-convolutional inference of Wang et al., "
 arXiv 1711.07971), section 5.1, the map is averaged in windows of 7 × 7 positions at stride 1, over all frames, and each
 window is classified.
 
-| protocol                               | the probabilities of a clip               | in the project's code        |
-|----------------------------------------|-------------------------------------------|------------------------------|
-| `nonlocal`                             | the mean of the windows' probabilities    | `create_model`, split `test` |
-| `pyslowfast`                           | the mean of the windows' probabilities    | `ResNetBasicHead`            |
-| `pytorchvideo`                         | those of the mean of the windows' logits  | `create_res_basic_head`      |
-| `videoctx`, `mmaction2`, `torchvision` | those of the logits of the whole map      | adaptive average pooling     |
+| head pooling            | the probabilities of a clip              | in a project's code                          |
+|-------------------------|------------------------------------------|----------------------------------------------|
+| `windows_probabilities` | the mean of the windows' probabilities   | `create_model`, split `test`, of Non-local   |
+| `windows_probabilities` | the same                                 | `ResNetBasicHead` of PySlowFast              |
+| `windows_logits`        | those of the mean of the windows' logits | `create_res_basic_head` of PyTorchVideo      |
+| `whole_map`             | those of the logits of the whole map     | mmaction2, torchvision, TSM                  |
 
 An axis of the map that is shorter than a window is averaged whole. So a map of at most 7 × 7 positions gives the same
-with every protocol. The probabilities are softmaxes, or sigmoids where a video may show several classes.
+with each. The probabilities are softmaxes, or sigmoids where a video may show several classes.
 
 Differs from PySlowFast: its windows are as large as the map of its training crops, which is 7 × 7 for the usual 224; a
 network that was trained with the short cycle of multigrid averages the whole map there.
@@ -68,10 +68,10 @@ class Windows:
         return logits.log_softmax(dim=2).logsumexp(dim=1) - math.log(logits.shape[1])
 
 
-TEST_HEADS: dict[str, Windows] = {  # by the protocol of a test; the whole map for all others
-    "nonlocal": Windows(7, "probabilities"),
-    "pyslowfast": Windows(7, "probabilities"),
-    "pytorchvideo": Windows(7, "logits"),
+TEST_HEADS: dict[str, Windows | None] = {  # by the head pooling of a test
+    "whole_map": None,
+    "windows_probabilities": Windows(7, "probabilities"),
+    "windows_logits": Windows(7, "logits"),
 }
 
 
@@ -98,24 +98,28 @@ class WindowedHead(nn.Module):
         return self.windows.combined(self.head(self.windows.features(x)))
 
 
-def set_test_head(net: nn.Module, protocol: str | None, *, multi_label: bool) -> None:
-    """Let a network classify in evaluation mode as in the tests of a project.
+def set_test_head(net: nn.Module, pooling: str | None, *, multi_label: bool) -> None:
+    """Let a network classify in evaluation mode as in a test.
 
-    The head of another network than this package's is left as it is, which is logged where the protocol has windows.
+    The head of another network than this package's is left as it is, which is logged where windows are asked for.
 
     Args:
-        protocol: name of the project (`videoctx.data.sampling.protocols`). None: not known, and the whole map is
-            classified.
+        pooling: what is classified, a key of `TEST_HEADS`. None: not known, and the whole map is classified.
         multi_label: whether a video may show several classes.
+
+    Raises:
+        ValueError: there is no such head pooling.
     """
-    windows = TEST_HEADS.get(protocol or "")
+    if pooling is not None and pooling not in TEST_HEADS:
+        raise ValueError(f"head_pooling is {pooling!r}; expected one of {', '.join(TEST_HEADS)}")
+    windows = TEST_HEADS[pooling] if pooling else None
     heads = _heads(net)
     for head in heads:
         head.windows = windows and replace(windows, multi_label=multi_label)
     if windows and not heads:
         logger.warning(
-            "protocol %s classifies windows of %d × %d positions; the head of %s is its own, and is used as it is",
-            protocol,
+            "head pooling %s classifies windows of %d × %d positions; the head of %s is its own, and is used as it is",
+            pooling,
             windows.size,
             windows.size,
             type(net).__name__,

@@ -179,7 +179,7 @@ class VideoClassifier(LightningModule):
         stored = load_classifier(checkpoint_path, net=net)
         task = cls(stored.class_names, stored.net, multi_label=stored.multi_label, **arguments)
         task.preprocessing = stored.preprocessing
-        set_test_head(task.net, (stored.preprocessing or {}).get("protocol"), multi_label=task.multi_label)
+        set_test_head(task.net, (stored.preprocessing or {}).get("head_pooling"), multi_label=task.multi_label)
         return task if map_location is None else task.to(map_location)
 
     def forward(self, clips: Tensor) -> Tensor:
@@ -239,7 +239,7 @@ class VideoClassifier(LightningModule):
             self._compare_clips(self.preprocessing, made)
         elif stage == "fit" and self.lr_batch_size:
             required_task_data(self.trainer, required_by=f"lr_batch_size {self.lr_batch_size}")
-        set_test_head(self.net, (made or {}).get("protocol"), multi_label=self.multi_label)
+        set_test_head(self.net, (made or {}).get("head_pooling"), multi_label=self.multi_label)
         write_checkpoints_atomically(self.trainer.strategy)
 
     def _compare_clips(self, trained: Mapping[str, Any] | None, used: Mapping[str, Any] | None) -> None:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-NOT_COMPARED = "views"  # the number of clips and crops per video is chosen per test
+NOT_COMPARED = ("views", "protocol")  # chosen per test; the options that the protocol stands for are compared
 COLORS = ("mean", "std")  # what every checkpoint of another project is known to expect
 
 
@@ -21,7 +21,7 @@ def clip_differences(trained: Mapping[str, Any] | None, used: Mapping[str, Any] 
     return {
         name: {"trained": trained[name], "used": used[name]}
         for name in (used if trained and used else ())
-        if trained and used and name in trained and name != NOT_COMPARED and not _equal(trained[name], used[name])
+        if trained and used and name in trained and name not in NOT_COMPARED and not _equal(trained[name], used[name])
     }
 
 

@@ -144,7 +144,8 @@ def read_clip(path: str, preprocessing: Preprocessing, *, query: Query | None = 
     """Read one clip of a video and its center crop.
 
     With a query, the frame of the query is in the middle of the clip, as far as the ends of the video allow. Without
-    one, the clip is in the middle of the video. The frames are `frame_interval` apart, whatever the protocol.
+    one, the clip is in the middle of the video. The frames are `frame_interval` apart, whatever the grid of the test.
+    Where the clips of the test cover the whole video, the clip is that of a test with one clip.
 
     Raises:
         VideoDecodeError: the video cannot be read, or is too short for a clip.
@@ -153,11 +154,15 @@ def read_clip(path: str, preprocessing: Preprocessing, *, query: Query | None = 
     shape = preprocessing.shape
 
     def choose_clips(num_frames: int, fps: float) -> np.ndarray:
+        if query is not None:
+            frame = _query_frame(query, num_frames, fps, path)
+        if preprocessing.sampling != "dense":
+            return preprocessing.sampler(num_clips=1).clips(num_frames, fps, np.random.default_rng(0))
         if query is None:
-            start = int(uniform_starts(num_frames, shape, 1)[0])
+            start = int(uniform_starts(num_frames, shape, 1, fps)[0])
         else:
-            start = _start_around(_query_frame(query, num_frames, fps, path), num_frames, shape)
-        return shape.frames(start, num_frames)[None]
+            start = _start_around(frame, num_frames, shape, fps)
+        return shape.frames(start, num_frames, fps)[None]
 
     batch, indices, fps = read_one_video(path, choose_clips)
     views = preprocessing.transform(num_crops=1)(batch, num_clips=1).clips
@@ -186,11 +191,12 @@ def frame_of(query: Query, fps: float) -> int:
     return int(np.floor(round(query.seconds * fps, 3)))
 
 
-def _start_around(frame: int, num_frames: int, shape: ClipShape) -> int:
+def _start_around(frame: int, num_frames: int, shape: ClipShape, fps: float) -> int:
     """Return the start of the clip that has `frame` as near to its middle as the ends of the video allow."""
-    last = max(num_frames - shape.span, 0)
+    last = max(num_frames - shape.span(fps), 0)
+    offsets = shape.offsets(fps).tolist()
     positions = sorted(range(shape.clip_len), key=lambda position: abs(position - shape.clip_len // 2))
-    starts = [frame - position * shape.frame_interval for position in positions]
+    starts = [frame - offsets[position] for position in positions]
     return next((start for start in starts if 0 <= start <= last), min(frame, last))
 
 

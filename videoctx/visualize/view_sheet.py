@@ -69,13 +69,13 @@ def view_sheet(path: str, preprocessing: Preprocessing, *, start_frame: int, cro
 
 
 def _clip_frames(preprocessing: Preprocessing, start: int, num_frames: int, fps: float) -> np.ndarray:
-    """Return the frame numbers (clip_len,) of the protocol's clip that starts at `start`.
+    """Return the frame numbers (clip_len,) of the test's clip that starts at `start`.
 
-    Where the protocol has no such clip, as in a segment of a longer video, the frames are `frame_interval` apart.
+    Where the test has no such clip, as in a segment of a longer video, the frames are `frame_interval` apart.
     """
     clips = preprocessing.sampler().clips(num_frames, fps, np.random.default_rng(0))
     found = clips[clips[:, 0] == start]
-    return found[0] if len(found) else preprocessing.shape.frames(start, num_frames)
+    return found[0] if len(found) else preprocessing.shape.frames(start, num_frames, fps)
 
 
 def _tile(frames: Tensor) -> np.ndarray:

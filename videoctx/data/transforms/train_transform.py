@@ -20,15 +20,28 @@ from videoctx.data.transforms.random_crop import RandomCrop, random_area
 
 
 def check_train_crop(
-    crop_size_px: int, short_side_px: tuple[int, int], crop_area: tuple[float, float] | None = None
+    crop_size_px: int,
+    short_side_px: tuple[int, int],
+    crop_area: tuple[float, float] | None = None,
+    fixed_size_px: tuple[int, int] | None = None,
 ) -> None:
     """Raise a ValueError if training crops of this size cannot be taken."""
     least, greatest = short_side_px
+    if crop_area and fixed_size_px:
+        raise ValueError(
+            f"train.crop_area is {list(crop_area)} and fixed_size_px is {list(fixed_size_px)}; expected one of them"
+        )
     if crop_area:
         if not (crop_size_px >= 1 and 0 < crop_area[0] <= crop_area[1] <= 1):
             raise ValueError(
                 f"train.crop_area is {list(crop_area)} with crop_size_px {crop_size_px};"
                 " expected 0 < least <= greatest <= 1, and a side of 1 or more"
+            )
+    elif fixed_size_px:
+        if not 1 <= crop_size_px <= min(fixed_size_px):
+            raise ValueError(
+                f"train.fixed_size_px is {list(fixed_size_px)} with crop_size_px {crop_size_px};"
+                " expected height and width, each at least crop_size_px"
             )
     elif not 1 <= crop_size_px <= least <= greatest:
         raise ValueError(
@@ -51,6 +64,8 @@ class TrainTransform(nn.Module):
         crop_area: Used instead of `short_side_px` if given: smallest and largest fraction of a frame's area that the
             crop covers, with an aspect ratio between 3:4 and 4:3, resized to the square (`RandomResizedCrop`, from
             GoogLeNet).
+        fixed_size_px: Used instead of `short_side_px` if given: height and width that frames are resized to before the
+            crop, whatever their aspect ratio.
         augment: Further transforms of the crop, (T, 3, H, W) uint8, in order.
         erasing: Transform of the normalized clip, (T, 3, H, W) float, in which 0 is the mean.
         flipped_classes: K indices: the class that a flipped clip of each class is trained as. None: its own class.
@@ -70,6 +85,7 @@ class TrainTransform(nn.Module):
         flip_probability: float,
         normalize: Normalize,
         crop_area: tuple[float, float] | None = None,
+        fixed_size_px: tuple[int, int] | None = None,
         augment: Sequence[nn.Module] = (),
         erasing: nn.Module | None = None,
         flipped_classes: Sequence[int] | None = None,
@@ -77,7 +93,7 @@ class TrainTransform(nn.Module):
         together: bool | None = None,
     ) -> None:
         super().__init__()
-        check_train_crop(crop_size_px, short_side_px, crop_area)
+        check_train_crop(crop_size_px, short_side_px, crop_area, fixed_size_px)
         if not 0 <= flip_probability <= 1:
             raise ValueError(f"train.flip_probability is {flip_probability}; expected 0 to 1")
         self.crop_size_px = crop_size_px
@@ -85,6 +101,7 @@ class TrainTransform(nn.Module):
         self.flip_probability = flip_probability
         self.normalize = normalize
         self.crop_area = crop_area
+        self.fixed_size_px = fixed_size_px
         self.augment = nn.Sequential(*augment)
         self.erasing = erasing
         self.dtype = dtype
@@ -118,7 +135,10 @@ class TrainTransform(nn.Module):
         if self.crop_area:
             top, left, crop_height, crop_width = random_area(height, width, self.crop_area, rng)
             return RandomCrop(size, (crop_height, crop_width), (top, left), (top, left), flip)
-        if height <= width:
+        if self.fixed_size_px:
+            sides = [round(side * size / self.crop_size_px) for side in self.fixed_size_px]
+            resized = sides[0], sides[1]
+        elif height <= width:
             resized = (short_side, int(short_side * width / height))
         else:
             resized = (int(short_side * height / width), short_side)

@@ -7,15 +7,21 @@ from torch import Tensor, nn
 
 from videoctx.batch import ClipBatch, View
 from videoctx.data.loading.dataset import DecodedBatch
-from videoctx.data.sampling.protocols import PROTOCOLS, Protocol
 from videoctx.data.transforms.bookkeeping import bookkeeping
+from videoctx.data.transforms.crop_corners import CORNERS, CropsName
 from videoctx.data.transforms.normalize import Normalize
-from videoctx.data.transforms.resize import resize
+from videoctx.data.transforms.resize import Resizing
 
 
-def check_view_crop(crop_size_px: int, short_side_px: int) -> None:
-    """Raise a ValueError if the crops of validation and test are larger than the short side."""
-    if not 1 <= crop_size_px <= short_side_px:
+def check_view_crop(crop_size_px: int, short_side_px: int, fixed_size_px: tuple[int, int] | None = None) -> None:
+    """Raise a ValueError if the crops of validation and test are larger than the resized frames."""
+    if fixed_size_px:
+        if not 1 <= crop_size_px <= min(fixed_size_px):
+            raise ValueError(
+                f"test.fixed_size_px is {list(fixed_size_px)} with crop_size_px {crop_size_px};"
+                " expected height and width, each at least crop_size_px"
+            )
+    elif not 1 <= crop_size_px <= short_side_px:
         raise ValueError(
             f"test.short_side_px is {short_side_px} with crop_size_px {crop_size_px};"
             " expected 1 <= crop_size_px <= short_side_px"
@@ -23,14 +29,14 @@ def check_view_crop(crop_size_px: int, short_side_px: int) -> None:
 
 
 class ViewTransform(nn.Module):
-    """Resizing to a fixed short side, then a number of fixed square crops per clip, which are cut out when needed.
+    """Resizing, then a number of fixed square crops per clip, which are cut out when needed.
 
     Args:
         crop_size_px: Side of the square crops.
-        short_side_px: Short side before the crops.
+        resizing: Resizing before the crops.
         num_crops: Number of crops per clip.
         normalize: Normalization of the crops.
-        protocol: Rules of the resizing and of the positions of the crops.
+        crops: Positions of the crops.
 
     Raises:
         ValueError: A value is out of its range.
@@ -40,20 +46,20 @@ class ViewTransform(nn.Module):
         self,
         *,
         crop_size_px: int,
-        short_side_px: int,
+        resizing: Resizing,
         num_crops: int,
         normalize: Normalize,
-        protocol: Protocol = PROTOCOLS["videoctx"],
+        crops: CropsName = "even",
     ) -> None:
         super().__init__()
-        check_view_crop(crop_size_px, short_side_px)
+        check_view_crop(crop_size_px, resizing.short_side_px, resizing.fixed_size_px)
         if num_crops < 1:
             raise ValueError(f"num_crops is {num_crops}; expected 1 or more")
         self.crop_size_px = crop_size_px
-        self.short_side_px = short_side_px
+        self.resizing = resizing
         self.num_crops = num_crops
         self.normalize = normalize
-        self.protocol = protocol
+        self.corner = CORNERS[crops]
 
     def forward(self, batch: DecodedBatch, *, num_clips: int) -> ClipBatch:
         """Make network input of decoded videos with `num_clips` clips each."""
@@ -61,11 +67,11 @@ class ViewTransform(nn.Module):
         clips = LazyViews([], self.crop_size_px, self.normalize)
         views = []
         for video in videos:
-            frames = resize(video.frames, self.short_side_px, self.protocol)  # (U, 3, H, W), each distinct frame once
+            frames = self.resizing.resize(video.frames)  # (U, 3, H, W), each distinct frame once
             height, width = frames.shape[2:]
             for start, positions in zip(video.starts, video.clips, strict=True):
                 for crop in range(self.num_crops):
-                    corner = self.protocol.corner(height, width, self.crop_size_px, crop, self.num_crops)
+                    corner = self.corner(height, width, self.crop_size_px, crop, self.num_crops)
                     clips.views.append((frames, positions.to(frames.device), corner))
                     views.append(View(start, crop))
         return ClipBatch(
