@@ -40,7 +40,7 @@ SMALL = {
     "data": {
         "batch_size": 4,  # the whole set, and not limit_train_batches 1: that may be read as 1.0, which is all
         "train": {"crop_size_px": 32, "short_side_px": [32, 40]},
-        "test": {"views": [1, 2], "crop_size_px": 32, "short_side_px": 32},
+        "test": {"views": [1, 3], "crop_size_px": 32, "short_side_px": 32},
         "loading": {"num_workers": 0},
     },
     "model": {"weights": None, "compiled_blocks": False, "net": {"init_args": {"width": 8}}},

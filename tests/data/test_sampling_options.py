@@ -18,6 +18,7 @@ from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.sampling.protocols import PROTOCOLS
 from videoctx.data.settings import ClipSettings, LoadingSettings, TestSettings, TrainSettings
 from videoctx.data.transforms.normalize import Normalize
+from videoctx.data.transforms.random_crop import random_scale
 from videoctx.data.transforms.train_transform import TrainTransform
 
 AS_PIXELS = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
@@ -113,8 +114,14 @@ def test_options_that_exclude_each_other_are_refused(changes, line):
         ),
         (
             {"fixed_size_px": (32, 60), "crop_area": (0.5, 1)},
-            "train.crop_area is .* and fixed_size_px is .32, 60.; exp",
+            "train.fixed_size_px is .32, 60. and train.crop_area is .0",
         ),
+        (
+            {"crop_scales": [1.0], "crop_area": (0.5, 1)},
+            "train.crop_area is .0.5, 1. and train.crop_scales is .1.0.; e",
+        ),
+        ({"crop_scales": [1.0, 1.5]}, "train.crop_scales are .1.0, 1.5. with crop_size_px 32; expected each above 0"),
+        ({"crop_scales": [0.0]}, "train.crop_scales are .0.0. with crop_size_px 32; expected each above 0 and up to 1"),
     ],
 )
 def test_training_options_that_exclude_each_other_are_refused(changes, line):
@@ -253,3 +260,42 @@ def test_the_card_and_the_checkpoint_name_the_values_in_effect(something):
     assert (card["sampling"], card["grid"], card["clip_placement"]) == ("segments", "tsm", "part_middle_then_start")
     assert (card["fixed_size_px"], card["crops"], card["head_pooling"]) == ([48, 48], "even", "whole_map")
     assert {name: card[name] for name in data.preprocessing_dict()} == data.preprocessing_dict()
+
+
+# Multi-scale crops ----------------------------------------------------------------------------------------------------
+
+
+def test_multi_scale_crops_have_each_size_at_each_place():
+    """TSM, a frame of 240 × 320: two neighbors of 240, 210, 180 and 158; 13 places, in quarters of the rest."""
+    rng = np.random.default_rng(0)
+    found = {random_scale(240, 320, 224, [1.0, 0.875, 0.75, 0.66], rng) for _ in range(6000)}
+    sizes = [(240, 240), (240, 210), (210, 240), (210, 210), (210, 180), (180, 210), (180, 180), (180, 158), (158, 180)]
+    places = [(0, 0), (0, 2), (0, 4), (2, 0), (2, 2), (2, 4), (4, 0), (4, 2), (4, 4), (1, 1), (1, 3), (3, 1), (3, 3)]
+    expected = {
+        (row * ((240 - height) // 4), column * ((320 - width) // 4), height, width)
+        for height, width in [*sizes, (158, 158)]
+        for row, column in places
+    }
+    assert found == expected
+
+
+@each_case(("short_side", "side"), [(226, 224), (222, 222), (227, 227), (224, 224)])
+def test_a_side_near_that_of_the_crop_is_that_of_the_crop(short_side, side):
+    assert random_scale(short_side, 300, 224, [1.0], np.random.default_rng(0))[2:] == (side, side)
+
+
+def test_multi_scale_crops_are_resized_to_the_crop(video):
+    transform = TrainTransform(
+        crop_size_px=48,
+        short_side_px=(256, 320),
+        crop_scales=[0.5],
+        flip_probability=0.0,
+        normalize=Normalize(*AS_PIXELS.values()),
+    )
+    batch, _, _ = read_one_video(str(video.path), lambda *_: np.array([[5, 50]]))
+    clips = transform(batch).clips
+    assert clips.shape == (1, 3, 2, 48, 48)
+    frames = batch.videos[0].frames.permute(3, 0, 1, 2) / 255  # (3, 2, 96, 160)
+    corners = [(12 * row, 28 * column) for row in range(5) for column in range(5)]  # 48 × 48 as they are
+    cut = [frames[:, :, top : top + 48, left : left + 48] for top, left in corners]
+    assert any(torch.allclose(clips[0], one, atol=1e-6) for one in cut)

@@ -12,7 +12,8 @@ OTHER = {
     "clip_len": 8,
     "frame_interval": 2,
     "short_videos": "repeat",
-    "protocol": "pyslowfast",
+    "sampling": "segments",
+    "crops": "stepped",
     "short_side_px": 40,
     "crop_size_px": 36,
     "mean": [0.485, 0.456, 0.406],
@@ -46,12 +47,13 @@ def card_of(checkpoint, folder, data, way):
 
 @pytest.mark.parametrize("way", ["ckpt_path", "weights", "loaded"])
 def test_every_setting_that_differs_is_reported(checkpoint, tmp_path, way, capsys):
-    card = card_of(checkpoint, tmp_path, clips_with(views=[9, 3], **OTHER), way)
+    card = card_of(checkpoint, tmp_path, clips_with(views=[9, 3], protocol="tsm", **OTHER), way)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "trained on other clips than these: " in line]
     for name, value in OTHER.items():
         assert f"{name} {value} instead of {PREPROCESSING[name]}" in line
         assert card[name] == {"trained": PREPROCESSING[name], "used": value}
     assert "views" not in line
+    assert "protocol" not in line
     assert card_of(checkpoint, tmp_path / "same", clips_with(views=[9, 3]), way) == {}
     assert "trained on other clips" not in capsys.readouterr().out
 

@@ -51,7 +51,7 @@ def rates(optimizer, schedule, stages) -> list[float]:
 
 
 def test_the_learning_rate_of_pyslowfasts_recipe():
-    config = config_of("pyslowfast_multigrid")
+    config = config_of("kinetics400_pyslowfast_multigrid")
     optimizer, schedule = made(config)
     assert config["trainer"]["devices"] * config["data"]["batch_size"] == config["model"]["lr_batch_size"] == 64
     plan = Multigrid(**config["data"]["train"]["multigrid"])

@@ -27,7 +27,7 @@ def half_cosine(epoch: float, num_epochs: int) -> float:
 
 # recipe: epoch and its learning rate; just before an epoch is one step before
 CORNERS = {
-    "non_local": [
+    "kinetics400_non_local": [
         (0, 0.01),
         (40.8, 0.01),
         (40.9, 0.001),
@@ -35,31 +35,59 @@ CORNERS = {
         (81.8, 0.0001),
         (108.9, 0.0001),
     ],
-    "pyslowfast": [
+    "kinetics400_pyslowfast": [
         (0, 0.01),
         (17, (0.01 + 0.1 * half_cosine(34, 196)) / 2),
         (34, 0.1 * half_cosine(34, 196)),
         (98, 0.05),
         (195.9, 0.1 * half_cosine(195.9, 196)),
     ],
-    "pyslowfast_imagenet": [(0, 0.01), (43.9, 0.01), (44, 0.001), (87.9, 0.001), (88, 0.0001), (117.9, 0.0001)],
-    "mmaction2": [(0, 0.01), (39.9, 0.01), (40, 0.001), (79.9, 0.001), (80, 0.0001), (99.9, 0.0001)],
-    "gluoncv": [(0, 0.01), (39.9, 0.01), (40, 0.001), (79.9, 0.001), (80, 0.0001), (99.9, 0.0001)],
-    "gcnet_second_stage": [(0, 0.02), (20, 0.01), (39.9, 0.02 * half_cosine(39.9, 40))],
+    "kinetics400_pyslowfast_imagenet": [
+        (0, 0.01),
+        (43.9, 0.01),
+        (44, 0.001),
+        (87.9, 0.001),
+        (88, 0.0001),
+        (117.9, 0.0001),
+    ],
+    "kinetics400_mmaction2": [(0, 0.01), (39.9, 0.01), (40, 0.001), (79.9, 0.001), (80, 0.0001), (99.9, 0.0001)],
+    "kinetics400_gluoncv": [(0, 0.01), (39.9, 0.01), (40, 0.001), (79.9, 0.001), (80, 0.0001), (99.9, 0.0001)],
+    "kinetics400_gcnet_second_stage": [(0, 0.02), (20, 0.01), (39.9, 0.02 * half_cosine(39.9, 40))],
+    "something_something_v2_tsm": [(0, 0.01), (19.9, 0.01), (20, 0.001), (39.9, 0.001), (40, 0.0001), (49.9, 0.0001)],
+    "something_something_v2_pyslowfast": [
+        (0, 0.08),
+        (1.5, (0.08 + 0.1 * half_cosine(3, 30)) / 2),
+        (3, 0.1 * half_cosine(3, 30)),
+        (15, 0.05),
+        (29.9, 0.1 * half_cosine(29.9, 30)),
+    ],
+    "jester_mmaction2": [(0, 0.01), (19.9, 0.01), (20, 0.001), (39.9, 0.001), (40, 0.0001), (49.9, 0.0001)],
+    "diving48_mmaction2": [(0, 0.01), (19.9, 0.01), (20, 0.001), (39.9, 0.001), (40, 0.0001), (49.9, 0.0001)],
 }
 # recipe: momentum, Nesterov, weight decay of weights and of norms; epochs; most norm of gradients; clips of precise BN
 OPTIONS = {
-    "non_local": (0.9, True, 1e-4, 0.0, 109, None, 200),
-    "pyslowfast": (0.9, True, 1e-4, 0.0, 196, None, 200),
-    "pyslowfast_imagenet": (0.9, True, 1e-4, 0.0, 118, None, 200),
-    "mmaction2": (0.9, False, 1e-4, 1e-4, 100, 40, None),
-    "gluoncv": (0.9, False, 1e-5, 1e-5, 100, None, None),
-    "gcnet_second_stage": (0.9, True, 1e-4, 0.0, 40, None, None),
+    "kinetics400_non_local": (0.9, True, 1e-4, 0.0, 109, None, 200),
+    "kinetics400_pyslowfast": (0.9, True, 1e-4, 0.0, 196, None, 200),
+    "kinetics400_pyslowfast_imagenet": (0.9, True, 1e-4, 0.0, 118, None, 200),
+    "kinetics400_mmaction2": (0.9, False, 1e-4, 1e-4, 100, 40, None),
+    "kinetics400_gluoncv": (0.9, False, 1e-5, 1e-5, 100, None, None),
+    "kinetics400_gcnet_second_stage": (0.9, True, 1e-4, 0.0, 40, None, None),
+    "something_something_v2_tsm": (0.9, False, 1e-4, 0.0, 50, 20, None),
+    "something_something_v2_pyslowfast": (0.9, True, 1e-4, 0.0, 30, None, 200),
+    "jester_mmaction2": (0.9, False, 5e-4, 0.0, 50, 20, None),
+    "diving48_mmaction2": (0.9, False, 1e-4, 0.0, 50, 20, None),
+}
+# recipe: sampling, grid, frames; scales, area or short sides of training crops, flips; crop, views, protocol of a test
+CLIPS = {
+    "something_something_v2_tsm": ("segments", "tsm", 8, [1.0, 0.875, 0.75, 0.66], 0.0, 256, [2, 3], "tsm"),
+    "something_something_v2_pyslowfast": ("segments", "pyslowfast", 8, [256, 320], 0.0, 256, [1, 3], "pyslowfast"),
+    "jester_mmaction2": ("segments", "mmaction2", 8, [0.08, 1.0], 0.5, 256, [2, 3], "mmaction2"),
+    "diving48_mmaction2": ("segments", "mmaction2", 8, [1.0, 0.875, 0.75, 0.66], 0.5, 224, [1, 1], "mmaction2"),
 }
 
 
 def config_of(recipe: str) -> dict:
-    return merged(with_parts(["-c", str(EXPERIMENTS / f"kinetics400_{recipe}.yaml")]))
+    return merged(with_parts(["-c", str(EXPERIMENTS / f"{recipe}.yaml")]))
 
 
 def made(config: dict) -> tuple[Optimizer, Schedule]:
@@ -75,8 +103,11 @@ def made(config: dict) -> tuple[Optimizer, Schedule]:
 
 
 def test_every_recipe_is_looked_at():
-    recipes = {path.stem.removeprefix("kinetics400_") for path in EXPERIMENTS.glob("kinetics400_*.yaml")}
-    assert recipes - {"pyslowfast_multigrid"} == set(CORNERS) == set(OPTIONS)  # that in test_multigrid.py
+    sets = ("kinetics400", "something_something_v2", "jester", "diving48")
+    recipes = {path.stem for name in sets for path in EXPERIMENTS.glob(f"{name}_*.yaml")}
+    recipes.remove("kinetics400_pyslowfast_multigrid")  # it is in test_multigrid.py
+    assert recipes == set(CORNERS) == set(OPTIONS)
+    assert set(CLIPS) == {recipe for recipe in recipes if not recipe.startswith("kinetics400")}
 
 
 @pytest.mark.parametrize("recipe", CORNERS)
@@ -111,8 +142,19 @@ def test_other_settings_of_the_recipe(recipe):
     assert config["trainer"]["devices"] * config["data"]["batch_size"] == 64
 
 
+@pytest.mark.parametrize("recipe", CLIPS)
+def test_the_clips_of_the_recipe(recipe):
+    data = config_of(recipe)["data"]
+    clips, train, test = data["clips"], data["train"], data["test"]
+    crop = train.get("crop_scales") or train.get("crop_area") or train["short_side_px"]
+    found = (clips["sampling"], clips["grid"], clips["clip_len"], crop, train["flip_probability"])
+    assert (*found, test["crop_size_px"], test["views"], test["protocol"]) == CLIPS[recipe]
+    assert train["crop_size_px"] == 224
+    assert test["short_side_px"] == 256
+
+
 def test_the_iterations_of_non_local_are_its_epochs():
-    config = config_of("non_local")
+    config = config_of("kinetics400_non_local")
     optimizer, schedule = made(config)
     steps_per_epoch = 234_643 / 64
     total_steps = round(config["trainer"]["max_epochs"] * steps_per_epoch)
@@ -130,7 +172,7 @@ def test_a_recipe_takes_any_network():
     for recipe, name in pairs:
         file = ["-c", str(EXPERIMENTS.parent / "model" / f"{name}.yaml")]
         alone, _ = net_from_config(ArgumentParser(), file)
-        combined, _ = net_from_config(ArgumentParser(), ["-c", str(EXPERIMENTS / f"kinetics400_{recipe}.yaml"), *file])
+        combined, _ = net_from_config(ArgumentParser(), ["-c", str(EXPERIMENTS / f"{recipe}.yaml"), *file])
         assert combined.config == alone.config, (recipe, name)
 
 

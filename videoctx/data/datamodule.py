@@ -125,6 +125,7 @@ class VideoDataModule(LightningDataModule):
             normalize=Normalize(clips.mean, clips.std),
             crop_area=train.crop_area,
             fixed_size_px=train.fixed_size_px,
+            crop_scales=train.crop_scales,
             augment=train.augment or (),
             erasing=train.erasing,
             flipped_classes=flipped_classes(self.class_names) if train.flip_labels == "swap" else None,

@@ -105,6 +105,9 @@ class TrainSettings:
             crop, whatever their aspect ratio.
         crop_area: Used instead of `short_side_px` if given: smallest and largest fraction of a frame's area that the
             crop covers. The aspect ratio of the crop is between 3:4 and 4:3 before it is resized to a square.
+        crop_scales: Used instead of `short_side_px` if given: height and width of the crop, relative to the short side
+            of the frame, two neighbors of these, at one of 13 places (the multi-scale crops of TSN and TSM, such as
+            [1, 0.875, 0.75, 0.66]).
         flip_probability: Probability of the horizontal flip. Set it to 0 if left and right distinguish classes.
         flip_labels: What happens if a flip turns one class into another, such as "turn left" into "turn right":
             `refuse` raises an error, `swap` trains flipped clips with the other class.
@@ -134,6 +137,7 @@ class TrainSettings:
     short_side_px: tuple[int, int] = (256, 320)
     fixed_size_px: tuple[int, int] | None = None
     crop_area: tuple[float, float] | None = None
+    crop_scales: list[float] | None = None
     flip_probability: float = 0.5
     flip_labels: FlipLabels = "refuse"
     augment: list[nn.Module] | None = None
@@ -145,7 +149,7 @@ class TrainSettings:
     max_failed_fraction: float = 0.01
 
     def __post_init__(self) -> None:
-        check_train_crop(self.crop_size_px, self.short_side_px, self.crop_area, self.fixed_size_px)
+        check_train_crop(self.crop_size_px, self.short_side_px, self.crop_area, self.fixed_size_px, self.crop_scales)
         _check_fraction("train.flip_probability", self.flip_probability)
         _check_choice("train.flip_labels", self.flip_labels, get_args(FlipLabels))
         _check_at_least_one("train.clips_per_video", self.clips_per_video)

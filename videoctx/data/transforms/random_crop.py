@@ -1,6 +1,7 @@
 """Where a training crop lies, and how it is cut out of the frames of one clip."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,10 @@ from videoctx.data.transforms.batch_resampling import Crop
 
 ASPECT_RATIOS = (3 / 4, 4 / 3)
 TRIES = 10
+FIXED_PLACES = (  # of multi-scale crops, in quarters of what is left of the frame: rows and columns
+    *((row, column) for row in (0, 2, 4) for column in (0, 2, 4)),
+    *((row, column) for row in (1, 3) for column in (1, 3)),
+)
 
 
 class RandomCrop(NamedTuple):
@@ -66,3 +71,26 @@ def random_area(
     ratio = min(max(width / height, ASPECT_RATIOS[0]), ASPECT_RATIOS[1])
     area_width, area_height = min(width, round(height * ratio)), min(height, round(width / ratio))
     return (height - area_height) // 2, (width - area_width) // 2, area_height, area_width
+
+
+def random_scale(
+    height: int, width: int, size_px: int, scales: Sequence[float], rng: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """Return top, left, height and width of an area of the multi-scale crops of TSN and TSM.
+
+    Height and width are two of the scales, the same one or neighbors, times the short side of the frame. A side within
+    two pixels of `size_px` is `size_px`. The area is at one of 13 places: the corners, the middles of the borders, the
+    center, and half-way between the corners and the center. All are equally probable (`GroupMultiScaleCrop` of TSM,
+    `MultiScaleCrop` of mmaction2 with `max_wh_scale_gap` 1 and `num_fixed_crops` 13).
+    """
+    sides = [int(min(height, width) * scale) for scale in scales]
+    sides = [size_px if abs(side - size_px) < 3 and size_px <= min(height, width) else side for side in sides]
+    pairs = [
+        (first, second)
+        for place, first in enumerate(sides)
+        for other, second in enumerate(sides)
+        if abs(place - other) <= 1
+    ]
+    area_height, area_width = pairs[int(rng.integers(len(pairs)))]
+    row, column = FIXED_PLACES[int(rng.integers(len(FIXED_PLACES)))]
+    return row * ((height - area_height) // 4), column * ((width - area_width) // 4), area_height, area_width

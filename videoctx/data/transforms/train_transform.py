@@ -16,7 +16,7 @@ from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo
 from videoctx.data.transforms.batch_resampling import resample
 from videoctx.data.transforms.bookkeeping import bookkeeping
 from videoctx.data.transforms.normalize import Normalize
-from videoctx.data.transforms.random_crop import RandomCrop, random_area
+from videoctx.data.transforms.random_crop import RandomCrop, random_area, random_scale
 
 
 def check_train_crop(
@@ -24,12 +24,19 @@ def check_train_crop(
     short_side_px: tuple[int, int],
     crop_area: tuple[float, float] | None = None,
     fixed_size_px: tuple[int, int] | None = None,
+    crop_scales: Sequence[float] | None = None,
 ) -> None:
     """Raise a ValueError if training crops of this size cannot be taken."""
     least, greatest = short_side_px
-    if crop_area and fixed_size_px:
+    given = {"fixed_size_px": fixed_size_px, "crop_area": crop_area, "crop_scales": crop_scales}
+    given = {name: value for name, value in given.items() if value}
+    if len(given) > 1:
+        described = " and ".join(f"train.{name} is {list(value or ())}" for name, value in given.items())
+        raise ValueError(f"{described}; expected one of them")
+    if crop_scales and not (crop_size_px >= 1 and all(0 < scale <= 1 for scale in crop_scales)):
         raise ValueError(
-            f"train.crop_area is {list(crop_area)} and fixed_size_px is {list(fixed_size_px)}; expected one of them"
+            f"train.crop_scales are {list(crop_scales)} with crop_size_px {crop_size_px};"
+            " expected each above 0 and up to 1, and a side of 1 or more"
         )
     if crop_area:
         if not (crop_size_px >= 1 and 0 < crop_area[0] <= crop_area[1] <= 1):
@@ -43,7 +50,7 @@ def check_train_crop(
                 f"train.fixed_size_px is {list(fixed_size_px)} with crop_size_px {crop_size_px};"
                 " expected height and width, each at least crop_size_px"
             )
-    elif not 1 <= crop_size_px <= least <= greatest:
+    elif not crop_scales and not 1 <= crop_size_px <= least <= greatest:
         raise ValueError(
             f"train.short_side_px is {least} to {greatest} with crop_size_px {crop_size_px};"
             " expected crop_size_px <= least <= greatest"
@@ -66,6 +73,8 @@ class TrainTransform(nn.Module):
             GoogLeNet).
         fixed_size_px: Used instead of `short_side_px` if given: height and width that frames are resized to before the
             crop, whatever their aspect ratio.
+        crop_scales: Used instead of `short_side_px` if given: height and width of the crop, relative to the short side
+            of the frame, of TSN's multi-scale crops (`random_scale`), resized to the square.
         augment: Further transforms of the crop, (T, 3, H, W) uint8, in order.
         erasing: Transform of the normalized clip, (T, 3, H, W) float, in which 0 is the mean.
         flipped_classes: K indices: the class that a flipped clip of each class is trained as. None: its own class.
@@ -86,6 +95,7 @@ class TrainTransform(nn.Module):
         normalize: Normalize,
         crop_area: tuple[float, float] | None = None,
         fixed_size_px: tuple[int, int] | None = None,
+        crop_scales: Sequence[float] | None = None,
         augment: Sequence[nn.Module] = (),
         erasing: nn.Module | None = None,
         flipped_classes: Sequence[int] | None = None,
@@ -93,7 +103,7 @@ class TrainTransform(nn.Module):
         together: bool | None = None,
     ) -> None:
         super().__init__()
-        check_train_crop(crop_size_px, short_side_px, crop_area, fixed_size_px)
+        check_train_crop(crop_size_px, short_side_px, crop_area, fixed_size_px, crop_scales)
         if not 0 <= flip_probability <= 1:
             raise ValueError(f"train.flip_probability is {flip_probability}; expected 0 to 1")
         self.crop_size_px = crop_size_px
@@ -102,6 +112,7 @@ class TrainTransform(nn.Module):
         self.normalize = normalize
         self.crop_area = crop_area
         self.fixed_size_px = fixed_size_px
+        self.crop_scales = crop_scales
         self.augment = nn.Sequential(*augment)
         self.erasing = erasing
         self.dtype = dtype
@@ -132,8 +143,11 @@ class TrainTransform(nn.Module):
         short_side = int(rng.integers(least, self.short_side_px[1] + 1))
         where, flip = rng.random(2), bool(rng.random() < self.flip_probability)
         height, width = video.frames.shape[1:3]
-        if self.crop_area:
-            top, left, crop_height, crop_width = random_area(height, width, self.crop_area, rng)
+        if self.crop_area or self.crop_scales:
+            if self.crop_area:
+                top, left, crop_height, crop_width = random_area(height, width, self.crop_area, rng)
+            else:
+                top, left, crop_height, crop_width = random_scale(height, width, size, self.crop_scales or (), rng)
             return RandomCrop(size, (crop_height, crop_width), (top, left), (top, left), flip)
         if self.fixed_size_px:
             sides = [round(side * size / self.crop_size_px) for side in self.fixed_size_px]
