@@ -7,10 +7,10 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as TF
 
-from data_prep.write_annotations.public_datasets import something_something
 from tests.each_case import each_case
 from tests.numbered import read_number, write_video
 from tests.small_preprocessing import small_preprocessing
+from tests.something_set import make_something
 from videoctx.data.datamodule import VideoDataModule
 from videoctx.data.decoding.video_reader import open_video
 from videoctx.data.loading.one_video import read_one_video
@@ -173,23 +173,7 @@ def test_training_frames_are_brought_to_the_fixed_size(video):
 
 @pytest.fixture(scope="module")
 def something(tmp_path_factory):
-    """A set of numbered videos of 5 to 60 frames at 12 per second, with lists and a manifest."""
-    folder = tmp_path_factory.mktemp("something")
-    lengths = {"train": [60, 37, 24, 5], "validation": [60, 23, 5]}
-    entries, number = {}, 1
-    for split, lasting in lengths.items():
-        entries[split] = []
-        for num_frames in lasting:
-            write_video(folder / f"{number}.mp4", num_frames=num_frames, width=64, height=48, fps=12)
-            template = ("Pushing [something]", "Moving [something] up")[number % 2]
-            entries[split].append({"id": str(number), "template": template})
-            number += 1
-    lists = {"labels": {"Pushing something": "0", "Moving something up": "1"}} | entries
-    (folder / "lists").mkdir()
-    for name, content in lists.items():
-        (folder / "lists" / f"something-something-v2-{name}.json").write_text(json.dumps(content))
-    assert something_something(folder, folder / "lists") == 0
-    return folder / "manifest.csv"
+    return make_something(tmp_path_factory.mktemp("something"))
 
 
 def something_data(manifest, grid, *, views=(1, 1), sampling="segments"):

@@ -58,6 +58,19 @@ def test_a_converted_checkpoint_classifies(r3d, network, tmp_path, capsys):
     assert [(row["class"], row["probability"]) for row in result["classes"]] == list(prediction)
 
 
+def test_weights_that_were_trained_on_segments(r3d, tmp_path):
+    """The views are as many as the formula has; the same again keeps what is stored, and dense clips give it up."""
+    arguments = {"class_names": CLASSES, "clip_len": 8, "protocol": "tsm"}
+    report = convert_checkpoint(r3d / "r3d_18.pth", tmp_path / "tsm.pt", sampling="segments", **arguments)
+    assert "clips: 8-segment, protocol tsm" in str(report)
+    made = load(tmp_path / "tsm.pt").preprocessing
+    assert (made.sampling, made.grid, made.views, made.target_fps) == ("segments", "tsm", (2, 3), None)
+    again = convert_checkpoint(tmp_path / "tsm.pt", tmp_path / "again.pt", sampling="segments")
+    assert again.preprocessing == made
+    dense = convert_checkpoint(tmp_path / "tsm.pt", tmp_path / "dense.pt", sampling="dense")
+    assert (dense.preprocessing.sampling, dense.preprocessing.views) == ("dense", (10, 3))
+
+
 def test_load_without_class_names_names_the_missing_option(r3d, tmp_path):
     report = convert_checkpoint(r3d / "r3d_18.pth", tmp_path / "r3d.pt")
     assert "classes: 3, without names (--class_names gives them)" in str(report)
@@ -77,6 +90,8 @@ def test_load_without_class_names_names_the_missing_option(r3d, tmp_path):
         ({"class_names": "kinetics"}, r"class_names is 'kinetics', which cannot be read .*or one of kinetics400, "),
         ({"protocol": "slowfast"}, r"protocol is 'slowfast'; expected one of videoctx, "),
         ({"clip_len": 0}, r"clip_len is 0; expected 1 or more"),
+        ({"sampling": "sparse"}, r"sampling is 'sparse'; expected one of dense, segments, uniform"),
+        ({"sampling": "segments"}, r"clips.grid torchvision has no formula for clips.sampling segments; expected"),
     ],
 )
 def test_unsuitable_arguments_are_refused(r3d, tmp_path, arguments, error):

@@ -31,8 +31,8 @@ def run_convert(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--protocol",
         type=str | None,
-        help="how clips are made: videoctx, nonlocal, pyslowfast, mmaction2, pytorchvideo or torchvision; by default as"
-        " in the test of the project that the weights are from",
+        help="how clips are made: videoctx, nonlocal, pyslowfast, mmaction2, pytorchvideo, torchvision or tsm; by"
+        " default as in the test of the project that the weights are from",
     )
     parser.add_argument(
         "--clip_len",
@@ -41,6 +41,12 @@ def run_convert(arguments: Sequence[str]) -> None:
     )
     parser.add_argument(
         "--frame_interval", type=PositiveInt | None, help="distance between the frames of a clip; by default likewise"
+    )
+    parser.add_argument(
+        "--sampling",
+        type=str | None,
+        help="what a clip is: dense, segments (one frame of each of clip_len parts of the video) or uniform; by default"
+        " as stored, or dense",
     )
     parser.add_argument("--trust", action="store_true", help="read pickles of Caffe2, which can run code")
     net, options = net_from_config(parser, arguments, required=False)
@@ -59,6 +65,7 @@ def run_convert(arguments: Sequence[str]) -> None:
             protocol=options.protocol,
             clip_len=options.clip_len,
             frame_interval=options.frame_interval,
+            sampling=options.sampling,
             trust=options.trust,
         )
     )

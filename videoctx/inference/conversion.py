@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from videoctx.atomic_write import atomic_write
 from videoctx.data.preprocessing import Preprocessing
-from videoctx.data.sampling.protocols import ProtocolName
+from videoctx.data.sampling.grids import GRIDS, Sampling, find_grid
+from videoctx.data.sampling.protocols import PROTOCOLS, ProtocolName
 from videoctx.data.settings import ClipSettings, TestSettings
 from videoctx.models.checkpoint_formats import IMAGENET, OURS
 from videoctx.models.checkpoints import Checkpoint, read_checkpoint
@@ -89,6 +90,7 @@ def convert_checkpoint(
     protocol: str | None = None,
     clip_len: int | None = None,
     frame_interval: int | None = None,
+    sampling: str | None = None,
     trust: bool = False,
 ) -> ConversionReport:
     """Convert a checkpoint of PyTorchVideo, PySlowFast, mmaction2, GluonCV, TSM, 3D-ResNets, torchvision or videoctx.
@@ -108,6 +110,7 @@ def convert_checkpoint(
         protocol: How clips are made. None: as in the checkpoint, or as in the project's own test.
         clip_len: T, frames per clip. None: as stored, or as the file is named, or 8.
         frame_interval: Distance between the frames of a clip. None: as for `clip_len`.
+        sampling: What a clip is: dense, segments or uniform (`videoctx.data.sampling`). None: as stored, or dense.
         trust: Also read Caffe2's pickles. Only arrays and plain containers are taken from them.
 
     Raises:
@@ -139,7 +142,7 @@ def convert_checkpoint(
     if net is None and checkpoint.net is None:
         raise ValueError(f"{path}: {checkpoint.unknown_net}; give the network with -c")
     try:
-        preprocessing = _preprocessing(checkpoint, path.name, protocol, clip_len, frame_interval)
+        preprocessing = _preprocessing(checkpoint, path.name, protocol, clip_len, frame_interval, sampling)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # a new classifier is the same each time
             network = net(num_classes) if net else build_network(checkpoint.net or {}, num_classes)
@@ -222,20 +225,28 @@ def _preprocessing(
     protocol: str | None,
     clip_len: int | None,
     frame_interval: int | None,
+    sampling: str | None,
 ) -> Preprocessing:
     """Return how the clips of a test are made: as stored or as in the project, and then as given."""
     made = Preprocessing.from_dict(checkpoint.preprocessing) if checkpoint.preprocessing else None
     if protocol not in (None, *get_args(ProtocolName)):
         raise ValueError(f"protocol is {protocol!r}; expected one of {', '.join(get_args(ProtocolName))}")
-    if made is None or protocol not in (None, made.protocol):
-        protocol = protocol or checkpoint.format.protocol
+    if sampling not in (None, *GRIDS):
+        raise ValueError(f"sampling is {sampling!r}; expected one of {', '.join(GRIDS)}")
+    other_sampling = sampling is not None and (made is None or sampling != made.sampling)
+    if made is None or protocol not in (None, made.protocol) or other_sampling:
+        protocol = protocol or (made.protocol if made else checkpoint.format.protocol)
+        sampling = sampling or (made.sampling if made else "dense")
         short_side_px, crop_size_px, views = USUAL_TEST.get(protocol, OTHERWISE)
+        if sampling != "dense":  # the clips of a test cover the whole video, all of them
+            grid = find_grid(cast(Sampling, sampling), PROTOCOLS[cast(ProtocolName, protocol)].grid)
+            views = grid.max_clips or 1, views[1]
         clip = published_clip(checkpoint.format, checkpoint.config_text, file_name)
         mean, std = checkpoint.input or IMAGENET
         clips = ClipSettings(
             clip_len=made.clip_len if made else clip[0],
             frame_interval=made.frame_interval if made else clip[1],
-            sampling=made.sampling if made else "dense",
+            sampling=cast(Sampling, sampling),  # checked above
             short_videos=made.short_videos if made else "wrap",
             mean=made.mean if made else mean,
             std=made.std if made else std,
