@@ -236,17 +236,17 @@ def _preprocessing(
     other_sampling = sampling is not None and (made is None or sampling != made.sampling)
     if made is None or protocol not in (None, made.protocol) or other_sampling:
         protocol = protocol or (made.protocol if made else checkpoint.format.protocol)
-        sampling = sampling or (made.sampling if made else "dense")
+        chosen: Sampling = sampling or (made.sampling if made else "dense")
         short_side_px, crop_size_px, views = USUAL_TEST.get(protocol, OTHERWISE)
-        if sampling != "dense":  # the clips of a test cover the whole video, all of them
-            grid = find_grid(cast(Sampling, sampling), PROTOCOLS[cast(ProtocolName, protocol)].grid)
+        if chosen != "dense":  # the clips of a test cover the whole video, all of them
+            grid = find_grid(chosen, PROTOCOLS[cast(ProtocolName, protocol)].grid)
             views = grid.max_clips or 1, views[1]
         clip = published_clip(checkpoint.format, checkpoint.config_text, file_name)
         mean, std = checkpoint.input or IMAGENET
         clips = ClipSettings(
             clip_len=made.clip_len if made else clip[0],
             frame_interval=made.frame_interval if made else clip[1],
-            sampling=cast(Sampling, sampling),  # checked above
+            sampling=chosen,
             short_videos=made.short_videos if made else "wrap",
             mean=made.mean if made else mean,
             std=made.std if made else std,
