@@ -44,6 +44,7 @@ NETWORKS = {
     "factorized shortcut": {"temporal_kernels": "r3d", "block": FactorizedBlock2Plus1d},
     "depthwise": {"depth": 50, "temporal_kernels": "r3d", "conv": layers.DepthwiseConv3d},
     "channel-separated": {"depth": 50, "temporal_kernels": "r3d", "conv": layers.ChannelSeparatedConv3d},
+    "neck": {"neck": partial(layers.FeaturePyramidTransformer, width=8)},
     "temporal shift": {"depth": 50, "temporal_kernels": "c2d", "first_conv": layers.TemporalShiftConv3d},
     "res2net": {"depth": 50, "block": Res2NetBottleneck3d},
     "after_1x1": {"context": layers.GlobalContext, "context_at": CONTEXT_AT, "context_position": "after_1x1"},

@@ -133,8 +133,9 @@ def test_mean_and_variance_behind_a_norm_and_a_relu():
     torch.testing.assert_close(variance, drawn.relu().var(0), atol=1e-2, rtol=0)
 
 
+@each_case("stored", ["double", "half"])
 @each_case("kernel_t", [1, 3])
-def test_a_self_calibrated_convolution_starts_as_the_one_it_replaces_where_halves_do_not_meet(kernel_t):
+def test_a_self_calibrated_convolution_starts_as_the_one_it_replaces_where_halves_do_not_meet(kernel_t, stored):
     """Up to the gate, which is 0.95 to 1."""
     kinds = {"temporal_kernels": "c2d" if kernel_t == 1 else "r3d", "pool2_t": (1, 1)}
     source = small_net(**kinds).double().eval()
@@ -145,7 +146,9 @@ def test_a_self_calibrated_convolution_starts_as_the_one_it_replaces_where_halve
                 half = len(block.conv2.weight) // 2
                 block.conv2.weight[:half, half:] = 0
                 block.conv2.weight[half:, :half] = 0
-    load_weights(net, source.state_dict(), allow_new_blocks=True)
+    weights = {name: tensor.half() if stored == "half" else tensor for name, tensor in source.state_dict().items()}
+    load_weights(net, weights, allow_new_blocks=True)
+    load_weights(source, weights)
     x = torch.rand(2, 32, 3, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     with torch.no_grad():
         seen = [block.norm1(block.conv1(x)).relu() for block in (source.res2[1], net.res2[1])]

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,14 @@ from torch import nn
 from tests.each_case import each_case
 from tests.reference.comparison import TOLERANCE, random_input, randomized
 from videoctx.cli.parts import with_parts
-from videoctx.layers import ContextBlock, GlobalContext, NonLocal, SimplifiedNonLocal, SqueezeExcitation
+from videoctx.layers import (
+    ContextBlock,
+    FeaturePyramidTransformer,
+    GlobalContext,
+    NonLocal,
+    SimplifiedNonLocal,
+    SqueezeExcitation,
+)
 from videoctx.layers.conv import plain_conv3d
 from videoctx.models import Res2NetBottleneck3d, ResNet3D
 from videoctx.models.complexity import complexity
@@ -597,6 +604,7 @@ CHANGES = [
     ({"context_at": {"res4": [0]}, "context": Mark}, {"context": SqueezeExcitation}),
     ({"context_at": {"res4": [0]}, "context": Mark}, {"context_at": {"res4": [1]}}),
     ({"context_at": {"res4": [0]}, "context": Mark}, {"context_position": "after_1x1"}),
+    ({}, {"neck": partial(FeaturePyramidTransformer, width=8)}),
     ({}, {"dropout": 0.5}),
     ({}, {"zero_init_residual": True}),
 ]

@@ -1,4 +1,4 @@
-"""Context blocks and 3D convolutions. They need torch alone.
+"""Context blocks, 3D convolutions and a neck. They need torch alone.
 
 A context block takes its number of channels as its first argument, and both video (B, C, T, H, W) and images
 (B, C, H, W) as input. It returns a tensor of the input's shape. A convolution takes its numbers of input and output
@@ -14,6 +14,7 @@ from videoctx.layers.context import ContextBlock
 from videoctx.layers.conv2plus1d import Conv2Plus1d
 from videoctx.layers.disentangled_non_local import DisentangledNonLocal
 from videoctx.layers.double_attention import DoubleAttention
+from videoctx.layers.feature_pyramid_transformer import FeaturePyramidTransformer
 from videoctx.layers.gala import GALA
 from videoctx.layers.gather_excite import GatherExcite
 from videoctx.layers.global_context import GlobalContext, SimplifiedNonLocal, SqueezeExcitation
@@ -33,6 +34,7 @@ __all__ = [
     "DepthwiseConv3d",
     "DisentangledNonLocal",
     "DoubleAttention",
+    "FeaturePyramidTransformer",
     "GatherExcite",
     "GlobalContext",
     "NonLocal",

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def fused_attention(query: Tensor, key: Tensor, value: Tensor, *, scale: float) -> Tensor:
+def fused_attention(query: Tensor, key: Tensor, value: Tensor, *, scale: float, mask: Tensor | None = None) -> Tensor:
     """Return softmax(scale · Q Kᵀ) V block by block, in O(N + M) memory: the N × M matrix is never computed.
 
     As with the matrix, the output of a query that is not finite is NaN, and so is every output if a key is not finite.
@@ -19,6 +19,7 @@ def fused_attention(query: Tensor, key: Tensor, value: Tensor, *, scale: float) 
         key: (B, heads, M, d).
         value: (B, heads, M, e).
         scale: factor of the logits.
+        mask: (N, M), added to the logits.
 
     Returns:
         (B, heads, N, e).
@@ -30,7 +31,7 @@ def fused_attention(query: Tensor, key: Tensor, value: Tensor, *, scale: float) 
     """
     width = max(query.shape[-1], value.shape[-1])  # the fused kernels need one width for all three
     q, k, v = (F.pad(part, (0, width - part.shape[-1])).contiguous() for part in (query, key, value))
-    sums = F.scaled_dot_product_attention(q, k, v, scale=scale)[..., : value.shape[-1]]
+    sums = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)[..., : value.shape[-1]]
     return sums + (zero_or_nan(query, -1) + zero_or_nan(key, (-2, -1))).to(sums.dtype)
 
 

@@ -169,4 +169,4 @@ TORCHVISION_R2PLUS1D = {
     "layer{s}.{b}.downsample.1.{t}": "{s}.{b}.shortcut.1.{t}",
     "fc.{t}": "head.{t}",
 }
-VIDEOCTX = {"stem.{x}": "stem.{x}", "{s}.{b}.{x}": "{s}.{b}.{x}", "head.{t}": "head.{t}"}
+VIDEOCTX = {"stem.{x}": "stem.{x}", "{s}.{b}.{x}": "{s}.{b}.{x}", "neck.{x}": "neck.{x}", "head.{t}": "head.{t}"}

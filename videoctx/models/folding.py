@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from videoctx.layers.channel_separated import ChannelSeparatedConv3d
 from videoctx.layers.conv2plus1d import Conv2Plus1d
+from videoctx.layers.feature_pyramid_transformer import RenderingTransformer
 from videoctx.layers.neighborhood import VideoConv
 from videoctx.layers.pointwise import Pointwise
 from videoctx.layers.self_calibrated import SelfCalibratedConv3d
@@ -32,6 +33,7 @@ NORMS_AFTER: dict[type[nn.Module], tuple[tuple[str, str], ...]] = {
     BasicBlock2Plus1d: (("conv1", "norm1"), ("conv2", "norm2")),
     FactorizedBlock2Plus1d: (("conv1", "norm1"), ("conv2", "norm2")),
     Conv2Plus1d: (("spatial", "norm"),),
+    RenderingTransformer: (("refine", "refine_norm"), ("downsample", "downsample_norm")),
     ChannelSeparatedConv3d: (("pointwise", "norm"),),
     Res2NetBottleneck3d: (("conv1", "norm1"), ("convs", "norms"), ("conv3", "norm3")),
 }

@@ -50,7 +50,7 @@ def load_weights(
 
     Args:
         allow_new_head: A classifier that is missing, or is for another number of classes, keeps its initial weights.
-        allow_new_blocks: Context blocks that the weights do not have, and blocks in the place of a convolution
+        allow_new_blocks: A neck, context blocks that the weights do not have, and blocks in the place of a convolution
             (self-calibrated ones), start as `videoctx.models.new_blocks` describes: where that can be, the network then
             computes what it would compute without them.
 
@@ -73,8 +73,9 @@ def load_weights(
             if name in state_dict and state_dict[name].shape != tensor.shape
         },
     )
-    heads = set(classifier_parameters(net)) if allow_new_head else set()
     blocks, replaced = _new_blocks(report, state_dict) if allow_new_blocks else (set(), set())
+    has_new_neck = any(name.startswith("neck.") for name in blocks)  # and so a classifier of other features
+    heads = set(classifier_parameters(net)) if allow_new_head or has_new_neck else set()
     if set(report.unexpected) - replaced or set(report.missing) - heads - blocks or set(report.reshaped) - heads:
         raise ValueError(f"the weights do not fit the network: {report}")
     net.load_state_dict({name: state_dict[name] for name in state_dict if name not in report.reshaped}, strict=False)
@@ -84,7 +85,7 @@ def load_weights(
 
 def _new_blocks(report: LoadReport, state_dict: Mapping[str, Tensor]) -> tuple[set[str], set[str]]:
     """Return the names inside new blocks, and the names of the convolutions that they replace."""
-    blocks = {name for name in report.missing if re.search(r"\.after_(add|1x1)\.", name)}
+    blocks = {name for name in report.missing if re.search(r"\.after_(add|1x1)\.|^neck\.", name)}
     replaced = set()
     for name in report.unexpected:
         if name.endswith(".weight") and state_dict[name].ndim == 5:

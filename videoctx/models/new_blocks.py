@@ -76,7 +76,7 @@ def _start_self_calibrated(conv: SelfCalibratedConv3d, weight: Tensor, before: B
         before: the norm whose output, after a ReLU, the convolution sees.
         after: the norm that its output goes to.
     """
-    half = len(weight) // 2
+    weight, half = weight.to(conv.k1.weight), len(weight) // 2  # stored in float16, perhaps, and on a CPU
     if weight.shape[1] != 2 * half or conv.k1.groups != 1 or weight.shape[3:] != conv.k1.weight.shape[3:]:
         return  # a grouped convolution has other channels in each part
     (w_aa, w_ab), (w_ba, w_bb) = ((rows[:, :half], rows[:, half:]) for rows in weight.split(half))

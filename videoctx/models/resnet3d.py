@@ -13,6 +13,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from videoctx.layers.conv import plain_conv3d
+from videoctx.layers.neck import Neck
 from videoctx.models.activation_checkpointing import checkpointed
 from videoctx.models.insertion import insert_context
 from videoctx.models.network_config import record_config
@@ -58,6 +59,8 @@ class ResNet3D(WindowedHead):
             `{"res3": [1, 3], "res4": [1, 3, 5]}`.
         context_position: `after_add`, on the block's output (Non-local's code), or `after_1x1`, on the residual branch
             before the sum (GCNet's code).
+        neck: makes the module between res3, res4 and res5 and the classifier, such as `FeaturePyramidTransformer`, for
+            their numbers of channels. None: the classifier sees res5.
         dropout: probability, before the classifier.
         zero_init_residual: start every residual branch at zero (the last γ of the branch).
         activation_checkpointing: stages, e.g. `[res2, res3]`, whose activations are computed again in the backward pass
@@ -104,6 +107,7 @@ class ResNet3D(WindowedHead):
         context: Callable[[int], nn.Module] | None = None,
         context_at: Mapping[str, Sequence[int]] | None = None,
         context_position: Literal["after_add", "after_1x1"] = "after_add",
+        neck: Callable[[Sequence[int]], Neck] | None = None,
         dropout: float = 0.5,
         zero_init_residual: bool = True,
         activation_checkpointing: Sequence[str] = (),
@@ -124,7 +128,7 @@ class ResNet3D(WindowedHead):
             pool_padded=pool1_padded,
             conv=stem_conv,
         )
-        in_channels = width
+        in_channels, channels = width, list[int]()
         for number, (stage, num_blocks) in enumerate(zip(STAGES, BLOCKS_PER_STAGE[depth], strict=True)):
             planes = width * 2**number
             out_channels = planes * 4 if deep else planes
@@ -143,26 +147,30 @@ class ResNet3D(WindowedHead):
                 )
                 blocks.append(make_block(in_channels, out_channels, shape))
                 in_channels = out_channels
+            channels.append(out_channels)
             self.add_module(stage, nn.Sequential(*blocks))
             if stage == "res2":
                 self.pool2 = max_pool((pool2_t[0], 1, 1), (pool2_t[1], 1, 1))
         self.activation_checkpointing = frozenset(activation_checkpointing)
+        self.neck = neck(channels[1:]) if neck else None
         self.average = nn.AdaptiveAvgPool3d(1)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(in_channels, num_classes)
+        self.head = nn.Linear(self.neck.out_channels if self.neck else in_channels, num_classes)
         self._initialize(zero_init_residual, norm_eps)
         if context and context_at:
             insert_context(self, context_at, context, position=context_position)
         self.config = record_config(type(self), arguments)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
+        x, maps = self.stem(x), list[Tensor]()
         for stage in STAGES:
             blocks = getattr(self, stage)
             x = checkpointed(blocks, x) if stage in self.activation_checkpointing else blocks(x)
             if stage == "res2":
                 x = self.pool2(x)
-        return self.classify(x)
+            elif self.neck is not None:
+                maps.append(x)
+        return self.classify(x if self.neck is None else self.neck(maps))
 
     def _initialize(self, zero_init_residual: bool, norm_eps: float) -> None:
         for module in self.modules():
