@@ -1,5 +1,6 @@
 """Tests of the clip grids: values computed by hand from each project's formula, and the ranges of random frames."""
 
+import itertools
 import pickle
 
 import numpy as np
@@ -113,6 +114,31 @@ def test_every_part_gives_each_of_its_frames_in_training(name):
         short = training_clips("segments", name, 5, ClipShape(clip_len=8, frame_interval=1))
         for part, (first, last) in enumerate(SHORT_PARTS[name]):
             assert set(short[:, part].tolist()) == set(range(first, last + 1)), part
+
+
+def test_frames_of_mmaction2_s_uniform_sample_frames():
+    """Its test draws with NumPy's global generator and the seed 255; between T and 2T frames, one may be left out."""
+    np.random.seed(255)  # noqa: NPY002 - as mmaction2 does
+    expected = [(5 * np.arange(4) + np.random.randint([5] * 4)).tolist() for _ in range(3)]  # noqa: NPY002
+    assert clips_of("segments", "mmaction2_frames", 20, 4, 3) == expected
+    shape = ClipShape(clip_len=4, frame_interval=1)
+    clips = training_clips("segments", "mmaction2_frames", 20, shape)
+    assert [set(part) for part in clips.T.tolist()] == [set(range(start, start + 5)) for start in (0, 5, 10, 15)]
+    # two of six frames are left out, not both between the same two
+    gaps = {
+        tuple(np.arange(4) + [sum(gap <= i for gap in left_out) for i in range(4)])
+        for left_out in itertools.combinations(range(5), 2)
+    }
+    assert {tuple(clip) for clip in training_clips("segments", "mmaction2_frames", 6, shape).tolist()} == gaps
+    np.random.seed(255)  # noqa: NPY002
+    left_out = sorted(np.random.choice(5, 2, replace=False))  # noqa: NPY002
+    first = [i + sum(gap <= i for gap in left_out) for i in range(4)]
+    assert clips_of("segments", "mmaction2_frames", 6, 4, 1) == [first]
+    # three frames, in a row from frame 0, 1 (3 // 2) and so on, or from any in training
+    assert clips_of("segments", "mmaction2_frames", 3, 4, 2) == [[0, 1, 2, 0], [1, 2, 0, 1]]
+    assert clips_of("segments", "mmaction2_frames", 1, 4, 2) == [[0] * 4] * 2
+    starts = {tuple(clip) for clip in training_clips("segments", "mmaction2_frames", 3, shape).tolist()}
+    assert starts == {(0, 1, 2, 0), (1, 2, 0, 1), (2, 0, 1, 2)}
 
 
 def test_a_rounded_frame_past_the_end_is_the_first_one():

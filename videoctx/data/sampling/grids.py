@@ -21,6 +21,7 @@ GridName = Literal[
     "mmaction2",
     "mmaction2_dense",
     "mmaction2_uniform",
+    "mmaction2_frames",
     "pytorchvideo",
     "torchvision",
     "tsm",
@@ -38,14 +39,14 @@ class Grid:
     Args:
         test: Returns the frames of a video's clips in test.
         train: Samples the frames of a video's clips in training.
-        placement: Where the clips of a test start.
+        placement: Where the clips of a test start. None: at random.
         target_fps: Frames per second at which the project counts frames. None: frames of the video.
         max_clips: Number of different clips in a test. None: any number.
     """
 
     test: ClipGrid
     train: RandomGrid
-    placement: ClipPlacement
+    placement: ClipPlacement | None
     target_fps: float | None = None
     max_clips: int | None = None
 
@@ -85,6 +86,9 @@ SEGMENTS: dict[GridName, Grid] = {
     ),
     "mmaction2_uniform": Grid(
         test=whole.mmaction2_uniform_segments, train=whole.pyslowfast_random_segments, placement="part_inner"
+    ),
+    "mmaction2_frames": Grid(
+        test=whole.mmaction2_frames_segments, train=whole.mmaction2_frames_random_segments, placement=None
     ),
     "pyslowfast": Grid(
         test=whole.pyslowfast_segments,

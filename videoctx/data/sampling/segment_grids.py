@@ -10,20 +10,22 @@ frame of each part, and test the middle one; further clips of a test take frames
 | `tsm`               | i⌊N / T⌋ to (i + 1)⌊N / T⌋ - 1 | ⌊(i + 1/2) · N / T⌋, then ⌊i · N / T⌋ | 1, 2  |
 | `mmaction2`         | as `tsm`                       | as `tsm`                              | 1, 2  |
 | `mmaction2_uniform` | round(si) to round(s(i + 1))   | round(si) + ⌊s(k + 1) / (n + 1)⌋      | any   |
+| `mmaction2_frames`  | ⌊iN / T⌋ to ⌊(i + 1)N / T⌋ - 1 | as in training, with a fixed seed     | any   |
 | `pyslowfast`        | round(si) to round(s(i + 1))   | ⌊(round(si) + round(s(i + 1))) / 2⌋   | 1     |
 | `pytorchvideo`      | as `pyslowfast`                | as `pyslowfast`                       | 1     |
 
-With `tsm` and `mmaction2` training never takes the last N mod T frames. `round` takes the even of two neighbors.
+With `tsm` and `mmaction2` training never takes the last N mod T frames. With fewer than 2T frames, `mmaction2_frames`
+leaves out N - T frames, at most one between two that it takes. `round` takes the even of two neighbors.
 
 Uniform clips are the same in training and test: frame ⌊i · (N - 1) / (T - 1)⌋, from the first to the last.
 
 A video with fewer frames than T shows frames more than once, in order. Differing from this, training with `tsm` takes
-the first frame T times, and with `mmaction2` round(i · N / T), where N is frame 0. With `short_videos` `refuse` such a
-video is an error with every grid.
+the first frame T times, and with `mmaction2` round(i · N / T), where N is frame 0; `mmaction2_frames` takes consecutive
+frames and wraps around. With `short_videos` `refuse` such a video is an error with every grid.
 
 Sources: `TSNDataSet` of TSM (`_sample_indices`, `_get_test_indices`, `twice_sample`); `SampleFrames` with `clip_len` 1
-and T `num_clips` and `twice_sample`, and `UniformSample`, of mmaction2 1.2; `get_seq_frames` of PySlowFast's ssv2.py,
-which PyTorchVideo's `SSv2` repeats; `uniform_temporal_subsample` of PyTorchVideo.
+and T `num_clips` and `twice_sample`, `UniformSample` and `UniformSampleFrames`, of mmaction2 1.2; `get_seq_frames` of
+PySlowFast's ssv2.py, which PyTorchVideo's `SSv2` repeats; `uniform_temporal_subsample` of PyTorchVideo.
 """
 
 # ruff: noqa: ARG001 - all grids have one signature
@@ -159,6 +161,42 @@ def mmaction2_uniform_segments(num_frames: int, fps: float, shape: ClipShape, nu
     part = (num_frames - 1) / shape.clip_len
     offsets = (part / (num_clips + 1) * np.arange(1, num_clips + 1)).astype(np.int64)
     return _rounded_edges(num_frames, shape.clip_len)[:-1] + offsets[:, None]
+
+
+@refusing
+def mmaction2_frames_segments(num_frames: int, fps: float, shape: ClipShape, num_clips: int) -> np.ndarray:
+    """mmaction2: `UniformSampleFrames` with `test_mode`, which is random with the seed 255 for every video.
+
+    https://github.com/open-mmlab/mmaction2/blob/main/mmaction/datasets/transforms/pose_transforms.py
+    """
+    if num_frames < shape.clip_len:
+        clips = np.arange(num_clips)
+        starts = clips if num_frames < num_clips else clips * num_frames // num_clips
+        return (starts[:, None] + np.arange(shape.clip_len)) % num_frames
+    generator = np.random.RandomState(255)
+    return np.stack([_random_frames(num_frames, shape.clip_len, generator) for _ in range(num_clips)])
+
+
+@refusing_random
+def mmaction2_frames_random_segments(
+    num_frames: int, fps: float, shape: ClipShape, num_clips: int, rng: np.random.Generator
+) -> np.ndarray:
+    """mmaction2: `UniformSampleFrames` in training."""
+    if num_frames < shape.clip_len:
+        return (rng.integers(num_frames, size=(num_clips, 1)) + np.arange(shape.clip_len)) % num_frames
+    return np.stack([_random_frames(num_frames, shape.clip_len, rng) for _ in range(num_clips)])
+
+
+def _random_frames(num_frames: int, clip_len: int, rng: np.random.Generator | np.random.RandomState) -> np.ndarray:
+    """Return a random frame of each part, (clip_len,), of at least as many frames as parts."""
+    if num_frames < 2 * clip_len:
+        left_out = np.zeros(clip_len + 1, dtype=np.int64)
+        left_out[rng.choice(clip_len + 1, num_frames - clip_len, replace=False)] = 1
+        return np.arange(clip_len) + np.cumsum(left_out)[:-1]
+    edges = np.arange(clip_len + 1) * num_frames // clip_len
+    sizes = np.diff(edges)
+    offsets = rng.integers(sizes) if isinstance(rng, np.random.Generator) else rng.randint(sizes)
+    return edges[:-1] + offsets
 
 
 @refusing
