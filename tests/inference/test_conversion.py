@@ -25,6 +25,16 @@ TORCHVISION_NAMES = {
     r"norm(\d)\.": r"conv\1.1.",
 }
 
+TSM_NAMES = {
+    r"stem\.conv\.": "base_model.conv1.",
+    r"stem\.norm\.": "base_model.bn1.",
+    r"head\.": "new_fc.",
+    r"res(\d)\.(\d+)\.": lambda match: f"base_model.layer{int(match[1]) - 1}.{match[2]}.",
+    r"shortcut\.": "downsample.",
+    r"(\d\.)conv1\.": r"\1conv1.net.",
+    r"norm(\d)\.": r"bn\1.",
+}
+
 
 @pytest.fixture(scope="module")
 def r3d(tmp_path_factory):
@@ -155,12 +165,38 @@ def test_a_file_of_class_names_is_checked(tmp_path, text, error):
         ("", "slowonly_r50_8xb16-4x16x1-256e_kinetics400-rgb_20220901.pth", (4, 16)),
         ("", "resnext50_32x4d.pth", (8, 8)),
         ("", "resnet_224x224.pth", (8, 8)),
+        ("dict(type='SampleFrames', clip_len=1, frame_interval=1, num_clips=16)", "a.pth", (16, 4, "segments")),
+        ("dict(type='DenseSampleFrames', clip_len=1, frame_interval=1, num_clips=8)", "a.pth", (8, 8, "dense", True)),
+        ("dict(type='DenseSampleFrames', clip_len=32, frame_interval=2, num_clips=1)", "a.pth", (32, 2, "dense", True)),
+        ("", "tsm_r50_8xb16-1x1x8-50e_sthv2-rgb.pth", (8, 8, "segments")),
+        ("", "tsm_r50_8xb16-dense-1x1x8-50e_kinetics400-rgb.pth", (8, 8, "dense", True)),
+        ("", "i3d_r50_8xb8-dense-32x2x1-100e_kinetics400-rgb.pth", (32, 2, "dense", True)),
+        ("", "TSM_somethingv2_RGB_resnet50_shift8_blockres_avg_segment16_e45.pth", (16, 4, "segments")),
+        ("", "TSM_kinetics_RGB_resnet50_shift8_blockres_avg_segment8_e100_dense_nl.pth", (8, 8, "dense", True)),
+        ("", "densenet_8x8.pth", (8, 8)),
     ],
 )
 def test_clip_settings_come_from_the_stored_config_or_the_file_name(config, name, expected):
-    assert published_clip(OURS, config, name) == expected
+    usual = ("dense", False)  # the sampling, and whether it is mmaction2's DenseSampleFrames
+    assert published_clip(OURS, config, name) == (*expected, *usual[len(expected) - 2 :])
 
 
 def test_every_format_has_a_protocol():
     protocols = {known.protocol for known in FORMATS}
-    assert protocols == {"videoctx", "pyslowfast", "mmaction2", "pytorchvideo", "torchvision"}
+    assert protocols == {"videoctx", "pyslowfast", "mmaction2", "pytorchvideo", "torchvision", "tsm"}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("TSM_somethingv2_RGB_resnet18_segment8_e45.pth", ("segments", "tsm", 8, (2, 3), "tsm")),
+        ("TSM_kinetics_RGB_resnet18_segment8_e100_dense.pth", ("dense", "tsm", 8, (10, 3), "tsm")),
+    ],
+)
+def test_a_network_of_tsm_gets_the_clips_of_its_name(tmp_path, name, expected):
+    weights = ResNet3D(3, depth=50, width=8, temporal_kernels="c2d").state_dict()
+    for ours, theirs in TSM_NAMES.items():
+        weights = {re.sub(ours, theirs, key): value for key, value in weights.items()}
+    torch.save({key: value.squeeze(2) if value.ndim == 5 else value for key, value in weights.items()}, tmp_path / name)
+    made = convert_checkpoint(tmp_path / name, tmp_path / "net.pt").preprocessing
+    assert (made.sampling, made.grid, made.clip_len, made.views, made.protocol) == expected

@@ -67,6 +67,17 @@ def test_every_head_pooling_is_known(net):
         set_test_head(net, "pyslowfast", multi_label=False)
 
 
+def test_head_pooling_is_an_option_of_its_own(net):
+    for changes, words in (
+        ({}, "whole map"),
+        ({"head_pooling": "windows_logits"}, "7x7 windows, mean of logits"),
+        ({"protocol": "pyslowfast"}, "7x7 windows, mean of probabilities"),
+        ({"protocol": "pyslowfast", "head_pooling": "whole_map"}, "whole map"),
+    ):
+        Classifier(net, ["a", "b", "c"], None, small_preprocessing(**changes), multi_label=False)
+        assert describe_test_head(net) == words, changes
+
+
 @torch.no_grad()
 @each_case("name", ["i3d_r50", "slow_r50"])
 def test_equals_pytorchvideos_own_head_at_256_pixels(name, tmp_path):

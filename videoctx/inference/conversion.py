@@ -127,10 +127,7 @@ def convert_checkpoint(
     ['left', 'right']
     """
     path, output = Path(path), Path(output)
-    if not output.parent.is_dir():
-        raise ValueError(f"{output.parent}: no such folder")
-    if output.exists() and path.exists() and output.samefile(path):
-        raise ValueError(f"{output}: is the checkpoint itself; expected another file")
+    _check_output(path, output)
     checkpoint = read_checkpoint(path, trust=trust)
     num_classes = num_classes or checkpoint.num_classes
     if num_classes is None:
@@ -172,6 +169,14 @@ def convert_checkpoint(
         torch.save(stored, file)
     described = config if net else checkpoint.net  # what is inferred also has the arguments with default values
     return ConversionReport(path, output, checkpoint, described, num_classes, names, preprocessing, loaded)
+
+
+def _check_output(path: Path, output: Path) -> None:
+    """Raise a ValueError if the output cannot be written, or is the checkpoint at `path`."""
+    if not output.parent.is_dir():
+        raise ValueError(f"{output.parent}: no such folder")
+    if output.exists() and path.exists() and output.samefile(path):
+        raise ValueError(f"{output}: is the checkpoint itself; expected another file")
 
 
 def _given_names(class_names: str | Path | Sequence[str], path: Path, num_classes: int) -> list[str]:
@@ -236,17 +241,19 @@ def _preprocessing(
     other_sampling = sampling is not None and (made is None or sampling != made.sampling)
     if made is None or protocol not in (None, made.protocol) or other_sampling:
         protocol = protocol or (made.protocol if made else checkpoint.format.protocol)
-        chosen: Sampling = sampling or (made.sampling if made else "dense")
+        clip = published_clip(checkpoint.format, checkpoint.config_text, file_name)
+        chosen: Sampling = sampling or (made.sampling if made else cast(Sampling, clip.sampling))
+        is_dense_range = not made and chosen == "dense" and clip.is_dense_range and protocol == "mmaction2"
         short_side_px, crop_size_px, views = USUAL_TEST.get(protocol, OTHERWISE)
         if chosen != "dense":  # the clips of a test cover the whole video, all of them
             grid = find_grid(chosen, PROTOCOLS[cast(ProtocolName, protocol)].grid)
             views = grid.max_clips or 1, views[1]
-        clip = published_clip(checkpoint.format, checkpoint.config_text, file_name)
         mean, std = checkpoint.input or IMAGENET
         clips = ClipSettings(
-            clip_len=made.clip_len if made else clip[0],
-            frame_interval=made.frame_interval if made else clip[1],
+            clip_len=made.clip_len if made else clip.clip_len,
+            frame_interval=made.frame_interval if made else clip.frame_interval,
             sampling=chosen,
+            grid="mmaction2_dense" if is_dense_range else None,
             short_videos=made.short_videos if made else "wrap",
             mean=made.mean if made else mean,
             std=made.std if made else std,

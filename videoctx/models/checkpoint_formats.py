@@ -93,6 +93,7 @@ class Format:
     net: dict[str, dict[str, Any]]  # arguments of ResNet3D
     protocol: str = "videoctx"  # the project's own test, or the closest one
     clip: tuple[int, int] = (8, 8)  # clip_len and frame_interval, where nothing tells them
+    sampling: str = "dense"  # what a clip is, where nothing tells it
     context: dict[str, dict[str, Any]] = field(default_factory=dict)  # arguments of NonLocal; also by affinity
     differs: dict[str, str] = field(default_factory=dict)  # what no argument can express, or no weight tell
     stored: dict[str, dict[str, Any]] = field(default_factory=dict)  # pattern in the stored config → either
@@ -169,6 +170,7 @@ def _mmaction2_tsm(phi_g: str, subsample: str) -> Format:
         IMAGENET,
         net={"c2d": NOT_HALVED | SHIFTED},
         protocol="mmaction2",
+        sampling="segments",
         context={"": softmax, "gaussian": {"softmax_scale": False}},
         stored=MMACTION2_STORED,
         at_depth=SHIFTED_AT_DEPTH,
@@ -268,13 +270,21 @@ FORMATS = (
         },
         protocol="mmaction2",
     ),
-    Format("TSM, without a shift", KeyMap(TSN, stages="1234"), IMAGENET, net={"c2d": NOT_HALVED}, protocol="mmaction2"),
+    Format(
+        "TSM, without a shift",
+        KeyMap(TSN, stages="1234"),
+        IMAGENET,
+        net={"c2d": NOT_HALVED},
+        protocol="tsm",
+        sampling="segments",
+    ),
     Format(
         "TSM",
         KeyMap(TSM, stages="1234"),
         IMAGENET,
         net={"c2d": NOT_HALVED | SHIFTED},
-        protocol="mmaction2",
+        protocol="tsm",
+        sampling="segments",
         context={"": {"affinity": "embedded_gaussian", "subsample": "keys", "softmax_scale": False}},
         at_depth=SHIFTED_AT_DEPTH,
     ),

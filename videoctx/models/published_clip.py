@@ -1,6 +1,7 @@
 """The clips that a published network was trained on, from the config that is stored with it or from its file's name."""
 
 import re
+from typing import NamedTuple
 
 from videoctx.models.checkpoint_formats import Format
 
@@ -10,21 +11,54 @@ STORED = (  # clip_len and frame_interval in the configs of PySlowFast and mmact
 )
 # `8x8` in SLOW_8x8_R50.pkl, `32x2` in i3d_r50_8xb8-32x2x1-100e_kinetics400-rgb.pth; not resnext50_32x4d or 224x224
 IN_NAME = re.compile(r"(?<![a-z0-9])(4|8|16|32|64)x([1-9]|1[0-6])(?:x\d+)?(?![a-z0-9])", re.IGNORECASE)
+# `1x1x8` in tsm_r50_8xb16-1x1x8-50e_sthv2-rgb.pth, `segment8` in TSM_something_RGB_resnet50_segment8_e45.pth
+SINGLE_FRAMES = re.compile(r"(?<![a-z0-9])(?:1x1x|segment)(\d+)(?![a-z0-9])", re.IGNORECASE)
+DENSE = re.compile(r"(?<![a-z])dense(?![a-z])")  # in a name
+DENSE_RANGE = 64  # frames of a video that the frames of a dense clip are taken from, where each is sampled on its own
 
 
-def published_clip(known: Format, config_text: str, file_name: str) -> tuple[int, int]:
-    """Return clip_len and frame_interval: as stored, or as in the file's name, or as usual in the project.
+class PublishedClip(NamedTuple):
+    """What a clip is.
+
+    Args:
+        clip_len: Number of frames.
+        frame_interval: Distance between the frames of a dense clip.
+        sampling: `dense` or `segments` (`videoctx.data.sampling.grids`).
+        is_dense_range: Whether dense clips are those of mmaction2's `DenseSampleFrames`.
+    """
+
+    clip_len: int
+    frame_interval: int
+    sampling: str
+    is_dense_range: bool = False
+
+
+def published_clip(known: Format, config_text: str, file_name: str) -> PublishedClip:
+    """Return what a clip is: as stored, or as in the file's name, or as usual in the project.
 
     >>> from videoctx.models.checkpoint_formats import OURS
-    >>> published_clip(OURS, "DATA:\\n  NUM_FRAMES: 32\\n  SAMPLING_RATE: 2\\n", "some.pth")
-    (32, 2)
-    >>> published_clip(OURS, "", "SLOW_4x16_R50.pkl")
-    (4, 16)
+    >>> published_clip(OURS, "DATA:\\n  NUM_FRAMES: 32\\n  SAMPLING_RATE: 2\\n", "some.pth")[:3]
+    (32, 2, 'dense')
+    >>> published_clip(OURS, "", "SLOW_4x16_R50.pkl")[:3]
+    (4, 16, 'dense')
+    >>> published_clip(OURS, "", "tsm_imagenet-pretrained-r50_8xb16-1x1x8-50e_sthv2-rgb.pth")[:3]
+    (8, 8, 'segments')
     """
+    is_dense = "DenseSampleFrames" in config_text or bool(DENSE.search(file_name))
     for clip_len, frame_interval in STORED:
         lengths, intervals = re.search(clip_len, config_text), re.search(frame_interval, config_text)
-        if lengths and intervals:
-            return int(lengths[1]), int(intervals[1])
+        if lengths and intervals and int(lengths[1]) > 1:
+            return PublishedClip(int(lengths[1]), int(intervals[1]), "dense", is_dense)
+        if lengths and (frames := re.search(r"\bnum_clips=(\d+)", config_text)) and int(frames[1]) > 1:
+            return _of_single_frames(int(frames[1]), is_dense=is_dense)
+    if single := SINGLE_FRAMES.search(file_name):
+        return _of_single_frames(int(single[1]), is_dense=is_dense)
     if named := IN_NAME.search(file_name):
-        return int(named[1]), int(named[2])
-    return known.clip
+        return PublishedClip(int(named[1]), int(named[2]), "dense", is_dense)
+    return PublishedClip(*known.clip, "dense" if is_dense else known.sampling, is_dense)
+
+
+def _of_single_frames(clip_len: int, *, is_dense: bool) -> PublishedClip:
+    """Return the clip of a 2D network: one frame of each part, or frames evenly spaced in a range of the video."""
+    interval = max(DENSE_RANGE // clip_len, 1)
+    return PublishedClip(clip_len, interval, "dense" if is_dense else "segments", is_dense)
