@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.optim import SGD
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms.v2 import RandAugment
 
@@ -10,6 +11,7 @@ from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo
 from videoctx.data.transforms.mixing import ClipMixing
 from videoctx.data.transforms.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
 from videoctx.data.transforms.train_transform import TrainTransform
+from videoctx.models.block_compilation import compile_blocks
 from videoctx.tasks import VideoClassifier, WarmupCosine
 
 READS = {"aten::_local_scalar_dense", "aten::item", "aten::nonzero", "aten::is_nonzero", "aten::equal"}
@@ -41,14 +43,15 @@ class WatchedClassifier(VideoClassifier):
         self.steps = [*getattr(self, "steps", []), self.reads.seen]
 
 
-@pytest.mark.parametrize("multi_label", [False, True])
-def test_a_step_reads_no_number(tmp_path, multi_label):
+@pytest.mark.parametrize(("multi_label", "fused"), [(False, True), (True, False)])
+def test_a_step_reads_no_number(tmp_path, multi_label, fused):
     model = WatchedClassifier(
         CLASSES,
         lambda num_classes: small_resnet(num_classes, dropout=0.5, activation_checkpointing=["res3"]),
         schedule=WarmupCosine(warmup_epochs=0.5),
         label_smoothing=0.1,
         multi_label=multi_label,
+        fused_optimizer=fused,
     )
     batches = [batch_of(4, seed=seed, multi_label=multi_label) for seed in range(4)]
     data = SyntheticClips(batches, validates=False, multi_label=multi_label)
@@ -87,17 +90,23 @@ def test_making_clips_reads_no_number():
 
 
 @pytest.mark.cuda
-def test_a_step_does_not_synchronize_with_a_cuda_device():
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_step_does_not_synchronize_with_a_cuda_device(compiled):
     if not torch.cuda.is_available():
         pytest.skip("a CPU is never waited for")
     model = VideoClassifier(CLASSES, small_resnet, mixing=ClipMixing()).cuda()
     model.log = lambda *_, **__: None
+    if compiled:
+        compile_blocks(model.net)
+    optimizer = SGD(model.net.parameters(), lr=0.01, momentum=0.9, fused=True)
     make, batch = transform(), videos("cuda")
     clips = make(batch)
-    model.training_step(clips, 0).backward()  # first calls allocate and tune
+    model.training_step(clips, 0).backward()  # first calls allocate, tune and compile
+    optimizer.step()
     torch.cuda.set_sync_debug_mode("error")
     try:
         model.training_step(make(batch), 0).backward()
+        optimizer.step()
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
