@@ -1,5 +1,7 @@
 """A milestone is reached at the start of its epoch, whatever makes an epoch shorter or a step longer."""
 
+import json
+
 import pytest
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelCheckpoint
@@ -8,7 +10,8 @@ from torch.utils.data import DataLoader, IterableDataset
 from tests.each_case import each_case
 from tests.tasks.synthetic_runs import CLASSES, SyntheticClips, batch_of, classifier, trainer
 from tests.tasks.test_task_checkpoints import OwnNet
-from videoctx.tasks import WarmupCosine, WarmupSteps
+from videoctx.data.sampling.multigrid import Multigrid
+from videoctx.tasks import MultigridSteps, WarmupCosine, WarmupSteps
 
 LR = 0.5
 
@@ -21,6 +24,17 @@ class Rates(Callback):
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:  # noqa: ARG002
         self.by_epoch.setdefault(trainer.current_epoch, []).append(optimizer.param_groups[0]["lr"])
+
+
+class KeptRates(Rates):
+    """Writes the rates of each rank to a file."""
+
+    def __init__(self, folder) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def on_train_end(self, trainer, pl_module) -> None:  # noqa: ARG002
+        (self.folder / f"rank{trainer.global_rank}.json").write_text(json.dumps(list(self.by_epoch.items())))
 
 
 class StopAfterEpoch(Callback):
@@ -66,6 +80,66 @@ def test_milestones(tmp_path, num_batches, arguments, steps_per_epoch):
     schedule = WarmupSteps(milestone_epochs=[2, 4])
     found = rates_of(tmp_path, schedule, num_batches=num_batches, **arguments)
     assert found == {epoch: pytest.approx(rates) for epoch, rates in expected_rates(steps_per_epoch).items()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "steps_per_epoch"),
+    [({"accumulate_grad_batches": 4}, 2), ({"accumulate_grad_batches": 2, "limit_train_batches": 3}, 2)],
+)
+def test_milestones_of_two_ranks(tmp_path, arguments, steps_per_epoch):
+    """Of 9 batches each rank has 5."""
+    rates_of(
+        tmp_path,
+        WarmupSteps(milestone_epochs=[2, 4]),
+        callbacks=[KeptRates(tmp_path)],
+        strategy="ddp_fork",
+        devices=2,
+        **arguments,
+    )
+    expected = expected_rates(steps_per_epoch).items()
+    for rank in range(2):
+        found = dict(json.loads((tmp_path / f"rank{rank}.json").read_text()))
+        assert found == {epoch: pytest.approx(rates) for epoch, rates in expected}
+
+
+class MultigridClips(SyntheticClips):
+    """Batches of the stages of multigrid training, for each rank."""
+
+    def __init__(self) -> None:
+        super().__init__([], validates=False)
+        plan = Multigrid(milestone_epochs=(2, 4), num_epochs=6, long_factors=((0.5, 1.0), (1.0, 1.0)))
+        self.stages = plan.stages(clip_len=8, crop_size_px=8, batch_size=2, num_videos=16, max_epochs=9)
+
+    def train_dataloader(self):
+        stage = [stage for stage in self.stages for _ in range(stage.num_epochs)][self.trainer.current_epoch]
+        return DataLoader([batch_of(2, seed=0, size=4)] * len(stage.batches), batch_size=None)
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2])
+def test_milestones_of_multigrid_training(tmp_path, num_ranks):
+    """The rate of a stage is that of its milestone, times its batch relative to one without multigrid."""
+    data = MultigridClips()
+    ranks = {"strategy": "ddp_fork", "devices": 2} if num_ranks == 2 else {}
+    rates_of(
+        tmp_path,
+        MultigridSteps(gamma=0.1),
+        data=data,
+        max_epochs=9,
+        callbacks=[KeptRates(tmp_path)],
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+        **ranks,
+    )
+    expected = [
+        [LR * stage.batch_factor * 0.1**stage.num_drops] * len(stage.batches)
+        for stage in data.stages
+        for _ in range(stage.num_epochs)
+    ]
+    assert {stage.num_drops for stage in data.stages} == {0, 1, 2}
+    assert len({len(rates) for rates in expected}) > 1
+    for rank in range(num_ranks):
+        found = dict(json.loads((tmp_path / f"rank{rank}.json").read_text()))
+        assert found == {epoch: pytest.approx(rates) for epoch, rates in enumerate(expected)}
 
 
 def test_milestones_of_a_resumed_run(tmp_path):
