@@ -1,9 +1,10 @@
-"""Ctrl-C ends every command with status 130 and one line, whatever it does at that moment.
+"""Ctrl-C ends every command with status 130 and one line, whatever it does at that moment, and SIGTERM with 143.
 
 A command is run in a process that sends itself and its workers the signal when it calls a function.
 """
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PROGRAM = """
 import importlib, os, runpy, signal, sys
-program, where, times, *arguments = sys.argv[1:]
+program, where, times, number, *arguments = sys.argv[1:]
 signal.signal(signal.SIGINT, signal.default_int_handler)
 module, _, name = where.partition(":")
 owner = importlib.import_module(module)
@@ -27,7 +28,7 @@ def interrupted(*arguments, **options):
     if after:
         result = original(*arguments, **options)
     for _ in range(int(times)):
-        os.killpg(0, signal.SIGINT)
+        os.killpg(0, int(number))
     return result if after else original(*arguments, **options)
 
 after = name == "ensure_running"  # the fork server has just been started, and imports modules
@@ -40,9 +41,11 @@ FORKSERVER = "multiprocessing.forkserver:_forkserver.ensure_running"
 SPAWN = "multiprocessing.popen_spawn_posix:Popen._launch"
 
 
-def interrupt(program: str, where: str, *arguments: object, times: int = 1) -> tuple[int, str]:
+def interrupt(
+    program: str, where: str, *arguments: object, times: int = 1, number: int = signal.SIGINT
+) -> tuple[int, str]:
     """Return the exit status and the error stream of a command that is interrupted when it calls a function."""
-    command = [sys.executable, "-c", PROGRAM, program, where, str(times), *map(str, arguments)]
+    command = [sys.executable, "-c", PROGRAM, program, where, str(times), str(int(number)), *map(str, arguments)]
     ended = subprocess.run(
         command,
         cwd=ROOT,
@@ -57,19 +60,46 @@ def interrupt(program: str, where: str, *arguments: object, times: int = 1) -> t
     return ended.returncode, ended.stderr
 
 
-def check(name: str, ended: tuple[int, str]) -> None:
+def check(name: str, ended: tuple[int, str], *, number: int = signal.SIGINT) -> None:
     status, error = ended
-    assert status == 130, (name, status, error)
+    word = "interrupted" if number == signal.SIGINT else "terminated"
+    assert status == 128 + number, (name, status, error)
     assert "Traceback" not in error, (name, error)
     assert "KeyboardInterrupt" not in error.replace("Detected KeyboardInterrupt", ""), (name, error)
     lines = [line for line in error.splitlines() if line.strip()]
-    assert ": interrupted" in lines[-1], (name, error)
-    assert sum(": interrupted" in line for line in lines) == 1, (name, error)
+    assert f": {word}" in lines[-1], (name, error)
+    assert sum(f": {word}" in line for line in lines) == 1, (name, error)
 
 
 def test_ctrl_c_before_a_command_does_anything():
     check("complexity", interrupt("videoctx", "videoctx.cli.commands:_dispatch", "complexity", "-c", "slow_r50"))
     check("toy", interrupt("data_prep.make_toy_dataset", "jsonargparse:auto_cli", "toy", times=2))
+
+
+def test_sigterm_before_a_command_does_anything():
+    place, arguments = "videoctx.cli.commands:_dispatch", ("complexity", "-c", "slow_r50")
+    check("complexity", interrupt("videoctx", place, *arguments, number=signal.SIGTERM), number=signal.SIGTERM)
+
+
+@pytest.mark.slow
+def test_sigterm_while_a_command_works(place, tmp_path):
+    """A training saves a checkpoint and ends with status 75; everything else ends with 143, without temporary files."""
+    manifest, write_manifest = place.videos / "manifest.csv", "videoctx.data.annotations:write_manifest"
+    run = ("-c", place.config, f"--trainer.logger.init_args.save_dir={tmp_path}", "--data.loading.num_workers=0")
+    status, error = interrupt("videoctx", DECODING, "fit", *run, number=signal.SIGTERM)
+    assert status == 75, error
+    assert "preempted.ckpt" in error.splitlines()[-1]
+    commands = [
+        ("videoctx", DECODING, "test", *run, "--ckpt_path", place.last, "--trainer.logger.init_args.name=b"),
+        ("videoctx", DECODING, "classify", place.videos / "test0.mp4", "--ckpt_path", place.last),
+        ("data_prep.inspect_videos", SPAWN, manifest, "--output", tmp_path / "a.csv"),
+        ("data_prep.transcode", SPAWN, manifest, tmp_path / "transcoded"),
+        ("data_prep.write_shards", write_manifest, manifest, tmp_path / "shards"),
+        ("data_prep.write_annotations", write_manifest, "csv", place.videos, manifest, "--output", tmp_path / "m.csv"),
+    ]
+    for command in commands:
+        check(" ".join(map(str, command[:3])), interrupt(*command, number=signal.SIGTERM), number=signal.SIGTERM)
+    assert not [path for path in tmp_path.rglob(".*") if path.name.startswith((".part-", ".transcode-"))]
 
 
 @pytest.mark.slow

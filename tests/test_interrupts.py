@@ -1,25 +1,69 @@
-"""Ctrl-C while a module is imported ends the process; at another time it raises KeyboardInterrupt."""
+"""Ctrl-C and SIGTERM while a module is imported end the process at once; at another time it cleans up before."""
 
+import builtins
+import signal
 import subprocess
 import sys
+from itertools import count
+
+from tests.each_case import each_case
+from videoctx.cli import main
 
 PROGRAM = """
 import os, signal, sys
-from videoctx.interrupts import interrupts_end_with
+from videoctx.interrupts import Terminated, interrupts_end_with
 sys.path.insert(0, sys.argv[1])
-with interrupts_end_with("stopped"):
+number = int(sys.argv[3])
+with interrupts_end_with("program", "; some is left"):
     try:
         if sys.argv[2] == "import":
             import interrupting
-        os.kill(os.getpid(), signal.SIGINT)
-    except KeyboardInterrupt:
-        sys.exit(3)
+        os.kill(os.getpid(), number)
+    except KeyboardInterrupt as stop:
+        assert isinstance(stop, Terminated) == (number == signal.SIGTERM)
+        if sys.argv[2] == "again":
+            os.kill(os.getpid(), number)
+        if sys.argv[2] == "error":
+            raise ValueError("what follows from it")
+        raise
+    finally:
+        print("cleaned up")
 """
+MODULE = "import os, signal, sys\nos.kill(os.getpid(), int(sys.argv[3]))\n"
 
 
-def test_ctrl_c_during_an_import_and_after_it(tmp_path):
-    (tmp_path / "interrupting.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
-    for when, status, errors in (("import", 130, "stopped\n"), ("later", 3, "")):
-        command = [sys.executable, "-c", PROGRAM, str(tmp_path), when]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert (done.returncode, done.stderr) == (status, errors), when
+@each_case(("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")])
+@each_case(("when", "cleans_up"), [("import", False), ("later", True), ("again", False), ("error", True)])
+def test_one_line_and_the_status_of_the_signal(tmp_path_factory, number, status, word, when, cleans_up):
+    folder = tmp_path_factory.mktemp("modules")
+    (folder / "interrupting.py").write_text(MODULE)
+    command = [sys.executable, "-c", PROGRAM, str(folder), when, str(int(number))]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stderr == f"program: {word}; some is left\n"
+    assert done.returncode == status
+    assert done.stdout == "cleaned up\n" * cleans_up
+
+
+def test_ctrl_c_at_any_import_of_the_command_line(monkeypatch, capsys):
+    """From the first line of `main` on. What Python does before, and the start of the script, is not ours."""
+    real_import = builtins.__import__
+    for number in range(1000):
+        calls = count()
+
+        def import_(*arguments, calls=calls, number=number, **options):
+            if next(calls) == number:
+                raise KeyboardInterrupt
+            return real_import(*arguments, **options)
+
+        status = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(builtins, "__import__", import_)
+            try:
+                main(["--version"])
+            except SystemExit as stop:
+                status = stop.code
+        if status == 0:
+            break
+        assert status == 130, number
+        assert capsys.readouterr().err == "videoctx: interrupted\n", number
+    assert number >= 3

@@ -1,8 +1,9 @@
-"""Ctrl-C ends a program with one line and the exit status 130, whatever it does at that moment.
+"""Ctrl-C and SIGTERM end a program with one line and the exit status 130 or 143, whatever it does at that moment.
 
 Python raises KeyboardInterrupt wherever the program is. Some places cannot take it: the initialization of a compiled
 module may abort the process, a callback of a library makes another error of it, a destructor prints and forgets it, and
-a second one in the middle of cleaning up ends in a traceback.
+a second one in the middle of cleaning up ends in a traceback. SIGTERM, which would end the process where it is, with
+temporary files left behind, is treated in the same way.
 """
 
 import os
@@ -13,62 +14,105 @@ from _thread import interrupt_main
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 IMPORT_SYSTEM = ("importlib._bootstrap", "_frozen_importlib")  # its name after and before `importlib` is imported
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ends: 128 + SIGINT
+TERMINATED = 143  # the same of SIGTERM
 AGAIN_SECONDS = 0.01  # after which an interrupt is repeated that a destructor has swallowed
 
 
-class _Interrupts:
-    """What happens on Ctrl-C while a program runs."""
+class Terminated(KeyboardInterrupt):
+    """SIGTERM was received. What handles Ctrl-C handles it too."""
 
-    def __init__(self, message: str) -> None:
-        self.message = message
-        self.received = False
+
+class _Signals:
+    """What happens on Ctrl-C and on SIGTERM while a program runs."""
+
+    def __init__(self, program: str, what_is_left: str) -> None:
+        self.program, self.what_is_left = program, what_is_left
+        self.received: signal.Signals | None = None  # the first one
+        self.ends = False  # the next one ends the process at once
+        self.reported = False
         self.hook_before = sys.unraisablehook
 
+    @property
+    def line(self) -> str:
+        word = "terminated" if self.received is signal.SIGTERM else "interrupted"
+        return f"{self.program}: {word}{self.what_is_left}"
+
+    @property
+    def status(self) -> int:
+        return TERMINATED if self.received is signal.SIGTERM else INTERRUPTED
+
     def handle(self, number: int, frame: FrameType | None) -> None:
-        if self.received or _is_importing(frame):
-            os.write(2, f"{self.message}\n".encode(errors="replace"))  # `print` may be what is interrupted
-            os._exit(INTERRUPTED)
-        self.received = True
-        signal.default_int_handler(number, frame)
+        self.received = self.received or signal.Signals(number)
+        if self.ends or _is_importing(frame):
+            if not self.reported:
+                os.write(2, f"{self.line}\n".encode(errors="replace"))  # `print` may be what is interrupted
+            os._exit(self.status)
+        self.ends = True
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
     def unraisable(self, ignored: "sys.UnraisableHookArgs") -> None:
         if not issubclass(ignored.exc_type, KeyboardInterrupt):
             self.hook_before(ignored)
             return
-        self.received = False
-        threading.Timer(AGAIN_SECONDS, interrupt_main).start()
+        self.ends = False
+        number = signal.SIGTERM if issubclass(ignored.exc_type, Terminated) else signal.SIGINT
+        threading.Timer(AGAIN_SECONDS, interrupt_main, [number]).start()
+
+
+_current: _Signals | None = None
 
 
 @contextmanager
-def interrupts_end_with(message: str) -> Iterator[None]:
-    """Raise KeyboardInterrupt on the first Ctrl-C, for the caller to print the message and end with status 130.
+def interrupts_end_with(program: str, what_is_left: str = "") -> Iterator[None]:
+    """End the process with one line and status 130 on the first Ctrl-C, and with 143 on SIGTERM.
 
-    While a module is imported, and on a second Ctrl-C, the process ends at once, with the message and that status. An
-    error that follows from an interrupt becomes a KeyboardInterrupt. A handler that somebody else has set is kept.
+    KeyboardInterrupt is raised inside the block, so that it can clean up. While a module is imported, and on a second
+    signal, the process ends at once, with the same line and status. An error that follows from a signal is not shown. A
+    handler that somebody else has set is kept.
+
+    Args:
+        program: The name before "interrupted" or "terminated".
+        what_is_left: What follows these words.
+
+    Raises:
+        SystemExit: After the line has been printed.
     """
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    ):
-        yield
-        return
-    interrupts = _Interrupts(message)
-    signal.signal(signal.SIGINT, interrupts.handle)
-    sys.unraisablehook = interrupts.unraisable
+    global _current
+    signals = _Signals(program, what_is_left)
+    handled: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    if threading.current_thread() is not threading.main_thread():
+        handled = {}
+    handled = {number: before for number, before in handled.items() if signal.getsignal(number) is before}
+    for number in handled:
+        signal.signal(number, signals.handle)
+    outer, _current = _current, signals
+    sys.unraisablehook = signals.unraisable
     try:
         yield
-    except Exception as error:
-        if interrupts.received:
-            raise KeyboardInterrupt from error
-        raise
+    except BaseException as error:
+        is_signal = isinstance(error, KeyboardInterrupt)
+        if not is_signal and not (isinstance(error, Exception) and signals.received):
+            raise
+        signals.reported = True
+        print(signals.line, file=sys.stderr)
+        sys.exit(signals.status)
     finally:
-        sys.unraisablehook = interrupts.hook_before
-        # Once interrupted, the process is about to end, and another Ctrl-C must not print a traceback.
-        if not interrupts.received and signal.getsignal(signal.SIGINT) == interrupts.handle:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        _current = outer
+        sys.unraisablehook = signals.hook_before
+        # After a signal the process is about to end, and another one must not print a traceback.
+        for number, before in handled.items():
+            if not signals.received and signal.getsignal(number) == signals.handle:
+                signal.signal(number, before)
+
+
+def restore_sigterm() -> None:
+    """Let SIGTERM end the program again, after a library has set its own handler."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _current.handle if _current else signal.SIG_DFL)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
-from videoctx.interrupts import INTERRUPTED, interrupts_end_with
+from videoctx.interrupts import INTERRUPTED, TERMINATED, interrupts_end_with
 from videoctx.terminal import CLOSED_PIPE, printable, printable_output
 from videoctx.user_error import UserError, error_line, missing_library
 
@@ -24,7 +24,7 @@ def run_command(
     """Run `python -m data_prep.NAME` and return its exit status.
 
     The exit status is what the command returns if that is an integer, and otherwise 0; 2 if it raised an error that is
-    meant for the user, which is printed to the error stream as one line; 130 after Ctrl-C.
+    meant for the user, which is printed to the error stream as one line; 130 after Ctrl-C, 143 after SIGTERM.
 
     Args:
         command: the function to run, or one function per subcommand. Its signature and docstring define the options.
@@ -32,9 +32,8 @@ def run_command(
         example: a command line shown at the end of the help.
         when_interrupted: what is printed after "interrupted; ".
     """
-    interrupted = f"{name}: interrupted; {when_interrupted}"
     try:
-        with interrupts_end_with(interrupted), printable_output():
+        with interrupts_end_with(name, f"; {when_interrupted}"), printable_output():
             from jsonargparse import auto_cli  # imported here, so that Ctrl-C during the import is handled too
 
             from data_prep.command_line.flag_parser import FlagParser
@@ -46,12 +45,12 @@ def run_command(
                 prog=f"python -m data_prep.{name}",
                 epilog=example and f"example: python -m data_prep.{name} {example}",
             )
-    except KeyboardInterrupt:
-        print(interrupted, file=sys.stderr)
+    except KeyboardInterrupt:  # before and after the block
+        print(f"{name}: interrupted; {when_interrupted}", file=sys.stderr)
         return INTERRUPTED
     except SystemExit as stop:
-        if stop.code == CLOSED_PIPE:
-            return CLOSED_PIPE
+        if stop.code in (CLOSED_PIPE, INTERRUPTED, TERMINATED):
+            return int(stop.code)
         raise
     except (OSError, ValueError, UserError) as error:
         print(f"{name}: {printable(error_line(error))}", file=sys.stderr)

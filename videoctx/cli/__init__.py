@@ -3,9 +3,6 @@
 import sys
 from collections.abc import Sequence
 
-from videoctx.interrupts import INTERRUPTED, interrupts_end_with
-from videoctx.terminal import printable_output
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command.
@@ -14,7 +11,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: the command and its arguments; by default those of the process.
 
     Raises:
-        SystemExit: with status 2 after an error that is reported in one line, 130 after Ctrl-C.
+        SystemExit: with status 2 after an error that is reported in one line, 130 after Ctrl-C, 143
+            after SIGTERM.
     """
     if sys.platform == "win32":
         print(
@@ -25,10 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         # Imported here, so that Ctrl-C during the imports is handled too, and because a decoding process starts by
         # importing the main program.
-        with interrupts_end_with("videoctx: interrupted"), printable_output():
+        from videoctx.interrupts import interrupts_end_with
+        from videoctx.terminal import printable_output
+
+        with interrupts_end_with("videoctx"), printable_output():
             from videoctx.cli.commands import run
 
             run(sys.argv[1:] if arguments is None else arguments)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # before and after the block
         print("videoctx: interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        sys.exit(130)

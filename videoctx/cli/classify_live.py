@@ -6,6 +6,7 @@ from typing import Any
 from videoctx.inference.classifier import Classifier
 from videoctx.inference.live import LiveClassifier, LiveCounts
 from videoctx.inference.live_source import LiveSource
+from videoctx.interrupts import Terminated
 from videoctx.terminal import printable
 
 
@@ -28,8 +29,8 @@ def classify_live(
                     f"{printable(name)} {probability:.0%}  ({1000 * result.latency_seconds:.0f} ms after the frame)",
                     flush=True,
                 )
-    except KeyboardInterrupt:
-        ended = "Ctrl-C"
+    except KeyboardInterrupt as stop:
+        ended = "SIGTERM" if isinstance(stop, Terminated) else "Ctrl-C"
     if live.lost and live.counts.frames == 0:
         raise ValueError(live.lost)
     if live.lost:

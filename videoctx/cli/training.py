@@ -144,7 +144,7 @@ def run_lightning(arguments: Sequence[str]) -> None:
     """Run `fit`, `validate`, `test` or `predict`.
 
     Raises:
-        KeyboardInterrupt: after Ctrl-C, once Lightning has shut down.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, once Lightning has shut down.
         SystemExit: another rank is gone, which `LostRank` has reported.
     """
     for message in SILENCED_WARNINGS:

@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import distributed
 
+from videoctx.interrupts import restore_sigterm
 from videoctx.tasks.lost_rank import is_started_by_rank
 
 if not hasattr(signal, "SIGUSR1"):
@@ -121,6 +122,5 @@ def _no_broadcast() -> None:
 
 
 def _end_at_once() -> None:
-    """Restore the default of SIGTERM where nothing is trained. Lightning's handler would end with status 0."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """Let SIGTERM end the process where nothing is trained. Lightning's handler would end with status 0."""
+    restore_sigterm()
