@@ -14,10 +14,12 @@ video, the positions and the statistics of GroupNorm run over time as well as sp
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from videoctx.layers.context import Add, ContextBlock, scaled_width, zero_init_last
@@ -52,7 +54,7 @@ class DotProductKernel(Kernel):
     def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
         """Compute θ(φᵀg): one number of attention per group, times θ."""
         attention = (phi.to(wide(g.dtype)) * g).sum(dim=2, keepdim=True)  # (B, G, 1)
-        return (attention * theta).to(theta.dtype)
+        return (attention * theta).to(in_range(theta.dtype))
 
 
 class GaussianRbfKernel(Kernel):
@@ -81,10 +83,15 @@ class GaussianRbfKernel(Kernel):
         for power, coefficient in enumerate(self._coefficients()):
             attention = (phi**power * g).sum(dim=2, keepdim=True)  # (B, G, 1)
             context = context + coefficient * attention * theta**power
-        return context.to(dtype)
+        return context.to(in_range(dtype))
 
     def extra_repr(self) -> str:
         return f"order={self.order}"
+
+
+def in_range(dtype: torch.dtype) -> torch.dtype:
+    """Return a type that holds sums without a divisor: float32 for float16, which ends at 65504."""
+    return torch.float32 if dtype == torch.float16 else dtype
 
 
 class CompactAttention(nn.Module):
@@ -127,6 +134,25 @@ class GroupedPointwise(Pointwise):
         return f"{in_channels * self.num_groups}, {out_channels}, num_groups={self.num_groups}"
 
 
+class GroupedTransform(nn.Sequential):
+    """W_z and the norm. In float16 both are computed in float32, as the context is: the norm brings it into range."""
+
+    def forward(self, context: Tensor) -> Tensor:
+        kind, dtype = context.device.type, self[0].weight.dtype
+        if autocast := torch.is_autocast_enabled(kind):
+            dtype = torch.get_autocast_dtype(kind)
+        if dtype != torch.float16:
+            transformed: Tensor = super().forward(context)
+            return transformed
+        with torch.autocast(kind, enabled=False) if autocast else nullcontext():
+            if self[0].weight.dtype != torch.float16:
+                result: Tensor = super().forward(context)
+                return result.to(dtype)
+            tensors = {name: value.float() for name, value in self.state_dict().items() if value.is_floating_point()}
+            in_float32: Tensor = functional_call(self, tensors, (context,))
+            return in_float32.to(dtype)
+
+
 class CompactNonLocal(ContextBlock):
     """z = x + norm(W_z y), yᵢ = Σⱼ k(θᵢ, φⱼ) gⱼ over the channels and positions of a group. It starts as the identity.
 
@@ -134,8 +160,8 @@ class CompactNonLocal(ContextBlock):
     With the dot product, attention is one factor per group, which GroupNorm divides out again. Only its sign is left,
     and φ and g learn only while it is close to zero. `norm="batch"`, as in the paper, keeps the factor.
 
-    The sums over all numbers of a group have no divisor, so y may exceed the range of float16. bfloat16 has that of
-    float32.
+    The sums over all numbers of a group have no divisor, so y may exceed the range of float16. There, y and what
+    follows up to the norm are in float32.
 
     Args:
         inner_ratio: width of θ, φ and g relative to `channels`.
@@ -184,7 +210,9 @@ class CompactNonLocal(ContextBlock):
             )
         super().__init__(
             context=CompactAttention(channels, inner_channels, num_groups=num_groups, kernel=kernels[kernel]()),
-            transform=nn.Sequential(GroupedPointwise(inner_channels, channels, num_groups=num_groups), norms[norm]()),
+            transform=GroupedTransform(
+                GroupedPointwise(inner_channels, channels, num_groups=num_groups), norms[norm]()
+            ),
             fusion=Add(),
         )
         for layer in self.modules():
