@@ -1,9 +1,13 @@
-"""Limits of this process that make writing fail as on a full disk, or as with too few file descriptors."""
+"""What makes writing fail: limits of this process, as on a full disk or with few descriptors, and real file systems."""
 
 import os
 import resource
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
 
 
 @contextmanager
@@ -20,6 +24,22 @@ def no_more_open_files() -> Iterator[None]:
     os.close(lowest_free)
     with _limited(resource.RLIMIT_NOFILE, lowest_free):
         yield
+
+
+@contextmanager
+def mounted(folder: Path, options: str) -> Iterator[Path]:
+    """Mount a file system in memory on an empty folder, with `size=64k` or `ro`; skip the test without the rights."""
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no `mount`")
+    if done.returncode:
+        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @contextmanager

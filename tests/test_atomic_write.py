@@ -10,7 +10,9 @@ from threading import Barrier, Thread
 
 import pytest
 
+from tests.each_case import each_case
 from videoctx.atomic_write import atomic_write
+from videoctx.user_error import error_line
 
 
 def write(path: Path, text: str) -> None:
@@ -65,7 +67,7 @@ def test_threads_may_write_the_same_file(tmp_path):
     def run(text: str) -> None:
         with atomic_write(tmp_path / "a") as part:
             part.write_text(text)
-            together.wait(10)
+            together.wait(60)
 
     threads = [Thread(target=run, args=(digit * 1000,)) for digit in "0123"]
     for thread in threads:
@@ -102,6 +104,37 @@ def test_error_names_the_file(tmp_path):
     with pytest.raises(IsADirectoryError) as caught:
         write(tmp_path, "new")
     assert caught.value.filename == str(tmp_path)
+
+
+@each_case("number", [errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.ENOSPC, errno.EIO])
+@each_case("place", ["open", "write", "fsync", "replace"])
+def test_every_reason_names_the_file_wherever_it_arises(tmp_path_factory, number, place):
+    """Root may write everywhere, so the system's calls are replaced by ones that fail as they do for others."""
+    if place == "write" and number in (errno.EACCES, errno.EPERM, errno.EIO):
+        return  # the system checks rights when a file is opened; and EIO may be of a file that is read
+    folder = tmp_path_factory.mktemp("output")
+    path = folder / "results.json"
+    path.write_text("old")
+
+    def fails(*names: object) -> None:
+        raise OSError(number, os.strerror(number), *map(str, names[:1] if place in ("open", "replace") else ()))
+
+    def run() -> None:
+        with atomic_write(path) as part:
+            if place == "open":
+                fails(part)
+            part.write_text("new")
+            if place == "write":
+                fails()
+
+    with pytest.MonkeyPatch.context() as patch:
+        if place in ("fsync", "replace"):
+            patch.setattr(os, place, fails)
+        with pytest.raises(OSError, match="cannot be written") as caught:
+            run()
+    assert error_line(caught.value) == f"{path}: cannot be written ({os.strerror(number)})"
+    assert path.read_text() == "old"
+    assert os.listdir(folder) == ["results.json"]
 
 
 def test_longest_file_name(tmp_path):

@@ -54,7 +54,7 @@ def atomic_write_together(*paths: str | Path) -> Iterator[tuple[Path, ...]]:
         with ErrorsNaming(paths, parts):
             yield parts
         for path, part in temporary:
-            with ErrorsNaming([path], [part]):
+            with ErrorsNaming([path], [part], unnamed=True):
                 with part.open("rb+") as file:
                     os.fsync(file.fileno())  # some file systems report only here that they are full
                 if os.path.exists(path):
@@ -100,9 +100,13 @@ class ErrorsNaming:
     Args:
         paths: the files as the user knows them.
         written: the files that are written in their place; by default `paths`.
+        unnamed: every error without a name is of the last file, as nothing else is read or written inside the block.
     """
 
-    def __init__(self, paths: Sequence[str | Path], written: Sequence[str | Path] | None = None) -> None:
+    def __init__(
+        self, paths: Sequence[str | Path], written: Sequence[str | Path] | None = None, *, unnamed: bool = False
+    ) -> None:
+        self._unnamed = unnamed
         self._paths = [str(path) for path in paths]
         self._names = [os.path.basename(path) for path in (paths if written is None else written)]
 
@@ -118,7 +122,7 @@ class ErrorsNaming:
             return
         named = f"{cause.filename or ''} {cause.strerror or ''}"
         found = next((path for path, name in zip(self._paths, self._names, strict=True) if name in named), None)
-        if found is None and cause.errno in WRITE_ERRORS and not cause.filename:
+        if found is None and (self._unnamed or cause.errno in WRITE_ERRORS) and not cause.filename:
             found = self._paths[-1]
         if found is not None:
             reason = f"cannot be written ({os.strerror(cause.errno)})"

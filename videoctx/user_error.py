@@ -23,8 +23,10 @@ def error_line(error: BaseException) -> str:
     """
     if not isinstance(error, OSError) or error.strerror is None:
         return " ".join(str(error).split())
-    remedy = "; expected a higher limit of open files (ulimit -n)" if error.errno == errno.EMFILE else ""
     names = [str(name) for name in (error.filename, error.filename2) if name]
+    remedy = "; expected a higher limit of open files (ulimit -n)" if error.errno == errno.EMFILE else ""
+    if error.errno == errno.ENOSPC and not names:  # whoever writes a file names it
+        remedy = "; expected room in /dev/shm, for the memory and the semaphores that processes share"
     return " ".join(f"{': '.join([*names, error.strerror])}{remedy}".split())
 
 
