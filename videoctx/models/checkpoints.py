@@ -24,7 +24,7 @@ from videoctx.models.stored_config import stored_colors, stored_multi_label
 logger = logging.getLogger(__name__)
 
 # Where a checkpoint keeps its weights, and what wrappers put before all of their names.
-NESTED_IN = ("state_dict", "model_state", "model", "blobs")
+NESTED_IN = ("state_dict", "model_state", "model", "module", "blobs")
 WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")
 
 
@@ -102,6 +102,11 @@ def _checkpoint(stored: Any, file_name: str) -> Checkpoint:
     theirs = network_weights(theirs) if is_ours else _without_wrappers(theirs)
     if not theirs:
         raise ValueError("the checkpoint holds no weights")
+    if empty := [name for name, tensor in theirs.items() if not tensor.numel()]:
+        raise ValueError(
+            f"{len(empty)} weights are empty ({first_few(empty)}), as where each rank has a part of them"
+            " (ZeRO stage 3); expected a file with all weights, which DeepSpeed's zero_to_fp32.py makes"
+        )
     candidates = [OURS] if is_ours else _recognize(theirs)
     known = candidates[0]
     weights = dict(theirs) if is_ours else _rename(theirs, known)

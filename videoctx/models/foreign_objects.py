@@ -1,8 +1,9 @@
 """Weights from a checkpoint that also holds objects of a library that is not at hand, without running its code.
 
 Training frameworks store their own objects beside the weights: message hubs, history buffers, configs, paths, enums. A
-pickle makes such an object by importing its class and calling it, and so can run anything. Here nothing is imported:
-what `torch.load` accepts with `weights_only` is read, and each other object becomes an empty placeholder.
+pickle makes such an object by importing its class and calling it, and so can run anything. Here only tensors and plain
+containers are made, of names that `torch.load` accepts with `weights_only` too; each other object becomes an empty
+placeholder.
 """
 
 import importlib
@@ -13,11 +14,27 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch._weights_only_unpickler import _get_allowed_globals
 
 # Of numpy's arrays and scalars.
 ARRAYS = {("numpy", "ndarray"), ("numpy", "dtype")} | {
     (f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")
+}
+# Of tensors in a file of torch.save, by module; beside them the storages and dtypes of `torch`. They are part of the
+# format of the file, and so stay from version to version.
+TENSORS = {
+    "torch": ("Size", "Tensor", "device"),
+    "torch.nn.parameter": ("Parameter",),
+    "torch.serialization": ("_get_layout",),
+    "torch.storage": ("TypedStorage", "UntypedStorage"),
+    "torch._utils": (
+        "_rebuild_tensor",
+        "_rebuild_tensor_v2",
+        "_rebuild_tensor_v3",
+        "_rebuild_parameter",
+        "_rebuild_sparse_tensor",
+    ),
+    "collections": ("Counter", "OrderedDict"),
+    "_codecs": ("encode",),
 }
 
 
@@ -85,4 +102,10 @@ def _known(module: str, name: str) -> Any:
         return PLAIN.get(name)
     if (module, name) in ARRAYS:
         return getattr(importlib.import_module(module), name)
-    return _get_allowed_globals().get(full_name)
+    if name in TENSORS.get(module, ()):
+        return getattr(importlib.import_module(module), name)
+    if module == "torch":
+        found = getattr(torch, name, None)
+        is_storage = isinstance(found, type) and issubclass(found, torch.storage.TypedStorage | torch.UntypedStorage)
+        return found if is_storage or isinstance(found, torch.dtype) else None
+    return None
