@@ -8,6 +8,7 @@ from tests.models.test_checkpoints import (
     C2D,
     I3D,
     MMACTION2_I3D,
+    MMACTION2_SLOW,
     a_clip,
     logits,
     rebuilt,
@@ -15,13 +16,14 @@ from tests.models.test_checkpoints import (
     write_foreign,
 )
 from tests.reference.foreign_networks import GLUONCV_SLOW, PYSLOWFAST, ForeignNetwork
+from tests.reference.foreign_networks import MMACTION2 as MMACTION2_NAMES
 from videoctx.inference.conversion import convert_checkpoint
 from videoctx.models import ResNet3D
 from videoctx.models.checkpoints import read_checkpoint
 from videoctx.models.stored_config import MMACTION2
 from videoctx.models.stored_config import PYSLOWFAST as PYSLOWFAST_KEYS
 
-# The keys of slowfast/config/defaults.py, and the arguments of mmaction2's ResNet3d and ResNet3dPathway.
+# The keys of slowfast/config/defaults.py, and the arguments of mmaction2's ResNet3d, ResNet3dPathway and ResNet.
 SLOWFAST_DEFAULTS = {
     "RESNET": "TRANS_FUNC NUM_GROUPS WIDTH_PER_GROUP INPLACE_RELU STRIDE_1X1 ZERO_INIT_FINAL_BN ZERO_INIT_FINAL_CONV"
     " DEPTH NUM_BLOCK_TEMP_KERNEL SPATIAL_STRIDES SPATIAL_DILATIONS",
@@ -30,10 +32,16 @@ SLOWFAST_DEFAULTS = {
     " DROPCONNECT_RATE FC_INIT_STD HEAD_ACT ACT_CHECKPOINT DETACH_FINAL_FC FROZEN_BN FP16_ALLREDUCE",
 }
 RESNET3D = (
-    "depth pretrained pretrained2d in_channels num_stages base_channels out_indices spatial_strides temporal_strides"
+    "depth pretrained stage_blocks pretrained2d in_channels num_stages base_channels out_indices"
+    " spatial_strides temporal_strides"
     " dilations conv1_kernel conv1_stride_t pool1_stride_t with_pool2 style frozen_stages inflate inflate_style"
     " conv_cfg norm_cfg act_cfg"
-    " norm_eval with_cp non_local non_local_cfg zero_init_residual lateral conv1_stride_s with_pool1"
+    " norm_eval with_cp non_local non_local_cfg zero_init_residual init_cfg conv1_stride_s pool1_stride_s with_pool1"
+)
+PATHWAY = "lateral lateral_inv lateral_norm speed_ratio channel_ratio fusion_kernel lateral_infl lateral_activate"
+RESNET2D = (
+    "depth pretrained torchvision_pretrain in_channels num_stages out_indices strides dilations style frozen_stages"
+    " conv_cfg norm_cfg act_cfg norm_eval partial_bn with_cp init_cfg"
 )
 NLN = """
 MODEL: {ARCH: i3d, MODEL_NAME: ResNet, HEAD_ACT: softmax}
@@ -54,6 +62,9 @@ model = dict(type='Recognizer3D', backbone=dict(type='ResNet3d', depth=50, conv1
     norm_cfg=dict(type='BN3d', requires_grad=True), act_cfg=dict(type='ReLU', inplace=True), style='pytorch',
     non_local_cfg=dict(sub_sample=True, use_scale=False, norm_cfg=dict(type='BN3d'), mode='embedded_gaussian')))
 """
+SLOW_ONLY = "backbone=dict(type='ResNet3dSlowOnly', depth=50, lateral=False, speed_ratio=8"
+HEAD = "cls_head = dict(type='I3DHead', in_channels=2048, spatial_type='avg', dropout_ratio=0.5)"
+COLORS = "data_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=False)"
 I3D_NLN = ForeignNetwork(PYSLOWFAST, I3D, pool2_t=2, non_local=AFTER_ODD)
 MMACTION2_NLN = MMACTION2_I3D(non_local=AFTER_ODD)
 
@@ -61,7 +72,8 @@ MMACTION2_NLN = MMACTION2_I3D(non_local=AFTER_ODD)
 def test_every_key_of_the_projects_is_in_the_table():
     for section, keys in SLOWFAST_DEFAULTS.items():
         assert {f"{section}.{key}" for key in keys.split()} <= PYSLOWFAST_KEYS.keys()
-    assert set(RESNET3D.split()) <= MMACTION2.keys()
+    for arguments in (RESNET3D, PATHWAY, RESNET2D):
+        assert set(arguments.split()) <= MMACTION2.keys()
 
 
 @pytest.mark.parametrize(
@@ -78,8 +90,22 @@ def test_every_key_of_the_projects_is_in_the_table():
             BACKBONE.replace("temporal_strides=(1, 1, 1, 1)", "temporal_strides=(1, 2, 1, 2)"),
         ),
         (MMACTION2_I3D(non_local=AFTER_ODD, scale=True), BACKBONE.replace("use_scale=False, ", "")),
+        (MMACTION2_I3D(conv1_stride_t=1, pool1_stride_t=1), "backbone=dict(type='ResNet3d', depth=50)"),
+        (MMACTION2_SLOW(), f"model = dict({SLOW_ONLY}), {HEAD})"),
+        (MMACTION2_SLOW(conv1_stride_t=2, pool2_t=2), f"{SLOW_ONLY}, conv1_stride_t=2, with_pool2=True)"),
+        (ForeignNetwork(MMACTION2_NAMES, C2D, of_images=True), "dict(backbone=dict(type='ResNet'))"),
     ],
-    ids=["PySlowFast", "POOL", "mmaction2", "temporal_strides", "use_scale by default"],
+    ids=[
+        "PySlowFast",
+        "POOL",
+        "mmaction2",
+        "temporal_strides",
+        "use_scale by default",
+        "strides by default",
+        "SlowOnly by default",
+        "SlowOnly with pooling",
+        "frames",
+    ],
 )
 def test_what_is_read_gives_the_logits(tmp_path, network, config):
     weights = network.weights()
@@ -119,6 +145,9 @@ def test_what_is_read_gives_the_logits(tmp_path, network, config):
         (MMACTION2_NLN, BACKBONE, "type='ResNet3d'", "type='ResNet3dCSN'", "type ResNet3dCSN"),
         (MMACTION2_NLN, BACKBONE, "depth=50", "depth=50, with_pool1=False", "with_pool1 False"),
         (MMACTION2_NLN, BACKBONE, "depth=50", "depth=50, new_argument=1", "new_argument 1"),
+        (MMACTION2_NLN, BACKBONE + HEAD, "spatial_type='avg'", "spatial_type='max'", "cls_head.spatial_type max"),
+        (MMACTION2_NLN, BACKBONE + HEAD, "'I3DHead'", "'TPNHead'", "cls_head.type TPNHead"),
+        (MMACTION2_NLN, BACKBONE + COLORS, "to_rgb=False", "to_rgb=True", "data_preprocessor.to_rgb True"),
     ],
 )
 def test_what_no_network_here_has_is_refused(tmp_path, network, config, old, new, words):

@@ -1,8 +1,10 @@
 """The configs that PySlowFast and mmaction2 store beside their weights: every key of a network is read or refused.
 
 Keys of PySlowFast are those of slowfast/config/defaults.py in the sections RESNET, NONLOCAL and MODEL, and what DATA
-and DETECTION have of the network. Keys of mmaction2 are the arguments of `ResNet3d`, `ResNet3dSlowOnly` and `ResNet`
-(mmaction/models/backbones), and of mmcv's Non-local block.
+and DETECTION have of the network. PySlowFast stores all of its keys. Keys of mmaction2 are the arguments of `ResNet3d`,
+`ResNet3dSlowOnly` and `ResNet` (mmaction/models/backbones), of mmcv's Non-local block, of the heads
+(mmaction/models/heads), and of what decides about colors. mmaction2 stores what a config gives; for the rest the
+defaults of its classes hold.
 
 | entry | meaning |
 |---|---|
@@ -69,6 +71,7 @@ MMACTION2: dict[str, Entry] = {
     "shift_place": ("blockres",),
     "temporal_pool": (False,),
     "depth": WEIGHTS,
+    "stage_blocks": WEIGHTS,
     "in_channels": WEIGHTS,
     "base_channels": WEIGHTS,
     "conv1_kernel": WEIGHTS,
@@ -103,6 +106,14 @@ MMACTION2: dict[str, Entry] = {
         UNUSED,
     ),
     **dict.fromkeys(("with_cp", "zero_init_residual"), UNUSED),
+    # Of ResNet3dPathway: they describe the connection to the other pathway, which `lateral` refuses.
+    **dict.fromkeys(("lateral_inv", "lateral_norm", "lateral_infl", "lateral_activate"), UNUSED),
+    **dict.fromkeys(("speed_ratio", "channel_ratio", "fusion_kernel"), UNUSED),
+    "cls_head.type": ("I3DHead", "SlowFastHead", "TSNHead", "TSMHead"),
+    "cls_head.spatial_type": ("avg",),
+    "cls_head.consensus": ({"type": "AvgConsensus", "dim": 1},),
+    "data_preprocessor.to_rgb": (False,),  # the frames are RGB already
+    "img_norm_cfg.to_bgr": (False,),
 }
 BACKBONES = {  # by the format of the weights
     "mmaction2": ("ResNet3d", "ResNet3dSlowOnly", "ResNet", "C2D"),
@@ -110,6 +121,10 @@ BACKBONES = {  # by the format of the weights
     "mmaction2, CSN": ("ResNet3dCSN",),
     "mmaction2, R(2+1)D": ("ResNet2Plus1d",),
 }
+# Defaults of mmaction2's classes: strides and pooling over time of a config that does not give them.
+POOLED = {"conv1_stride_t": 1, "pool1_stride_t": 1, "with_pool2": True}
+NOT_POOLED = POOLED | {"with_pool2": False}
+MMACTION2_DEFAULTS = {"ResNet3d": POOLED, "ResNet3dSlowOnly": NOT_POOLED, "ResNet": NOT_POOLED}
 OF_TRAINING = ("inplace", "requires_grad", "momentum")  # of a norm or an activation
 
 # PySlowFast's table has more keys than a network: only these sections have nothing that is not in it.
@@ -141,7 +156,11 @@ def stored_arguments(name: str, text: str) -> tuple[dict[str, Any], dict[str, An
             raise ValueError(f"{_refusal('NONLOCAL.GROUP', _non_local(config, 'GROUP'))}1")
     elif name in BACKBONES:
         backbone = _backbone(text)
-        _check(backbone, MMACTION2 | {"type": BACKBONES[name]}, complete=("",))
+        _check(backbone | _beside_the_backbone(text), MMACTION2 | {"type": BACKBONES[name]}, complete=("",))
+        if (defaults := MMACTION2_DEFAULTS.get(backbone.get("type"))) is not None:
+            given = defaults | backbone
+            of_net |= {"conv1_stride_t": given["conv1_stride_t"], "pool1_t": [1, given["pool1_stride_t"]]}
+            of_net["pool2_t"] = [2, 2] if given["with_pool2"] else [1, 1]
         strides = backbone.get("temporal_strides", DEFAULT_STRIDES)
         if strides != DEFAULT_STRIDES:
             of_net["stage_stride_t"] = strides
@@ -151,8 +170,9 @@ def stored_arguments(name: str, text: str) -> tuple[dict[str, Any], dict[str, An
             shift = {"shift_div": backbone["shift_div"]}
             of_net["first_conv"] = {"class_path": "videoctx.layers.TemporalShiftConv3d", "init_args": shift}
         non_local = backbone.get("non_local_cfg") or {}
-        if non_local and "use_scale" not in non_local and non_local.get("mode") != "gaussian":
-            of_context["softmax_scale"] = True  # mmcv's default
+        mode = non_local.get("mode", "embedded_gaussian")  # both are mmcv's defaults
+        if non_local and mode == "embedded_gaussian" and "use_scale" not in non_local:
+            of_context["softmax_scale"] = True
     return of_net, of_context
 
 
@@ -251,6 +271,13 @@ def _backbone(text: str) -> dict[str, Any]:
     inner = found.get("non_local_cfg")
     nested = {f"non_local_cfg.{name}": value for name, value in inner.items()} if isinstance(inner, Mapping) else {}
     return found | nested
+
+
+def _beside_the_backbone(text: str) -> dict[str, Any]:
+    """Return the arguments of the head and of the preprocessing as `cls_head.NAME` and the like."""
+    names = ("cls_head", "data_preprocessor", "img_norm_cfg")
+    calls = [(name, _arguments(call)) for name, call in _calls(text) if name in names]
+    return {f"{name}.{key}": value for name, call in calls for key, value in call.items()}
 
 
 def _calls(text: str) -> Iterator[tuple[str, ast.expr]]:
