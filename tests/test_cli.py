@@ -522,6 +522,19 @@ def test_a_finished_run_cannot_be_resumed(place, refused):
     assert sorted(place.runs.iterdir()) == before
 
 
+def test_a_finished_run_cannot_be_resumed_by_another_name(place, run, refused, tmp_path, capsys):
+    """From a YAML file, and by Lightning's name for the last checkpoint of a folder."""
+    line = "this run is finished: epoch 4 of 4; expected a higher trainer.max_epochs to continue"
+    (tmp_path / "resume.yaml").write_text(f"ckpt_path: {place.last}\n")
+    assert refused("fit", "-c", tmp_path / "resume.yaml", "--trainer.max_epochs=4") == f"{place.last}: {line}"
+    shutil.copytree(place.last.parent, tmp_path / "checkpoints")
+    folders = [f"--{name}.dirpath={tmp_path / 'checkpoints'}" for name in ("checkpoint", "last_checkpoint")]
+    with pytest.raises(SystemExit) as stop:
+        run("fit", "--ckpt_path=last", *folders, "--trainer.max_epochs=4")
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"videoctx: {tmp_path / 'checkpoints' / 'last.ckpt'}: {line}"
+
+
 def test_weights_alone_cannot_be_resumed_from(run, refused):
     only = run("fit", "--checkpoint.save_weights_only=true", "--trainer.max_epochs=1") / "checkpoints" / "best.ckpt"
     assert "holds weights alone, nothing to resume from; expected it as --model.weights" in refused(

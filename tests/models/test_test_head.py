@@ -2,6 +2,7 @@
 
 import logging
 import math
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -12,9 +13,13 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from tests.each_case import each_case
+from tests.reference.foreign_networks import PYSLOWFAST, SLOW, ForeignNetwork
 from tests.small_preprocessing import small_preprocessing
 from tests.tasks.synthetic_runs import SyntheticClips, batch_of, small_resnet, trainer
+from videoctx.data.preprocessing import Preprocessing
+from videoctx.data.sampling.multigrid import Multigrid
 from videoctx.data.sampling.protocols import PROTOCOLS, HeadPooling
+from videoctx.data.settings import ClipSettings, TestSettings, TrainSettings
 from videoctx.evaluation.scores import read_scores
 from videoctx.inference.classifier import Classifier, load
 from videoctx.inference.conversion import convert_checkpoint
@@ -39,7 +44,7 @@ def loops(net: ResNet3D, x: torch.Tensor, pooling: str, *, multi_label: bool = F
     def probabilities(scores):
         return scores.sigmoid() if multi_label else scores.softmax(dim=1)
 
-    if pooling == "windows_probabilities":
+    if pooling in ("windows_probabilities", "train_crop_windows"):
         return sum(map(probabilities, logits)) / len(windows)
     return probabilities(sum(logits) / len(windows))
 
@@ -76,6 +81,66 @@ def test_head_pooling_is_an_option_of_its_own(net):
     ):
         Classifier(net, ["a", "b", "c"], None, small_preprocessing(**changes), multi_label=False)
         assert describe_test_head(net) == words, changes
+
+
+@torch.no_grad()
+@each_case(
+    ("pooling", "crop", "size"),
+    [
+        ("train_crop_windows", 224, 7),
+        ("train_crop_windows", 160, 5),
+        ("train_crop_windows", 112, 3),
+        ("train_crop_windows", 20, 1),
+        ("train_crop_windows", None, None),
+        ("windows_probabilities", 160, 7),
+        ("windows_logits", 160, 7),
+    ],
+)
+def test_windows_of_pyslowfast_follow_the_training_crop(net, pooling, crop, size):
+    """PySlowFast: TRAIN_CROP_SIZE // 32, or AdaptiveAvgPool3d with MULTIGRID.SHORT_CYCLE. The others: always 7."""
+    features = 2 * torch.randn(2, net.head.in_features, 3, 9, 8, generator=torch.Generator().manual_seed(2))
+    set_test_head(net, pooling, multi_label=False, train_crop_size_px=crop)
+    pool = nn.AdaptiveAvgPool3d(1) if size is None else nn.AvgPool3d((3, size, size), stride=1)
+    logits = net.head(pool(features).permute(0, 2, 3, 4, 1))  # as in ResNetBasicHead
+    if pooling == "windows_logits":
+        expected = logits.mean(dim=(1, 2, 3)).softmax(dim=1)
+    else:
+        expected = logits.softmax(dim=4).mean(dim=(1, 2, 3))
+    torch.testing.assert_close(net.classify(features).softmax(dim=1), expected)
+
+
+def test_the_training_crop_is_kept_for_the_test(tmp_path):
+    cycle = Multigrid(long_factors=((1.0, 1.0),))
+    clips = {"clips": ClipSettings(), "test": TestSettings(protocol="pyslowfast")}
+    for train, crop in ((TrainSettings(crop_size_px=160), 160), (TrainSettings(multigrid=cycle), None)):
+        assert Preprocessing.from_settings(**clips, train=train).train_crop_size_px == crop
+    made = replace(small_preprocessing(protocol="pyslowfast"), train_crop_size_px=64)
+    trained = Classifier(small_resnet(2), ["a", "b"], None, made, multi_label=False)
+    assert describe_test_head(trained.net) == "2x2 windows, mean of probabilities"
+    for text, crop in (("", 224), ("DATA:\n  TRAIN_CROP_SIZE: 128", 128), ("MULTIGRID:\n  SHORT_CYCLE: true", None)):
+        stored = {"model_state": ForeignNetwork(PYSLOWFAST, SLOW).weights(), "cfg": text}
+        torch.save(stored, tmp_path / "theirs.pyth")
+        report = convert_checkpoint(tmp_path / "theirs.pyth", tmp_path / "ours.pt", class_names=list("abcde"))
+        assert report.preprocessing.train_crop_size_px == crop
+
+
+class SmallCrops(SyntheticClips):
+    """A test under the protocol of PySlowFast, whose settings of the training are other ones than the checkpoint's."""
+
+    def preprocessing_dict(self):
+        return super().preprocessing_dict() | {"head_pooling": "train_crop_windows", "train_crop_size_px": 96}
+
+
+def test_a_test_has_the_windows_of_the_checkpoint(net, tmp_path):
+    data = SmallCrops([batch_of(2, seed=0)], validates=False)
+    task = VideoClassifier(data.class_names, net)
+    task.preprocessing = data.preprocessing_dict() | {"train_crop_size_px": 64}
+    run = trainer(tmp_path, max_epochs=1)
+    run.strategy.connect(task)
+    run.save_checkpoint(tmp_path / "a.ckpt")
+    other = VideoClassifier(data.class_names, small_resnet(3, width=2))
+    trainer(tmp_path, default_root_dir=tmp_path).test(other, data, ckpt_path=tmp_path / "a.ckpt", verbose=False)
+    assert describe_test_head(other.net) == "2x2 windows, mean of probabilities"
 
 
 @torch.no_grad()

@@ -3,13 +3,11 @@
 import pickle
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from videoctx.models.checkpoint_file import check_checksums
-
-DEFAULT_MAX_EPOCHS = 1000  # of the Trainer, without max_steps
+from videoctx.tasks.finished_run import check_unfinished
 
 
 def check_checkpoint(path: str, *, resumes: bool, max_epochs: int | None = None, max_steps: int = -1) -> None:
@@ -39,19 +37,4 @@ def check_checkpoint(path: str, *, resumes: bool, max_epochs: int | None = None,
     if resumes and not {"optimizer_states", "loops"} <= checkpoint.keys():
         raise ValueError(f"{path}: holds weights alone, nothing to resume from; expected it as --model.weights")
     if resumes:
-        _check_unfinished(path, checkpoint, max_epochs, max_steps)
-
-
-def _check_unfinished(path: str, checkpoint: dict[str, Any], max_epochs: int | None, max_steps: int) -> None:
-    if max_epochs is None:
-        max_epochs = DEFAULT_MAX_EPOCHS if max_steps == -1 else -1
-    epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-    steps = checkpoint.get("global_step", 0)
-    for done, most, name, option in (
-        (epochs, max_epochs, "epoch", "max_epochs"),
-        (steps, max_steps, "step", "max_steps"),
-    ):
-        if -1 < most <= done:
-            raise ValueError(
-                f"{path}: this run is finished: {name} {done} of {most}; expected a higher trainer.{option} to continue"
-            )
+        check_unfinished(path, checkpoint, max_epochs=max_epochs, max_steps=max_steps)

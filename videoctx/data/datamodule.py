@@ -155,7 +155,7 @@ class VideoDataModule(LightningDataModule):
     @property
     def preprocessing(self) -> Preprocessing:
         """How the test makes its clips."""
-        return Preprocessing.from_settings(self.clips, self.test)
+        return Preprocessing.from_settings(self.clips, self.test, self.train)
 
     def preprocessing_dict(self) -> dict[str, Any]:
         """Return how the test makes its clips, as plain values for a checkpoint."""

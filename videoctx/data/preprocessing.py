@@ -1,13 +1,13 @@
 """How the clips of a test are made. A checkpoint stores it, so that a trained network gets the same kind of clips."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, get_args
 
 from videoctx.data.sampling.clip_samplers import ClipShape, ShortVideos, UniformClips
 from videoctx.data.sampling.grids import Grid, GridName, Sampling, find_grid
 from videoctx.data.sampling.protocols import Arithmetic, HeadPooling, ProtocolName
-from videoctx.data.settings import ClipSettings, TestSettings
+from videoctx.data.settings import ClipSettings, TestSettings, TrainSettings
 from videoctx.data.transforms.crop_corners import CropsName, check_num_crops
 from videoctx.data.transforms.frame_size import LongSide
 from videoctx.data.transforms.normalize import Normalize
@@ -48,6 +48,8 @@ class Preprocessing:
         views: Number of clips and number of crops per video.
         mean: Mean of the red, green and blue channels, in [0, 1].
         std: Standard deviation of the red, green and blue channels, in [0, 1].
+        train_crop_size_px: Side of the training crops, which the head pooling may depend on. None: they differ, as in
+            the short cycle of multigrid training.
 
     Raises:
         ValueError: A value is out of its range, or options exclude each other.
@@ -55,7 +57,7 @@ class Preprocessing:
     >>> test = TestSettings(protocol="pyslowfast", crop_size_px=224, crops="even")
     >>> preprocessing = Preprocessing.from_settings(ClipSettings(clip_len=8, frame_interval=8), test)
     >>> preprocessing.sampler().num_clips, preprocessing.target_fps, preprocessing.crops, preprocessing.head_pooling
-    (10, 30, 'even', 'windows_probabilities')
+    (10, 30, 'even', 'train_crop_windows')
     """
 
     clip_len: int
@@ -76,6 +78,7 @@ class Preprocessing:
     views: tuple[int, int]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    train_crop_size_px: int | None = 224
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -84,8 +87,15 @@ class Preprocessing:
         self._check_num_clips(self.views[0])
 
     @classmethod
-    def from_settings(cls, clips: ClipSettings, test: TestSettings) -> "Preprocessing":
+    def from_settings(
+        cls, clips: ClipSettings, test: TestSettings, train: TrainSettings | None = None
+    ) -> "Preprocessing":
         """Return how a data module with these settings makes the clips of its test.
+
+        Args:
+            clips: Of training and test.
+            test: Of the test.
+            train: Of the training. None: the usual ones.
 
         Raises:
             ValueError: The protocol's grid has no formula for the sampling, or not for as many clips.
@@ -111,6 +121,7 @@ class Preprocessing:
             views=test.views,
             mean=clips.mean,
             std=clips.std,
+            train_crop_size_px=_train_crop(train or TrainSettings()),
         )
 
     @classmethod
@@ -118,10 +129,11 @@ class Preprocessing:
         """Read what `as_dict` returned.
 
         Raises:
-            ValueError: A field is missing, a field is unknown, or a value is out of its range.
+            ValueError: A field without a default is missing, a field is unknown, or a value is out of its range.
         """
         names = {field.name for field in fields(cls)}
-        if other := sorted(names ^ stored.keys()):
+        required = {field.name for field in fields(cls) if field.default is MISSING}
+        if other := sorted((stored.keys() - names) | (required - stored.keys())):
             raise ValueError(f"the preprocessing differs in {', '.join(other)}; expected {', '.join(sorted(names))}")
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
@@ -198,3 +210,7 @@ class Preprocessing:
                 f"{num_clips} clips per video; expected {'1' if most == 1 else f'1 to {most}'} with clips.sampling"
                 f" {self.sampling}, clips.grid {self.grid}, whose formula has no others"
             )
+
+
+def _train_crop(train: TrainSettings) -> int | None:
+    return None if train.multigrid and train.multigrid.short_factors else train.crop_size_px

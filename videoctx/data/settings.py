@@ -179,7 +179,8 @@ class TestSettings:
             bytes (`rounded`).
         crops: Where the crops lie (`videoctx.data.transforms.crop_corners`).
         head_pooling: What of the last feature map is classified: the whole map, or windows of 7 × 7 positions, of
-            which probabilities or logits are averaged (`videoctx.models.test_head`).
+            which probabilities or logits are averaged, or windows as large as the map of a training crop
+            (`videoctx.models.test_head`).
         batch_size: Number of videos per step and device. All of their views go through the network.
 
     Raises:

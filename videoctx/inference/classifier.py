@@ -72,7 +72,9 @@ class Classifier:
     def __post_init__(self) -> None:
         """Let the network classify as in its test."""
         if isinstance(self.net, nn.Module) and self.preprocessing is not None:
-            set_test_head(self.net, self.preprocessing.head_pooling, multi_label=self.multi_label)
+            made = self.preprocessing
+            crop = made.train_crop_size_px
+            set_test_head(self.net, made.head_pooling, multi_label=self.multi_label, train_crop_size_px=crop)
 
     @property
     def device(self) -> torch.device:

@@ -264,7 +264,8 @@ def _preprocessing(
             crop_size_px=crop_size_px,
             views=views,
         )
-        made = Preprocessing.from_settings(clips, test)
+        crop = made.train_crop_size_px if made else published_train_crop(checkpoint.config_text)
+        made = replace(Preprocessing.from_settings(clips, test), train_crop_size_px=crop)
     for name, value in (("clip_len", clip_len), ("frame_interval", frame_interval)):
         if value is not None and value < 1:
             raise ValueError(f"{name} is {value}; expected 1 or more")

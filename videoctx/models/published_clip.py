@@ -1,9 +1,10 @@
-"""The clips that a published network was trained on, from the config that is stored with it or from its file's name."""
+"""The clips and crops that a published network was trained on, from its stored config or its file's name."""
 
 import re
 from typing import NamedTuple
 
 from videoctx.models.checkpoint_formats import Format
+from videoctx.models.test_head import USUAL_TRAIN_CROP
 
 STORED = (  # clip_len and frame_interval in the configs of PySlowFast and mmaction2
     (r"\bNUM_FRAMES: (\d+)", r"\bSAMPLING_RATE: (\d+)"),
@@ -31,6 +32,18 @@ class PublishedClip(NamedTuple):
     frame_interval: int
     sampling: str
     is_dense_range: bool = False
+
+
+def published_train_crop(config_text: str) -> int | None:
+    """Return the side of the training crops in a stored config of PySlowFast. None: they differ.
+
+    >>> published_train_crop("DATA:\\n  TRAIN_CROP_SIZE: 160\\n")
+    160
+    """
+    if re.search(r"\bSHORT_CYCLE: [Tt]rue\b", config_text):
+        return None
+    stored = re.search(r"\bTRAIN_CROP_SIZE: (\d+)", config_text)
+    return int(stored[1]) if stored else USUAL_TRAIN_CROP
 
 
 def published_clip(known: Format, config_text: str, file_name: str) -> PublishedClip:

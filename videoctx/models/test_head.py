@@ -8,15 +8,14 @@ window is classified.
 | head pooling            | the probabilities of a clip              | in a project's code                          |
 |-------------------------|------------------------------------------|----------------------------------------------|
 | `windows_probabilities` | the mean of the windows' probabilities   | `create_model`, split `test`, of Non-local   |
-| `windows_probabilities` | the same                                 | `ResNetBasicHead` of PySlowFast              |
+| `train_crop_windows`    | the same, of other windows               | `ResNetBasicHead` of PySlowFast              |
 | `windows_logits`        | those of the mean of the windows' logits | `create_res_basic_head` of PyTorchVideo      |
 | `whole_map`             | those of the logits of the whole map     | mmaction2, torchvision, TSM                  |
 
-An axis of the map that is shorter than a window is averaged whole. So a map of at most 7 × 7 positions gives the same
-with each. The probabilities are softmaxes, or sigmoids where a video may show several classes.
-
-Differs from PySlowFast: its windows are as large as the map of its training crops, which is 7 × 7 for the usual 224; a
-network that was trained with the short cycle of multigrid averages the whole map there.
+The windows of `train_crop_windows` are as large as the map of a training crop: its side // 32, which is 7 for 224. The
+whole map is classified if the training crops differ, as in the short cycle of multigrid. An axis of the map that is
+shorter than a window is averaged whole. The probabilities are softmaxes, or sigmoids where a video may show several
+classes.
 """
 
 import logging
@@ -72,7 +71,10 @@ TEST_HEADS: dict[str, Windows | None] = {  # by the head pooling of a test
     "whole_map": None,
     "windows_probabilities": Windows(7, "probabilities"),
     "windows_logits": Windows(7, "logits"),
+    "train_crop_windows": Windows(7, "probabilities"),
 }
+USUAL_TRAIN_CROP = 224
+STRIDE = 32  # pixels between positions of the last feature map
 
 
 class WindowedHead(nn.Module):
@@ -98,7 +100,9 @@ class WindowedHead(nn.Module):
         return self.windows.combined(self.head(self.windows.features(x)))
 
 
-def set_test_head(net: nn.Module, pooling: str | None, *, multi_label: bool) -> None:
+def set_test_head(
+    net: nn.Module, pooling: str | None, *, multi_label: bool, train_crop_size_px: int | None = USUAL_TRAIN_CROP
+) -> None:
     """Let a network classify in evaluation mode as in a test.
 
     The head of another network than this package's is left as it is, which is logged where windows are asked for.
@@ -106,6 +110,7 @@ def set_test_head(net: nn.Module, pooling: str | None, *, multi_label: bool) -> 
     Args:
         pooling: what is classified, a key of `TEST_HEADS`. None: not known, and the whole map is classified.
         multi_label: whether a video may show several classes.
+        train_crop_size_px: side of the crops that the network was trained on. None: they differ.
 
     Raises:
         ValueError: there is no such head pooling.
@@ -113,6 +118,9 @@ def set_test_head(net: nn.Module, pooling: str | None, *, multi_label: bool) -> 
     if pooling is not None and pooling not in TEST_HEADS:
         raise ValueError(f"head_pooling is {pooling!r}; expected one of {', '.join(TEST_HEADS)}")
     windows = TEST_HEADS[pooling] if pooling else None
+    if windows and pooling == "train_crop_windows":
+        size = max((train_crop_size_px or 0) // STRIDE, 1)
+        windows = None if train_crop_size_px is None else replace(windows, size=size)
     heads = _heads(net)
     for head in heads:
         head.windows = windows and replace(windows, multi_label=multi_label)

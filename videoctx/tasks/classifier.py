@@ -9,6 +9,7 @@ from typing import Any, Self
 import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD
@@ -21,7 +22,7 @@ from videoctx.evaluation.video_map import MeanAveragePrecision, VideoMeanAverage
 from videoctx.evaluation.view_scores import stored_scores
 from videoctx.models.classifier_checkpoint import load_classifier
 from videoctx.models.inference import has_known_layers, to_channels_last
-from videoctx.models.test_head import set_test_head
+from videoctx.models.test_head import USUAL_TRAIN_CROP, set_test_head
 from videoctx.tasks.atomic_checkpoint_io import write_checkpoints_atomically
 from videoctx.tasks.batch_norm_size import BatchNormSizeCheck
 from videoctx.tasks.bf16_gradient_check import Bf16GradientCheck
@@ -30,6 +31,7 @@ from videoctx.tasks.checkpoint_contents import check_checkpoint, checkpoint_cont
 from videoctx.tasks.clip_differences import clip_differences, describe_differences
 from videoctx.tasks.emulated_bf16 import warn_of_emulated_bf16
 from videoctx.tasks.evaluation_network import EvaluationNetwork
+from videoctx.tasks.finished_run import check_unfinished
 from videoctx.tasks.fused_optimizer import choose_step
 from videoctx.tasks.learning_rate import check_accumulation, run_scheduler, scale_learning_rates, step_size
 from videoctx.tasks.loss_watch import LossWatch
@@ -179,7 +181,7 @@ class VideoClassifier(LightningModule):
         stored = load_classifier(checkpoint_path, net=net)
         task = cls(stored.class_names, stored.net, multi_label=stored.multi_label, **arguments)
         task.preprocessing = stored.preprocessing
-        set_test_head(task.net, (stored.preprocessing or {}).get("head_pooling"), multi_label=task.multi_label)
+        task._set_test_head(stored.preprocessing, trained=stored.preprocessing)
         return task if map_location is None else task.to(map_location)
 
     def forward(self, clips: Tensor) -> Tensor:
@@ -239,8 +241,19 @@ class VideoClassifier(LightningModule):
             self._compare_clips(self.preprocessing, made)
         elif stage == "fit" and self.lr_batch_size:
             required_task_data(self.trainer, required_by=f"lr_batch_size {self.lr_batch_size}")
-        set_test_head(self.net, (made or {}).get("head_pooling"), multi_label=self.multi_label)
+        self._set_test_head(made, trained=self.preprocessing)
         write_checkpoints_atomically(self.trainer.strategy)
+
+    def _set_test_head(self, made: Mapping[str, Any] | None, *, trained: Mapping[str, Any] | None) -> None:
+        """Let the network classify as in a test.
+
+        Args:
+            made: How the test makes its clips.
+            trained: The preprocessing that is stored with the weights.
+        """
+        crop = (trained or {}).get("train_crop_size_px", USUAL_TRAIN_CROP)
+        pooling = (made or {}).get("head_pooling")
+        set_test_head(self.net, pooling, multi_label=self.multi_label, train_crop_size_px=crop)
 
     def _compare_clips(self, trained: Mapping[str, Any] | None, used: Mapping[str, Any] | None) -> None:
         """Report what differs between the clips of the weights and those of the run."""
@@ -343,5 +356,11 @@ class VideoClassifier(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         check_checkpoint(self, checkpoint, path=self._trainer and self._trainer.ckpt_path)
+        resumes = self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
+        if self._trainer and resumes and "loops" in checkpoint:  # Lightning has found the file, by whatever name
+            run = self._trainer
+            check_unfinished(run.ckpt_path, checkpoint, max_epochs=run.max_epochs, max_steps=run.max_steps)
         if self._trainer and (data := task_data(self._trainer)):
-            self._compare_clips(checkpoint.get("preprocessing"), data.preprocessing_dict())
+            trained, made = checkpoint.get("preprocessing"), data.preprocessing_dict()
+            self._compare_clips(trained, made)
+            self._set_test_head(made, trained=made if resumes else trained)

@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-NOT_COMPARED = ("views", "protocol")  # chosen per test; the options that the protocol stands for are compared
+# Chosen per test, where the options that the protocol stands for are compared; and what is no setting of a test.
+NOT_COMPARED = ("views", "protocol", "train_crop_size_px")
 COLORS = ("mean", "std")  # what every checkpoint of another project is known to expect
 
 

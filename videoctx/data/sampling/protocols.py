@@ -6,7 +6,7 @@ Imported weights reproduce the results of their project only under its own test:
 |----------------|---------------|-------------|--------------|------------------|-------------------------|
 | `videoctx`     | `down`        | yes         | `bytes`      | `even`           | `whole_map`             |
 | `nonlocal`     | `down_single` | no          | `rounded`    | `stepped`        | `windows_probabilities` |
-| `pyslowfast`   | `down_ratio`  | no          | `float`      | `middle_up`      | `windows_probabilities` |
+| `pyslowfast`   | `down_ratio`  | no          | `float`      | `middle_up`      | `train_crop_windows`    |
 | `mmaction2`    | `nearest`     | no          | `rounded`    | `stepped`        | `whole_map`             |
 | `pytorchvideo` | `down_ratio`  | no          | `float`      | `middle_up`      | `windows_logits`        |
 | `torchvision`  | `four_thirds` | no          | `float`      | `middle_rounded` | `whole_map`             |
@@ -34,7 +34,7 @@ from videoctx.data.transforms.frame_size import LongSide
 
 ProtocolName = Literal["videoctx", "nonlocal", "pyslowfast", "mmaction2", "pytorchvideo", "torchvision", "tsm"]
 Arithmetic = Literal["bytes", "float", "rounded"]
-HeadPooling = Literal["whole_map", "windows_probabilities", "windows_logits"]
+HeadPooling = Literal["whole_map", "windows_probabilities", "windows_logits", "train_crop_windows"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
         antialias=False,
         arithmetic="float",
         crops="middle_up",
-        head_pooling="windows_probabilities",
+        head_pooling="train_crop_windows",
     ),
     "mmaction2": Protocol(
         grid="mmaction2",
