@@ -35,7 +35,7 @@ def run_compare(arguments: Sequence[str]) -> None:
         runs = [choose_views(run, Views.parse(options.views)).scores for run in runs]
     comparison = Comparison(*(EvaluationResult(run, options.average) for run in runs))
     console = Console()
-    console.print(comparison_table(comparison, [str(Views(*run.shape)) for run in runs]))
+    console.print(comparison_table(comparison, [str(Views(*run.shape)) for run in runs], width=console.width))
     if not runs[0].multi_label:
         found = comparison.mcnemar
         console.print(
@@ -43,4 +43,4 @@ def run_compare(arguments: Sequence[str]) -> None:
             f" p = {found.p_value:.3g}"
         )
     if differences := comparison.class_differences(options.classes):
-        console.print(class_table(differences))
+        console.print(class_table(differences, width=console.width))

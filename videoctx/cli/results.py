@@ -1,9 +1,12 @@
 """`videoctx results`."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from videoctx.cli.tool_parser import tool_parser
+
+WIDE = 1000
 
 
 def run_results(arguments: Sequence[str]) -> None:
@@ -18,4 +21,6 @@ def run_results(arguments: Sequence[str]) -> None:
 
     files = result_files([Path(folder) for folder in options.folders])
     console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDE  # a file or another program gets all columns
     console.print(results_table({file.parent: read_result(file) for file in files}, width=console.width))

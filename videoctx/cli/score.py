@@ -49,7 +49,7 @@ def run_score(arguments: Sequence[str]) -> None:
     write_table(points, output / "views.csv")
     draw_curve(points, next(iter(points[0].estimates)), output / "views.png", title=title)
     console = Console()
-    console.print(score_table(points, title))
+    console.print(score_table(points, title, width=console.width))
     if not all(subset.exact for subset in subsets):
         console.print("nearest: the tested clips nearest to a grid of that many clips, not that grid itself")
     console.print(f"table and curve: {output / 'views.csv'}, {output / 'views.png'}", soft_wrap=True)

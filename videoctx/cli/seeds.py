@@ -35,10 +35,10 @@ def run_seeds(arguments: Sequence[str]) -> None:
     if options.against and options.against not in groups:
         raise ValueError(f"no network {options.against!r} in {folder}; expected one of {', '.join(groups)}")
     console = Console()
-    console.print(seed_table(list(groups.values()), options.metric))
+    console.print(seed_table(list(groups.values()), options.metric, width=console.width))
     if options.against:
         intervals = seed_intervals(list(groups.values()), groups[options.against], options.metric)
-        console.print(seed_gain_table(intervals, options.against))
+        console.print(seed_gain_table(intervals, options.against, width=console.width))
     if options.plot:
         draw_seeds(list(groups.values()), Path(options.plot), metric=options.metric, marks=options.marks)
         console.print(f"plot: {options.plot}", soft_wrap=True)
