@@ -40,6 +40,8 @@ EXTRAS = {
     "torchcodec": "torchcodec",
 }
 
+PACKAGES = {"PIL": "pillow", "yaml": "pyyaml", "imagehash": "ImageHash"}  # that have another name than the library
+
 
 def missing_library(error: BaseException) -> str | None:
     """Return one line on a library that is not installed. None: the error is another.
@@ -52,5 +54,5 @@ def missing_library(error: BaseException) -> str | None:
     library = error.name.partition(".")[0]
     if library in ("videoctx", "data_prep"):
         return None
-    package = f"'videoctx[{EXTRAS[library]}]'" if library in EXTRAS else library
+    package = f"'videoctx[{EXTRAS[library]}]'" if library in EXTRAS else PACKAGES.get(library, library)
     return f"{library} is not installed; expected pip install {package}"

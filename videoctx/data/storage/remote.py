@@ -12,7 +12,7 @@ from textwrap import shorten
 from typing import Any, BinaryIO, TypeVar
 
 from videoctx.data.decoding.containers import VideoDecodeError
-from videoctx.user_error import UserError
+from videoctx.user_error import UserError, missing_library
 
 PIECE_BYTES = 16 * 2**20  # per request, and thus the most that a dropped connection can cost
 LONGEST_WAIT_SECONDS = 30
@@ -77,29 +77,31 @@ class Remote:
 
         fsspec caches the instances per process, because a forked process cannot use those of its parent.
         """
-        import fsspec
-
         scheme = self.url.partition("://")[0]
-        options = {}
-        if scheme in ("http", "https"):
-            import aiohttp
-
-            configured = fsspec.config.conf.get(scheme, {}).get("client_kwargs", {})
-            # By default a request ends after five minutes, too soon for a large file. Here it ends without response.
-            seconds = self.patience.timeout_seconds
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
-            # A file that is compressed in transit would not have the reported size.
-            headers = {"Accept-Encoding": "identity"} | dict(configured.get("headers", {}))
-            options["client_kwargs"] = {"timeout": timeout} | configured | {"headers": headers}
         try:
+            import fsspec
+
+            options = self._http_options(scheme) if scheme in ("http", "https") else {}
             # Not `url_to_fs`, which takes "::" for a chain of file systems: an IPv6 address or a name may contain it.
             backend = fsspec.get_filesystem_class(scheme)
             file_system = backend(**(backend._get_kwargs_from_urls(self.url) | options))
             return file_system, backend._strip_protocol(self.url)
         except ImportError as error:  # one such row among others does not end a run
-            raise VideoDecodeError(self.url, f"cannot be fetched: {error}") from error
+            raise VideoDecodeError(self.url, f"cannot be fetched: {missing_library(error) or error}") from error
         except Exception as error:  # every backend of fsspec has its own exceptions
             raise VideoDecodeError(self.url, f"cannot be fetched: {_reason(error, self.patience)}") from error
+
+    def _http_options(self, scheme: str) -> dict[str, Any]:
+        import aiohttp
+        import fsspec
+
+        configured = fsspec.config.conf.get(scheme, {}).get("client_kwargs", {})
+        # By default a request ends after five minutes, too soon for a large file. Here it ends without response.
+        seconds = self.patience.timeout_seconds
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
+        # A file that is compressed in transit would not have the reported size.
+        headers = {"Accept-Encoding": "identity"} | dict(configured.get("headers", {}))
+        return {"client_kwargs": {"timeout": timeout} | configured | {"headers": headers}}
 
     def _request(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Call a function, and call it again while it fails for a temporary reason."""
