@@ -100,7 +100,7 @@ PARTS = {
         what="scores, metrics, intervals, comparison, report: knows no network and no video format",
         imports=("batch",),
         libraries=("jinja2", "markupsafe", "matplotlib", "numpy", "pyarrow", "scipy", "torchmetrics"),
-        in_files={"rich": ("tables.py",), "yaml": ("seed_runs.py",)},
+        in_files={"rich": ("fitted_table.py", "tables.py"), "yaml": ("seed_runs.py",)},
     ),
     "tasks": Part(
         what="the LightningModule and the callbacks",

@@ -18,6 +18,7 @@ from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.storage.local_files import LocalFiles
 
 ROOT = Path(__file__).parents[1]
+IMPORTED_AGAIN = ("videoctx", "data_prep", "torch.utils.tensorboard")  # what may have imported the library already
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def without_library(library: str, shim: Path, name: str, arguments: list[str]) -
                 sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
                 os.environ["PYTHONPATH"] = f"{shim}:{ROOT}"
                 for module in list(sys.modules):
-                    if module.partition(".")[0] in (library, "videoctx", "data_prep"):
+                    if f"{module}.".startswith(tuple(f"{name}." for name in (library, *IMPORTED_AGAIN))):
                         del sys.modules[module]
                 sys.modules[library] = None  # type: ignore[assignment]
                 sys.argv = ["videoctx"]

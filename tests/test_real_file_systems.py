@@ -31,7 +31,7 @@ def test_a_read_only_file_system_is_one_sentence(place, tmp_path, capsys):
             assert f"{tmp_path / name}{tool.suffix}" in line
             assert "Read-only file system" in line
         line = TOOLS["convert"].fails(place, tmp_path / "no" / "a.pt", capsys)
-        assert f"{tmp_path / 'no'}: no such folder" in line
+        assert f"there is no folder {tmp_path / 'no'}" in line
 
 
 @pytest.mark.parametrize("ffmpeg", [False, pytest.param(True, marks=needs_ffmpeg)])

@@ -44,8 +44,8 @@ def dask_cluster(scheduler: str) -> Iterator[DaskWorkers]:
         from distributed.scheduler import KilledWorker
     except ImportError as error:
         raise SchedulerError(
-            f"--scheduler {scheduler}: Dask's distributed is not installed; expected pip install 'videoctx[cluster]' here"
-            " and on every worker"
+            f"--scheduler {scheduler}: Dask's distributed is not installed; expected pip install 'videoctx[cluster]'"
+            " here and on every worker"
         ) from error
     try:
         client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)

@@ -50,7 +50,7 @@ def test_batches_come_in_order_and_one_is_prepared_while_another_is_used():
     first = next(batches)
     assert isinstance(first, ReadyBatch)
     assert len(first) == 1
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while len(prepared) < 2:
         assert time.monotonic() < deadline, "nothing is prepared ahead"
         time.sleep(0.01)

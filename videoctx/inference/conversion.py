@@ -20,7 +20,7 @@ from videoctx.models.class_order import class_differences, reorder_classifier
 from videoctx.models.dataset_classes import read_class_names
 from videoctx.models.load_weights import LoadReport, load_weights
 from videoctx.models.network_config import build_network, network_config
-from videoctx.models.published_clip import published_clip
+from videoctx.models.published_clip import published_clip, published_train_crop
 from videoctx.models.resnet3d import ResNet3D
 
 # Arguments of ResNet3D that leave no trace in weights.

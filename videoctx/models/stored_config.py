@@ -157,9 +157,10 @@ def stored_arguments(name: str, text: str) -> tuple[dict[str, Any], dict[str, An
     elif name in BACKBONES:
         backbone = _backbone(text)
         _check(backbone | _beside_the_backbone(text), MMACTION2 | {"type": BACKBONES[name]}, complete=("",))
-        if (defaults := MMACTION2_DEFAULTS.get(backbone.get("type"))) is not None:
+        if (defaults := MMACTION2_DEFAULTS.get(str(backbone.get("type")))) is not None:
             given = defaults | backbone
             of_net |= {"conv1_stride_t": given["conv1_stride_t"], "pool1_t": [1, given["pool1_stride_t"]]}
+            of_net["pool1_padded"] = True  # not so in C2D
             of_net["pool2_t"] = [2, 2] if given["with_pool2"] else [1, 1]
         strides = backbone.get("temporal_strides", DEFAULT_STRIDES)
         if strides != DEFAULT_STRIDES:
