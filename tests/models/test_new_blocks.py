@@ -33,14 +33,18 @@ RES2NET = "videoctx.models.Res2NetBottleneck3d"
 FOREIGN = {
     "SE": {"width": 16, "context_at": EVERY, "context_position": "after_1x1"},
     "SC": {"width": 16, "conv": {"class_path": "videoctx.layers.SelfCalibratedConv3d"}},
-    "Res2Net": {"block": {"class_path": RES2NET, "init_args": {"scale": 4, "base_width": 26}}},
-    "Res2NeXt": {"groups": 8, "block": {"class_path": RES2NET, "init_args": {"scale": 4, "base_width": 4}}},
+    "Res2Net": {"width": 32, "block": {"class_path": RES2NET, "init_args": {"scale": 4, "base_width": 26}}},
+    "Res2NeXt": {
+        "width": 32,
+        "groups": 8,
+        "block": {"class_path": RES2NET, "init_args": {"scale": 4, "base_width": 4}},
+    },
 }
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_weights_of_images_with_blocks_give_their_logits(tmp_path, kind):
-    theirs = ForeignImages(kind, width=64 if kind.startswith("Res2") else 16)
+    theirs = ForeignImages(kind, width=32 if kind.startswith("Res2") else 16)
     x = image(64 if kind != "SC" else 128)
     expected = theirs(x)
     torch.save({"state_dict": theirs.weights}, tmp_path / "weights.pth")

@@ -46,7 +46,7 @@ def run_convert(arguments: Sequence[str]) -> None:
         "--sampling",
         type=str | None,
         help="what a clip is: dense, segments (one frame of each of clip_len parts of the video) or uniform; by default"
-        " as stored, or dense",
+        " as stored, or as the network was published",
     )
     parser.add_argument("--trust", action="store_true", help="read pickles of Caffe2, which can run code")
     net, options = net_from_config(parser, arguments, required=False)
