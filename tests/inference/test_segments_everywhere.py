@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from tests.each_case import each_case
 from tests.something_set import make_something
 from tests.tiny_set import write_config
 from videoctx.cli import main
@@ -52,6 +53,51 @@ def test_the_views_of_the_test_are_those_of_the_formula(runs):
     assert by_video == {"5.mp4": [3] * 3 + [0] * 3, "6.mp4": [1] * 3 + [0] * 3, "7.mp4": [0] * 6}
     data = json.loads((runs / "test" / "card.json").read_text())["data"]
     assert (data["sampling"], data["grid"], data["clip_placement"]) == ("segments", "tsm", "part_middle_then_start")
+
+
+def test_a_video_with_fewer_frames_than_segments_fails_if_that_is_asked(runs, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["videoctx"])
+    last = runs / "fit" / "checkpoints" / "last.ckpt"
+    options = [*OPTIONS, "--data.clips.short_videos=refuse", "--trainer.logger.init_args.name=refuse"]
+    main(["test", "-c", str(runs / "config.yaml"), *options, f"--ckpt_path={last}"])
+    table = pq.read_table(runs / "refuse" / "scores.parquet").to_pydict()
+    failures = {
+        Path(path).name: reason for path, reason in zip(table["video"], table["failure"], strict=True) if reason
+    }
+    assert list(failures) == ["7.mp4"]
+    assert failures["7.mp4"].startswith("5 frames, but a clip takes one of each of 8 parts; expected short_videos")
+
+
+@each_case(
+    ("options", "line"),
+    [
+        (
+            ["--data.test.protocol=nonlocal", "--data.clips.grid=null"],
+            "clips.grid nonlocal has no formula for clips.sampl",
+        ),
+        (
+            ["--data.test.views=[3,3]"],
+            "3 clips per video; expected 1 to 2 with clips.sampling segments, clips.grid tsm",
+        ),
+        (["--data.test.val_views=[3,1]"], "3 clips per video; expected 1 to 2 with clips.sampling segments"),
+        (
+            ["--data.clips.target_fps=30"],
+            "clips.target_fps is 30 with clips.sampling segments, whose frames are spread",
+        ),
+        (
+            ["--data.test.fixed_size_px=[20,40]"],
+            "test.fixed_size_px is [20, 40] with crop_size_px 28; expected height and",
+        ),
+    ],
+)
+def test_options_that_exclude_each_other_are_one_line(runs, capsys, monkeypatch, options, line):
+    monkeypatch.setattr("sys.argv", ["videoctx"])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "-c", str(runs / "config.yaml"), *OPTIONS, *options])
+    assert stop.value.code == 2
+    (found,) = capsys.readouterr().err.splitlines()
+    assert line in found
 
 
 def test_the_checkpoint_has_the_values_in_effect(trained):
