@@ -13,6 +13,7 @@ from videoctx.evaluation.evaluation_result import EvaluationResult
 from videoctx.evaluation.scores import SCORES_FILE, read_scores
 from videoctx.layers import NonLocal
 from videoctx.models import ResNet3D
+from videoctx.models.block_compilation import compiler_problem
 from videoctx.tasks import VideoClassifier
 
 EVALUATIONS = ("validate", "test", "predict")
@@ -125,16 +126,28 @@ def test_the_weights_that_a_callback_has_put_in_are_evaluated(tmp_path):
 
 @pytest.mark.slow
 def test_compiled(tmp_path):
+    if problem := compiler_problem(torch.device("cpu")):
+        pytest.skip(f"torch.compile fails here: {problem}")
     counters = torch._dynamo.utils.counters["stats"]
     model = VideoClassifier(CLASSES, partial(network, temporal_kernels="c2d"), compiled=True)
     before = counters["unique_graphs"]
-    try:
-        run(tmp_path, model)
-    except Exception as error:
-        if "compiler" not in str(error).lower():
-            raise
-        pytest.skip("no C++ compiler for torch.compile")
-    assert counters["unique_graphs"] > before
+    run(tmp_path, model)
+    assert counters["unique_graphs"] > before + 1  # the network, not only what is compiled to see whether that works
+
+
+def test_without_a_compiler_the_copy_is_not_compiled(tmp_path, monkeypatch, caplog):
+    def fail(*_, **__):
+        raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found\nlong explanation")
+
+    run(tmp_path, VideoClassifier(CLASSES, network), "test")
+    expected = scores_of(tmp_path)
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: fail)
+    run(tmp_path, VideoClassifier(CLASSES, network, compiled=True), "test")
+    torch.testing.assert_close(scores_of(tmp_path), expected)
+    line = (
+        "model.compiled: torch.compile fails here, so nothing is compiled: InvalidCxxCompiler: No working C++ compiler"
+    )
+    assert [record.message for record in caplog.records if "compile" in record.message] == [f"{line} found"]
 
 
 @pytest.mark.parametrize(("make_net", "fast"), [(with_other_block, {"32-true": torch.float32}), (network, {})])

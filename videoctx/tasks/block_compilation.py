@@ -3,6 +3,7 @@
 import logging
 from typing import TYPE_CHECKING, Any
 
+import torch
 from lightning.pytorch import Callback, Trainer
 
 from videoctx.models.block_compilation import compile_blocks, compiler_problem, use_compiled_code
@@ -11,6 +12,14 @@ if TYPE_CHECKING:
     from videoctx.tasks.classifier import VideoClassifier
 
 logger = logging.getLogger(__name__)
+
+
+def can_compile(trainer: Trainer, device: torch.device, *, option: str) -> bool:
+    """Return whether networks can be compiled for a device. If not, report the option that asks for it, and why."""
+    problem = compiler_problem(device)
+    if problem and trainer.is_global_zero:
+        logger.warning("%s: torch.compile fails here, so nothing is compiled: %s", option, problem)
+    return problem is None
 
 
 class BlockCompilation(Callback):
@@ -28,11 +37,7 @@ class BlockCompilation(Callback):
         self._is_compiled = False
 
     def on_fit_start(self, trainer: Trainer, *_: Any) -> None:
-        if not self.task.compiled_blocks:
-            return
-        if problem := compiler_problem(self.task.device):
-            if trainer.is_global_zero:
-                logger.warning("model.compiled_blocks: torch.compile fails here, so nothing is compiled: %s", problem)
+        if not self.task.compiled_blocks or not can_compile(trainer, self.task.device, option="model.compiled_blocks"):
             return
         self._is_compiled = True
         compile_blocks(self.task.net)

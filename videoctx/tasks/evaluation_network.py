@@ -7,6 +7,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from videoctx.models.inference import for_inference, has_known_layers
+from videoctx.tasks.block_compilation import can_compile
 
 if TYPE_CHECKING:
     from videoctx.tasks.classifier import VideoClassifier
@@ -19,7 +20,8 @@ class EvaluationNetwork(Callback):
     """Gives the task a copy with folded norms, for `Trainer.validate`, `test` and `predict`.
 
     During training, the network itself is validated. So are networks with layers of other projects. The copy is made
-    when an epoch starts, after other callbacks have put their weights in, such as an average.
+    when an epoch starts, after other callbacks have put their weights in, such as an average. If nothing can be
+    compiled on the device, a line tells why, and the copy is not compiled.
 
     Raises:
         ValueError: `compiled` is true, and there is no fast copy that could be compiled.
@@ -49,7 +51,8 @@ class EvaluationNetwork(Callback):
             return
         dtype = FAST_PRECISIONS.get(trainer.precision)
         if dtype is not None and has_known_layers(self.task.net):
-            network = for_inference(self.task.net, self.task.device, dtype=dtype, compiled=self.task.compiled)
+            compiled = self.task.compiled and can_compile(trainer, self.task.device, option="model.compiled")
+            network = for_inference(self.task.net, self.task.device, dtype=dtype, compiled=compiled)
             self.task.evaluation_forward = network.forward
         elif self.task.compiled:
             raise ValueError(
