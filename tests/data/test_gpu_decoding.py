@@ -150,6 +150,7 @@ def test_without_an_engine_nothing_more_is_tried(video_folder, decoders, caplog)
     ]
 
 
+@pytest.mark.slow
 def test_decoding_processes_decode_what_is_left(video_folder, decoders):
     decoders.kind.fallback = "[CUDA] Fallback status: Falling back due to: Video not supported"
     records = records_of(video_folder, 3)

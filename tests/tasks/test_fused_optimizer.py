@@ -26,10 +26,10 @@ def train(folder, optimizer, *, fused, ckpt_path=None, **arguments):
     return run.optimizers[0], torch.load(folder / "last.ckpt", weights_only=True)
 
 
-@each_case("name", OPTIMIZERS)
-def test_weights_are_those_of_the_plain_step_also_in_a_resumed_run(tmp_path, name):
-    _, expected = train(tmp_path, OPTIMIZERS[name], fused=False, max_epochs=2)
-    for before, after in ((True, True), (False, True), (True, False)):
+def test_weights_are_those_of_the_plain_step_also_in_a_resumed_run(tmp_path):
+    plain = {name: train(tmp_path, OPTIMIZERS[name], fused=False, max_epochs=2)[1] for name in ("SGD", "AdamW")}
+    for name, before, after in (("SGD", False, True), ("SGD", True, False), ("AdamW", True, True)):
+        expected = plain[name]
         train(tmp_path, OPTIMIZERS[name], fused=before, max_steps=3)
         last = tmp_path / "last.ckpt"
         optimizer, found = train(tmp_path, OPTIMIZERS[name], fused=after, ckpt_path=last, max_epochs=2)
