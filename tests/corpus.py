@@ -10,13 +10,15 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 
 from tests.numbered import paint, read_number
 from videoctx.data.annotations import ProbeResult
 from videoctx.data.decoding.containers import VideoDecodeError, file_status, probe
 from videoctx.data.decoding.pyav_reader import count_frames
-from videoctx.data.decoding.video_reader import probe_result_of
+from videoctx.data.decoding.video_reader import Decoder, open_video, probe_result_of
 from videoctx.data.decoding.video_stream import video_stream
+from videoctx.data.decoding.yuv_frames import YuvColors, rgb_by_decoder, rgb_by_torch
 
 NUM_FRAMES = 60
 WIDTH, HEIGHT, FPS = 160, 120, 25
@@ -179,6 +181,22 @@ def expect(path: Path) -> np.ndarray:
     shape = _shape(path)
     raw = _ffmpeg("-i", str(path), *["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
     return np.frombuffer(raw, np.uint8).reshape(-1, *shape)
+
+
+def planes_of(path: Path, decoder: Decoder = "pyav") -> YuvColors | None:
+    """The colors of the planes that a reader hands over, which are its RGB once they are converted; None: RGB."""
+    with open_video(str(path), decoder) as reader:
+        indices = np.arange(0, reader.num_frames, 7)
+        found, wanted = reader.read_yuv(indices), reader.read(indices)
+    pixels = found.pixels
+    if found.colors is not None:
+        assert 2 * pixels.nbytes == wanted.nbytes
+        pixels = rgb_by_torch(torch.from_numpy(pixels), found.colors).numpy()
+        np.testing.assert_array_equal(rgb_by_decoder(found.pixels, found.colors), wanted)
+    difference = np.abs(pixels.astype(np.int16) - wanted)
+    assert difference.max() <= 1, path.name
+    assert difference.mean() <= 0.3, path.name
+    return found.colors
 
 
 def write_hanging_video(path: Path, *, num_frames: int = 3000) -> Path:

@@ -90,6 +90,8 @@ PARTS = {
                 "sparse_reader.py",
                 "sparse_rule.py",
                 "video_stream.py",
+                "yuv_frames.py",
+                "frame_collector.py",
             ),
             "fsspec": ("remote.py",),
             "aiohttp": ("remote.py",),

@@ -14,7 +14,7 @@ import av
 import numpy as np
 
 from videoctx.data.decoding.containers import Container
-from videoctx.data.decoding.pyav_reader import upright
+from videoctx.data.decoding.frame_collector import upright
 
 MOST_KEY_FRAMES = 4
 SHARE_DECODED = 0.25  # of the frames

@@ -10,6 +10,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from tests.each_case import each_case
 from videoctx.batch import Failure
+from videoctx.data.decoding.yuv_frames import YuvColors
 from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo, packed
 from videoctx.data.transforms import batch_resampling
 from videoctx.data.transforms.batch_resampling import Crop, resample
@@ -174,18 +175,22 @@ class Kernels(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def test_a_batch_takes_a_dozen_kernels(monkeypatch):
+@each_case(("colors", "most"), [(None, 12), (YuvColors(1, full_range=False), 24)])
+def test_a_batch_takes_a_dozen_kernels_and_planes_take_two(monkeypatch, colors, most):
     monkeypatch.setitem(batch_resampling.CLIPS_AT_ONCE, "cpu", 256)
-    frames = packed([frames_of(48, 64, seed=seed) for seed in range(16)], torch.device("cpu"))
+    frames = [frames_of(48, 64, seed=seed) for seed in range(16)]
+    if colors is not None:
+        frames = [video[..., 0].repeat(1, 2, 1)[:, :72] for video in frames]
+    frames = packed(frames, torch.device("cpu"))
     crops = [
-        Crop(video, np.arange(CLIP_LEN), (number, 2), (30 - number, 36), (0, 48, 0, 64))
+        Crop(video, np.arange(CLIP_LEN), (number, 2), (30 - number, 36), (0, 48, 0, 64), colors=colors)
         for number, video in enumerate(frames)
     ]
     with Kernels() as kernels:
         resample(crops, 24, mean=IMAGENET_MEAN, std=IMAGENET_STD)
-    assert len(kernels.names) <= 12, kernels.names
+    assert len(kernels.names) <= most, kernels.names
     assert kernels.names.count("bmm") == 2
-    assert kernels.names.count("index_select") == 1
+    assert kernels.names.count("index_select") == (1 if colors is None else 2)
 
 
 def test_areas_have_the_distribution_of_torchvision_s():

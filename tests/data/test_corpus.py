@@ -18,6 +18,7 @@ import pytest
 
 from tests import corpus
 from tests.corpus import inspect_video
+from tests.each_case import each_case
 from videoctx.data.decoding.containers import DECODERS, VideoDecodeError, probe
 from videoctx.data.decoding.video_reader import is_installed, open_video
 
@@ -104,6 +105,26 @@ def test_every_decoder_of_the_probe_result_is_exact(name, folder):
                 assert reader.num_frames == len(wanted)
                 frames = reader.read(indices)
             assert_same(frames, wanted[indices], f"{decoder}: {what}")
+
+
+NOT_IN_PLANES = {  # 10 bits, 4:4:4, odd sizes, display matrices
+    *("h264_10bit.mp4", "hevc_10bit.mkv", "larger_second.mkv", *corpus.ODD_SIZES, *corpus.DISPLAY_MATRICES),
+}
+FULL_RANGE, BT709 = {"h264_full_range.mp4", "mjpeg.avi"}, {"h264_bt709.mp4"}
+
+
+@needs_ffmpeg
+@each_case("name", sorted(corpus.DECODERS.keys() - {corpus.HANGING}))
+def test_planes_become_the_reader_s_rgb(name, folder):
+    path = make(name, folder)
+    for decoder in ("pyav", *(["sparse"] if "sparse" in probe(str(path)).decoders else [])):
+        colors = corpus.planes_of(path, decoder)
+        if name in NOT_IN_PLANES:
+            assert colors is None
+        else:
+            assert colors is not None
+            assert colors.full_range == (name in FULL_RANGE)
+            assert (colors.matrix == 1) == (name in BT709)
 
 
 FIRST_NUMBER = {"cut.mp4": 38, "cut.mkv": 24, "cut.avi": 24, "cover.mp4": 24}

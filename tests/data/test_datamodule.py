@@ -278,6 +278,18 @@ def test_videos_are_decoded_by_the_chosen_decoder(video_folder, monkeypatch, sta
     assert asked == {decoder}
 
 
+def test_training_decodes_planes_into_the_same_clips(video_folder):
+    made = {}
+    for frames in (None, "yuv", "rgb"):
+        data = module(video_folder.manifest, loading={"frames": frames})
+        made[frames] = [batches(data, stage)[0].clips[:] for stage in ("train", "val")]
+        assert [data.loaders[stage].dataset.frames for stage in ("train", "val")] == [frames or "yuv", frames or "rgb"]
+        assert data.card("train")["frames"] == (frames or "yuv")
+    for stage in (0, 1):
+        torch.testing.assert_close(made["yuv"][stage], made["rgb"][stage], rtol=0, atol=0)
+        torch.testing.assert_close(made[None][stage], made["rgb"][stage], rtol=0, atol=0)
+
+
 # ---------------------------------------------------------------- training videos that cannot be read
 
 

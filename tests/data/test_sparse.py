@@ -30,7 +30,9 @@ KINDS = {
     "radl.mp4": (f"{_X265}:open-gop=0:radl=2:bframes=4:b-adapt=0", None),
     "fields.mp4": (f"{_X265}:interlace=tff", None),
     "mpeg4_interlaced.mp4": ("-c:v mpeg4 -bf 2 -g 12 -flags +ildct+ilme", "B-frames of MPEG-4"),
+    "chroma_at_the_top_left.mp4": (f"{_X264}:chromaloc=2", None),
 }
+INTERLACED = {"interlaced.mp4", "fields.mp4", "mpeg4_interlaced.mp4"}
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +73,7 @@ def test_every_pixel_is_pyavs(name, folder):
     options, reason = KINDS[name]
     path = encode(name, options, folder)
     why_not = probe(str(path)).why_not.get("sparse")
+    assert (corpus.planes_of(path) is None) == (name in INTERLACED)
     if reason is None:
         assert why_not is None
         assert_equal_to_pyav(path)

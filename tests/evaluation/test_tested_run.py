@@ -76,7 +76,7 @@ def test_card_of_a_test(place, run, tested, copy, capsys):
     assert (data["manifest"], data["split"]) == (str(place.videos / "manifest.csv"), "test")
     assert (data["protocol"], data["views"], data["clip_placement"]) == ("videoctx", [4, 3], "ends_or_middle")
     assert (data["clip_len"], data["frame_interval"], data["short_side_px"], data["crop_size_px"]) == (4, 2, 32, 28)
-    assert data["decoder"] == "auto"
+    assert (data["decoder"], data["frames"]) == ("auto", "rgb")
     assert first["checkpoint"]["sha256"] == hashlib.sha256(place.last.read_bytes()).hexdigest()
     assert first["device"] == "cpu"
     assert f"made of: manifest {data['manifest_sha256'][:12]}, videoctx 2x3, checkpoint " in capsys.readouterr().out

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from videoctx.data.decoding.yuv_frames import YuvColors, rgb_by_torch
 from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo
 from videoctx.data.transforms.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
 from videoctx.data.transforms.resize import Resizing
@@ -15,13 +16,16 @@ NORMALIZE = Normalize(IMAGENET_MEAN, IMAGENET_STD)
 
 
 def batch() -> DecodedBatch:
-    """Three videos of two sizes."""
+    """Six videos of two sizes, of which every other one is in planes."""
     generator = torch.Generator().manual_seed(0)
     videos = []
     for seed, (height, width) in enumerate([(40, 60), (72, 48), (40, 60)]):
         frames = torch.randint(0, 256, (6, height, width, 3), dtype=torch.uint8, generator=generator)
         clips = torch.tensor([[0, 1, 3], [2, 4, 5]])
         videos.append(DecodedVideo(f"{seed}.mp4", seed, seed, seed, frames, clips, [0, 2]))
+        planes = torch.randint(0, 256, (6, height * 3 // 2, width), dtype=torch.uint8, generator=generator)
+        colors = YuvColors(matrix=1 + seed * 4, full_range=seed == 1)
+        videos.append(DecodedVideo(f"{seed}.mp4", seed, seed, seed, planes, clips, [0, 2], colors=colors))
     return DecodedBatch(videos)
 
 
@@ -37,6 +41,12 @@ def test_views_are_those_of_the_cpu(device):
     transform = ViewTransform(crop_size_px=32, resizing=Resizing(short_side_px=36), num_crops=3, normalize=NORMALIZE)
     expected, found = (transform(videos, num_clips=2).clips[:] for videos in (batch(), batch().to(device)))
     torch.testing.assert_close(found.cpu(), expected, rtol=0, atol=1.01 / 255 / min(IMAGENET_STD))
+
+
+def test_planes_become_the_rgb_of_the_cpu(device):
+    for video in batch().videos[1::2]:
+        expected, found = (rgb_by_torch(frames, video.colors) for frames in (video.frames, video.frames.to(device)))
+        assert torch.equal(found.cpu(), expected)
 
 
 def test_frames_in_page_locked_memory_are_not_copied_again(cuda):

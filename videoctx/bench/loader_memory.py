@@ -31,7 +31,7 @@ def loader_memory(
             link = Path(folder, f"{index}.mp4")
             link.symlink_to(Path(records[index % len(records)].path).absolute())
             records_by_name.append(VideoRecord(str(link), None, "synthetic"))
-        dataset = VideoDataset(records_by_name, sampler=RandomClips(shape=shape), seed=0)
+        dataset = VideoDataset(records_by_name, sampler=RandomClips(shape=shape), seed=0, frames="yuv")
         samples = [SampleIndex(index) for index in range(num_videos)]
         with closing(VideoLoader(dataset, InOrder(samples), batch_size=batch_size, num_workers=NUM_WORKERS)) as loader:
             done = 0

@@ -113,7 +113,7 @@ class TrainingClips:
         return PeerProcess(name, make, num_clips=len(clips))
 
     def _dataset(self, records: Sequence[VideoRecord]) -> VideoDataset:
-        return VideoDataset(records, sampler=RandomClips(shape=self.shape), seed=0)
+        return VideoDataset(records, sampler=RandomClips(shape=self.shape), seed=0, frames="yuv")
 
     def _samples(self, records: Sequence[VideoRecord]) -> list[SampleIndex]:
         return [SampleIndex(index % len(records), repeat=index // len(records)) for index in range(self.num_clips)]

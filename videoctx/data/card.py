@@ -1,7 +1,7 @@
 """The data part of a result's card (`videoctx.evaluation.card`)."""
 
 from videoctx.data.preprocessing import Preprocessing
-from videoctx.data.settings import ClipSettings
+from videoctx.data.settings import ClipSettings, LoadingSettings
 
 
 def data_card(
@@ -11,7 +11,7 @@ def data_card(
     split: str,
     num_videos: int,
     clips: ClipSettings,
-    decoder: str,
+    loading: LoadingSettings,
     seed: int,
     made: Preprocessing | None = None,
 ) -> dict[str, object]:
@@ -21,6 +21,7 @@ def data_card(
         manifest_sha256: Fingerprint of the split (`videoctx.data.fingerprint`).
         num_videos: Number of videos that the manifest lists in the split.
         clips: What a training clip is.
+        loading: How the videos are decoded.
         made: How the views were made. None for training.
     """
     card: dict[str, object] = {
@@ -34,7 +35,8 @@ def data_card(
         "grid": clips.grid or "videoctx",
         "target_fps": clips.target_fps,
         "short_videos": clips.short_videos,
-        "decoder": decoder,
+        "decoder": loading.decoder,
+        "frames": loading.training_frames if made is None else loading.evaluation_frames,
         "seed": seed,
     }
     if made is None:

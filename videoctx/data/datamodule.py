@@ -170,7 +170,7 @@ class VideoDataModule(LightningDataModule):
             split=self.splits[stage],
             num_videos=len(records),
             clips=self.clips,
-            decoder=self.loading.decoder,
+            loading=self.loading,
             seed=self.seed,
             made=None if stage == "train" else self._views_of(stage),
         )
@@ -333,8 +333,9 @@ class VideoDataModule(LightningDataModule):
 
     @cached_property
     def _train_dataset(self) -> VideoDataset:
-        clips = self.clips.train_sampler(self.train.clips_per_video)
-        return VideoDataset(self._records("train"), sampler=clips, seed=self.seed, decoder=self.loading.decoder)
+        clips, decoder = self.clips.train_sampler(self.train.clips_per_video), self.loading.decoder
+        frames = self.loading.training_frames
+        return VideoDataset(self._records("train"), sampler=clips, seed=self.seed, decoder=decoder, frames=frames)
 
     def _check_classes(self) -> None:
         """Check the class names against flips, and warn of classes without training videos."""

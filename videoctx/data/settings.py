@@ -11,6 +11,7 @@ from typing import get_args
 from torch import nn
 
 from videoctx.data.decoding.video_reader import Decoder
+from videoctx.data.decoding.yuv_frames import FrameFormat, check_frame_format
 from videoctx.data.sampling.clip_samplers import ClipShape, RandomClips, ShortVideos
 from videoctx.data.sampling.grids import Grid, GridName, Sampling, find_grid
 from videoctx.data.sampling.multigrid import Multigrid
@@ -261,6 +262,9 @@ class LoadingSettings:
         num_workers: Number of decoding processes per device. With 0, videos are decoded between the steps and without
             a deadline.
         decoder: Decoding library. `auto` takes the fastest one that decodes the file exactly.
+        frames: Format of the frames on their way to the device. `yuv` takes half the memory of `rgb` and is converted
+            there, to the same pixels. Videos of which this is not true come as RGB. None: `yuv` in training, `rgb` in
+            validation and test.
         deadline_seconds: Time limit for decoding one video. A video that exceeds it counts as failed, its process is
             replaced, and the video is not tried again.
         ahead: Transfer the next batch and make its clips while a step runs: in a thread, on a GPU on a stream of its
@@ -278,6 +282,7 @@ class LoadingSettings:
 
     num_workers: int = 4
     decoder: Decoder = "auto"
+    frames: FrameFormat | None = None
     deadline_seconds: float = 30.0
     ahead: bool | None = None
     gpu_decoding: GpuDecodingSettings | None = None
@@ -286,7 +291,19 @@ class LoadingSettings:
         if self.num_workers < 0:
             raise ValueError(f"loading.num_workers is {self.num_workers}; expected 0 or more")
         _check_choice("loading.decoder", self.decoder, get_args(Decoder))
+        if self.frames is not None:
+            check_frame_format("loading.frames", self.frames)
         _check_above_zero("loading.deadline_seconds", self.deadline_seconds)
+
+    @property
+    def training_frames(self) -> FrameFormat:
+        """Format of training frames."""
+        return self.frames or "yuv"
+
+    @property
+    def evaluation_frames(self) -> FrameFormat:
+        """Format of frames in validation and test."""
+        return self.frames or "rgb"
 
 
 @dataclass(frozen=True, kw_only=True)

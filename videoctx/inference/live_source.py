@@ -9,7 +9,7 @@ import av
 import numpy as np
 
 from videoctx.data.decoding.accepted_formats import OPEN_OPTIONS
-from videoctx.data.decoding.pyav_reader import upright
+from videoctx.data.decoding.frame_collector import upright
 from videoctx.data.decoding.pyav_versions import open_input
 from videoctx.data.decoding.video_stream import demux, video_stream
 from videoctx.data.storage.locations import is_url, local_path

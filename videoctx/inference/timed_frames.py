@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from videoctx.data.decoding.containers import VideoDecodeError, probe
-from videoctx.data.decoding.pyav_reader import decode, upright
+from videoctx.data.decoding.frame_collector import upright
+from videoctx.data.decoding.pyav_reader import decode
 
 
 def average_fps(path: str) -> float:

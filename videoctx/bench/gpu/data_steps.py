@@ -10,9 +10,12 @@ from videoctx.bench.gpu.results import StepResult
 from videoctx.bench.gpu.sizes import Setting
 from videoctx.bench.network_runs import seconds_of
 from videoctx.bench.synthetic_videos import HEIGHT, WIDTH
+from videoctx.data.decoding.yuv_frames import YuvColors
 from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo
 from videoctx.data.transforms.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
 from videoctx.data.transforms.train_transform import TrainTransform
+
+BT709 = YuvColors(matrix=1, full_range=False)
 
 
 def loader(setting: Setting) -> StepResult:
@@ -48,14 +51,15 @@ def device_transform(setting: Setting) -> StepResult:
         flip_probability=0.5,
         normalize=Normalize(IMAGENET_MEAN, IMAGENET_STD),
     )
-    batch = _decoded(sizes.batch_size, sizes.clip_len)
+    batch, rgb = (_decoded(sizes.batch_size, sizes.clip_len, colors) for colors in (BT709, None))
     pinned = batch.pin_memory() if device.type == "cuda" else batch
-    on_device = batch.to(device)
+    on_device, rgb_on_device = batch.to(device), rgb.to(device)
     num_bytes = sum(video.frames.nbytes for video in batch.videos)
     runs: dict[str, Callable[[], object]] = {
         "transfer": lambda: batch.to(device),
         "transfer, page-locked": lambda: pinned.to(device, non_blocking=True),
         "training transform": lambda: transform(on_device),
+        "training transform, from RGB": lambda: transform(rgb_on_device),
     }
     result = StepResult("done")
     for name, run in runs.items():
@@ -67,10 +71,10 @@ def device_transform(setting: Setting) -> StepResult:
     return result
 
 
-def _decoded(num_clips: int, clip_len: int) -> DecodedBatch:
-    """Return a batch as the loader gives it: a clip per video, of random pixels."""
+def _decoded(num_clips: int, clip_len: int, colors: YuvColors | None) -> DecodedBatch:
+    """Return a batch as the loader gives it: a clip per video, of random pixels, in planes if there are `colors`."""
     generator = torch.Generator().manual_seed(0)
-    shape = (clip_len, HEIGHT, WIDTH, 3)
+    shape = (clip_len, HEIGHT, WIDTH, 3) if colors is None else (clip_len, HEIGHT * 3 // 2, WIDTH)
     return DecodedBatch(
         [
             DecodedVideo(
@@ -81,6 +85,7 @@ def _decoded(num_clips: int, clip_len: int) -> DecodedBatch:
                 frames=torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator),
                 clips=torch.arange(clip_len)[None],
                 starts=[0],
+                colors=colors,
             )
             for number in range(num_clips)
         ]

@@ -8,6 +8,7 @@ import decord
 import numpy as np
 
 from videoctx.data.decoding.containers import VideoDecodeError, check_container, decoder_errors
+from videoctx.data.decoding.yuv_frames import DecodedFrames
 
 
 class DecordReader:
@@ -35,6 +36,10 @@ class DecordReader:
         """Decode the frames at sorted, distinct indices. Returns (U, H, W, 3) uint8 RGB."""
         with decoder_errors(self._path, _reason):
             return self._reader.get_batch(indices).asnumpy()
+
+    def read_yuv(self, indices: np.ndarray) -> DecodedFrames:
+        """Decode the frames at sorted, distinct indices. They are RGB, as decord hands over no planes."""
+        return DecodedFrames(self.read(indices))
 
     def close(self) -> None:
         """Stop decoding in the background."""

@@ -6,11 +6,11 @@ from functools import lru_cache
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
 from videoctx.data.decoding.containers import VideoDecodeError, decoder_errors, file_status, open_container
-from videoctx.data.decoding.display_matrix import display_matrix
+from videoctx.data.decoding.frame_collector import FrameCollector
 from videoctx.data.decoding.video_stream import decode_stream, video_stream
+from videoctx.data.decoding.yuv_frames import DecodedFrames, FrameFormat
 
 
 class PyAVReader:
@@ -31,19 +31,26 @@ class PyAVReader:
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """Decode the frames at sorted, distinct indices. Returns (U, H, W, 3) uint8 RGB."""
-        wanted = set(indices.tolist())
+        return self._read(indices, "rgb").pixels
+
+    def read_yuv(self, indices: np.ndarray) -> DecodedFrames:
+        """Decode the frames at sorted, distinct indices, as planes if they can be converted on the device."""
+        return self._read(indices, "yuv")
+
+    def _read(self, indices: np.ndarray, frames: FrameFormat) -> DecodedFrames:
+        rows = {index: row for row, index in enumerate(indices.tolist())}
         last = int(indices[-1])
-        frames: list[np.ndarray] = []
-        converter = VideoReformatter()
+        collector, num_found = FrameCollector(len(rows), frames), 0
         with decoder_errors(self._path):
             for index, frame in enumerate(decode(self._path)):
-                if index in wanted:
-                    frames.append(upright(frame, converter))
+                if (row := rows.get(index)) is not None:
+                    collector.add(row, frame)
+                    num_found += 1
                 if index == last:
                     break
-        if len(frames) != len(indices):
+        if num_found != len(rows):
             raise VideoDecodeError(self._path, f"frame {last} of {self.num_frames} cannot be decoded")
-        return np.stack(frames)
+        return collector.result()
 
 
 @contextmanager
@@ -88,16 +95,3 @@ def count_frames(path: str) -> int:
 @lru_cache(maxsize=65536)
 def _count_frames(path: str, modified_ns: int, size: int) -> int:  # noqa: ARG001 - part of the key
     return sum(1 for _ in decode(path))
-
-
-def upright(frame: av.VideoFrame, converter: VideoReformatter | None = None) -> np.ndarray:
-    """Return a frame (H, W, 3) uint8 RGB, rotated and mirrored as the container's display matrix requires.
-
-    Args:
-        converter: Used for many frames, because a new one costs about 0.1 ms. None: a new one.
-    """
-    image = (converter or VideoReformatter()).reformat(frame, format="rgb24", threads=1).to_ndarray()
-    (row_right, row_down), (column_right, column_down) = display_matrix(frame)
-    if row_right == 0:  # stored rows are shown as columns
-        image = image.swapaxes(0, 1)
-    return image[:: row_down + column_down, :: row_right + column_right]

@@ -4,7 +4,8 @@
   its time. So frames may be left out, and a missing one is an error and never another frame.
 - Decoding starts at the last packet before a frame at which it can start (`packet_use`), whatever the container marks.
 - Packets to which no frame refers are not decoded unless their frame is requested.
-- Only requested frames are converted to RGB, by one converter, as PyAV converts them: every pixel is the same.
+- Only requested frames are converted to RGB, by one converter, as PyAV converts them: every pixel is the same. Or their
+  planes are copied, for the device to convert them (`yuv_frames`).
 - The packets of a small file are kept in memory, and then nothing is sought. In a large file the container is sought,
   and the packets from there on are compared with the list.
 
@@ -18,12 +19,12 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
 from videoctx.data.decoding.containers import VideoDecodeError, decoder_errors, file_status, open_container
+from videoctx.data.decoding.frame_collector import FrameCollector
 from videoctx.data.decoding.packet_use import REFERENCED, PacketReader, PacketUse
-from videoctx.data.decoding.pyav_reader import upright
 from videoctx.data.decoding.video_stream import demux, video_stream
+from videoctx.data.decoding.yuv_frames import DecodedFrames, FrameFormat
 
 MOST_KEPT_BYTES = 2**26  # size of a file up to which its packets are kept in memory
 NUM_LARGE_FILES = 8  # of which a process remembers the list of packets
@@ -112,22 +113,24 @@ class SparseReader:
         self.num_frames = promised if num_frames is None else num_frames
         self.fps = fps
         self._is_used = self._list.packets is None
-        self._converter = VideoReformatter()
         self._size: tuple[int, int] | None = None
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """Decode the frames at sorted, distinct indices. Returns (U, H, W, 3) uint8 RGB."""
-        out: np.ndarray | None = None
+        return self._read(indices, "rgb").pixels
+
+    def read_yuv(self, indices: np.ndarray) -> DecodedFrames:
+        """Decode the frames at sorted, distinct indices, as planes if they can be converted on the device."""
+        return self._read(indices, "yuv")
+
+    def _read(self, indices: np.ndarray, frames: FrameFormat) -> DecodedFrames:
         rows = {int(place): row for row, place in enumerate(self._list.frames[indices])}
+        collector = FrameCollector(len(rows), frames)
         with decoder_errors(self._path):
             for start, places in self._runs(sorted(rows)):
                 for place, frame in self._decode_again(start, places):
-                    image = upright(frame, self._converter)
-                    if out is None:
-                        out = np.empty((len(indices), *image.shape), np.uint8)
-                    out[rows[place]] = image
-        assert out is not None
-        return out
+                    collector.add(rows[place], frame)
+        return collector.result()
 
     def _runs(self, places: list[int]) -> Iterator[tuple[int, list[int]]]:
         """Yield where decoding starts, and the packets whose frames are requested from there on."""

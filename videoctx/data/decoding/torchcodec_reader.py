@@ -13,6 +13,7 @@ import torchcodec
 from torchcodec.decoders import VideoDecoder
 
 from videoctx.data.decoding.containers import VideoDecodeError, check_container, decoder_errors
+from videoctx.data.decoding.yuv_frames import DecodedFrames
 
 if torchcodec.ffmpeg_major_version is None:  # torchcodec can be imported without FFmpeg, to read images
     raise ImportError("torchcodec finds no FFmpeg")
@@ -51,6 +52,10 @@ class TorchcodecReader:
         """Decode the frames at sorted, distinct indices. Returns (U, H, W, 3) uint8 RGB."""
         with decoder_errors(self._path, reason_of):
             return self._decoder.get_frames_at(indices.tolist()).data.numpy()
+
+    def read_yuv(self, indices: np.ndarray) -> DecodedFrames:
+        """Decode the frames at sorted, distinct indices. They are RGB, as torchcodec hands over no planes."""
+        return DecodedFrames(self.read(indices))
 
 
 @contextmanager

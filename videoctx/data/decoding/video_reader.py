@@ -9,21 +9,23 @@ Open a reader in the process that uses it, because decord's threads do not survi
 and close it at once, because an idle decord reader keeps decoding in the background.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 from importlib import import_module
 from itertools import dropwhile
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 
 from videoctx.data.annotations import ProbeResult
 from videoctx.data.decoding.containers import Container, VideoDecodeError, file_status, open_container, probe_whole
 from videoctx.data.decoding.video_stream import video_stream
+from videoctx.data.decoding.yuv_frames import DecodedFrames
 
 Decoder = Literal["auto", "sparse", "decord", "torchcodec", "pyav"]
 LIBRARIES = get_args(Decoder)[1:]
+Frames = TypeVar("Frames", np.ndarray, DecodedFrames)
 
 
 class VideoReader(Protocol):
@@ -41,6 +43,10 @@ class VideoReader(Protocol):
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """Decode the frames at sorted, distinct indices (U,). Returns (U, H, W, 3) uint8 RGB, upright."""
+        ...
+
+    def read_yuv(self, indices: np.ndarray) -> DecodedFrames:
+        """Decode the same frames, as planes where the device can convert them to the same RGB."""
         ...
 
 
@@ -159,13 +165,19 @@ class _FirstThatReads:
         return self.reader.num_frames
 
     def read(self, indices: np.ndarray) -> np.ndarray:
+        return self._first_result(lambda reader: reader.read(indices))
+
+    def read_yuv(self, indices: np.ndarray) -> DecodedFrames:
+        return self._first_result(lambda reader: reader.read_yuv(indices))
+
+    def _first_result(self, read: Callable[[VideoReader], Frames]) -> Frames:
         try:
-            return self.reader.read(indices)
+            return read(self.reader)
         except VideoDecodeError:
             if not self._has_next():
                 raise
         self._stack.close()
-        return self.__enter__().read(indices)
+        return read(self.__enter__())
 
     def _has_next(self) -> bool:
         self._decoders = _from_first_installed(self._decoders)

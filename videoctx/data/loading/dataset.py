@@ -7,7 +7,7 @@ samples. So a resumed run and a run with other workers see the same clips.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from videoctx.batch import Failure
 from videoctx.data.annotations import ProbeResult, VideoRecord
 from videoctx.data.decoding.containers import VideoDecodeError, probe
 from videoctx.data.decoding.video_reader import Decoder, check_decoder, open_video
+from videoctx.data.decoding.yuv_frames import DecodedFrames, FrameFormat, YuvColors, check_frame_format
 from videoctx.data.loading.page_locking import pinned
 from videoctx.data.sampling.clip_samplers import ClipSampler, NoClipError, RandomClips, frame_range
 
@@ -34,17 +35,27 @@ class SampleIndex(NamedTuple):
 
 @dataclass(slots=True)
 class DecodedVideo:
-    """The distinct frames of all clips of a video, and the positions of each clip's frames among them."""
+    """The distinct frames of all clips of a video, and the positions of each clip's frames among them.
+
+    The frames are RGB, or planes that the device converts (`videoctx.data.decoding.yuv_frames`).
+    """
 
     path: str
     row: int  # row in its split of the manifest, from 0
     label: int | tuple[bool, ...]  # class index, -1: not given; or whether each class is shown
     seed: int  # seed of the transforms on the device
-    frames: Tensor  # (U, H, W, 3) uint8, U distinct frames
+    frames: Tensor  # (U, H, W, 3) uint8 RGB, U distinct frames; or with `colors`, planes (U, 3 H / 2, W)
     clips: Tensor  # (num_clips, clip_len) int64, positions in `frames`
     starts: list[int]  # first frame of each clip in the video, num_clips
     failure: Failure | None = None  # why there are no frames
     crop_size_px: int | None = None  # side of smaller crops, in multigrid training
+    colors: YuvColors | None = None  # how the planes become RGB. None: the frames are RGB
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frames."""
+        rows, width = self.frames.shape[1:3]
+        return (rows if self.colors is None else rows * 2 // 3), width
 
     @classmethod
     def failed(cls, record: VideoRecord, row: int, reason: str) -> "DecodedVideo":
@@ -78,7 +89,7 @@ class DecodedBatch:
 
 
 def packed(frames: Sequence[Tensor], device: torch.device, *, non_blocking: bool = False) -> list[Tensor]:
-    """Copy frames, each (U, H, W, 3) uint8, into one buffer on a device. After the last, one more row can be read."""
+    """Copy frames of videos, RGB or planes, into one buffer on a device. After the last, one more row can be read."""
     spare = 3 * max((video.shape[2] for video in frames), default=0)
     buffer = torch.empty(sum(video.numel() for video in frames) + spare, dtype=torch.uint8, device=device)
     parts = buffer.split([*(video.numel() for video in frames), spare])
@@ -101,6 +112,13 @@ class FrameReader(Protocol):
     def read(self, indices: np.ndarray) -> np.ndarray | Tensor: ...
 
 
+@runtime_checkable
+class PlaneReader(Protocol):
+    """A reader that may return planes for the device to convert."""
+
+    def read_yuv(self, indices: np.ndarray) -> DecodedFrames: ...
+
+
 class OpenReader(Protocol):
     """A function such as `open_video`."""
 
@@ -109,17 +127,28 @@ class OpenReader(Protocol):
     ) -> AbstractContextManager[FrameReader]: ...
 
 
-def decode_clips(reader: FrameReader, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+class DecodedClips(NamedTuple):
+    """The fields of a `DecodedVideo` that are decoded."""
+
+    frames: Tensor
+    clips: Tensor
+    colors: YuvColors | None
+
+
+def decode_clips(reader: FrameReader, indices: np.ndarray, frames: FrameFormat = "rgb") -> DecodedClips:
     """Decode each distinct frame of some clips once.
 
     Args:
         indices: (num_clips, clip_len) frame indices.
-
-    Returns:
-        Frames (U, H, W, 3) uint8, and the position of each clip's frames in them, (num_clips, clip_len) int64.
+        frames: Format of the frames. With `yuv`, frames that the device cannot convert are RGB.
     """
     distinct, positions = np.unique(indices, return_inverse=True)
-    return torch.as_tensor(reader.read(distinct)), torch.from_numpy(positions.reshape(indices.shape))
+    pixels: np.ndarray | Tensor
+    if frames == "yuv" and isinstance(reader, PlaneReader):
+        pixels, colors = reader.read_yuv(distinct)
+    else:
+        pixels, colors = reader.read(distinct), None
+    return DecodedClips(torch.as_tensor(pixels), torch.from_numpy(positions.reshape(indices.shape)), colors)
 
 
 class VideoDataset(Dataset[DecodedVideo]):
@@ -132,6 +161,7 @@ class VideoDataset(Dataset[DecodedVideo]):
         sampler: Selects the frames of a video's clips.
         seed: Seed of all random choices.
         decoder: Decoding library (`videoctx.data.decoding.video_reader.open_video`).
+        frames: Format of the frames. With `yuv`, a video whose frames the device cannot convert is RGB.
 
     Raises:
         ValueError: The decoder is unknown.
@@ -139,13 +169,21 @@ class VideoDataset(Dataset[DecodedVideo]):
     """
 
     def __init__(
-        self, records: Sequence[VideoRecord], *, sampler: ClipSampler, seed: int, decoder: Decoder = "auto"
+        self,
+        records: Sequence[VideoRecord],
+        *,
+        sampler: ClipSampler,
+        seed: int,
+        decoder: Decoder = "auto",
+        frames: FrameFormat = "rgb",
     ) -> None:
         check_decoder(decoder)  # here, and not only in a decoding process
+        check_frame_format("frames", frames)
         self.records = records
         self.sampler = sampler
         self.seed = seed
         self.decoder = decoder
+        self.frames = frames
 
     def __len__(self) -> int:
         return len(self.records)
@@ -159,7 +197,7 @@ class VideoDataset(Dataset[DecodedVideo]):
         rng = np.random.default_rng((self.seed, index.epoch, index.video, index.repeat))
         device_seed = int(rng.integers(2**63))
         try:
-            frames, clips, starts = self._decode(record, location, rng, index.clip_len, open_reader or open_video)
+            decoded, starts = self._decode(record, location, rng, index.clip_len, open_reader or open_video)
         except VideoDecodeError as error:
             return DecodedVideo.failed(record, index.video, error.reason)
         return DecodedVideo(
@@ -167,10 +205,11 @@ class VideoDataset(Dataset[DecodedVideo]):
             index.video,
             record.class_index,
             device_seed,
-            frames,
-            clips,
+            decoded.frames,
+            decoded.clips,
             starts,
             crop_size_px=index.crop_size_px,
+            colors=decoded.colors,
         )
 
     def _decode(
@@ -180,7 +219,7 @@ class VideoDataset(Dataset[DecodedVideo]):
         rng: np.random.Generator,
         clip_len: int | None,
         open_reader: OpenReader,
-    ) -> tuple[Tensor, Tensor, list[int]]:
+    ) -> tuple[DecodedClips, list[int]]:
         sampler = self.sampler
         if clip_len is not None:
             assert isinstance(sampler, RandomClips), "only training has shorter clips"
@@ -191,8 +230,8 @@ class VideoDataset(Dataset[DecodedVideo]):
                 wanted = sampler.clips(stop - first, reader.fps, rng)  # (num_clips, clip_len)
             except NoClipError as error:
                 raise VideoDecodeError(record.path, str(error)) from error
-            frames, clips = decode_clips(reader, first + wanted)
-        return frames, clips, (first + wanted[:, 0]).tolist()
+            decoded = decode_clips(reader, first + wanted, self.frames)
+        return decoded, (first + wanted[:, 0]).tolist()
 
     def _frame_range(self, record: VideoRecord, location: str, reader: FrameReader) -> tuple[int, int]:
         """Return the frames of the record's segment, as (first, stop).

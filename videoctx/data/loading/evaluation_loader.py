@@ -34,7 +34,13 @@ def evaluation_loader(
         num_ranks: Number of ranks.
         rank: Rank that reads with this loader.
     """
-    dataset = VideoDataset(records, sampler=preprocessing.sampler(), seed=seed, decoder=loading.decoder)
+    dataset = VideoDataset(
+        records,
+        sampler=preprocessing.sampler(),
+        seed=seed,
+        decoder=loading.decoder,
+        frames=loading.evaluation_frames,
+    )
     return VideoLoader(
         dataset,
         EvaluationSampler(len(records), num_ranks=num_ranks, rank=rank),

@@ -41,7 +41,7 @@ def read_one_video(path: str, choose_clips: Callable[[int, float], np.ndarray]) 
             indices = choose_clips(reader.num_frames, reader.fps)
         except NoClipError as error:
             raise VideoDecodeError(path, str(error)) from error
-        frames, clips = decode_clips(reader, indices)
+        frames, clips, _ = decode_clips(reader, indices)
         fps = reader.fps
     video = DecodedVideo(path=path, row=0, label=-1, seed=0, frames=frames, clips=clips, starts=indices[:, 0].tolist())
     return OneVideo(DecodedBatch([video]), indices, fps)

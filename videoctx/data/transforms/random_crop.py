@@ -8,7 +8,8 @@ import numpy as np
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
-from videoctx.data.transforms.batch_resampling import Crop
+from videoctx.data.loading.dataset import DecodedVideo
+from videoctx.data.transforms.windows import Crop
 
 ASPECT_RATIOS = (3 / 4, 4 / 3)
 TRIES = 10
@@ -38,17 +39,17 @@ class RandomCrop(NamedTuple):
             frames = TF.crop(frames, *self.corner, *size)
         return TF.horizontal_flip(frames) if self.flip else frames
 
-    def window(self, frames: Tensor, positions: np.ndarray) -> Crop:
-        """Return the crop in pixels of the frames (U, H, W, 3), to be resampled with others."""
-        height, width = frames.shape[1:3]
+    def window(self, video: DecodedVideo, number: int) -> Crop:
+        """Return the crop of a video's clip in pixels of the frames, to be resampled with others."""
+        frames, positions, (height, width) = video.frames, video.clips[number].numpy(), video.size
         if self.area_corner is not None:
             (top, left), (area_height, area_width) = self.area_corner, self.resized
             borders = (top, top + area_height, left, left + area_width)
-            return Crop(frames, positions, (top, left), (area_height, area_width), borders, self.flip)
+            return Crop(frames, positions, (top, left), (area_height, area_width), borders, self.flip, video.colors)
         scales = height / self.resized[0], width / self.resized[1]
         corner = self.corner[0] * scales[0], self.corner[1] * scales[1]
         shape = self.size_px * scales[0], self.size_px * scales[1]
-        return Crop(frames, positions, corner, shape, (0, height, 0, width), self.flip)
+        return Crop(frames, positions, corner, shape, (0, height, 0, width), self.flip, video.colors)
 
 
 def random_area(

@@ -17,6 +17,7 @@ from videoctx.data.transforms.batch_resampling import resample
 from videoctx.data.transforms.bookkeeping import bookkeeping
 from videoctx.data.transforms.normalize import Normalize
 from videoctx.data.transforms.random_crop import RandomCrop, random_area, random_scale
+from videoctx.data.transforms.rgb_frames import rgb_frames
 
 
 def check_train_crop(
@@ -142,7 +143,7 @@ class TrainTransform(nn.Module):
         least = round(self.short_side_px[0] * size / self.crop_size_px)  # a smaller crop shows as much of the frame
         short_side = int(rng.integers(least, self.short_side_px[1] + 1))
         where, flip = rng.random(2), bool(rng.random() < self.flip_probability)
-        height, width = video.frames.shape[1:3]
+        height, width = video.size
         if self.crop_area or self.crop_scales:
             if self.crop_area:
                 top, left, crop_height, crop_width = random_area(height, width, self.crop_area, rng)
@@ -171,10 +172,12 @@ class TrainTransform(nn.Module):
             return self._together(pairs, crops, rngs)
         clips = []
         for (video, number), crop, rng in zip(pairs, crops, rngs, strict=True):
+            if number == 0:
+                all_frames = rgb_frames(video)
             # Indexing with a tensor on the CPU would wait for the device.
             positions = video.clips[number].to(video.frames.device, non_blocking=True)
             with self._seeded_from(rng, video.frames.device):
-                frames = self.augment(crop.cut(video.frames[positions]))
+                frames = self.augment(crop.cut(all_frames[positions]))
                 clips.append(self._erased(self.normalize(frames)))  # (3, T, size, size)
         return torch.stack(clips).to(self.dtype)
 
@@ -186,10 +189,7 @@ class TrainTransform(nn.Module):
     ) -> Tensor:
         """Return the clips, resampled together. Further augmentation remains one clip after the other."""
         size, device = crops[0].size_px, pairs[0][0].frames.device
-        windows = [
-            crop.window(video.frames, video.clips[number].numpy())
-            for (video, number), crop in zip(pairs, crops, strict=True)
-        ]
+        windows = [crop.window(video, number) for (video, number), crop in zip(pairs, crops, strict=True)]
         mean, std = self.normalize.mean, self.normalize.std
         if not self._uses_torch_generators:
             return resample(windows, size, mean=mean, std=std, dtype=self.dtype)

@@ -11,6 +11,7 @@ from videoctx.data.transforms.bookkeeping import bookkeeping
 from videoctx.data.transforms.crop_corners import CORNERS, CropsName
 from videoctx.data.transforms.normalize import Normalize
 from videoctx.data.transforms.resize import Resizing
+from videoctx.data.transforms.rgb_frames import rgb_frames
 
 
 def check_view_crop(crop_size_px: int, short_side_px: int, fixed_size_px: tuple[int, int] | None = None) -> None:
@@ -67,7 +68,7 @@ class ViewTransform(nn.Module):
         clips = LazyViews([], self.crop_size_px, self.normalize)
         views = []
         for video in videos:
-            frames = self.resizing.resize(video.frames)  # (U, 3, H, W), each distinct frame once
+            frames = self.resizing.resize(rgb_frames(video))  # (U, 3, H, W), each distinct frame once
             height, width = frames.shape[2:]
             for start, positions in zip(video.starts, video.clips, strict=True):
                 for crop in range(self.num_crops):
