@@ -22,6 +22,8 @@ from videoctx.data.loading.loader import VideoLoader
 from videoctx.data.sampling.clip_samplers import ClipShape, RandomClips
 from videoctx.data.sampling.video_samplers import EvaluationSampler
 from videoctx.data.settings import GpuDecodingSettings
+from videoctx.data.transforms.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
+from videoctx.data.transforms.train_transform import TrainTransform
 
 try:
     import torchcodec
@@ -91,6 +93,29 @@ def test_videos_are_those_of_the_cpu_wherever_they_are_decoded(video_folder, dec
     assert_same(videos, on_cpu(records))
     assert gpu.num_decoded == {0.0: 0, 0.5: 3, 1.0: 5}[share]
     decoders.made.clear()
+
+
+def test_a_batch_of_planes_and_of_frames_of_the_gpu_becomes_the_same_clips(video_folder):
+    """Decoding processes send planes, and the GPU has RGB."""
+    records = records_of(video_folder)
+    dataset = VideoDataset(records, sampler=CLIPS, seed=0, frames="yuv")
+    clips, kinds = [], []
+    for share in (0.0, 0.5):
+        gpu = GpuDecoding(dataset, CPU, GpuDecodingSettings(share=share), deadline_seconds=30)
+        loader = VideoLoader(dataset, EvaluationSampler(len(records), num_ranks=1, rank=0), batch_size=5, gpu=gpu)
+        (batch,) = loader
+        loader.close()
+        kinds.append([video.colors is None for video in batch.videos])
+        transform = TrainTransform(
+            crop_size_px=32,
+            short_side_px=(36, 40),
+            flip_probability=0.5,
+            normalize=Normalize(IMAGENET_MEAN, IMAGENET_STD),
+        )
+        clips.append(transform(batch).clips)
+    assert kinds == [[False] * 5, [True, False, True, False, True]]
+    level = 1 / 255 / min(IMAGENET_STD)
+    assert (clips[1] - clips[0]).abs().mean() < level
 
 
 def test_the_share_is_even_and_a_video_keeps_its_place():

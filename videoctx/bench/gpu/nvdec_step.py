@@ -66,7 +66,7 @@ def _clips(setting: Setting) -> tuple[VideoDataset, list[SampleIndex]]:
     records = [VideoRecord(str(path), 0, "train") for path in paths]
     sampler = RandomClips(shape=ClipShape(clip_len=sizes.clip_len, frame_interval=8))
     samples = [SampleIndex(number % len(records), number // len(records)) for number in range(sizes.num_clips)]
-    return VideoDataset(records, sampler=sampler, seed=0), samples
+    return VideoDataset(records, sampler=sampler, seed=0, frames="yuv"), samples  # as training has it
 
 
 def _seconds(gpu: GpuDecoding, samples: list[SampleIndex]) -> float:
