@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videoctx.layers.conv import plain_conv3d
-from videoctx.layers.fused_attention import fused_attention, wide
+from videoctx.layers.fused_attention import fused_attention
 from videoctx.layers.neck import Neck
 from videoctx.layers.neighborhood import neighborhood_average
 from videoctx.layers.pointwise import BatchNorm, Pointwise
@@ -56,26 +56,20 @@ class MixtureOfSoftmaxes(nn.Module):
         Args:
             mask: (N_q, N_k + 1), added to the logits. The last column is for a key and a value of zero.
         """
-        weights = (key.mean(dim=1) @ self.mixture.T).softmax(dim=1)  # (B, N), π
+        center = key.mean(dim=1, keepdim=True)  # (B, 1, d)
+        weights = (center @ self.mixture.T).softmax(dim=2).transpose(1, 2)  # (B, N, 1), π
         if mask is not None:
             key, value = (F.pad(part, (0, 0, 0, 1)) for part in (key, value))
+        if self.similarity == "distance":  # which does not depend on the origin; small numbers keep their digits
+            query, key = query - center, key - center
         query, key = (part.unflatten(2, (self.num_softmaxes, -1)).transpose(1, 2) for part in (query, key))
-        value = value.unsqueeze(1).expand(-1, self.num_softmaxes, -1, -1)
-        if self.similarity == "distance":
-            context = self._by_distance(query, key, value, mask)
-        else:
-            context = fused_attention(query, key, value, scale=self.scale, mask=mask)
-        return (weights[:, :, None, None] * context).sum(dim=1)  # (B, N, N_q, e) → (B, N_q, e)
-
-    def _by_distance(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """-‖q - k‖² = 2 q·k - ‖k‖² - ‖q‖², of which the last cancels. The rest is a difference of large numbers."""
-        dtype = wide(query.dtype)
-        device = "cpu" if query.is_meta else query.device.type  # autocast knows no meta device
-        with torch.autocast(device, enabled=False):
-            query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
+        if self.similarity == "distance":  # -‖q - k‖² = 2 q·k - ‖k‖² - ‖q‖², of which the last cancels
+            lengths = key.square().sum(dim=-1, keepdim=True).to(key.dtype)
             query = torch.cat([2 * query, torch.ones_like(query[..., :1])], dim=-1)
-            key = torch.cat([key, -key.square().sum(dim=-1, keepdim=True)], dim=-1)
-            return fused_attention(query, key, value, scale=self.scale, mask=mask)
+            key = torch.cat([key, -lengths], dim=-1)
+        value = value.unsqueeze(1).expand(-1, self.num_softmaxes, -1, -1)
+        context = fused_attention(query, key, value, scale=self.scale, mask=mask)  # (B, N, N_q, e)
+        return (weights.unsqueeze(-1) * context).sum(dim=1)
 
     def extra_repr(self) -> str:
         return f"num_softmaxes={self.num_softmaxes}, similarity={self.similarity!r}"
@@ -132,7 +126,7 @@ class GroundingTransformer(nn.Module):
         query, key, value = map(_positions, (self.query(low), self.key(high), self.value(high)))
         mask = None
         if self.window is not None:
-            mask = local_mask(low.shape[2:], high.shape[2:], self.window, device=low.device, dtype=wide(query.dtype))
+            mask = local_mask(low.shape[2:], high.shape[2:], self.window, device=low.device, dtype=query.dtype)
         return self.attention(query, key, value, mask).transpose(1, 2).reshape(low.shape)
 
     def extra_repr(self) -> str:
@@ -241,10 +235,8 @@ class FeaturePyramidTransformer(Neck):
         for pair, transformer in (*self.grounding.items(), *self.rendering.items()):
             here, there = map(int, pair.split("_"))
             found[here].append(transformer(levels[here], levels[there]))
-        frames, height, width = maps[-1].shape[2:]
-        size = (frames, height, width)
         reduced = [reduce(torch.cat(parts, dim=1)) for reduce, parts in zip(self.reduce, found, strict=True)]
-        return torch.cat([F.adaptive_avg_pool3d(x, size) for x in reduced], dim=1)
+        return torch.cat([averages(x, maps[-1].shape[2:]) for x in reduced], dim=1)
 
 
 def local_mask(
@@ -265,6 +257,15 @@ def local_mask(
     outside = torch.Size(window).numel() - inside.sum(dim=1, keepdim=True)
     keys = torch.zeros(inside.shape, device=device, dtype=dtype).masked_fill(~inside, -torch.inf)
     return torch.cat([keys, outside.to(dtype).log()], dim=1)
+
+
+def averages(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Return the means of as many parts along each axis as `size` says: (B, C, *) → (B, C, *size)."""
+    frames, height, width = size
+    if any(n % m for n, m in zip(x.shape[2:], size, strict=True)):
+        return F.adaptive_avg_pool3d(x, (frames, height, width))
+    t, h, w = (n // m for n, m in zip(x.shape[2:], size, strict=True))
+    return x.reshape(*x.shape[:2], frames, t, height, h, width, w).mean(dim=(3, 5, 7))  # in any type and runtime
 
 
 def _positions(x: Tensor) -> Tensor:

@@ -177,6 +177,12 @@ def _mmaction2_tsm(phi_g: str, subsample: str) -> Format:
     )
 
 
+CSN_INPUT = (
+    "mmaction2's CSN that was not trained from IG-65M has another input: mean [0.43216, 0.394666, 0.37645], std"
+    " [0.22803, 0.22145, 0.216989]"
+)
+
+
 def _mmaction2_csn(names: dict[str, str], conv: str) -> Format:
     return Format(
         "mmaction2, CSN",
@@ -185,6 +191,7 @@ def _mmaction2_csn(names: dict[str, str], conv: str) -> Format:
         net={"r3d": CSN | {"conv": {"class_path": f"videoctx.layers.{conv}"}}},
         protocol="mmaction2",
         clip=(32, 2),
+        differs={"": CSN_INPUT},
     )
 
 
