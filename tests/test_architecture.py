@@ -68,7 +68,7 @@ PARTS = {
     "models": Part(
         what="networks; building from a config, inferring from weights; other projects' checkpoints; complexity",
         imports=("shipped_configs", "layers"),
-        in_files={"yaml": ("stored_config.py",)},
+        in_files={"yaml": ("stored_config.py",), "pytorchvideo": ("pytorchvideo_layers.py",)},
     ),
     "batch": Part(what="`ClipBatch`: what data hands to tasks"),
     "contract": Part(what="`TaskData`: what a task may ask of a data module", imports=("batch",)),

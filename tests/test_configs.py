@@ -14,6 +14,7 @@ from tests.tiny_set import make_set
 from videoctx.cli import main
 from videoctx.cli.parts import with_parts
 from videoctx.cli.tool_parser import net_from_config
+from videoctx.models import SlowFast
 from videoctx.models.checkpoint_formats import EIGHTH
 from videoctx.models.complexity import complexity
 from videoctx.models.network_config import build_network, network_config
@@ -91,12 +92,15 @@ def test_the_network_is_the_one_that_the_file_describes(path):
     described, _ = net_from_config(ArgumentParser(), ["--config", str(path)])
     with torch.device("meta"):
         net = described.make(400)
-    options = merged(with_parts(["-c", str(path)]))["model"]["net"]["init_args"]
+    options = merged(with_parts(["-c", str(path)]))["model"]["net"].get("init_args", {})
     slots = {name: module for name, module in net.named_modules() if name.endswith((".after_add", ".after_1x1"))}
     position = options.get("context_position", "after_add")
     filled = {name for name, module in slots.items() if not isinstance(module, nn.Identity)}
+    slow = ".slow" if isinstance(net, SlowFast) else ""
     assert filled == {
-        f"{stage}.{index}.{position}" for stage, indices in options.get("context_at", {}).items() for index in indices
+        f"{stage}{slow}.{index}.{position}"
+        for stage, indices in options.get("context_at", {}).items()
+        for index in indices
     }
     if named := re.search(r"_[a-z]+(\d+)$", path.stem.partition("_r")[2]):  # r50_nl5: five blocks
         assert len(filled) == int(named[1])
@@ -124,7 +128,8 @@ def assert_rebuilt_from_its_config(net: nn.Module, written: dict) -> None:
 def assert_counts_add_up(counts: dict) -> None:
     """A network is the sum of its stages, and its context blocks are part of them."""
     names = [stage["name"] for stage in counts["stages"]]
-    assert [name for name in names if name != "neck"] == ["stem", "res2", "res3", "res4", "res5", "head"]
+    extra = ("neck", "conv5", "fc1")
+    assert [name for name in names if name not in extra] == ["stem", "res2", "res3", "res4", "res5", "head"]
     blocks = counts["context_blocks"]
     assert all(set(part) == {"name", "kind", "params", "macs"} for part in counts["stages"] + blocks)
     for count in ("params", "macs"):
@@ -139,7 +144,8 @@ def test_all_networks_differ():
     for path in MODELS:
         options = merged(with_parts(["-c", str(path)]))["model"]["net"]
         kinds.setdefault(yaml.safe_dump(options), []).append(path.name)
-    assert [names for names in kinds.values() if len(names) > 1] == []
+    # X3D-XS and X3D-S are one network for clips of different length.
+    assert [names for names in kinds.values() if len(names) > 1] == [["x3d_s.yaml", "x3d_xs.yaml"]]
 
 
 @each_case("recipe", RECIPES_32X2)

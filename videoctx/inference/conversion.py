@@ -19,14 +19,14 @@ from videoctx.models.checkpoints import Checkpoint, read_checkpoint
 from videoctx.models.class_order import class_differences, reorder_classifier
 from videoctx.models.dataset_classes import read_class_names
 from videoctx.models.load_weights import LoadReport, load_weights
-from videoctx.models.network_config import build_network, network_config
-from videoctx.models.published_clip import published_clip, published_train_crop
-from videoctx.models.resnet3d import ResNet3D
+from videoctx.models.network_config import build_network, import_from_package, network_config
+from videoctx.models.published_clip import published_clip, published_test_crop_px, published_train_crop
 
-# Arguments of ResNet3D that leave no trace in weights.
+# Arguments of networks that leave no trace in weights.
 NOT_IN_WEIGHTS = (
     *("conv1_stride_t", "pool1_t", "pool1_padded", "pool2_t", "stage_stride_t", "stride_at"),
     *("first_conv", "first_conv_every", "norm_eps"),
+    *("alpha", "slow_frames", "window_size"),  # of SlowFast and X3D
 )
 
 # Short side, crop size and views of the projects' own tests (`videoctx.data.sampling.protocols`).
@@ -197,8 +197,11 @@ def _given_instead_of_published(checkpoint: Checkpoint, config: Mapping[str, Any
     """Return a note on what leaves no trace in weights, where a given network has it otherwise than the published."""
     if not config or not checkpoint.net or checkpoint.format is OURS:
         return []
-    defaults = {name: parameter.default for name, parameter in signature(ResNet3D).parameters.items()}
-    published, given = (defaults | dict(one["init_args"]) for one in (checkpoint.net, config))
+    if config["class_path"] != checkpoint.net["class_path"]:
+        return []
+    network = import_from_package(config["class_path"])
+    defaults = {name: parameter.default for name, parameter in signature(network).parameters.items()}
+    published, given = (defaults | dict(one.get("init_args", {})) for one in (checkpoint.net, config))
     other = [
         f"{name} {_plain(given[name])} instead of {_plain(published[name])}"
         for name in NOT_IN_WEIGHTS
@@ -245,6 +248,8 @@ def _preprocessing(
         chosen: Sampling = sampling or (made.sampling if made else cast(Sampling, clip.sampling))
         is_dense_range = not made and chosen == "dense" and clip.is_dense_range and protocol == "mmaction2"
         short_side_px, crop_size_px, views = USUAL_TEST.get(protocol, OTHERWISE)
+        if crop_px := published_test_crop_px(checkpoint.format, checkpoint.config_text, file_name):
+            short_side_px = crop_size_px = crop_px
         if chosen != "dense":  # the clips of a test cover the whole video, all of them
             grid = find_grid(chosen, PROTOCOLS[cast(ProtocolName, protocol)].grid)
             views = grid.max_clips or 1, views[1]

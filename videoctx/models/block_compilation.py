@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from videoctx.models.assembled import AssembledBlock
 from videoctx.models.compilation import keep_compiled_code_private
 from videoctx.models.residual_blocks import ResidualBlock
 
@@ -29,7 +30,7 @@ def compile_blocks(net: nn.Module) -> nn.Module:
     # DDP sends the gradients of a block as soon as its backward pass ends. torch would also split the blocks, and fuse
     # less.
     config.optimize_ddp = False
-    blocks = [module for module in net.modules() if isinstance(module, ResidualBlock)]
+    blocks = [module for module in net.modules() if isinstance(module, ResidualBlock | AssembledBlock)]
     modules: Sequence[nn.Module] = blocks or [net]
     for module in modules:
         module.compile(dynamic=False)

@@ -17,6 +17,8 @@ from videoctx.first_few import first_few
 from videoctx.models.checkpoint_file import read_stored
 from videoctx.models.checkpoint_formats import FORMATS, FRAMES, IMAGES, OURS, VIDEO_CLASSES, Format, Normalization
 from videoctx.models.classifier_checkpoint import network_weights
+from videoctx.models.family_formats import FAMILY_FORMATS, FamilyFormat, cousin
+from videoctx.models.inferred_family import infer_family
 from videoctx.models.inferred_network import infer_network
 from videoctx.models.inflate import inflate
 from videoctx.models.stored_config import stored_colors, stored_multi_label
@@ -113,6 +115,8 @@ def _checkpoint(stored: Any, file_name: str) -> Checkpoint:
     if known is IMAGES and len(weights.get("head.bias", ())) in VIDEO_CLASSES:
         known, candidates = FRAMES, [FRAMES]
     notes = [] if known is OURS else _bring_to_our_shapes(weights)
+    if isinstance(known, FamilyFormat) and known.adapt:
+        known.adapt(weights)
     config_text = _stored_config(stored)
     notes_on_net: list[str] = []
     net, unknown_net = (_mapping(stored, "net") if known is OURS else None), ""
@@ -145,7 +149,8 @@ def _infer(
     reasons = []
     for known in candidates:
         try:
-            net, notes = infer_network(weights, known, config_text, file_name)
+            infer = infer_family if isinstance(known, FamilyFormat) else infer_network
+            net, notes = infer(weights, known, config_text, file_name)
         except ValueError as error:
             reasons.append(str(error))
         else:
@@ -194,9 +199,12 @@ def _recognize(theirs: Mapping[str, Tensor]) -> list[Format]:
         ValueError: There is none.
     """
     of_images = any(tensor.ndim == 4 for tensor in theirs.values())
-    candidates = [known for known in FORMATS if known.of_images in (None, of_images)]
+    families = [known for known in FAMILY_FORMATS if known.may_have(theirs)]
+    candidates = [*families, *(known for known in FORMATS if known.of_images in (None, of_images))]
     unknown_names = [[name for name in theirs if known.names(name) is None] for known in candidates]
     unknown, closest = min(zip(unknown_names, candidates, strict=True), key=lambda pair: len(pair[0]))
+    if other := next((network for name in unknown if (network := cousin(name))), ""):
+        raise ValueError(f"the weights are of {other}")
     if len(unknown) == len(theirs):
         projects = ", ".join(dict.fromkeys(known.name for known in FORMATS))
         raise ValueError(f"weights of a project not known here ({first_few(unknown)}); expected one of {projects}")
@@ -227,7 +235,7 @@ def _bring_to_our_shapes(weights: dict[str, Tensor]) -> list[str]:
         if name.endswith("affinity.pair.weight"):
             halves = weights.pop(name).flatten().chunk(2)  # θ, φ
             weights |= dict(zip((name.replace("pair.weight", half) for half in ("query", "key")), halves, strict=True))
-        elif (".after_" in name or name.startswith("head.")) and tensor.ndim > 2:
+        elif (".after_" in name or name.startswith(("head.", "fc1."))) and tensor.ndim > 2:
             weights[name] = tensor.flatten(1)
         elif tensor.ndim == 4:
             weights[name] = tensor.unsqueeze(2)  # (C_out, C_in, 1, h, w)

@@ -43,11 +43,11 @@ def infer_network(
             continue
         not_in_weights = published | known.at_depth.get(sizes["depth"], {}) | of_net
         own_groups = ("groups", "width_per_group") if "conv" in not_in_weights else ()  # of that kind of convolution
-        context = _context(weights, (by_kind(known.context, kind) or {}) | of_context, known.context)
+        context = context_arguments(weights, (by_kind(known.context, kind) or {}) | of_context, known.context)
         of_shapes = {name: size for name, size in sizes.items() if name not in own_groups}
         arguments = of_shapes | {"temporal_kernels": kind} | not_in_weights | context
         net = {"class_path": "videoctx.models.ResNet3D", "init_args": arguments}
-        differences[kind] = _difference(net, weights)
+        differences[kind] = config_difference(net, weights)
         if not differences[kind]:
             return net, _notes(known, kind, not_in_weights | context.get("context", {}).get("init_args", {}), config)
     closest = min(differences, key=lambda kind: len(differences[kind]))
@@ -107,13 +107,13 @@ def _res2net(weights: Mapping[str, Tensor], width: int) -> dict[str, Any]:
 # Context blocks ---------------------------------------------------------------------------------------------------
 
 
-def _context(weights: Mapping[str, Tensor], affinity: Mapping, by_affinity: Mapping) -> dict[str, Any]:
+def context_arguments(weights: Mapping[str, Tensor], affinity: Mapping, by_affinity: Mapping) -> dict[str, Any]:
     """Return `context`, `context_at` and `context_position`; empty for a plain network."""
     at: dict[str, list[int]] = {}
     block: dict[str, Tensor] = {}  # of one context block
     position = ""
     for name, tensor in weights.items():
-        if match := re.fullmatch(r"(res\d)\.(\d+)\.(after_add|after_1x1)\.(.+)", name):
+        if match := re.fullmatch(r"(res\d(?:\.\w+)?)\.(\d+)\.(after_add|after_1x1)\.(.+)", name):
             stage, index, position, rest = match.groups()
             at.setdefault(stage, [])
             if int(index) not in at[stage]:
@@ -157,7 +157,7 @@ def _context_block(block: Mapping[str, Tensor], affinity: Mapping, by_affinity: 
 # Comparing ----------------------------------------------------------------------------------------------------------
 
 
-def _difference(net: Mapping[str, Any], weights: Mapping[str, Tensor]) -> list[str]:
+def config_difference(net: Mapping[str, Any], weights: Mapping[str, Tensor]) -> list[str]:
     """Return names that only one of the two has, or with another shape. Weights may be without a classifier."""
     with torch.device("meta"):
         template = build_network(net, len(weights.get("head.bias", [0]))).state_dict()

@@ -16,6 +16,24 @@ IN_NAME = re.compile(r"(?<![a-z0-9])(4|8|16|32|64)x([1-9]|1[0-6])(?:x\d+)?(?![a-
 SINGLE_FRAMES = re.compile(r"(?<![a-z0-9])(?:1x1x|segment)(\d+)(?![a-z0-9])", re.IGNORECASE)
 DENSE = re.compile(r"(?<![a-z])dense(?![a-z])")  # in a name
 DENSE_RANGE = 64  # frames of a video that the frames of a dense clip are taken from, where each is sampled on its own
+STORED_TEST_CROP = r"\bTEST_CROP_SIZE: (\d+)"
+X3D_IN_NAME = re.compile(r"x3d[_-]?(xs|s|m|l)(?![a-z0-9])", re.IGNORECASE)
+
+
+class X3DVariant(NamedTuple):
+    """The clips of a published X3D: PySlowFast's configs/Kinetics/X3D_*.yaml."""
+
+    clip: tuple[int, int]
+    train_crop_px: int
+    test_crop_px: int
+
+
+X3D_VARIANTS = {
+    "xs": X3DVariant((4, 12), 160, 182),
+    "s": X3DVariant((13, 6), 160, 182),
+    "m": X3DVariant((16, 5), 224, 256),
+    "l": X3DVariant((16, 5), 312, 356),
+}
 
 
 class PublishedClip(NamedTuple):
@@ -58,16 +76,21 @@ def published_clip(known: Format, config_text: str, file_name: str) -> Published
     (8, 8, 'segments')
     """
     is_dense = "DenseSampleFrames" in config_text or bool(DENSE.search(file_name))
-    for clip_len, frame_interval in STORED:
-        lengths, intervals = re.search(clip_len, config_text), re.search(frame_interval, config_text)
+    for of_len, of_interval in STORED:
+        lengths, intervals = re.search(of_len, config_text), re.search(of_interval, config_text)
         if lengths and intervals and int(lengths[1]) > 1:
             return PublishedClip(int(lengths[1]), int(intervals[1]), "dense", is_dense)
         if lengths and (frames := re.search(r"\bnum_clips=(\d+)", config_text)) and int(frames[1]) > 1:
             return _of_single_frames(int(frames[1]), is_dense=is_dense)
     if single := SINGLE_FRAMES.search(file_name):
         return _of_single_frames(int(single[1]), is_dense=is_dense)
+    family = getattr(known, "family", "")
+    if family == "X3D" and (variant := x3d_variant(file_name)):
+        return PublishedClip(*X3D_VARIANTS[variant].clip, "dense")
     if named := IN_NAME.search(file_name):
-        return PublishedClip(int(named[1]), int(named[2]), "dense", is_dense)
+        clip_len, interval = int(named[1]), int(named[2])
+        alpha = (alpha_in_name(file_name) or 1) if family == "SlowFast" else 1
+        return PublishedClip(clip_len * alpha, interval // alpha, "dense", is_dense)
     return PublishedClip(*known.clip, "dense" if is_dense else known.sampling, is_dense)
 
 
@@ -75,3 +98,35 @@ def _of_single_frames(clip_len: int, *, is_dense: bool) -> PublishedClip:
     """Return the clip of a 2D network: one frame of each part, or frames evenly spaced in a range of the video."""
     interval = max(DENSE_RANGE // clip_len, 1)
     return PublishedClip(clip_len, interval, "dense" if is_dense else "segments", is_dense)
+
+
+def published_test_crop_px(known: Format, config_text: str, file_name: str) -> int | None:
+    """Return the size of the test's crops and of the short side before: as stored, or of the X3D in the file's name.
+
+    None: neither tells it.
+    """
+    if stored := re.search(STORED_TEST_CROP, config_text):
+        return int(stored[1])
+    variant = x3d_variant(file_name) if getattr(known, "family", "") == "X3D" else None
+    return X3D_VARIANTS[variant].test_crop_px if variant else None
+
+
+def x3d_variant(file_name: str) -> str | None:
+    """Return which X3D a file is named after.
+
+    >>> x3d_variant("X3D_XS.pyth")
+    'xs'
+    """
+    named = X3D_IN_NAME.search(file_name)
+    return named[1].lower() if named else None
+
+
+def alpha_in_name(file_name: str) -> int | None:
+    """Return α of a SlowFast by the clip of the slow pathway in its file's name; the fast one has one frame in 2.
+
+    >>> alpha_in_name("SLOWFAST_4x16_R50.pyth"), alpha_in_name("SLOWFAST_16x8_R101_50_50.pyth")
+    (8, 4)
+    """
+    named = IN_NAME.search(file_name)
+    interval = int(named[2]) if named else 0
+    return interval // 2 if interval >= 4 and interval % 2 == 0 else None

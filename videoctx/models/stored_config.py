@@ -145,18 +145,18 @@ def stored_arguments(name: str, text: str) -> tuple[dict[str, Any], dict[str, An
     of_net: dict[str, Any] = {}
     of_context: dict[str, Any] = {}
     if name == "PySlowFast":
-        config = _pyslowfast(text)
-        _check(config, PYSLOWFAST, complete=COMPLETE)
-        if (pool := _non_local(config, "POOL")) is not None:
+        config = pyslowfast_values(text)
+        check_values(config, PYSLOWFAST, complete=COMPLETE)
+        if (pool := non_local_value(config, "POOL")) is not None:
             kernels = {(1, 2, 2): "input", (1, 1, 1): "none"}
             if tuple(pool) not in kernels:
-                raise ValueError(f"{_refusal('NONLOCAL.POOL', pool)}[1, 2, 2] or [1, 1, 1]")
+                raise ValueError(f"{refusal('NONLOCAL.POOL', pool)}[1, 2, 2] or [1, 1, 1]")
             of_context["subsample"] = kernels[tuple(pool)]
-        if _non_local(config, "GROUP") not in (None, 1):
-            raise ValueError(f"{_refusal('NONLOCAL.GROUP', _non_local(config, 'GROUP'))}1")
+        if non_local_value(config, "GROUP") not in (None, 1):
+            raise ValueError(f"{refusal('NONLOCAL.GROUP', non_local_value(config, 'GROUP'))}1")
     elif name in BACKBONES:
-        backbone = _backbone(text)
-        _check(backbone | _beside_the_backbone(text), MMACTION2 | {"type": BACKBONES[name]}, complete=("",))
+        backbone = mmaction2_backbone(text)
+        check_values(backbone | _beside_the_backbone(text), MMACTION2 | {"type": BACKBONES[name]}, complete=("",))
         if (defaults := MMACTION2_DEFAULTS.get(str(backbone.get("type")))) is not None:
             given = defaults | backbone
             of_net |= {"conv1_stride_t": given["conv1_stride_t"], "pool1_t": [1, given["pool1_stride_t"]]}
@@ -180,7 +180,7 @@ def stored_arguments(name: str, text: str) -> tuple[dict[str, Any], dict[str, An
 def stored_colors(project: str, text: str) -> dict[str, tuple[float, float, float]]:
     """Return mean and std of the input for values in [0, 1], where a stored config gives them."""
     if project == "PySlowFast":
-        config = _pyslowfast(text)
+        config = pyslowfast_values(text)
         found, scale = {name: config.get(f"DATA.{name.upper()}") for name in ("mean", "std")}, 1.0
     else:
         calls = [_arguments(call) for name, call in _calls(text) if name in ("data_preprocessor", "img_norm_cfg")]
@@ -193,20 +193,20 @@ def stored_colors(project: str, text: str) -> dict[str, tuple[float, float, floa
 
 def stored_multi_label(project: str, text: str) -> bool:
     """Whether a stored config is of a network whose classes do not exclude each other."""
-    return project == "PySlowFast" and _pyslowfast(text).get("MODEL.HEAD_ACT") == "sigmoid"
+    return project == "PySlowFast" and pyslowfast_values(text).get("MODEL.HEAD_ACT") == "sigmoid"
 
 
-def _check(config: Mapping[str, Any], table: Mapping[str, Entry], *, complete: tuple[str, ...]) -> None:
+def check_values(config: Mapping[str, Any], table: Mapping[str, Entry], *, complete: tuple[str, ...]) -> None:
     for key, value in config.items():
         entry = table.get(key)
         if entry is None:
             if key.rpartition(".")[0] in complete:
-                raise ValueError(f"{_refusal(key, value)}one of {', '.join(sorted(table))}")
+                raise ValueError(f"{refusal(key, value)}one of {', '.join(sorted(table))}")
         elif isinstance(entry, tuple) and _plain(value) not in entry:
-            raise ValueError(f"{_refusal(key, value)}{' or '.join(map(str, entry))}")
+            raise ValueError(f"{refusal(key, value)}{' or '.join(map(str, entry))}")
 
 
-def _refusal(key: str, value: Any) -> str:
+def refusal(key: str, value: Any) -> str:
     return f"the stored config has {key} {value}, for which there is no network here; expected "
 
 
@@ -231,7 +231,7 @@ def _sequence(loader: yaml.SafeLoader, node: yaml.SequenceNode) -> list[Any]:
 TuplesAsLists.add_constructor("tag:yaml.org,2002:python/tuple", _sequence)
 
 
-def _pyslowfast(text: str) -> dict[str, Any]:
+def pyslowfast_values(text: str) -> dict[str, Any]:
     """Return the values by SECTION.KEY; empty for what is no YAML."""
     try:
         config = yaml.load(text, TuplesAsLists)  # a safe loader
@@ -246,7 +246,7 @@ def _pyslowfast(text: str) -> dict[str, Any]:
     }
 
 
-def _non_local(config: Mapping[str, Any], key: str) -> Any:
+def non_local_value(config: Mapping[str, Any], key: str) -> Any:
     """Return the value of the stages that have Non-local blocks. None: there are none, or nothing is given.
 
     Raises:
@@ -259,14 +259,14 @@ def _non_local(config: Mapping[str, Any], key: str) -> Any:
     # Per stage, one value per pathway, of which there is one here.
     first = [stage[0] for stage, used in zip(values, has_blocks, strict=False) if used]
     if any(value != first[0] for value in first):
-        raise ValueError(f"{_refusal(f'NONLOCAL.{key}', values)}the same in all stages that have blocks")
+        raise ValueError(f"{refusal(f'NONLOCAL.{key}', values)}the same in all stages that have blocks")
     return first[0] if first else None
 
 
 # mmaction2 ----------------------------------------------------------------------------------------------------------
 
 
-def _backbone(text: str) -> dict[str, Any]:
+def mmaction2_backbone(text: str) -> dict[str, Any]:
     """Return the arguments of the backbone; those of its Non-local blocks as `non_local_cfg.NAME`."""
     found = next((_arguments(call) for name, call in _calls(text) if name == "backbone"), {})
     inner = found.get("non_local_cfg")

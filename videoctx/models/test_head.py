@@ -9,12 +9,13 @@ window is classified.
 |-------------------------|------------------------------------------|----------------------------------------------|
 | `windows_probabilities` | the mean of the windows' probabilities   | `create_model`, split `test`, of Non-local   |
 | `train_crop_windows`    | the same, of other windows               | `ResNetBasicHead` of PySlowFast              |
+| `windows_probabilities` | the same                                 | PyTorchVideo's hub: X3D, R(2+1)D             |
 | `windows_logits`        | those of the mean of the windows' logits | `create_res_basic_head` of PyTorchVideo      |
 | `whole_map`             | those of the logits of the whole map     | mmaction2, torchvision, TSM                  |
 
 The windows of `train_crop_windows` are as large as the map of a training crop: its side // 32, which is 7 for 224. The
 whole map is classified if the training crops differ, as in the short cycle of multigrid. An axis of the map that is
-shorter than a window is averaged whole. The probabilities are softmaxes, or sigmoids where a video may show several
+shorter than a window is averaged whole. X3D has its own `window_size`. The probabilities are softmaxes, or sigmoids where a video may show several
 classes.
 """
 
@@ -51,16 +52,14 @@ class Windows:
         return max(x.shape[-2:]) > self.size
 
     def features(self, x: Tensor) -> Tensor:
-        """Return the input of the classifier: (B, C, T, H, W) → (B, windows, C), or their mean (B, C) for logits."""
+        """Return the means of the windows: (B, C, T, H, W) → (B, windows, C)."""
         size = [min(side, self.size) for side in x.shape[-2:]]
-        pooled = F.avg_pool2d(x.mean(dim=2), size, stride=1).flatten(2)  # (B, C, windows)
-        # A linear layer of the mean is the mean of the linear layer.
-        return pooled.mean(dim=2) if self.average == "logits" else pooled.transpose(1, 2)
+        return F.avg_pool2d(x.mean(dim=2), size, stride=1).flatten(2).transpose(1, 2)
 
     def combined(self, logits: Tensor) -> Tensor:
-        """Return the logits of a clip, (B, K), of those of its windows, (B, windows, K). (B, K) is left as it is."""
-        if logits.ndim == 2:
-            return logits
+        """Return the logits of a clip, (B, K), of those of its windows, (B, windows, K)."""
+        if self.average == "logits":
+            return logits.mean(dim=1)
         logits = logits.float()
         if self.multi_label:
             return F.logsigmoid(logits).logsumexp(dim=1) - F.logsigmoid(-logits).logsumexp(dim=1)
@@ -85,19 +84,25 @@ class WindowedHead(nn.Module):
         dropout: before the classifier.
         head: the classifier, (…, C) → (…, K).
         windows: None: the whole map is classified. No module: it has no weights, and every copy of a network has it.
+        window_size: height and width of the windows of this network. None: as the test has them.
     """
 
     average: nn.Module
     dropout: nn.Module
     head: nn.Linear
     windows: Windows | None = None
+    window_size: int | None = None
+
+    def project(self, features: Tensor) -> Tensor:
+        """Return the input of the classifier of pooled features (…, C): the same, unless a network overrides this."""
+        return features
 
     def classify(self, x: Tensor) -> Tensor:
         """Return the logits of the last feature map: (B, C, T, H, W) → (B, K)."""
         if self.training or self.windows is None or not self.windows.several(x):
-            logits: Tensor = self.head(self.dropout(self.average(x).flatten(1)))
+            logits: Tensor = self.head(self.dropout(self.project(self.average(x).flatten(1))))
             return logits
-        return self.windows.combined(self.head(self.windows.features(x)))
+        return self.windows.combined(self.head(self.project(self.windows.features(x))))
 
 
 def set_test_head(
@@ -123,7 +128,9 @@ def set_test_head(
         windows = None if train_crop_size_px is None else replace(windows, size=size)
     heads = _heads(net)
     for head in heads:
-        head.windows = windows and replace(windows, multi_label=multi_label)
+        head.windows = windows and replace(
+            windows, size=head.window_size or windows.size, multi_label=multi_label
+        )
     if windows and not heads:
         logger.warning(
             "head pooling %s classifies windows of %d × %d positions; the head of %s is its own, and is used as it is",
