@@ -41,7 +41,7 @@ PYSLOWFAST_SLOWFAST = [
     (r"^blocks\.6\.proj\.", "head.projection."),
 ]
 PYSLOWFAST_X3D = [
-    (r"^blocks\.0\.conv\.conv_t\.", "s1.pathway0_stem.conv_xy."),  # PyTorchVideo has them the wrong way round
+    (r"^blocks\.0\.conv\.conv_t\.", "s1.pathway0_stem.conv_xy."),  # PyTorchVideo calls the one in space conv_t
     (r"^blocks\.0\.conv\.conv_xy\.", "s1.pathway0_stem.conv."),
     (r"^blocks\.0\.norm\.", "s1.pathway0_stem.bn."),
     (r"^blocks\.5\.pool\.pre_conv\.", "head.conv_5."),
@@ -144,18 +144,14 @@ def test_slowfast_with_non_local_blocks_of_pyslowfast(instantiation, tmp_path):
     net = randomize(
         SlowFast(
             5,
-            width=16,
+            width=8,
             fusion_kernel_t=5,
             context=partial(NonLocal, affinity=affinity),
             context_at={"res3": [1, 3], "res4": [1, 3, 5]},
         )
     )
-    peer = hub.slowfast_r50(**NARROW | {"stem_dim_outs": (16, 2)})  # for the names of the plain layers
-    layers = converted(tmp_path, renamed(peer.state_dict(), PYSLOWFAST_SLOWFAST)).net.state_dict()
-    theirs = renamed({name: torch.tensor(0) for name in peer.state_dict()}, PYSLOWFAST_SLOWFAST)
-    assert len(layers) == len(theirs)
     weights = as_pyslowfast(net)
-    assert theirs.keys() < weights.keys()
+    assert slowfast_weights().keys() < weights.keys()
     assert sum("nonlocal" in name for name in weights) == 5 * 13
     config = CONFIG_8X8.replace(
         "LOCATION: [[[], []], [[], []], [[], []]", "LOCATION: [[[], []], [[1, 3], []], [[1, 3, 5], []]"
@@ -164,7 +160,7 @@ def test_slowfast_with_non_local_blocks_of_pyslowfast(instantiation, tmp_path):
     trained = converted(tmp_path, weights, cfg=config)
     assert network_config(trained.net) == network_config(net)
     with torch.no_grad():
-        assert_same(trained.net, clips(32), net(clips(32)))
+        assert_same(trained.net, clips(8), net(clips(8)))
 
 
 def as_pyslowfast(net: SlowFast) -> dict:

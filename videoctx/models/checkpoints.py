@@ -149,8 +149,10 @@ def _infer(
     reasons = []
     for known in candidates:
         try:
-            infer = infer_family if isinstance(known, FamilyFormat) else infer_network
-            net, notes = infer(weights, known, config_text, file_name)
+            if isinstance(known, FamilyFormat):
+                net, notes = infer_family(weights, known, config_text, file_name)
+            else:
+                net, notes = infer_network(weights, known, config_text, file_name)
         except ValueError as error:
             reasons.append(str(error))
         else:
