@@ -277,7 +277,7 @@ def test_activation_checkpointing_gives_the_same_gradients(family):
 def test_windows_of_x3d_are_those_of_its_training_crops():
     net = randomize(X3D(3, width_factor=0.5, window_size=2))
     clips = torch.rand(1, 3, 4, 96, 96)  # a map of 3 × 3
-    set_test_head(net, "pyslowfast", multi_label=False)
+    set_test_head(net, "windows_probabilities", multi_label=False)
     found = net(clips).softmax(dim=1)
     x = net.feature_map(clips)
     windows = [x[..., top : top + 2, left : left + 2].mean(dim=(2, 3, 4)) for top in (0, 1) for left in (0, 1)]

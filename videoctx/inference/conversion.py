@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from videoctx.atomic_write import atomic_write
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.sampling.grids import GRIDS, Sampling, find_grid
-from videoctx.data.sampling.protocols import PROTOCOLS, ProtocolName
+from videoctx.data.sampling.protocols import PROTOCOLS, HeadPooling, ProtocolName
 from videoctx.data.settings import ClipSettings, TestSettings
-from videoctx.models.checkpoint_formats import IMAGENET, OURS
+from videoctx.models.checkpoint_formats import IMAGENET, OURS, Format
 from videoctx.models.checkpoints import Checkpoint, read_checkpoint
 from videoctx.models.class_order import class_differences, reorder_classifier
 from videoctx.models.dataset_classes import read_class_names
+from videoctx.models.family_formats import FamilyFormat
 from videoctx.models.load_weights import LoadReport, load_weights
 from videoctx.models.network_config import build_network, import_from_package, network_config
 from videoctx.models.published_clip import published_clip, published_test_crop_px, published_train_crop
@@ -268,6 +269,7 @@ def _preprocessing(
             short_side_px=short_side_px,
             crop_size_px=crop_size_px,
             views=views,
+            head_pooling=_own_head_pooling(checkpoint.format, protocol),
         )
         crop = made.train_crop_size_px if made else published_train_crop(checkpoint.config_text)
         made = replace(Preprocessing.from_settings(clips, test), train_crop_size_px=crop)
@@ -277,3 +279,10 @@ def _preprocessing(
     return replace(
         made, clip_len=int(clip_len or made.clip_len), frame_interval=int(frame_interval or made.frame_interval)
     )
+
+
+def _own_head_pooling(known: Format, protocol: str) -> HeadPooling | None:
+    """Return the head pooling of a network whose own head differs from that of its project's protocol, or None."""
+    if isinstance(known, FamilyFormat) and known.head_pooling and protocol == known.protocol:
+        return cast(HeadPooling, known.head_pooling)  # the table's own values
+    return None

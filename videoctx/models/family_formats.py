@@ -155,6 +155,7 @@ class FamilyFormat(Format):
     family: str = ""  # the class in videoctx.models
     marker: str = ""  # their name of a weight that tells the family
     depthwise: bool = False  # this weight is of a depthwise convolution
+    head_pooling: str | None = None  # in the project's own test. None: as its protocol has it
     adapt: Callable[[dict[str, Tensor]], None] | None = None  # changes renamed weights in place
 
     def may_have(self, theirs: Mapping[str, Tensor]) -> bool:
@@ -192,6 +193,7 @@ FAMILY_FORMATS: tuple[FamilyFormat, ...] = (
             family=family,
             marker=marker,
             depthwise=family == "CSN",
+            head_pooling=None if family == "CSN" else "windows_probabilities",  # a softmax before the average
         )
         for family, marker, clip in (
             ("X3D", "blocks.5.pool.pre_conv.weight", (16, 5)),

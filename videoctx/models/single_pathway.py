@@ -46,8 +46,6 @@ class X3D(StagedNetwork):
     torch.Size([1, 10])
     """
 
-    window_average = "probabilities"  # the head's softmax comes before its average
-
     def __init__(
         self,
         num_classes: int,
@@ -167,8 +165,6 @@ class R2Plus1D(StagedNetwork):
     >>> R2Plus1D(10, width=8)(torch.zeros(1, 3, 4, 32, 32)).shape
     torch.Size([1, 10])
     """
-
-    window_average = "probabilities"  # the head's softmax comes before its average
 
     def __init__(
         self,

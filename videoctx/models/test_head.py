@@ -128,9 +128,7 @@ def set_test_head(
         windows = None if train_crop_size_px is None else replace(windows, size=size)
     heads = _heads(net)
     for head in heads:
-        head.windows = windows and replace(
-            windows, size=head.window_size or windows.size, multi_label=multi_label
-        )
+        head.windows = windows and replace(windows, size=head.window_size or windows.size, multi_label=multi_label)
     if windows and not heads:
         logger.warning(
             "head pooling %s classifies windows of %d × %d positions; the head of %s is its own, and is used as it is",
