@@ -15,8 +15,8 @@ window is classified.
 
 The windows of `train_crop_windows` are as large as the map of a training crop: its side // 32, which is 7 for 224. The
 whole map is classified if the training crops differ, as in the short cycle of multigrid. An axis of the map that is
-shorter than a window is averaged whole. X3D has its own `window_size`. The probabilities are softmaxes, or sigmoids where a video may show several
-classes.
+shorter than a window is averaged whole. X3D has a window size of its own. The probabilities are softmaxes, or sigmoids
+where a video may show several classes.
 """
 
 import logging
