@@ -66,6 +66,19 @@ def read_number(image: np.ndarray) -> int:
     return sum(int(cells[divmod(bit, COLUMNS)].mean() > 127) << bit for bit in range(NUM_BITS))
 
 
+def write_uneven_video(path: Path) -> None:
+    """Encode frames 0 to 11, of which ten lie in the first second and two in the next."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"x264-params": "threads=1:log-level=none"})
+        stream.width, stream.height, stream.pix_fmt = 112, 80, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 10)
+        for number, tenths in enumerate([*range(10), 10, 15]):
+            frame = av.VideoFrame.from_ndarray(paint(number, width=112, height=80), format="rgb24")
+            frame.pts, frame.time_base = tenths, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
 def write_video(
     path: Path,
     *,

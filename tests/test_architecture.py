@@ -87,6 +87,7 @@ PARTS = {
                 "containers.py",
                 "display_matrix.py",
                 "packets.py",
+                "packet_list.py",
                 "sparse_reader.py",
                 "sparse_rule.py",
                 "video_stream.py",

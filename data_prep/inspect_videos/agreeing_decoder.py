@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from data_prep.inspect_videos.compared_frames import SampledFrames
-from videoctx.data.decoding.containers import Container
+from videoctx.data.decoding.exact_decoders import Container
 
 Read = Callable[[str], Sequence[np.ndarray] | None]
 

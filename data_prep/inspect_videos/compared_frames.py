@@ -13,7 +13,7 @@ from math import isqrt
 import av
 import numpy as np
 
-from videoctx.data.decoding.containers import Container
+from videoctx.data.decoding.exact_decoders import Container
 from videoctx.data.decoding.frame_collector import upright
 
 MOST_KEY_FRAMES = 4

@@ -17,7 +17,8 @@ from data_prep.inspect_videos.decoder_process import DecoderProcess, Request
 from data_prep.inspect_videos.frame_hashes import hash_frames, hashed_frames, to_text
 from data_prep.manifests.inspection_columns import FOUND_COLUMNS, INSPECTION_COLUMNS
 from videoctx.data.annotations import ProbeResult
-from videoctx.data.decoding.containers import Container, VideoDecodeError, file_status, probe
+from videoctx.data.decoding.containers import VideoDecodeError, file_status, probe
+from videoctx.data.decoding.exact_decoders import Container
 from videoctx.data.decoding.video_reader import probe_result_of
 from videoctx.data.storage.local_files import LocalFiles
 from videoctx.data.storage.locations import is_url, local_path, split_member

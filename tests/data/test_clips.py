@@ -2,15 +2,13 @@
 
 import pickle
 from dataclasses import replace
-from fractions import Fraction
 
-import av
 import numpy as np
 import pytest
 import torch
 
 from tests.each_case import each_case
-from tests.numbered import paint, read_number
+from tests.numbered import read_number, write_uneven_video
 from videoctx.batch import Failure
 from videoctx.data.annotations import ProbeResult, VideoRecord
 from videoctx.data.decoding.containers import probe
@@ -109,24 +107,17 @@ def test_clips_stay_within_the_segment(closed_gop_mp4, start, end, first, last):
     assert {number for clip in numbers(random) for number in clip} == set(range(first, last + 1))
 
 
+@each_case("decoder", ["pyav", "sparse"])
 @each_case("inspected", [False, True])
-def test_segment_of_a_variable_frame_rate_follows_presentation_times(tmp_path, inspected):
+def test_segment_of_a_variable_frame_rate_follows_presentation_times(tmp_path, inspected, decoder):
     path = tmp_path / "variable.mp4"
-    with av.open(str(path), "w") as container:  # ten frames in the first second, two in the second
-        stream = container.add_stream("libx264", rate=10, options={"x264-params": "threads=1:log-level=none"})
-        stream.width, stream.height, stream.pix_fmt = 112, 80, "yuv420p"
-        stream.codec_context.time_base = Fraction(1, 10)
-        for number, tenths in enumerate([*range(10), 10, 15]):
-            frame = av.VideoFrame.from_ndarray(paint(number, width=112, height=80), format="rgb24")
-            frame.pts, frame.time_base = tenths, Fraction(1, 10)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+    write_uneven_video(path)
     segment = record(path, start_seconds=0.8, end_seconds=2.0)
     if inspected:
-        known = ProbeResult(path.stat().st_size, ("pyav",), 12, probe(str(path)).fps, variable_frame_rate=True)
+        known = ProbeResult(path.stat().st_size, (decoder,), 12, probe(str(path)).fps, variable_frame_rate=True)
         segment = replace(segment, probe_result=known)
     sampler = UniformClips(shape=shape(4), num_clips=1)
-    assert numbers(dataset([segment], sampler)[SampleIndex(0)]) == [[8, 9, 10, 11]]
+    assert numbers(dataset([segment], sampler, decoder=decoder)[SampleIndex(0)]) == [[8, 9, 10, 11]]
 
 
 # ---------------------------------------------------------------- samples

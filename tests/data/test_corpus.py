@@ -19,7 +19,9 @@ import pytest
 from tests import corpus
 from tests.corpus import inspect_video
 from tests.each_case import each_case
-from videoctx.data.decoding.containers import DECODERS, VideoDecodeError, probe
+from videoctx.data.decoding import containers
+from videoctx.data.decoding.containers import VideoDecodeError, probe
+from videoctx.data.decoding.exact_decoders import DECODERS
 from videoctx.data.decoding.video_reader import is_installed, open_video
 
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -125,6 +127,19 @@ def test_planes_become_the_reader_s_rgb(name, folder):
             assert colors is not None
             assert colors.full_range == (name in FULL_RANGE)
             assert (colors.matrix == 1) == (name in BT709)
+
+
+@needs_ffmpeg
+@each_case("name", sorted(name for name, decoders in corpus.DECODERS.items() if "sparse" in decoders))
+def test_the_decoder_that_takes_over_an_open_file_returns_pyav_s_frames(name, folder):
+    path = str(make(name, folder))
+    with open_video(path, "pyav") as reader:
+        wanted = reader.read(np.arange(reader.num_frames))
+    for first in (0, 3):
+        containers._known.clear()
+        indices = np.arange(first, len(wanted), 7) if len(wanted) > first else np.arange(len(wanted))
+        with open_video(path, "sparse") as reader:
+            np.testing.assert_array_equal(reader.read(indices), wanted[indices], err_msg=name)
 
 
 FIRST_NUMBER = {"cut.mp4": 38, "cut.mkv": 24, "cut.avi": 24, "cover.mp4": 24}

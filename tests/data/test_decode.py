@@ -236,7 +236,7 @@ def test_a_probe_result_is_believed_and_not_looked_for_again(decoder, tmp_path, 
         video.path.stat().st_size, ("sparse", "decord", "torchcodec", "pyav"), 30, 30.0, video_stream=0
     )
     monkeypatch.setattr(
-        "videoctx.data.decoding.video_reader.probe_whole", lambda path: pytest.fail(f"{path} was looked into again")
+        "videoctx.data.decoding.video_reader.open_whole", lambda path: pytest.fail(f"{path} was looked into again")
     )
     with open_video(str(video.path), decoder, replace(probe_result, num_frames=29, fps=24.5)) as reader:
         assert (reader.num_frames, reader.fps) == (29, 24.5)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import decord
 import numpy as np
 
-from videoctx.data.decoding.containers import VideoDecodeError, check_container, decoder_errors
+from videoctx.data.decoding.containers import VideoDecodeError, check_container, decoder_errors, probe
 from videoctx.data.decoding.yuv_frames import DecodedFrames
 
 
@@ -31,6 +31,11 @@ class DecordReader:
             raise VideoDecodeError(path, f"decord finds {promised} frames; expected {num_frames}")
         self.num_frames = promised if num_frames is None else num_frames
         self.fps = fps
+
+    @property
+    def frame_seconds(self) -> np.ndarray:
+        """(num_frames,) float64: time of each frame, relative to the first one."""
+        return probe(self._path).frame_seconds
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """Decode the frames at sorted, distinct indices. Returns (U, H, W, 3) uint8 RGB."""

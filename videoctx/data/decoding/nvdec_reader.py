@@ -61,6 +61,7 @@ class NvdecReader:
             raise NotOnGpuError("its frames are turned, or have another pixel format than 8-bit 4:2:0")
         self._path = path
         self.fps = container.fps
+        self.frame_seconds = container.frame_seconds if container.variable_frame_rate else None
         try:
             with decoder_errors(path, reason_of):
                 self._decoder = VideoDecoder(

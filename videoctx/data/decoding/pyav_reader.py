@@ -7,7 +7,7 @@ from functools import lru_cache
 import av
 import numpy as np
 
-from videoctx.data.decoding.containers import VideoDecodeError, decoder_errors, file_status, open_container
+from videoctx.data.decoding.containers import VideoDecodeError, decoder_errors, file_status, open_container, probe
 from videoctx.data.decoding.frame_collector import FrameCollector
 from videoctx.data.decoding.video_stream import decode_stream, video_stream
 from videoctx.data.decoding.yuv_frames import DecodedFrames, FrameFormat
@@ -28,6 +28,11 @@ class PyAVReader:
         self._path = path
         self.num_frames = count_frames(path) if num_frames is None else num_frames
         self.fps = fps
+
+    @property
+    def frame_seconds(self) -> np.ndarray:
+        """(num_frames,) float64: time of each frame, relative to the first one."""
+        return probe(self._path).frame_seconds
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """Decode the frames at sorted, distinct indices. Returns (U, H, W, 3) uint8 RGB."""

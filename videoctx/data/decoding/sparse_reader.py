@@ -15,76 +15,24 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, count, islice
-from pathlib import Path
 
 import av
 import numpy as np
 
-from videoctx.data.decoding.containers import VideoDecodeError, decoder_errors, file_status, open_container
+from videoctx.data.decoding.containers import (
+    FileKey,
+    OpenFile,
+    VideoDecodeError,
+    decoder_errors,
+    file_key,
+    open_container,
+)
 from videoctx.data.decoding.frame_collector import FrameCollector
-from videoctx.data.decoding.packet_use import REFERENCED, PacketReader, PacketUse
+from videoctx.data.decoding.packet_list import PacketList, can_be_kept, list_packets
 from videoctx.data.decoding.video_stream import demux, video_stream
 from videoctx.data.decoding.yuv_frames import DecodedFrames, FrameFormat
 
-MOST_KEPT_BYTES = 2**26  # size of a file up to which its packets are kept in memory
 NUM_LARGE_FILES = 8  # of which a process remembers the list of packets
-
-
-class PacketList:
-    """The packets of a video stream in the order in which they are stored and decoded.
-
-    Args:
-        container: An open container, which is read to its end.
-        keep: Keep the packets in memory.
-    """
-
-    def __init__(self, container: av.container.InputContainer, *, keep: bool) -> None:
-        stream = video_stream(container)
-        assert stream is not None
-        assert stream.codec_context is not None
-        codec = stream.codec_context.codec.canonical_name
-        self._reader = PacketReader(codec, bytes(stream.codec_context.extradata or b""))
-        packets: list[av.Packet] = []
-        self._uses: dict[int, PacketUse] = {}
-        times: list[int | None] = []
-        is_shown: list[bool] = []
-        self.is_marked: list[bool] = []  # as key frames, by the container
-        for packet in demux(container, stream):
-            if packet.dts is None and packet.size == 0:
-                continue  # the end
-            times.append(packet.pts)
-            is_shown.append(not packet.is_discard)
-            self.is_marked.append(packet.is_keyframe)
-            if keep:
-                packets.append(packet)
-            else:
-                self._uses[len(times) - 1] = self._use(packet)
-        self.packets = packets if keep else None
-        self.has_times = None not in times
-        self.times = np.array(times if self.has_times else range(len(times)), np.int64)
-        shown = np.flatnonzero(is_shown)
-        self.frames = shown[np.argsort(self.times[shown], kind="stable")]  # (num_frames,) the packet of frame k
-
-    def use(self, place: int) -> PacketUse:
-        """Return how packet `place` takes part in decoding."""
-        if place not in self._uses:
-            assert self.packets is not None
-            self._uses[place] = self._use(self.packets[place])
-        return self._uses[place]
-
-    def start_of(self, place: int) -> int:
-        """Return the last packet at which decoding can start for the frame of packet `place`."""
-        for start in range(place, 0, -1):
-            if (
-                (self.is_marked[start] or self._reader.codec == "mjpeg")
-                and self.times[start] <= self.times[place]
-                and self.use(start).is_start
-            ):
-                return start
-        return 0
-
-    def _use(self, packet: av.Packet) -> PacketUse:
-        return self._reader.use(memoryview(packet)) if packet.size else REFERENCED
 
 
 class SparseReader:
@@ -93,18 +41,25 @@ class SparseReader:
     Args:
         path: Path of a local file.
         container: The open file.
+        packets: Its packets.
         num_frames: Number of frames if it is known. Otherwise the packets are counted.
         fps: Average number of frames per second.
     """
 
     def __init__(
-        self, path: str, container: av.container.InputContainer, *, num_frames: int | None, fps: float
+        self,
+        path: str,
+        container: av.container.InputContainer,
+        packets: PacketList,
+        *,
+        num_frames: int | None,
+        fps: float,
     ) -> None:
         stream = video_stream(container)
         assert stream is not None
         assert stream.codec_context is not None
         self._path, self._container, self._stream, self._codec = path, container, stream, stream.codec_context
-        self._list = _list_packets(path, container)
+        self._list = packets
         if not self._list.has_times or len(np.unique(self._list.times)) < len(self._list.times):
             raise VideoDecodeError(path, "the sparse decoder needs a distinct time for every packet")
         promised = len(self._list.frames)
@@ -112,8 +67,13 @@ class SparseReader:
             raise VideoDecodeError(path, f"the sparse decoder finds {promised} frames; expected {num_frames}")
         self.num_frames = promised if num_frames is None else num_frames
         self.fps = fps
-        self._is_used = self._list.packets is None
         self._size: tuple[int, int] | None = None
+
+    @property
+    def frame_seconds(self) -> np.ndarray:
+        """(num_frames,) float64: time of each frame, relative to the first one."""
+        times = self._list.times[self._list.frames]
+        return (times - times[:1]) * float(self._stream.time_base or 0)
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """Decode the frames at sorted, distinct indices. Returns (U, H, W, 3) uint8 RGB."""
@@ -153,9 +113,7 @@ class SparseReader:
 
     def _decode(self, start: int, places: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
         """Yield the frames of the packets at `places`."""
-        if self._is_used:
-            self._codec.flush_buffers()
-        self._is_used = True
+        self._codec.flush_buffers()
         missing: dict[int | None, int] = {int(self._list.times[place]): place for place in places}
         needed = self._needed(start, places)
         for place, packet in zip(range(start, places[-1] + 1), self._packets_from(start), strict=False):
@@ -220,23 +178,38 @@ class SparseReader:
 
 
 @contextmanager
-def open_sparse(path: str, *, num_frames: int | None, fps: float) -> Iterator[SparseReader]:
-    """Open a video for sparse decoding. See the reader for the arguments."""
+def open_sparse(
+    path: str, *, num_frames: int | None, fps: float, opened: OpenFile | None = None
+) -> Iterator[SparseReader]:
+    """Open a video for sparse decoding. See the reader for the other arguments.
+
+    Args:
+        opened: The file if it is open and its packets have been read. The caller closes it.
+    """
+    if opened is not None:
+        if opened.packets.packets is None:
+            _remember(file_key(path), opened.packets)
+        yield SparseReader(path, opened.input, opened.packets, num_frames=num_frames, fps=fps)
+        return
     with open_container(path) as container:
-        yield SparseReader(path, container, num_frames=num_frames, fps=fps)
+        yield SparseReader(path, container, _packets_of(path, container), num_frames=num_frames, fps=fps)
 
 
-_large_files: dict[tuple[str, int, int], PacketList] = {}
+_large_files: dict[FileKey, PacketList] = {}
 
 
-def _list_packets(path: str, container: av.container.InputContainer) -> PacketList:
+def _packets_of(path: str, container: av.container.InputContainer) -> PacketList:
     """Return the packets of an open file. Those of the last large files are remembered."""
-    status = file_status(path)
-    if status.st_size <= MOST_KEPT_BYTES:
-        return PacketList(container, keep=True)
-    key = (str(Path(path).absolute()), status.st_mtime_ns, status.st_size)
+    key, stream = file_key(path), video_stream(container)
+    assert stream is not None
+    if can_be_kept(key.num_bytes):
+        return list_packets(container, stream, keep=True)
     if key not in _large_files:
-        while len(_large_files) >= NUM_LARGE_FILES:
-            del _large_files[next(iter(_large_files))]
-        _large_files[key] = PacketList(container, keep=False)
+        _remember(key, list_packets(container, stream, keep=False))
     return _large_files[key]
+
+
+def _remember(key: FileKey, packets: PacketList) -> None:
+    while len(_large_files) >= NUM_LARGE_FILES:
+        del _large_files[next(iter(_large_files))]
+    _large_files[key] = packets

@@ -21,14 +21,15 @@ class SparseRule:
         self._parameter_sets = ParameterSets(self._reader, extradata)
         self._uses: list[PacketUse] = []
 
-    def watch(self, packet: av.Packet) -> None:
-        """Take note of the next packet."""
-        if self.codec not in CODECS or not packet.size:
-            self._uses.append(PacketUse())
-            return
-        content = memoryview(packet)
-        self._uses.append(self._reader.use(content))
-        self._parameter_sets.watch(content)
+    def watch(self, packet: av.Packet) -> PacketUse:
+        """Take note of the next packet, and return its use."""
+        use = PacketUse()
+        if self.codec in CODECS and packet.size:
+            content = memoryview(packet)
+            use = self._reader.use(content)
+            self._parameter_sets.watch(content)
+        self._uses.append(use)
+        return use
 
     def why_not(self, shown: np.ndarray, is_discarded: np.ndarray) -> str | None:
         """Return the reason why the sparse decoder may not be exact, if there is one.

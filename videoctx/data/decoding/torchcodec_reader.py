@@ -12,7 +12,7 @@ import numpy as np
 import torchcodec
 from torchcodec.decoders import VideoDecoder
 
-from videoctx.data.decoding.containers import VideoDecodeError, check_container, decoder_errors
+from videoctx.data.decoding.containers import VideoDecodeError, check_container, decoder_errors, probe
 from videoctx.data.decoding.yuv_frames import DecodedFrames
 
 if torchcodec.ffmpeg_major_version is None:  # torchcodec can be imported without FFmpeg, to read images
@@ -47,6 +47,11 @@ class TorchcodecReader:
             raise VideoDecodeError(path, f"torchcodec finds {promised} frames; expected {num_frames}")
         self.num_frames = promised if num_frames is None else num_frames
         self.fps = fps
+
+    @property
+    def frame_seconds(self) -> np.ndarray:
+        """(num_frames,) float64: time of each frame, relative to the first one."""
+        return probe(self._path).frame_seconds
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """Decode the frames at sorted, distinct indices. Returns (U, H, W, 3) uint8 RGB."""

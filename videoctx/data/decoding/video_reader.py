@@ -3,7 +3,7 @@
 The decoders are `sparse`, which is PyAV that decodes only what the frames depend on; decord; torchcodec, which needs
 the system's FFmpeg; and `pyav`, which reads all files but decodes from the first frame on. By default a file is decoded
 by the fastest one that is installed and exact on it. Which ones are exact is read from the container
-(`videoctx.data.decoding.containers`) or from the manifest.
+(`videoctx.data.decoding.exact_decoders`) or from the manifest.
 
 Open a reader in the process that uses it, because decord's threads do not survive a fork. Ask it once for all frames,
 and close it at once, because an idle decord reader keeps decoding in the background.
@@ -14,12 +14,13 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 from importlib import import_module
 from itertools import dropwhile
-from typing import Literal, Protocol, TypeVar, get_args
+from typing import Literal, NamedTuple, Protocol, TypeVar, get_args
 
 import numpy as np
 
 from videoctx.data.annotations import ProbeResult
-from videoctx.data.decoding.containers import Container, VideoDecodeError, file_status, open_container, probe_whole
+from videoctx.data.decoding.containers import OpenFile, VideoDecodeError, file_status, open_container, open_whole
+from videoctx.data.decoding.exact_decoders import Container
 from videoctx.data.decoding.video_stream import video_stream
 from videoctx.data.decoding.yuv_frames import DecodedFrames
 
@@ -39,6 +40,11 @@ class VideoReader(Protocol):
     @property
     def fps(self) -> float:
         """Average number of frames per second."""
+        ...
+
+    @property
+    def frame_seconds(self) -> np.ndarray | None:
+        """(num_frames,) float64: time of each frame, relative to the first one. None: they are at even distances."""
         ...
 
     def read(self, indices: np.ndarray) -> np.ndarray:
@@ -68,20 +74,29 @@ def open_video(path: str, decoder: Decoder = "auto", probe_result: ProbeResult |
         ImportError: The decoder is not installed.
     """
     check_decoder(decoder)
+    opened = None
     if probe_result is None:
-        container = probe_whole(path)
-        exact, fps = container.decoders, container.fps
-        num_frames = container.num_frames if decoder == "auto" or decoder in exact else None
-        stream_index: int | None = container.stream_index
+        container, opened = open_whole(path)
+        num_frames = container.num_frames if decoder == "auto" or decoder in container.decoders else None
+        video = _Video(path, num_frames, container.fps, container.stream_index, container.variable_frame_rate)
+        exact = container.decoders
     else:
         check_unchanged(path, probe_result)
-        exact, num_frames, fps = probe_result.decoders, probe_result.num_frames, probe_result.fps
-        stream_index = probe_result.video_stream
-    names = _choose(path, exact) if decoder == "auto" else (decoder,)
-    with _FirstThatReads(path, names, num_frames, fps, stream_index) as reader:
-        if reader.num_frames < 1:
-            raise VideoDecodeError(path, "the video has no frames")
-        yield reader
+        of_video = probe_result.num_frames, probe_result.fps, probe_result.video_stream
+        video = _Video(path, *of_video, probe_result.variable_frame_rate)
+        exact = probe_result.decoders
+    try:
+        names = _choose(path, exact) if decoder == "auto" else (decoder,)
+        if opened is not None and names[0] != "sparse":
+            opened.close()  # the others open the file themselves
+            opened = None
+        with _FirstThatReads(video, names, opened) as reader:
+            if reader.num_frames < 1:
+                raise VideoDecodeError(path, "the video has no frames")
+            yield reader
+    finally:
+        if opened is not None:
+            opened.close()
 
 
 def probe_result_of(
@@ -132,30 +147,41 @@ def is_installed(decoder: str) -> bool:
     return True
 
 
-class _FirstThatReads:
-    """A reader that moves on to the next decoder when one cannot open or read the file."""
+class _Video(NamedTuple):
+    """What readers are told of a file."""
 
-    def __init__(
-        self, path: str, decoders: tuple[str, ...], num_frames: int | None, fps: float, stream_index: int | None
-    ) -> None:
-        self._path, self._decoders = path, decoders
-        self._num_frames, self._stream_index = num_frames, stream_index
-        self.fps = fps
+    path: str
+    num_frames: int | None  # None: the reader counts them
+    fps: float
+    stream_index: int | None
+    variable_frame_rate: bool
+
+
+class _FirstThatReads:
+    """A reader that moves on to the next decoder when one cannot open or read the file.
+
+    Args:
+        video: The file.
+        decoders: Decoders in the order in which they are tried.
+        opened: The open file, for a sparse decoder.
+    """
+
+    def __init__(self, video: _Video, decoders: tuple[str, ...], opened: OpenFile | None) -> None:
+        self._video, self._decoders, self._opened = video, decoders, opened
         self._stack = ExitStack()
         self.reader: VideoReader
 
-    def __enter__(self) -> "VideoReader":
+    def __enter__(self) -> VideoReader:
         while True:
             first, *others = self._decoders
             self._decoders = tuple(others)
             try:
-                opened = _open_reader(self._path, first, self._num_frames, self.fps, self._stream_index)
-                self.reader = self._stack.enter_context(opened)
+                self.reader = self._stack.enter_context(_open_reader(self._video, first, self._opened))
             except VideoDecodeError:
                 if not self._has_next():
                     raise
             else:
-                return self if self._decoders else self.reader
+                return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
@@ -163,6 +189,14 @@ class _FirstThatReads:
     @property
     def num_frames(self) -> int:
         return self.reader.num_frames
+
+    @property
+    def fps(self) -> float:
+        return self.reader.fps
+
+    @property
+    def frame_seconds(self) -> np.ndarray | None:
+        return self.reader.frame_seconds if self._video.variable_frame_rate else None
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         return self._first_result(lambda reader: reader.read(indices))
@@ -215,13 +249,12 @@ def check_unchanged(path: str, probe_result: ProbeResult) -> None:
         )
 
 
-def _open_reader(
-    path: str, decoder: str, num_frames: int | None, fps: float, stream_index: int | None
-) -> AbstractContextManager[VideoReader]:
+def _open_reader(video: _Video, decoder: str, opened: OpenFile | None) -> AbstractContextManager[VideoReader]:
+    path, num_frames, fps, stream_index, _ = video
     if decoder == "sparse":
         from videoctx.data.decoding.sparse_reader import open_sparse
 
-        return open_sparse(path, num_frames=num_frames, fps=fps)
+        return open_sparse(path, num_frames=num_frames, fps=fps, opened=opened)
     if decoder == "decord":
         from videoctx.data.decoding.decord_reader import open_decord
 

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from videoctx.batch import Failure
 from videoctx.data.annotations import ProbeResult, VideoRecord
-from videoctx.data.decoding.containers import VideoDecodeError, probe
+from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.decoding.video_reader import Decoder, check_decoder, open_video
 from videoctx.data.decoding.yuv_frames import DecodedFrames, FrameFormat, YuvColors, check_frame_format
 from videoctx.data.loading.page_locking import pinned
@@ -108,6 +108,9 @@ class FrameReader(Protocol):
 
     @property
     def fps(self) -> float: ...
+
+    @property
+    def frame_seconds(self) -> np.ndarray | None: ...
 
     def read(self, indices: np.ndarray) -> np.ndarray | Tensor: ...
 
@@ -225,7 +228,7 @@ class VideoDataset(Dataset[DecodedVideo]):
             assert isinstance(sampler, RandomClips), "only training has shorter clips"
             sampler = sampler.shortened(clip_len, rng)
         with open_reader(location, self.decoder, record.probe_result) as reader:
-            first, stop = self._frame_range(record, location, reader)
+            first, stop = self._frame_range(record, reader)
             try:
                 wanted = sampler.clips(stop - first, reader.fps, rng)  # (num_clips, clip_len)
             except NoClipError as error:
@@ -233,17 +236,14 @@ class VideoDataset(Dataset[DecodedVideo]):
             decoded = decode_clips(reader, first + wanted, self.frames)
         return decoded, (first + wanted[:, 0]).tolist()
 
-    def _frame_range(self, record: VideoRecord, location: str, reader: FrameReader) -> tuple[int, int]:
+    def _frame_range(self, record: VideoRecord, reader: FrameReader) -> tuple[int, int]:
         """Return the frames of the record's segment, as (first, stop).
 
         Raises:
             VideoDecodeError: The segment has no frames.
         """
         start, end = record.start_seconds, record.end_seconds
-        times = None
-        if (start, end) != (None, None) and (record.probe_result is None or record.probe_result.variable_frame_rate):
-            container = probe(location)
-            times = container.frame_seconds if container.variable_frame_rate else None
+        times = reader.frame_seconds if (start, end) != (None, None) else None
         first, stop = frame_range(reader.num_frames, reader.fps, start, end, frame_seconds=times)
         if stop <= first:
             seconds = reader.num_frames / reader.fps if reader.fps else 0.0
