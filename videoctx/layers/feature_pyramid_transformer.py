@@ -260,7 +260,7 @@ def local_mask(
 
 
 def averages(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Return the means of as many parts along each axis as `size` says: (B, C, *) → (B, C, *size)."""
+    """Return the means of `size` equal parts along each axis: (B, C, *) → (B, C, *size)."""
     frames, height, width = size
     if any(n % m for n, m in zip(x.shape[2:], size, strict=True)):
         return F.adaptive_avg_pool3d(x, (frames, height, width))
