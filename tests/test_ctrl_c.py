@@ -38,6 +38,7 @@ runpy.run_module(program, run_name="__main__")
 """
 DECODING = "videoctx.data.loading.dataset:decode_clips"
 FORKSERVER = "multiprocessing.forkserver:_forkserver.ensure_running"
+ONE_PER_CLASS = [f"--{split}_per_class=1" for split in ("train", "val", "test")]
 SPAWN = "multiprocessing.popen_spawn_posix:Popen._launch"
 
 
@@ -53,7 +54,7 @@ def interrupt(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        timeout=120,
+        timeout=600,
         start_new_session=True,
         check=False,
     )
@@ -116,7 +117,7 @@ def test_ctrl_c_while_a_command_works(place, tmp_path, times):
         ("videoctx", FORKSERVER, "test", *run, "--ckpt_path", checkpoint, "--trainer.logger.init_args.name=c"),
         ("videoctx", DECODING, "classify", video, "--ckpt_path", checkpoint),
         ("videoctx", "torch.export:export", "export", "--ckpt_path", checkpoint, *export),
-        ("data_prep.make_toy_dataset", encoded, tmp_path / "toy", "--train_per_class=1"),
+        ("data_prep.make_toy_dataset", encoded, tmp_path / "toy", *ONE_PER_CLASS),
         ("data_prep.inspect_videos", SPAWN, manifest, "--output", tmp_path / "a.csv"),
         ("data_prep.summarize", SPAWN, manifest, "--output", tmp_path / "a.html"),
         ("data_prep.transcode", SPAWN, manifest, tmp_path / "transcoded"),

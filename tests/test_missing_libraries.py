@@ -18,6 +18,7 @@ from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.storage.local_files import LocalFiles
 
 ROOT = Path(__file__).parents[1]
+QUICK = ("onnx", "psutil", "webdataset", "jinja2", "yaml")
 IMPORTED_AGAIN = ("videoctx", "data_prep", "torch.utils.tensorboard")  # what may have imported the library already
 
 
@@ -95,7 +96,8 @@ def without_library(library: str, shim: Path, name: str, arguments: list[str]) -
         return os.waitstatus_to_exitcode(ended), errors.read().decode()
 
 
-def test_every_library_that_is_missing_is_one_line_with_what_to_install(place, tmp_path):
+@pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_every_library_that_is_missing_is_one_line_with_what_to_install(place, tmp_path, quick):
     run, manifest = evaluated_run(place), str(place.videos / "manifest.csv")
     last, video = f"--ckpt_path={place.last}", str(place.videos / "test0.mp4")
     export = ["export", last, "--format=onnx", f"--output={tmp_path / 'a.onnx'}"]
@@ -124,6 +126,8 @@ def test_every_library_that_is_missing_is_one_line_with_what_to_install(place, t
         ("yaml", "pyyaml", "videoctx.cli", ["complexity", "-c", "slow_r50"]),
     ]
     for library, package, name, arguments in commands:
+        if quick != (library in QUICK):
+            continue
         shim = tmp_path / f"without-{library}"
         shim.mkdir(exist_ok=True)
         status, errors = without_library(library, shim, name, arguments)
