@@ -89,7 +89,9 @@ class PacketReader:
                 num_slices += 1
                 is_referenced |= bool(packet[start] & 0x60)
                 is_idr &= kind == H264_IDR
-                is_intra = is_intra and is_referenced and _is_h264_intra(packet[start + 1 : start + HEADER_BYTES])
+                if is_intra:  # a recovery point stands before the slices; without one, only IDR slices are read
+                    is_intra = is_referenced and (is_recovery_point or kind == H264_IDR)
+                    is_intra = is_intra and _is_h264_intra(packet[start + 1 : start + HEADER_BYTES])
             elif kind == H264_SEI and not is_recovery_point:
                 is_recovery_point = _is_recovery_point(_without_escapes(packet[start + 1 : stop]))
         if not num_slices:

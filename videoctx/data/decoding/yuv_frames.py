@@ -33,6 +33,7 @@ MATRICES = {
 }
 FORMATS = ("yuv420p", "yuvj420p")
 FULL_RANGE = 2  # FFmpeg's number
+UPRIGHT = np.eye(2, dtype=int)  # display matrix
 SCALE = 2**13  # of the coefficients
 MAX_DIFFERENCE, MAX_MEAN_DIFFERENCE = 1.0, 0.3  # to the decoder's RGB, in levels
 CHECKED_ROWS = 16
@@ -66,7 +67,7 @@ def colors_of(frame: av.VideoFrame) -> YuvColors | None:
         or frame.height % 2
         or frame.interlaced_frame
         or int(frame.colorspace) not in MATRICES
-        or not np.array_equal(display_matrix(frame), np.eye(2))
+        or not (display_matrix(frame) == UPRIGHT).all()
     ):
         return None
     full_range = frame.format.name == "yuvj420p" or int(frame.color_range) == FULL_RANGE
