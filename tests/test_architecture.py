@@ -82,6 +82,7 @@ PARTS = {
             "decord": ("decord_reader.py",),
             "torchcodec": ("torchcodec_reader.py", "nvdec_reader.py"),
             "av": (
+                "area_scaling.py",
                 "pyav_versions.py",
                 "pyav_reader.py",
                 "containers.py",

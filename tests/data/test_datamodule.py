@@ -269,13 +269,13 @@ def test_the_seed_changes_the_training_order(video_folder):
 def test_videos_are_decoded_by_the_chosen_decoder(video_folder, monkeypatch, stage, decoder):
     asked = set()
 
-    def record(path, decoder, probe_result):
-        asked.add(decoder)
-        return open_video(path, decoder, probe_result)
+    def record(path, decoder, probe_result, **options):
+        asked.add((decoder, options["short_side_px"]))
+        return open_video(path, decoder, probe_result, **options)
 
     monkeypatch.setattr("videoctx.data.loading.dataset.open_video", record)
-    batches(module(video_folder.manifest, loading={"decoder": decoder}), stage)
-    assert asked == {decoder}
+    batches(module(video_folder.manifest, loading={"decoder": decoder}, train={"decoded_short_side_px": 24}), stage)
+    assert asked == {(decoder, 24 if stage == "train" else None)}  # evaluation sees the pixels as they are stored
 
 
 def test_training_decodes_planes_into_the_same_clips(video_folder):

@@ -334,8 +334,8 @@ class VideoDataModule(LightningDataModule):
     @cached_property
     def _train_dataset(self) -> VideoDataset:
         clips, decoder = self.clips.train_sampler(self.train.clips_per_video), self.loading.decoder
-        frames = self.loading.training_frames
-        return VideoDataset(self._records("train"), sampler=clips, seed=self.seed, decoder=decoder, frames=frames)
+        records, frames, short = self._records("train"), self.loading.training_frames, self.train.decoded_short_side_px
+        return VideoDataset(records, sampler=clips, seed=self.seed, decoder=decoder, frames=frames, short_side_px=short)
 
     def _check_classes(self) -> None:
         """Check the class names against flips, and warn of classes without training videos."""

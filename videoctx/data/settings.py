@@ -104,6 +104,9 @@ class TrainSettings:
         short_side_px: Smallest and largest short side that frames are resized to before the crop.
         fixed_size_px: Used instead of `short_side_px` if given: height and width that frames are resized to before the
             crop, whatever their aspect ratio.
+        decoded_short_side_px: Short side that larger frames are scaled to where they are decoded, by the mean of the
+            area that a pixel covers: less time and memory for 1080p and 4K, and slightly other pixels. None: frames
+            come in their own size, as they do where the GPU decodes.
         crop_area: Used instead of `short_side_px` if given: smallest and largest fraction of a frame's area that the
             crop covers. The aspect ratio of the crop is between 3:4 and 4:3 before it is resized to a square.
         crop_scales: Used instead of `short_side_px` if given: height and width of the crop, relative to the short side
@@ -137,6 +140,7 @@ class TrainSettings:
     crop_size_px: int = 224
     short_side_px: tuple[int, int] = (256, 320)
     fixed_size_px: tuple[int, int] | None = None
+    decoded_short_side_px: int | None = None
     crop_area: tuple[float, float] | None = None
     crop_scales: list[float] | None = None
     flip_probability: float = 0.5
@@ -151,12 +155,24 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         check_train_crop(self.crop_size_px, self.short_side_px, self.crop_area, self.fixed_size_px, self.crop_scales)
+        if self.decoded_short_side_px is not None and self.decoded_short_side_px < self._needed_px:
+            raise ValueError(
+                f"train.decoded_short_side_px is {self.decoded_short_side_px}; expected {self._needed_px} or more,"
+                " which the crops need, or null"
+            )
         _check_fraction("train.flip_probability", self.flip_probability)
         _check_choice("train.flip_labels", self.flip_labels, get_args(FlipLabels))
         _check_at_least_one("train.clips_per_video", self.clips_per_video)
         _check_choice("train.order", self.order, get_args(OrderName))
         _check_at_least_one("train.shuffle_buffer", self.shuffle_buffer)
         _check_fraction("train.max_failed_fraction", self.max_failed_fraction)
+
+    @property
+    def _needed_px(self) -> int:
+        """The short side of frames that are not enlarged for a crop of all that it may cover."""
+        if self.crop_area or self.crop_scales:
+            return self.crop_size_px
+        return min(self.fixed_size_px) if self.fixed_size_px else self.short_side_px[1]
 
 
 @dataclass(frozen=True, kw_only=True)

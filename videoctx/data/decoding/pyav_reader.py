@@ -22,10 +22,11 @@ class PyAVReader:
         path: Path of a local file.
         num_frames: Number of frames if it is known. Otherwise they are counted by decoding all of them.
         fps: Average number of frames per second.
+        short_side_px: Scale larger frames to this short side. None: not.
     """
 
-    def __init__(self, path: str, *, num_frames: int | None, fps: float) -> None:
-        self._path = path
+    def __init__(self, path: str, *, num_frames: int | None, fps: float, short_side_px: int | None = None) -> None:
+        self._path, self._short_side_px = path, short_side_px
         self.num_frames = count_frames(path) if num_frames is None else num_frames
         self.fps = fps
 
@@ -45,7 +46,7 @@ class PyAVReader:
     def _read(self, indices: np.ndarray, frames: FrameFormat) -> DecodedFrames:
         rows = {index: row for row, index in enumerate(indices.tolist())}
         last = int(indices[-1])
-        collector, num_found = FrameCollector(len(rows), frames), 0
+        collector, num_found = FrameCollector(len(rows), frames, self._short_side_px), 0
         with decoder_errors(self._path):
             for index, frame in enumerate(decode(self._path)):
                 if (row := rows.get(index)) is not None:
@@ -59,9 +60,11 @@ class PyAVReader:
 
 
 @contextmanager
-def open_pyav(path: str, *, num_frames: int | None, fps: float) -> Iterator[PyAVReader]:
+def open_pyav(
+    path: str, *, num_frames: int | None, fps: float, short_side_px: int | None = None
+) -> Iterator[PyAVReader]:
     """Open a video with PyAV. See the reader for the arguments."""
-    yield PyAVReader(path, num_frames=num_frames, fps=fps)
+    yield PyAVReader(path, num_frames=num_frames, fps=fps, short_side_px=short_side_px)
 
 
 def decode(path: str) -> Iterator[av.VideoFrame]:

@@ -44,6 +44,7 @@ class SparseReader:
         packets: Its packets.
         num_frames: Number of frames if it is known. Otherwise the packets are counted.
         fps: Average number of frames per second.
+        short_side_px: Scale larger frames to this short side. None: not.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class SparseReader:
         *,
         num_frames: int | None,
         fps: float,
+        short_side_px: int | None = None,
     ) -> None:
         stream = video_stream(container)
         assert stream is not None
@@ -68,6 +70,7 @@ class SparseReader:
         self.num_frames = promised if num_frames is None else num_frames
         self.fps = fps
         self._size: tuple[int, int] | None = None
+        self._short_side_px = short_side_px
 
     @property
     def frame_seconds(self) -> np.ndarray:
@@ -85,7 +88,7 @@ class SparseReader:
 
     def _read(self, indices: np.ndarray, frames: FrameFormat) -> DecodedFrames:
         rows = {int(place): row for row, place in enumerate(self._list.frames[indices])}
-        collector = FrameCollector(len(rows), frames)
+        collector = FrameCollector(len(rows), frames, self._short_side_px)
         with decoder_errors(self._path):
             for start, places in self._runs(sorted(rows)):
                 for place, frame in self._decode_again(start, places):
@@ -179,7 +182,12 @@ class SparseReader:
 
 @contextmanager
 def open_sparse(
-    path: str, *, num_frames: int | None, fps: float, opened: OpenFile | None = None
+    path: str,
+    *,
+    num_frames: int | None,
+    fps: float,
+    opened: OpenFile | None = None,
+    short_side_px: int | None = None,
 ) -> Iterator[SparseReader]:
     """Open a video for sparse decoding. See the reader for the other arguments.
 
@@ -189,10 +197,12 @@ def open_sparse(
     if opened is not None:
         if opened.packets.packets is None:
             _remember(file_key(path), opened.packets)
-        yield SparseReader(path, opened.input, opened.packets, num_frames=num_frames, fps=fps)
+        container, packets = opened.input, opened.packets
+        yield SparseReader(path, container, packets, num_frames=num_frames, fps=fps, short_side_px=short_side_px)
         return
     with open_container(path) as container:
-        yield SparseReader(path, container, _packets_of(path, container), num_frames=num_frames, fps=fps)
+        packets = _packets_of(path, container)
+        yield SparseReader(path, container, packets, num_frames=num_frames, fps=fps, short_side_px=short_side_px)
 
 
 _large_files: dict[FileKey, PacketList] = {}

@@ -57,7 +57,13 @@ class VideoReader(Protocol):
 
 
 @contextmanager
-def open_video(path: str, decoder: Decoder = "auto", probe_result: ProbeResult | None = None) -> Iterator[VideoReader]:
+def open_video(
+    path: str,
+    decoder: Decoder = "auto",
+    probe_result: ProbeResult | None = None,
+    *,
+    short_side_px: int | None = None,
+) -> Iterator[VideoReader]:
     """Open a video for reading.
 
     Args:
@@ -66,6 +72,7 @@ def open_video(path: str, decoder: Decoder = "auto", probe_result: ProbeResult |
         probe_result: What `data_prep.inspect_videos` found about the file. If given, the container is not probed, as
             long as the file's size is unchanged. Without it the container is probed when the file is first opened. This
             does not find damage in the middle of a file, which decord and torchcodec may conceal.
+        short_side_px: Let `sparse` and `pyav` scale larger frames to this short side. None: frames have their own size.
 
     Raises:
         VideoDecodeError: The file is missing, empty, damaged, not a video, or not the file that was inspected. It is
@@ -78,12 +85,14 @@ def open_video(path: str, decoder: Decoder = "auto", probe_result: ProbeResult |
     if probe_result is None:
         container, opened = open_whole(path)
         num_frames = container.num_frames if decoder == "auto" or decoder in container.decoders else None
-        video = _Video(path, num_frames, container.fps, container.stream_index, container.variable_frame_rate)
+        video = _Video(
+            path, num_frames, container.fps, container.stream_index, container.variable_frame_rate, short_side_px
+        )
         exact = container.decoders
     else:
         check_unchanged(path, probe_result)
         of_video = probe_result.num_frames, probe_result.fps, probe_result.video_stream
-        video = _Video(path, *of_video, probe_result.variable_frame_rate)
+        video = _Video(path, *of_video, probe_result.variable_frame_rate, short_side_px)
         exact = probe_result.decoders
     try:
         names = _choose(path, exact) if decoder == "auto" else (decoder,)
@@ -155,6 +164,7 @@ class _Video(NamedTuple):
     fps: float
     stream_index: int | None
     variable_frame_rate: bool
+    short_side_px: int | None
 
 
 class _FirstThatReads:
@@ -250,11 +260,11 @@ def check_unchanged(path: str, probe_result: ProbeResult) -> None:
 
 
 def _open_reader(video: _Video, decoder: str, opened: OpenFile | None) -> AbstractContextManager[VideoReader]:
-    path, num_frames, fps, stream_index, _ = video
+    path, num_frames, fps, stream_index, _, short_side_px = video
     if decoder == "sparse":
         from videoctx.data.decoding.sparse_reader import open_sparse
 
-        return open_sparse(path, num_frames=num_frames, fps=fps, opened=opened)
+        return open_sparse(path, num_frames=num_frames, fps=fps, opened=opened, short_side_px=short_side_px)
     if decoder == "decord":
         from videoctx.data.decoding.decord_reader import open_decord
 
@@ -267,7 +277,7 @@ def _open_reader(video: _Video, decoder: str, opened: OpenFile | None) -> Abstra
         return open_torchcodec(path, num_frames=num_frames, fps=fps, video_stream=stream_index)
     from videoctx.data.decoding.pyav_reader import open_pyav
 
-    return open_pyav(path, num_frames=num_frames, fps=fps)
+    return open_pyav(path, num_frames=num_frames, fps=fps, short_side_px=short_side_px)
 
 
 def _stream_index(path: str) -> int:

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from videoctx.batch import Failure
 from videoctx.data.annotations import ProbeResult, VideoRecord
+from videoctx.data.decoding.area_scaling import scaled
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.decoding.video_reader import Decoder, check_decoder, open_video
 from videoctx.data.decoding.yuv_frames import DecodedFrames, FrameFormat, YuvColors, check_frame_format
@@ -138,12 +139,15 @@ class DecodedClips(NamedTuple):
     colors: YuvColors | None
 
 
-def decode_clips(reader: FrameReader, indices: np.ndarray, frames: FrameFormat = "rgb") -> DecodedClips:
+def decode_clips(
+    reader: FrameReader, indices: np.ndarray, frames: FrameFormat = "rgb", short_side_px: int | None = None
+) -> DecodedClips:
     """Decode each distinct frame of some clips once.
 
     Args:
         indices: (num_clips, clip_len) frame indices.
         frames: Format of the frames. With `yuv`, frames that the device cannot convert are RGB.
+        short_side_px: Short side that larger frames are scaled to, unless they are on a GPU. None: they are not scaled.
     """
     distinct, positions = np.unique(indices, return_inverse=True)
     pixels: np.ndarray | Tensor
@@ -151,6 +155,8 @@ def decode_clips(reader: FrameReader, indices: np.ndarray, frames: FrameFormat =
         pixels, colors = reader.read_yuv(distinct)
     else:
         pixels, colors = reader.read(distinct), None
+    if isinstance(pixels, np.ndarray) and colors is None:
+        pixels = scaled(pixels, short_side_px)  # if the reader has not done so
     return DecodedClips(torch.as_tensor(pixels), torch.from_numpy(positions.reshape(indices.shape)), colors)
 
 
@@ -165,6 +171,7 @@ class VideoDataset(Dataset[DecodedVideo]):
         seed: Seed of all random choices.
         decoder: Decoding library (`videoctx.data.decoding.video_reader.open_video`).
         frames: Format of the frames. With `yuv`, a video whose frames the device cannot convert is RGB.
+        short_side_px: Short side that larger frames are scaled to where they are decoded. None: they are not scaled.
 
     Raises:
         ValueError: The decoder is unknown.
@@ -179,6 +186,7 @@ class VideoDataset(Dataset[DecodedVideo]):
         seed: int,
         decoder: Decoder = "auto",
         frames: FrameFormat = "rgb",
+        short_side_px: int | None = None,
     ) -> None:
         check_decoder(decoder)  # here, and not only in a decoding process
         check_frame_format("frames", frames)
@@ -187,6 +195,7 @@ class VideoDataset(Dataset[DecodedVideo]):
         self.seed = seed
         self.decoder = decoder
         self.frames = frames
+        self.short_side_px = short_side_px
 
     def __len__(self) -> int:
         return len(self.records)
@@ -200,7 +209,7 @@ class VideoDataset(Dataset[DecodedVideo]):
         rng = np.random.default_rng((self.seed, index.epoch, index.video, index.repeat))
         device_seed = int(rng.integers(2**63))
         try:
-            decoded, starts = self._decode(record, location, rng, index.clip_len, open_reader or open_video)
+            decoded, starts = self._decode(record, location, rng, index.clip_len, open_reader or self._open)
         except VideoDecodeError as error:
             return DecodedVideo.failed(record, index.video, error.reason)
         return DecodedVideo(
@@ -233,8 +242,13 @@ class VideoDataset(Dataset[DecodedVideo]):
                 wanted = sampler.clips(stop - first, reader.fps, rng)  # (num_clips, clip_len)
             except NoClipError as error:
                 raise VideoDecodeError(record.path, str(error)) from error
-            decoded = decode_clips(reader, first + wanted, self.frames)
+            decoded = decode_clips(reader, first + wanted, self.frames, self.short_side_px)
         return decoded, (first + wanted[:, 0]).tolist()
+
+    def _open(
+        self, path: str, decoder: Decoder, probe_result: ProbeResult | None, /
+    ) -> AbstractContextManager[FrameReader]:
+        return open_video(path, decoder, probe_result, short_side_px=self.short_side_px)
 
     def _frame_range(self, record: VideoRecord, reader: FrameReader) -> tuple[int, int]:
         """Return the frames of the record's segment, as (first, stop).
