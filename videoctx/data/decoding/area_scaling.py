@@ -43,7 +43,8 @@ def scaled_planes(frame: av.VideoFrame, converter: VideoReformatter, short_side_
 
 def scaled(frames: np.ndarray, short_side_px: int | None) -> np.ndarray:
     """Scale frames (U, H, W, 3) uint8 RGB of decoders that do not scale themselves, as `to_rgb` does."""
-    if scaled_size(*frames.shape[1:3], short_side_px) == frames.shape[1:3]:
+    height, width = frames.shape[1:3]
+    if scaled_size(height, width, short_side_px) == (height, width):
         return frames
     converter = VideoReformatter()
     images = (av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24") for image in frames)
