@@ -1,5 +1,6 @@
 """CPU time and memory of this process and its descendants, as the system counts them."""
 
+import os
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,6 +12,11 @@ T = TypeVar("T")
 def cpu_seconds() -> float:
     """Return the user and system time of all threads of the processes that are alive."""
     return sum(times.user + times.system for times in _of_each(psutil.Process.cpu_times))
+
+
+def cpu_seconds_since(before: float) -> float:
+    """Return the CPU time since `cpu_seconds` was `before`, but not less than a tick of the system's clock."""
+    return max(cpu_seconds() - before, 1 / os.sysconf("SC_CLK_TCK"))
 
 
 def resident_bytes() -> int:

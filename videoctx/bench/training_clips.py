@@ -13,7 +13,7 @@ from videoctx.bench.bare_decoding import BareDecoder, BareDecoding, Clip
 from videoctx.bench.data_stages import stage_seconds
 from videoctx.bench.epochs import InOrder, check, clip_of, epoch_seconds, read_all
 from videoctx.bench.peer_process import Epoch, PeerProcess
-from videoctx.bench.process_tree import cpu_seconds
+from videoctx.bench.process_tree import cpu_seconds, cpu_seconds_since
 from videoctx.bench.pytorchvideo_peer import PeerDecoder, PyTorchVideoPeer, Window
 from videoctx.bench.spdl_peer import spdl_epoch
 from videoctx.bench.torchcodec_peer import torchcodec_epoch
@@ -98,7 +98,7 @@ class TrainingClips:
                     seconds = side()
                     figures[name] = {
                         "seconds": seconds / self.num_clips,
-                        "cpu_seconds": (cpu_seconds() - cpu) / self.num_clips,
+                        "cpu_seconds": cpu_seconds_since(cpu) / self.num_clips,
                     }
                 yield figures
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack, closing
 
 from videoctx.bench.bare_decoding import BareDecoding
 from videoctx.bench.epochs import InOrder, clip_of, epoch_seconds, read_all
-from videoctx.bench.process_tree import cpu_seconds
+from videoctx.bench.process_tree import cpu_seconds, cpu_seconds_since
 from videoctx.data.annotations import VideoRecord
 from videoctx.data.loading.dataset import SampleIndex, VideoDataset
 from videoctx.data.loading.loader import VideoLoader
@@ -30,7 +30,7 @@ def view_rounds(
         for _ in range(count):
             before = cpu_seconds()
             epoch_seconds(loader)
+            ours = cpu_seconds_since(before)
             between = cpu_seconds()
             bare.per_view(clips, num_crops=NUM_CROPS)
-            after = cpu_seconds()
-            yield {"ours": (between - before) / len(samples), "per_view": (after - between) / len(samples)}
+            yield {"ours": ours / len(samples), "per_view": cpu_seconds_since(between) / len(samples)}
