@@ -17,6 +17,7 @@ from videoctx.cli.checkpoint_check import check_checkpoint
 from videoctx.cli.parts import with_parts
 from videoctx.cli.replaced_classes import with_optimizer_defaults
 from videoctx.cli.run_folder import RunFolder, check_free
+from videoctx.cli.stored_network import with_stored_network
 from videoctx.cli.user_error_parser import UserErrorParser, short_message
 from videoctx.data.datamodule import VideoDataModule
 from videoctx.tasks import VideoClassifier
@@ -150,7 +151,7 @@ def run_lightning(arguments: Sequence[str]) -> None:
     for message in SILENCED_WARNINGS:
         warnings.filterwarnings("ignore", message=f".*{message}")
     sys.argv[1:] = with_optimizer_defaults(
-        with_parts(arguments)
+        with_stored_network(with_parts(arguments))
     )  # the CLI reads it, and a launcher starts the other ranks with it
     try:
         VideoCLI(

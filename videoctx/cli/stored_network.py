@@ -1,0 +1,82 @@
+"""The network and the clips of a checkpoint, for an evaluation whose command line names no network."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+EVALUATION = ("validate", "test", "predict")
+OF_CLIPS = ("clip_len", "frame_interval", "sampling", "short_videos", "mean", "std")
+OF_TEST = ("protocol", "short_side_px", "crop_size_px", "views", "head_pooling")
+
+
+def with_stored_network(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of an evaluation with the network and the clips that its checkpoint stores.
+
+    They come first, so that whatever else is given stays as it is. A checkpoint that `videoctx convert` wrote has
+    weights alone, and becomes that of `--model.weights`. Other arguments are returned as they are.
+
+    Args:
+        arguments: the subcommand and its options, with the text of every config (`videoctx.cli.parts`).
+    """
+    command, *options = arguments or [""]
+    path = _value(options, "--ckpt_path") or _value(options, "--model.weights")
+    if command not in EVALUATION or not path or not Path(path).is_file() or _names_network(options):
+        return list(arguments)
+    from videoctx.models.checkpoint_file import read_stored
+
+    try:
+        stored = read_stored(path)
+    except ValueError:
+        return list(arguments)  # the evaluation reports it
+    net = stored.get("net") if isinstance(stored, Mapping) else None
+    if not isinstance(net, Mapping):
+        return list(arguments)
+    if "epoch" not in stored:
+        options = [option.replace("--ckpt_path", "--model.weights", 1) for option in options]
+    return [command, "-c", yaml.safe_dump({"model": {"net": dict(net)}} | _clips(stored)), *options]
+
+
+def _clips(stored: Mapping[str, Any]) -> dict[str, Any]:
+    made = stored.get("preprocessing")
+    if not isinstance(made, Mapping):
+        return {}
+    groups = {"clips": OF_CLIPS, "test": OF_TEST}
+    return {
+        "data": {group: {name: _plain(made[name]) for name in names if name in made} for group, names in groups.items()}
+    }
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _value(options: Sequence[str], name: str) -> str:
+    """Return the value of an option, the last one given. Empty: it is not given."""
+    found = ""
+    for position, option in enumerate(options):
+        if option == name and position + 1 < len(options):
+            found = options[position + 1]
+        elif option.startswith(f"{name}="):
+            found = option.partition("=")[2]
+    return found
+
+
+def _names_network(options: Sequence[str]) -> bool:
+    """Whether an option or a config names the network, or may do so."""
+    for position, option in enumerate(options):
+        if option.startswith("--model.net") or option in ("-h", "--help"):
+            return True
+        if option not in ("-c", "--config") or position + 1 == len(options):
+            continue
+        try:
+            config = yaml.safe_load(options[position + 1])
+        except yaml.YAMLError:
+            return True
+        if not isinstance(config, Mapping):
+            return True
+        model = config.get("model")
+        if isinstance(model, Mapping) and "net" in model:
+            return True
+    return False
