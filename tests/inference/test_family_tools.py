@@ -1,21 +1,16 @@
-"""Every tool works with SlowFast, X3D, CSN and R(2+1)D: folding, complexity, Grad-CAM, attention maps, export."""
+"""Every tool works with SlowFast, X3D, CSN and R(2+1)D: folding, complexity, Grad-CAM, attention maps."""
 
-import pytest
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tests.each_case import each_case
 from tests.models.randomized_norms import randomize
-from tests.small_preprocessing import small_preprocessing
-from videoctx.inference.classifier import Classifier
-from videoctx.inference.export import export
 from videoctx.layers import NonLocal
 from videoctx.models import CSN, X3D, R2Plus1D, SlowFast
 from videoctx.models.complexity import complexity
 from videoctx.models.folding import fold_batch_norms
 from videoctx.models.inference import has_known_layers
-from videoctx.models.network_config import network_config
 from videoctx.visualize.attention import find_block, trace_blocks
 from videoctx.visualize.gradcam import grad_cam
 
@@ -64,16 +59,3 @@ def test_parts_add_up(name):
     assert sum(part.params for part in counts.stages) == counts.params
     assert sum(part.macs for part in counts.stages) == counts.macs
     assert len(counts.context_blocks) == 1
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("format", ["torch-export", "onnx"])
-@pytest.mark.parametrize("name", FAMILIES)
-def test_exported_files_compute_the_same(name, format, tmp_path):
-    if format == "onnx":
-        pytest.importorskip("onnxruntime")
-        pytest.importorskip("onnxscript")
-    net = small(name, context=NonLocal, context_at={"res4": [0]})
-    trained = Classifier(net, ["a", "b", "c"], network_config(net), small_preprocessing(), multi_label=False)
-    found = export(trained, tmp_path / "network", format=format, frame_size_px=(80, 96))
-    assert found.from_network < 1e-4
