@@ -78,6 +78,7 @@ PARTS = {
         libraries=("numpy", "torchvision.transforms.v2"),
         in_files={
             "lightning": ("datamodule.py", "trainer_state.py"),
+            "pyarrow": ("csv_table.py", "label_conflicts.py", "manifest.py", "record_columns.py", "video_records.py"),
             "pebble": ("decoding_processes.py", "loader.py"),
             "decord": ("decord_reader.py",),
             "torchcodec": ("torchcodec_reader.py", "nvdec_reader.py"),

@@ -130,4 +130,4 @@ def _read_duplicates(path: Path) -> list[dict[str, str]] | None:
     """Return the rows of duplicates.csv, or None if it does not exist."""
     if not path.exists():
         return None
-    return read_csv(path, DUPLICATE_COLUMNS, kind="list of duplicates", may_be_empty=True).rows
+    return list(read_csv(path, DUPLICATE_COLUMNS, kind="list of duplicates", may_be_empty=True).rows)

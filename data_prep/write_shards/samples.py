@@ -62,7 +62,7 @@ def read_rows(manifest: Path, class_names: list[str]) -> list[dict[str, str]]:
     Raises:
         AnnotationError: as `read_manifest`, or a split that cannot be the name of a shard.
     """
-    rows = read_table(manifest).rows
+    rows = list(read_table(manifest).rows)
     for split in sorted({row["split"] for row in rows}):
         read_manifest(manifest, class_names, split=split, labels_required=False)
         if not SPLIT_NAME.fullmatch(split):

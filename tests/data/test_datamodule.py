@@ -283,7 +283,10 @@ def test_training_decodes_planes_into_the_same_clips(video_folder):
     for frames in (None, "yuv", "rgb"):
         data = module(video_folder.manifest, loading={"frames": frames})
         made[frames] = [batches(data, stage)[0].clips[:] for stage in ("train", "val")]
-        assert [data.loaders[stage].dataset.frames for stage in ("train", "val")] == [frames or "yuv", frames or "rgb"]
+        assert [data.loaders[stage].dataset.clip_decoder.frames for stage in ("train", "val")] == [
+            frames or "yuv",
+            frames or "rgb",
+        ]
         assert data.card("train")["frames"] == (frames or "yuv")
     for stage in (0, 1):
         torch.testing.assert_close(made["yuv"][stage], made["rgb"][stage], rtol=0, atol=0)

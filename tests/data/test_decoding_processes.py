@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from videoctx.cli.commands import is_user_error
+from videoctx.data.annotations import VideoRecord
 from videoctx.data.loading import decoding_processes
 from videoctx.data.loading.dataset import SampleIndex
 from videoctx.data.loading.decoding_processes import DecodingProcesses
@@ -18,7 +19,7 @@ def test_processes_that_cannot_be_started_are_reported(monkeypatch):
     monkeypatch.setattr(ForkServerProcess, "_Popen", staticmethod(refuse))
     processes = DecodingProcesses(None, num_processes=2, deadline_seconds=9)
     with pytest.raises(ChildProcessError, match=r"the server is gone.*fewer") as refused:
-        processes.decode(SampleIndex(0), "a.mp4")
+        processes.decode(SampleIndex(0), VideoRecord("a.mp4", 0, "train"), "a.mp4")
     assert is_user_error(refused.value)
     processes.close()
 

@@ -7,7 +7,7 @@ import sys
 import threading
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ from tests.each_case import each_case
 from tests.http_server import FileServer
 from tests.numbered import read_number
 from videoctx.data.annotations import VideoRecord
-from videoctx.data.loading.dataset import SampleIndex, VideoDataset
+from videoctx.data.loading.dataset import ClipDecoder, SampleIndex, VideoDataset
 from videoctx.data.loading.loader import VideoLoader
 from videoctx.data.sampling.clip_samplers import ClipShape, RandomClips
 from videoctx.data.sampling.video_samplers import EvaluationSampler
@@ -30,11 +30,13 @@ from videoctx.data.storage.local_files import LocalFiles
 CLIPS = RandomClips(shape=ClipShape(clip_len=3, frame_interval=2), num_clips=2)
 
 
-class TrickyDataset(VideoDataset):
-    """A dataset whose process hangs or dies, as the name of the video tells."""
+@dataclass(frozen=True, kw_only=True)
+class TrickyDecoder(ClipDecoder):
+    """A decoder whose process hangs or dies, as the name of the video tells, or decodes the good video."""
 
-    def load(self, index, location):
-        record = self.records[index.video]
+    good: str
+
+    def load(self, index, record, location):
         match Path(record.path).stem:
             case "hangs":
                 while True:
@@ -48,8 +50,7 @@ class TrickyDataset(VideoDataset):
                 os.kill(os.getpid(), signal.SIGKILL)
             case "raises":
                 raise AttributeError("our own mistake")
-        video = super().load(index, self.records[0].path)
-        return replace(video, path=record.path, row=index.video)
+        return super().load(index, record, self.good)
 
 
 @pytest.fixture
@@ -60,7 +61,10 @@ def tricky(closed_gop_mp4, tmp_path):
     def make(*names, batch_size=1, deadline_seconds=30.0, num_workers=2):
         paths = [str(tmp_path / f"{name}.mp4") if name else str(closed_gop_mp4.path) for name in names]
         records = [VideoRecord(path, 0, "train") for path in paths]
-        data = TrickyDataset(records, sampler=CLIPS, seed=0)
+        data = VideoDataset(records, sampler=CLIPS, seed=0)
+        data.clip_decoder = TrickyDecoder(
+            sampler=CLIPS, seed=0, decoder="auto", frames="rgb", good=str(closed_gop_mp4.path)
+        )
         sampler = EvaluationSampler(len(records), num_ranks=1, rank=0)
         loader = VideoLoader(
             data, sampler, batch_size=batch_size, num_workers=num_workers, deadline_seconds=deadline_seconds
@@ -161,7 +165,7 @@ def test_a_video_that_hangs_fails_alone_and_is_not_tried_again(tricky, monkeypat
     assert failures == {1: "decoding took longer than 5 s; its process was killed"}
     decoded, decode = [], loader._processes.decode
     monkeypatch.setattr(
-        loader._processes, "decode", lambda index, path: decoded.append(index.video) or decode(index, path)
+        loader._processes, "decode", lambda index, *rest: decoded.append(index.video) or decode(index, *rest)
     )
     assert rows_and_failures(loader) == (rows, failures)
     assert decoded == [0, 2, 3, 4]
@@ -252,7 +256,7 @@ SCRIPT = """
 import sys
 from tests.data.test_loader import CLIPS
 from videoctx.data.annotations import VideoRecord
-from videoctx.data.loading.dataset import SampleIndex, VideoDataset
+from videoctx.data.loading.dataset import ClipDecoder, SampleIndex, VideoDataset
 from videoctx.data.loading.loader import VideoLoader
 if __name__ == "__main__":
     data = VideoDataset([VideoRecord(sys.argv[1], 0, "train")], sampler=CLIPS, seed=0)

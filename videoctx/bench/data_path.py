@@ -232,8 +232,8 @@ class DataBench:
 def _records_of(manifest: Path, split: str, count: int) -> list[VideoRecord]:
     """Return `count` videos of the manifest at even distances, or all of them."""
     class_names = read_classes(manifest.parent / CLASS_FILE)
-    records = read_manifest(manifest, class_names, split=split, labels_required=False)
-    records = [records[index] for index in np.unique(np.linspace(0, len(records) - 1, count).astype(int))]
+    rows = read_manifest(manifest, class_names, split=split, labels_required=False)
+    records = [rows[index] for index in np.unique(np.linspace(0, len(rows) - 1, count).astype(int))]
     for record in records:
         if not Path(record.path).is_file():
             raise ValueError(f"{record.path}: no such file here; expected a manifest of files on this machine's disks")

@@ -81,15 +81,15 @@ class _Clock:
 
 
 def _read(dataset: VideoDataset, sample: SampleIndex, *, first_only: bool) -> dict[str, float]:
-    """Return the seconds of the steps of `VideoDataset.load`; with `first_only`, it reads only the first frame."""
-    record, sampler = dataset.records[sample.video], dataset.sampler
-    rng = np.random.default_rng((dataset.seed, sample.epoch, sample.video, sample.repeat))
+    """Return the seconds of the steps of `ClipDecoder.load`; with `first_only`, it reads only the first frame."""
+    record, decoder = dataset.records[sample.video], dataset.clip_decoder
+    rng = np.random.default_rng((decoder.seed, sample.epoch, sample.video, sample.repeat))
     rng.integers(2**63)  # the seed of the device, which the data set takes first: the clips are the same
     clock = _Clock()
-    with open_video(record.path, dataset.decoder, record.probe_result) as reader:
+    with open_video(record.path, decoder.decoder, record.probe_result) as reader:
         opened = clock.lap()
         first, stop = frame_range(reader.num_frames, reader.fps, record.start_seconds, record.end_seconds)
-        wanted = sampler.clips(stop - first, reader.fps, rng)
+        wanted = decoder.sampler.clips(stop - first, reader.fps, rng)
         distinct = np.unique(first + wanted)
         sampled = clock.lap()
         reader.read(distinct[:1] if first_only else distinct)

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import LightningDataModule, Trainer
 
 from videoctx.batch import ClipBatch
-from videoctx.data.annotations import CLASS_FILE, VideoRecord, check_manifest, read_classes, read_manifest
+from videoctx.data.annotations import CLASS_FILE, VideoRecord, VideoRecords, check_manifest, read_classes, read_manifest
 from videoctx.data.card import data_card
 from videoctx.data.failures import TrainingFailures
 from videoctx.data.fingerprint import fingerprint
@@ -362,7 +362,7 @@ class VideoDataModule(LightningDataModule):
         """Return how the clips of validation or test are made."""
         return replace(self.preprocessing, views=self.views[stage])
 
-    def _records(self, stage: str, *, labels_required: bool = True) -> list[VideoRecord]:
+    def _records(self, stage: str, *, labels_required: bool = True) -> VideoRecords:
         return read_manifest(
             self.manifest,
             self.class_names,

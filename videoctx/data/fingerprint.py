@@ -1,10 +1,14 @@
 """A hash of a list of videos that does not depend on the folder they are in."""
 
 import hashlib
-import json
 from collections.abc import Sequence
+from json import JSONEncoder
 
-from videoctx.data.annotations import VideoRecord
+import numpy as np
+
+from videoctx.data.annotations import VideoRecord, VideoRecords
+
+to_json = JSONEncoder().encode  # without the settings that `json.dumps` looks at for every value
 
 
 def fingerprint(records: Sequence[VideoRecord], class_names: Sequence[str], *, root: str) -> str:
@@ -15,11 +19,18 @@ def fingerprint(records: Sequence[VideoRecord], class_names: Sequence[str], *, r
     """
     digest = hashlib.sha256()
     prefix = f"{root.rstrip('/')}/"
-    for record in records:
-        label = _label_names(record.label, class_names)
-        row = [record.path.replace(prefix, "", 1), label, record.start_seconds, record.end_seconds]
-        digest.update(json.dumps(row).encode() + b"\n")
+    columns = VideoRecords.of(records)
+    labels = columns.rows["label"]
+    label_of = {code: to_json(_label_names(columns.label(code), class_names)) for code in np.unique(labels).tolist()}
+    starts, ends = (map(float, columns.rows[name]) for name in ("start_seconds", "end_seconds"))
+    for path, label, start, end in zip(columns.paths(), map(int, labels), starts, ends, strict=True):
+        relative = to_json(path.replace(prefix, "", 1))
+        digest.update(f"[{relative}, {label_of[label]}, {_seconds(start)}, {_seconds(end)}]\n".encode())
     return digest.hexdigest()
+
+
+def _seconds(value: float) -> str:
+    return repr(value) if value == value else "null"  # NaN: not given
 
 
 def _label_names(label: int | tuple[bool, ...] | None, class_names: Sequence[str]) -> str | list[str] | None:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from videoctx.data.annotations import VideoRecord
+from videoctx.data.annotations import VideoRecord, VideoRecords
 from videoctx.first_few import first_few
 
 logger = logging.getLogger(__name__)
@@ -104,12 +104,7 @@ def warn_of_untrained_classes(
         flipped_to: Class that each class becomes by a flip (`flipped_classes`), if flipped clips are trained on as that
             class.
     """
-    shown: set[int] = set()
-    for record in records:
-        if isinstance(record.label, tuple):
-            shown.update(index for index, is_shown in enumerate(record.label) if is_shown)
-        elif record.label is not None:
-            shown.add(record.label)
+    shown = VideoRecords.of(records).shown_classes()
     if flipped_to:
         shown |= {flipped_to[index] for index in shown}
     untrained = [name for index, name in enumerate(class_names) if index not in shown]

@@ -3,7 +3,7 @@
 import csv
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def _json(measures: QueryDependence) -> dict[str, float | None]:
 
 def records_to_analyze(
     trained: Classifier, manifest: Path, *, split: str, num_videos: int | None = None
-) -> list[VideoRecord]:
+) -> Sequence[VideoRecord]:
     """Return the videos of a split, or `num_videos` of them at even distances.
 
     Raises:
@@ -66,13 +66,13 @@ def records_to_analyze(
         manifest, trained.class_names, split=split, labels_required=False, multi_label=trained.multi_label
     )
     if num_videos and num_videos < len(records):
-        records = [records[index * len(records) // num_videos] for index in range(num_videos)]
+        return [records[index * len(records) // num_videos] for index in range(num_videos)]
     return records
 
 
 def analyze_attention(
     trained: Classifier,
-    records: list[VideoRecord],
+    records: Sequence[VideoRecord],
     *,
     max_queries: int = 256,
     on_video: Callable[[], object] = lambda: None,

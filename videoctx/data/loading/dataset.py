@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from videoctx.batch import Failure
-from videoctx.data.annotations import ProbeResult, VideoRecord
+from videoctx.data.annotations.video_record import ProbeResult, VideoRecord
 from videoctx.data.decoding.area_scaling import scaled
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.decoding.video_reader import Decoder, check_decoder, open_video
@@ -160,52 +160,28 @@ def decode_clips(
     return DecodedClips(torch.as_tensor(pixels), torch.from_numpy(positions.reshape(indices.shape)), colors)
 
 
-class VideoDataset(Dataset[DecodedVideo]):
-    """A dataset of videos: `dataset[SampleIndex(video, epoch)]` decodes one video once, for all of its clips.
-
-    A video that cannot be read is returned with its `failure`. It is never replaced by another.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipDecoder:
+    """Decodes the clips of one video. A decoding process gets it once, and a record with each video.
 
     Args:
-        records: Rows of the manifest.
         sampler: Selects the frames of a video's clips.
         seed: Seed of all random choices.
         decoder: Decoding library (`videoctx.data.decoding.video_reader.open_video`).
         frames: Format of the frames. With `yuv`, a video whose frames the device cannot convert is RGB.
         short_side_px: Short side that larger frames are scaled to where they are decoded. None: they are not scaled.
-
-    Raises:
-        ValueError: The decoder is unknown.
-        ImportError: The decoder is not installed.
     """
 
-    def __init__(
-        self,
-        records: Sequence[VideoRecord],
-        *,
-        sampler: ClipSampler,
-        seed: int,
-        decoder: Decoder = "auto",
-        frames: FrameFormat = "rgb",
-        short_side_px: int | None = None,
-    ) -> None:
-        check_decoder(decoder)  # here, and not only in a decoding process
-        check_frame_format("frames", frames)
-        self.records = records
-        self.sampler = sampler
-        self.seed = seed
-        self.decoder = decoder
-        self.frames = frames
-        self.short_side_px = short_side_px
+    sampler: ClipSampler
+    seed: int
+    decoder: Decoder
+    frames: FrameFormat = "rgb"
+    short_side_px: int | None = None
 
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __getitem__(self, index: SampleIndex) -> DecodedVideo:
-        return self.load(index, self.records[index.video].path)
-
-    def load(self, index: SampleIndex, location: str, *, open_reader: OpenReader | None = None) -> DecodedVideo:
-        """Return the video of `index`, decoded from the local file at `location` (by `open_video` unless told)."""
-        record = self.records[index.video]
+    def load(
+        self, index: SampleIndex, record: VideoRecord, location: str, *, open_reader: OpenReader | None = None
+    ) -> DecodedVideo:
+        """Return the video of a record, decoded from the local file at `location` (by `open_video` unless told)."""
         rng = np.random.default_rng((self.seed, index.epoch, index.video, index.repeat))
         device_seed = int(rng.integers(2**63))
         try:
@@ -264,3 +240,46 @@ class VideoDataset(Dataset[DecodedVideo]):
             segment = f"from {start or 0:g} s to {seconds if end is None else end:g} s"
             raise VideoDecodeError(record.path, f"no frame {segment}: the video lasts {seconds:.2f} s")
         return first, stop
+
+
+class VideoDataset(Dataset[DecodedVideo]):
+    """A dataset of videos: `dataset[SampleIndex(video, epoch)]` decodes one video once, for all of its clips.
+
+    A video that cannot be read is returned with its `failure`. It is never replaced by another.
+
+    Args:
+        records: Rows of the manifest.
+        sampler: Selects the frames of a video's clips.
+        seed: Seed of all random choices.
+        decoder: Decoding library (`videoctx.data.decoding.video_reader.open_video`).
+        frames: Format of the frames. With `yuv`, a video whose frames the device cannot convert is RGB.
+        short_side_px: Short side that larger frames are scaled to where they are decoded. None: they are not scaled.
+
+    Raises:
+        ValueError: The decoder is unknown.
+        ImportError: The decoder is not installed.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[VideoRecord],
+        *,
+        sampler: ClipSampler,
+        seed: int,
+        decoder: Decoder = "auto",
+        frames: FrameFormat = "rgb",
+        short_side_px: int | None = None,
+    ) -> None:
+        check_decoder(decoder)  # here, and not only in a decoding process
+        check_frame_format("frames", frames)
+        self.records = records
+        self.clip_decoder = ClipDecoder(
+            sampler=sampler, seed=seed, decoder=decoder, frames=frames, short_side_px=short_side_px
+        )
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: SampleIndex) -> DecodedVideo:
+        record = self.records[index.video]
+        return self.clip_decoder.load(index, record, record.path)

@@ -12,9 +12,10 @@ from typing import NamedTuple
 import torch
 from pebble import ProcessPool
 
+from videoctx.data.annotations.video_record import VideoRecord
 from videoctx.data.decoding.video_reader import LIBRARIES, is_installed
 from videoctx.data.loading.arena import Place, Slot, Slots
-from videoctx.data.loading.dataset import SampleIndex, VideoDataset
+from videoctx.data.loading.dataset import ClipDecoder, SampleIndex
 from videoctx.data.loading.shared_frames import Sent, pack
 from videoctx.interrupts import without_interrupts
 
@@ -37,13 +38,13 @@ class DecodingProcesses:
     A pool breaks if one of its processes dies while it is idle. The next task then starts a new pool.
 
     Args:
-        dataset: Decodes the videos.
+        clip_decoder: Decodes the videos. Each process gets a copy.
         num_processes: Number of processes.
         deadline_seconds: Time limit for decoding one video.
     """
 
-    def __init__(self, dataset: VideoDataset, *, num_processes: int, deadline_seconds: float) -> None:
-        self.dataset = dataset
+    def __init__(self, clip_decoder: ClipDecoder, *, num_processes: int, deadline_seconds: float) -> None:
+        self.clip_decoder = clip_decoder
         self.num_processes = num_processes
         self.deadline_seconds = deadline_seconds
         self.slots = Slots()
@@ -53,8 +54,8 @@ class DecodingProcesses:
         self._end_pool: Callable[[], object] = _no_pool
         self._unfinished: dict[Future[Sent], Slot] = {}  # a process may still write to the slots
 
-    def decode(self, index: SampleIndex, location: str) -> Task:
-        """Start decoding one video from the local file at `location`.
+    def decode(self, index: SampleIndex, record: VideoRecord, location: str) -> Task:
+        """Start decoding the video of a record from the local file at `location`.
 
         Raises:
             CancelledError: The processes have been ended.
@@ -70,13 +71,14 @@ class DecodingProcesses:
                 context = multiprocessing.get_context("forkserver")
                 context.set_forkserver_preload([f"{__package__}.fork_server", __name__])
                 self._pool = ProcessPool(
-                    self.num_processes, initializer=_begin, initargs=[self.dataset], context=context
+                    self.num_processes, initializer=_begin, initargs=[self.clip_decoder], context=context
                 )
                 self._end_pool = weakref.finalize(self, _end, self._pool)
             slot = self.slots.take()
             try:
                 with without_interrupts() if starts else nullcontext():  # the first task starts the processes
-                    future = self._pool.schedule(_load, (index, location, slot.place), timeout=self.deadline_seconds)
+                    sent = (index, record, location, slot.place)
+                    future = self._pool.schedule(_load, sent, timeout=self.deadline_seconds)
             except BrokenProcessPool as error:
                 raise ChildProcessError(
                     f"decoding processes cannot be started ({error.__cause__!r}); {REMEDY}"
@@ -111,15 +113,15 @@ def _end(pool: ProcessPool) -> None:
 
 # Inside the processes -------------------------------------------------------------------------------------------------
 
-_dataset: VideoDataset
+_clip_decoder: ClipDecoder
 
 
-def _begin(dataset: VideoDataset) -> None:
-    global _dataset
-    _dataset = dataset
+def _begin(clip_decoder: ClipDecoder) -> None:
+    global _clip_decoder
+    _clip_decoder = clip_decoder
     torch.set_num_threads(1)  # there is one process per core already
     next(filter(is_installed, LIBRARIES), None)  # imports the fastest decoder before the first deadline begins
 
 
-def _load(index: SampleIndex, location: str, place: Place) -> Sent:
-    return pack(_dataset.load(index, location), place)
+def _load(index: SampleIndex, record: VideoRecord, location: str, place: Place) -> Sent:
+    return pack(_clip_decoder.load(index, record, location), place)

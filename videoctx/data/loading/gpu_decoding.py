@@ -154,7 +154,8 @@ class GpuDecoding:
     def _decoded(self, task: _Task, decoders: "NvdecDecoders", stream: "torch.cuda.Stream | None") -> DecodedVideo:
         on_stream: AbstractContextManager[Any] = torch.cuda.stream(stream) if stream else nullcontext()
         with on_stream:
-            video = self.dataset.load(task.sample, task.location, open_reader=decoders.open)
+            record = self.dataset.records[task.sample.video]
+            video = self.dataset.clip_decoder.load(task.sample, record, task.location, open_reader=decoders.open)
         if stream:
             stream.synchronize()  # other streams then read the frames without waiting
         return video

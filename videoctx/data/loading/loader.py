@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import torch
 from pebble import ProcessExpired
 
+from videoctx.data.annotations.video_record import VideoRecord
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.loading.ahead import Ahead, ReadyBatch
 from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo, SampleIndex, VideoDataset
@@ -157,40 +158,47 @@ class VideoLoader:
 
     def _start(self, index: SampleIndex) -> Callable[[], DecodedVideo]:
         """Start decoding one video. Calling the returned function waits for it."""
-        path = self.dataset.records[index.video].path
+        record = self.dataset.records[index.video]
         if index.video in self.quarantine:
-            return partial(self._failed, index, self.quarantine[index.video])
+            return partial(DecodedVideo.failed, record, index.video, self.quarantine[index.video])
         if self.gpu is not None and self.gpu.takes(index.video):
-            return self.gpu.start(index, path, partial(self._start_on_cpu, index, path))
-        return self._start_on_cpu(index, path)
+            return self.gpu.start(index, record.path, partial(self._start_on_cpu, index, record))
+        return self._start_on_cpu(index, record)
 
-    def _start_on_cpu(self, index: SampleIndex, path: str) -> Callable[[], DecodedVideo]:
+    def _start_on_cpu(self, index: SampleIndex, record: VideoRecord) -> Callable[[], DecodedVideo]:
         if self.num_workers == 0:
-            return partial(self._fetch, index, path, self.dataset.load)
+            return partial(self._fetch, index, record, self.dataset.clip_decoder.load)
         if self._processes is None:
             self._processes = DecodingProcesses(
-                self.dataset, num_processes=self.num_workers, deadline_seconds=self.deadline_seconds
+                self.dataset.clip_decoder, num_processes=self.num_workers, deadline_seconds=self.deadline_seconds
             )
         decode = partial(self._decode, self._processes)
-        if is_url(path):
+        if is_url(record.path):
             if self._fetchers is None:
                 self._fetchers = ThreadPoolExecutor(FETCHING_THREADS, thread_name_prefix="fetch")
-            return self._fetchers.submit(self._fetch, index, path, decode).result
-        return partial(decode, index, path, self._processes.decode(index, path))
+            return self._fetchers.submit(self._fetch, index, record, decode).result
+        return partial(decode, index, record, record.path, self._processes.decode(index, record, record.path))
 
-    def _fetch(self, index: SampleIndex, path: str, decode: Callable[[SampleIndex, str], DecodedVideo]) -> DecodedVideo:
+    def _fetch(
+        self, index: SampleIndex, record: VideoRecord, decode: Callable[[SampleIndex, VideoRecord, str], DecodedVideo]
+    ) -> DecodedVideo:
         try:
-            with self.files.local_copy(path) as location:
-                return decode(index, location)
+            with self.files.local_copy(record.path) as location:
+                return decode(index, record, location)
         except VideoDecodeError as error:
-            return self._failed(index, error.reason)
+            return DecodedVideo.failed(record, index.video, error.reason)
 
     def _decode(
-        self, processes: DecodingProcesses, index: SampleIndex, location: str, task: Task | None = None
+        self,
+        processes: DecodingProcesses,
+        index: SampleIndex,
+        record: VideoRecord,
+        location: str,
+        task: Task | None = None,
     ) -> DecodedVideo:
         """Decode in another process. `task` is given if this has been requested already."""
         for attempt in range(ATTEMPTS):
-            task = task or processes.decode(index, location)
+            task = task or processes.decode(index, record, location)
             try:
                 return unpack(task.future.result(), task.slot, processes.slots)
             except TimeoutError:
@@ -204,10 +212,7 @@ class VideoLoader:
                     raise ChildProcessError(f"decoding processes died {ATTEMPTS} times at once; {REMEDY}") from error
             task = None
         self.quarantine[index.video] = reason
-        return self._failed(index, reason)
-
-    def _failed(self, index: SampleIndex, reason: str) -> DecodedVideo:
-        return DecodedVideo.failed(self.dataset.records[index.video], index.video, reason)
+        return DecodedVideo.failed(record, index.video, reason)
 
 
 def _collate(videos: list[Callable[[], DecodedVideo]]) -> DecodedBatch:

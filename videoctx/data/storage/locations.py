@@ -10,6 +10,7 @@ The last two are fsspec's notation for a file inside another file. Its other cha
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -51,6 +52,42 @@ def resolve(root: str | Path, path: str) -> str:
     if is_url(path):
         return path
     return f"{str(root).rstrip('/')}/{path}" if is_url(str(root)) else str(Path(root) / path)
+
+
+def are_plain(paths: Sequence[str]) -> bool:
+    """Return whether all paths are files, and none has an empty part, `.` or `..`. Some that are plain are not found.
+
+    >>> are_plain(["videos/a.mp4", "/b.mp4"]), are_plain(["videos/../a.mp4"]), are_plain(["s3://bucket/a.mp4"])
+    (True, False, False)
+    """
+    text = "\n".join(("", *paths, ""))
+    return not any(part in text for part in ("//", "/.", "./", "/\n", "\n\n", "\n.\n", "\n..\n"))
+
+
+def join_plain(root: str | Path, paths: Sequence[str]) -> list[str]:
+    """Resolve many plain paths of a manifest (`are_plain`)."""
+    if is_url(str(root)):
+        return [f"{str(root).rstrip('/')}/{path}" for path in paths]
+    folder = str(Path(root) / "_")[:-1]  # empty, or ends with /
+    return [path if path.startswith("/") else folder + path for path in paths]
+
+
+def resolve_all(root: str | Path, paths: Sequence[str]) -> list[str]:
+    """Resolve many paths of a manifest.
+
+    >>> resolve_all("data", ["a.mp4", "/videos/b.mp4"])
+    ['data/a.mp4', '/videos/b.mp4']
+    """
+    if are_plain(paths):
+        return join_plain(root, paths)
+    tars: dict[str, str] = {}  # few have many members
+    resolved = []
+    for path in paths:
+        inside, sep, tar = path.rpartition(INSIDE) if path.startswith(TAR) else ("", "", path)
+        if sep and tar not in tars:
+            tars[tar] = resolve(root, tar)
+        resolved.append(f"{inside}{sep}{tars[tar]}" if sep else resolve(root, path))
+    return resolved
 
 
 def split_member(path: str) -> tuple[str, str] | None:
