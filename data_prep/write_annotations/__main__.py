@@ -6,6 +6,7 @@ r"""Write a manifest of your own videos, or of those of a public dataset.
     python -m data_prep.write_annotations csv videos labels.csv --group_columns actor,day --test_where actor=7
     python -m data_prep.write_annotations kinetics videos train.csv,val.csv
     python -m data_prep.write_annotations ucf101 UCF-101 ucfTrainTestlist --fold 1
+    python -m data_prep.write_annotations lists videos train_list.txt,val_list.txt --class_file classes.txt
 
 The first three are for your own videos. They divide the videos into splits at random such that every recording is in
 one split only (`data_prep.write_annotations.group_split`). Their manifest has an additional column, `group`. Classes
@@ -14,7 +15,8 @@ written in Unicode's composed form (NFC). Names that look alike (`Run` and `run`
 labels are refused. What is passed over and how folders were understood is printed.
 
 The other commands, one per dataset, are in `data_prep.write_annotations.public_datasets`: `kinetics`, `ucf101`,
-`hmdb51`, `something_something`, `jester`, `diving48`, `charades`.
+`hmdb51`, `something_something`, `jester`, `diving48`, `charades`, and `lists` for the list
+files of other projects (`path label`).
 
 The manifest is described in `videoctx.data.annotations`. A path is relative if the video is in the manifest's folder,
 so that both can be moved together, and absolute otherwise.

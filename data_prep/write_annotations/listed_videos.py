@@ -3,10 +3,10 @@
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +16,7 @@ from data_prep.manifests.manifest_output import label_cell
 from data_prep.manifests.video_files import walk
 from data_prep.scheduling.run_each import Failure, run_each
 from data_prep.write_annotations.layouts.listing import ListedVideo, Listing
+from data_prep.write_annotations.listed_paths import ListedPaths
 from videoctx.data.annotations import AnnotationError
 from videoctx.data.class_names import nfc
 from videoctx.data.decoding.containers import VideoDecodeError, probe_whole
@@ -41,7 +42,8 @@ class Search:
 
 
 def search(root: Path, listing: Listing, *, any_case: bool = False, probe_files: bool = False) -> Search:
-    """Search for every listed video in the root at any depth, whatever its suffix.
+    """Search for every listed video in the root, whatever its suffix: by its path if the listing has paths
+    (`data_prep.write_annotations.listed_paths`), otherwise by its name at any depth.
 
     If several files have its name, one in a folder of its class is preferred, and one in a folder of another class is
     ignored. Spaces and underscores in a folder's name are equal.
@@ -53,20 +55,16 @@ def search(root: Path, listing: Listing, *, any_case: bool = False, probe_files:
     Raises:
         AnnotationError: none of the videos was found.
     """
-    paths_of, folders = _index(root, any_case)
-    class_folders = {_folder_name(name) for name in listing.class_names}
+    find = _by_path(root, listing) if listing.by_path else _by_name(root, listing, any_case)
     result = Search([], [], [], list(listing.problems))
     taken: dict[tuple[int, int], str] = {}  # device and inode -> the row whose video it is
     for video in listing.videos:
-        stems = [_stem_key(stem, any_case) for stem in video.stems]
-        paths = next((paths_of[stem] for stem in stems if stem in paths_of), [])
-        best = _best(video, [path.relative_to(root) for path in paths], class_folders)
+        best, frames = find(video)
         if not best:
-            frames = next((folders[stem] for stem in stems if stem in folders), None)
             expected = root / video.stems[0] if frames is None else frames
             result.missing.append((video, f"{expected}{'' if frames is None else os.sep}"))
             continue
-        path = root / best[0]
+        path = best[0]
         try:
             status = os.stat(path)
         except OSError as error:
@@ -76,12 +74,10 @@ def search(root: Path, listing: Listing, *, any_case: bool = False, probe_files:
             result.unreadable.append((video, path, "the file is empty"))
             continue
         key = status.st_dev, status.st_ino
-        others = [other for other in best[1:] if not _is_file(root / other, key)]
+        others = [other for other in best[1:] if not _is_file(other, key)]
         first = taken.setdefault(key, video.where)
         if others:
-            result.problems.append(
-                f"{video.where}: {str(path)!r} and {str(root / others[0])!r} could both be its video"
-            )
+            result.problems.append(f"{video.where}: {str(path)!r} and {str(others[0])!r} could both be its video")
         elif first != video.where:
             result.problems.append(f"{video.where}: its video {str(path)!r} is also that of {first}")
         else:
@@ -134,6 +130,27 @@ def write_missing(file: Path, result: Search) -> None:
         for video, path, problem in problems
     ]
     write_csv(file, rows, MISSING_COLUMNS)
+
+
+def _by_path(root: Path, listing: Listing) -> Callable[[ListedVideo], tuple[list[Path], Path | None]]:
+    paths = ListedPaths(root, listing)
+    if paths.left_out:
+        listing.decisions.append(f"{root} is read as the folder {str(PurePosixPath(*paths.left_out))!r} of the lists")
+    return paths.find
+
+
+def _by_name(root: Path, listing: Listing, any_case: bool) -> Callable[[ListedVideo], tuple[list[Path], Path | None]]:
+    """Return a function that returns the files that may be a video, and a folder of its name."""
+    paths_of, folders = _index(root, any_case)
+    class_folders = {_folder_name(name) for name in listing.class_names}
+
+    def find(video: ListedVideo) -> tuple[list[Path], Path | None]:
+        stems = [_stem_key(stem, any_case) for stem in video.stems]
+        paths = next((paths_of[stem] for stem in stems if stem in paths_of), [])
+        best = _best(video, [path.relative_to(root) for path in paths], class_folders)
+        return [root / path for path in best], next((folders[stem] for stem in stems if stem in folders), None)
+
+    return find
 
 
 def _index(root: Path, any_case: bool) -> tuple[dict[str, list[Path]], dict[str, Path]]:
@@ -218,6 +235,11 @@ def _nothing_found(root: Path, listing: Listing, result: Search) -> str:
     if result.problems and not result.missing:
         return result.problems[0]
     video = listing.videos[0]
+    if listing.by_path:
+        return (
+            f"{root}: none of the {len(listing.videos)} listed videos was found; expected for example"
+            f" {str(root / video.stems[0])!r} ({video.where})"
+        )
     return (
         f"{root}: none of the {len(listing.videos)} listed videos was found; expected for example"
         f" {' or '.join(f'{stem}.mp4' for stem in video.stems)} at any depth ({video.where})"

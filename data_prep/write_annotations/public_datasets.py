@@ -1,4 +1,4 @@
-"""Commands that write manifests of public datasets.
+"""Commands that write manifests of public datasets, and of list files of other projects.
 
 Each command reads the official annotation files (`data_prep.write_annotations.layouts`), searches for the videos in a
 folder, and writes a manifest of those that exist, with the classes in the publisher's order. A table shows what each
@@ -172,6 +172,41 @@ def charades(
     return _write(root, lambda: read_charades(annotations), output, probe=probe, allow_missing=allow_missing)
 
 
+def lists(
+    root: Path,
+    files: str,
+    *,
+    class_file: Path | None = None,
+    delimiter: Literal["tab", "semicolon", "comma", "space"] | None = None,
+    columns: Literal["path,labels", "path,frames,labels"] | None = None,
+    output: Path | None = None,
+    probe: bool = False,
+    allow_missing: bool = False,
+) -> int:
+    """List files of mmaction2, PySlowFast, TSM and others: path label, path frames label, several labels, ID;class.
+
+    Args:
+        root: The folder that the paths start from, or of videos at any depth if the lists have names without folders.
+            Front folders that all paths share may be missing in it. A file may have another video suffix than listed.
+        files: Comma-separated files whose names contain train, val or test, or with their splits: train=a.txt,dev=b.txt
+        class_file: The class names, one per line, in class order. Labels that are numbers are its lines, from 0.
+            Without it, numbers are the class names.
+        delimiter: What separates the columns. By default it is seen from the lines.
+        columns: Whether the second column is the number of frames. By default it is seen from the lines.
+        output: The manifest to write, by default ROOT/manifest.csv; classes.txt and missing.csv are beside it.
+        probe: Read the container of every video. Without it, only an empty file counts as unreadable.
+        allow_missing: Exit with status 0 even if videos are missing or unreadable.
+    """
+    from data_prep.command_line.comma_list import split_comma_list
+    from data_prep.write_annotations.layouts.list_files import read_lists, split_and_file
+
+    def read() -> "Listing":
+        splits_and_files = [split_and_file(item) for item in split_comma_list(files)]
+        return read_lists(splits_and_files, class_file=class_file, delimiter=delimiter, columns=columns)
+
+    return _write(root, read, output, probe=probe, allow_missing=allow_missing)
+
+
 PUBLIC_DATASETS: dict[str, Callable[..., int]] = {
     "kinetics": kinetics,
     "ucf101": ucf101,
@@ -180,6 +215,7 @@ PUBLIC_DATASETS: dict[str, Callable[..., int]] = {
     "jester": jester,
     "diving48": diving48,
     "charades": charades,
+    "lists": lists,
 }
 
 
@@ -217,7 +253,12 @@ def _write(
     write_manifest_and_warn(output, rows, listing.class_names)
     missing_file = output.parent / MISSING_FILE
     write_missing(missing_file, result)
+    for decision in listing.decisions:
+        print(decision)
     print_table(listing, result)
+    several = sum(len(video.labels) > 1 for video, _ in result.found)
+    if several:
+        print(f"{several} rows have several labels; to train with them: --data.multi_label true")
     splits = ", ".join(f"{count} {split}" for split, count in Counter(row["split"] for row in rows).items())
     print(f"{output}: {len(rows)} rows ({splits}), {len(listing.class_names)} classes")
     if result.problems:

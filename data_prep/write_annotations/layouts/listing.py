@@ -36,8 +36,10 @@ class Listing:
     """
 
     class_names: list[str]  # in class order
+    by_path: bool = False  # names of videos are paths, with or without suffix
     videos: list[ListedVideo] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    decisions: list[str] = field(default_factory=list)  # how the files were understood
     _first: dict[tuple[str, ...], str] = field(default_factory=dict)  # stems -> where they were listed
     _known: set[str] = field(init=False)
 
@@ -49,7 +51,7 @@ class Listing:
         """Add a row, or refuse it: an unknown class, a name that is not a file name, a video that was listed before."""
         video = replace(video, labels=tuple(nfc(label) for label in video.labels))
         unknown = [label for label in video.labels if label not in self._known]
-        bad = [stem for stem in video.stems if not is_file_name(stem)]
+        bad = [stem for stem in video.stems if not (is_path(stem) if self.by_path else is_file_name(stem))]
         first = self._first.setdefault(video.stems, video.where)
         if unknown:
             self.refuse(video.where, f"label {unknown[0]!r} is not one of the {len(self.class_names)} classes")
@@ -81,6 +83,11 @@ def is_file_name(stem: str) -> bool:
         and stem.isprintable()
         and not re.search(r"[/\\]", stem)
     )
+
+
+def is_path(path: str) -> bool:
+    """Return whether every part is the name of a file or folder, or leads to a folder above."""
+    return all(part == ".." or is_file_name(part) for part in path.removeprefix("/").split("/"))
 
 
 def stem_of(name: str, suffixes: Sequence[str]) -> str:

@@ -2,28 +2,31 @@
 
 `something-something-v2-labels.json` is `{"Class name": "0", …}`; the train and validation files are lists of
 `{"id": "74225", "label": …, "template": "Spinning [something] …", "placeholders": […]}`, the test file of
-`{"id": …}`. Later copies name the files `labels.json` and so on. A template without its brackets is the class name;
+`{"id": …}`. `something-something-v2-test-answers.csv`, if it is there, has lines `ID;class name`. Later copies
+name the files `labels.json` and so on. A template without its brackets is the class name;
 files are `74225.webm`. Classes are numbered by the labels file. Source: the official files themselves, and
 `slowfast/datasets/ssv2.py` of github.com/facebookresearch/SlowFast.
 """
 
 from pathlib import Path
 
-from data_prep.write_annotations.layouts.listing import ListedVideo, Listing, existing, read_json
+from data_prep.write_annotations.layouts.listing import ListedVideo, Listing, existing, read_json, read_lines
 from videoctx.data.annotations import AnnotationError
 
 PREFIX = "something-something-v2-"
+ANSWERS = (f"{PREFIX}test-answers.csv", "test-answers.csv")
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
 
 
 def read_something_something(folder: Path) -> Listing:
-    """Read those of the three lists that are in the folder.
+    """Read those of the three lists that are in the folder. The answers, if there are any, label the test list.
 
     Raises:
         AnnotationError: no labels, labels that are not numbered 0, 1, …, or no usable row.
     """
     labels_file = existing(folder, f"{PREFIX}labels.json", "labels.json")
     listing = Listing(_class_names(labels_file))
+    answers = _answers(folder, listing)
     for list_name, split in SPLITS.items():
         candidates = [folder / f"{PREFIX}{list_name}.json", folder / f"{list_name}.json"]
         file = next((file for file in candidates if file.is_file()), None)
@@ -41,9 +44,21 @@ def read_something_something(folder: Path) -> Listing:
             elif not isinstance(template, str) and (split != "test" or template is not None):
                 listing.refuse(f"{file}, {row}", f"video {name!r} has no 'template'; expected a string")
             else:
-                labels = () if template is None else (template.replace("[", "").replace("]", ""),)
+                label = answers.get(name) if template is None else template
+                labels = () if label is None else (label.replace("[", "").replace("]", ""),)
                 listing.add(ListedVideo(file, row, (name,), labels, split))
     return listing.check()
+
+
+def _answers(folder: Path, listing: Listing) -> dict[str, str]:
+    """Return the class name of each test video, from the file of answers; nothing if there is no such file."""
+    file = next((folder / name for name in ANSWERS if (folder / name).is_file()), None)
+    name_of: dict[str, str] = {}
+    for row, line in read_lines(file) if file else ():
+        name, _, label = (cell.strip() for cell in line.partition(";"))
+        if not name or not label or name_of.setdefault(name, label) != label:
+            listing.refuse(f"{file}, {row}", f"{line!r}; expected 'ID;class name', once for each ID")
+    return name_of
 
 
 def _class_names(file: Path) -> list[str]:

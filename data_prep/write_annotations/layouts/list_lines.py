@@ -1,0 +1,138 @@
+"""The lines of a list file: a path, perhaps a number of frames, and labels.
+
+| written by | line |
+|---|---|
+| mmaction2, TSN, TSM: videos | `path label`, or `path label label …` if a video shows several classes |
+| mmaction2, TSN, TSM: folders of frames | `path frames label`, or with several labels |
+| PySlowFast | `path label` or `path frames label`, separated by a space, a comma or another character |
+| Something-Something, Jester | `ID;class name` |
+
+Sources: `mmaction/datasets/video_dataset.py` and `rawframe_dataset.py` of github.com/open-mmlab/mmaction2,
+`slowfast/datasets/kinetics.py` of github.com/facebookresearch/SlowFast.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from data_prep.write_annotations.layouts.listing import read_lines
+from videoctx.data.annotations import LABEL_SEPARATOR, AnnotationError
+from videoctx.data.storage.locations import VIDEO_SUFFIXES
+
+Columns = Literal["path,labels", "path,frames,labels"]
+Delimiter = Literal["tab", "semicolon", "comma", "space"]
+CHARACTER: dict[Delimiter, str] = {"tab": "\t", "semicolon": ";", "comma": ",", "space": " "}
+HEADER = ("path", "video", "file", "filename", "name", "id"), ("label", "class", "label_index", "class_index")
+
+
+@dataclass(frozen=True, slots=True)
+class ListLine:
+    """A line of a list file."""
+
+    row: str  # "line 7"
+    path: str  # as it is written
+    labels: tuple[str, ...]  # numbers or class names; empty: not given
+    problem: str = ""  # why the line cannot be used; empty: it can
+
+
+@dataclass(frozen=True, slots=True)
+class ListFile:
+    """The lines of a list file, and how they were understood."""
+
+    lines: list[ListLine]
+    delimiter: Delimiter
+    columns: Columns
+
+
+def read_list_file(
+    file: Path, *, num_classes: int | None, delimiter: Delimiter | None = None, columns: Columns | None = None
+) -> ListFile:
+    """Read a list file. What separates the columns, and whether there is a number of frames, are seen from its lines.
+
+    Args:
+        num_classes: A second column with a larger number is the number of frames. None: the classes are not known.
+
+    Raises:
+        AnnotationError: The file cannot be read, has no lines or a header, or its columns have two possible meanings.
+    """
+    lines = list(read_lines(file))
+    if not lines:
+        raise AnnotationError(f"{file}: no lines; expected 'path label' on each")
+    texts = [text for _, text in lines]
+    separator: Delimiter = delimiter or max(CHARACTER, key=lambda name: _fit([_cells(text, name) for text in texts]))
+    rows = [_cells(text, separator) for text in texts]
+    if len(rows[0]) > 1 and all(cell.lower() in names for cell, names in zip(rows[0], HEADER, strict=False)):
+        raise AnnotationError(f"{file}: line 1 is a header; expected lines 'path label', or the command csv")
+    columns = columns or _columns(file, rows, num_classes)
+    with_labels = any(len(cells) > 1 for cells in rows)
+    parsed = [_line(row, cells, columns, with_labels) for (row, _), cells in zip(lines, rows, strict=True)]
+    return ListFile(parsed, separator, columns)
+
+
+def is_number(text: str) -> bool:
+    """Return whether the text is a number of ASCII digits."""
+    return text.isascii() and text.isdecimal()
+
+
+def _cells(text: str, delimiter: Delimiter) -> list[str]:
+    """Return the path and the other cells of a line.
+
+    >>> _cells("my video.mp4 3 5", "space"), _cells("a.mp4 riding a bike", "space")
+    (['my video.mp4', '3', '5'], ['a.mp4', 'riding a bike'])
+    """
+    if delimiter != "space":
+        character = CHARACTER[delimiter]
+        cells = next(csv.reader([text], delimiter=character)) if '"' in text else text.split(character)
+        cells = [cell.strip() for cell in cells]
+        return cells[:-1] if len(cells) > 2 and not cells[-1] else cells
+    words = text.split()
+    numbers = len(words)
+    while numbers > 1 and is_number(words[numbers - 1].replace(LABEL_SEPARATOR, "")):
+        numbers -= 1
+    if numbers < len(words) and (numbers == 1 or _is_video(words[numbers - 1])):
+        return [text.rsplit(maxsplit=len(words) - numbers)[0], *words[numbers:]]
+    ends = next((end for end, word in enumerate(words, 1) if _is_video(word)), None)
+    if ends is None and numbers < len(words):
+        return [text.rsplit(maxsplit=len(words) - numbers)[0], *words[numbers:]]
+    return [" ".join(words[: ends or 1]), " ".join(words[ends or 1 :])] if len(words) > (ends or 1) else [text]
+
+
+def _is_video(path: str) -> bool:
+    return path.lower().endswith(VIDEO_SUFFIXES)
+
+
+def _fit(rows: Sequence[Sequence[str]]) -> tuple[int, int, int]:
+    """Return how many lines have a video and numbers, anything and numbers, at least two cells."""
+    several = [cells for cells in rows if len(cells) > 1 and cells[0]]
+    numbers = [cells for cells in several if all(is_number(cell.replace(LABEL_SEPARATOR, "")) for cell in cells[1:])]
+    return sum(_is_video(cells[0]) for cells in numbers), len(numbers), len(several)
+
+
+def _columns(file: Path, rows: Sequence[Sequence[str]], num_classes: int | None) -> Columns:
+    if any(len(cells) < 3 or not all(map(is_number, cells[1:3])) for cells in rows):
+        return "path,labels"
+    if not any(_is_video(cells[0]) for cells in rows):
+        return "path,frames,labels"  # folders of frames
+    if num_classes is not None and any(int(cells[1]) >= num_classes for cells in rows):
+        return "path,frames,labels"
+    raise AnnotationError(
+        f"{file}: every line has several numbers ({' '.join(rows[0][1:])}), which may be labels, or a number of frames"
+        " and labels; expected --columns path,labels or --columns path,frames,labels"
+    )
+
+
+def _line(row: str, cells: Sequence[str], columns: Columns, with_labels: bool) -> ListLine:
+    path, *values = cells
+    expected = "a path and labels"
+    problem = ""
+    if columns == "path,frames,labels":
+        expected = "a path, a number of frames and labels"
+        if not values or not is_number(values[0]) or int(values[0]) == 0:
+            problem = f"{', '.join(cells)!r}; expected {expected}"
+        values = values[1:]
+    labels = [label.strip() for value in values for label in value.split(LABEL_SEPARATOR)]
+    if not path or not all(labels) or (with_labels and not labels):
+        problem = problem or f"{', '.join(cells)!r}; expected {expected}"
+    return ListLine(row, path, tuple(dict.fromkeys(labels)), problem)
