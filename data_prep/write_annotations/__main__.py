@@ -42,6 +42,7 @@ def from_folders(
     output: Path | None = None,
     val_fraction: float = 0.0,
     test_fraction: float = 0.2,
+    folds: int | None = None,
     seed: int = 0,
 ) -> int:
     """One folder per class: ROOT/CLASS/video.mp4, at any depth; or ROOT/train/CLASS, ROOT/val/CLASS, ROOT/test/CLASS.
@@ -58,6 +59,7 @@ def from_folders(
         output: The manifest to write, by default ROOT/manifest.csv. Class names are written to classes.txt beside it.
         val_fraction: Fraction of each class for val.
         test_fraction: Fraction of each class for test. The remaining videos are for train.
+        folds: Write this many manifests instead, manifest-fold1.csv and so on; each recording is test in one of them.
         seed: Seed of the random split.
     """
     from data_prep.command_line.setting_error import SettingError
@@ -66,14 +68,16 @@ def from_folders(
     from data_prep.write_annotations.split_and_write import split_and_write, split_shares
 
     found = read_folders(root, group_pattern)
-    shares = split_shares(val_fraction, test_fraction)
+    shares = split_shares(val_fraction, test_fraction, folds)
     if found.rows[0].split:
         if val_fraction:
             raise SettingError("--val_fraction: the folders give every video its split; leave it out")
         shares = {}
     if found.left_out:
         warn(f"{len(found.left_out)} video files are left out", found.left_out, most=MOST_LISTED)
-    split_and_write(root, found.rows, output, shares, seed, class_file=class_file, decisions=found.decisions)
+    split_and_write(
+        root, found.rows, output, shares, seed, class_file=class_file, decisions=found.decisions, folds=folds
+    )
     if found.without_video:
         warn(f"{len(found.without_video)} folders have no video and are no classes", found.without_video)
     return 0
@@ -87,6 +91,7 @@ def from_pattern(
     output: Path | None = None,
     val_fraction: float = 0.0,
     test_fraction: float = 0.2,
+    folds: int | None = None,
     seed: int = 0,
 ) -> int:
     """The path of a video contains its class, and perhaps its recording.
@@ -100,6 +105,7 @@ def from_pattern(
         output: The manifest to write, by default ROOT/manifest.csv. Class names are written to classes.txt beside it.
         val_fraction: Fraction of each class for val.
         test_fraction: Fraction of each class for test. The remaining videos are for train.
+        folds: Write this many manifests instead, manifest-fold1.csv and so on; each recording is test in one of them.
         seed: Seed of the random split.
     """
     from data_prep.command_line.warning import warn
@@ -107,12 +113,14 @@ def from_pattern(
     from data_prep.write_annotations.split_and_write import split_and_write, split_shares
 
     found = read_pattern(root, regex)
-    shares = split_shares(val_fraction, test_fraction)
+    shares = split_shares(val_fraction, test_fraction, folds)
     if found.left_out:
         warn(f"{len(found.left_out)} video files are left out", found.left_out, most=MOST_LISTED)
     if all(row.split for row in found.rows):
         shares = {}
-    split_and_write(root, found.rows, output, shares, seed, class_file=class_file, decisions=found.decisions)
+    split_and_write(
+        root, found.rows, output, shares, seed, class_file=class_file, decisions=found.decisions, folds=folds
+    )
     return 0
 
 
@@ -132,6 +140,7 @@ def from_csv(
     output: Path | None = None,
     val_fraction: float = 0.0,
     test_fraction: float = 0.2,
+    folds: int | None = None,
     seed: int = 0,
 ) -> int:
     """A CSV file with a header has one row per video, or per segment of a video.
@@ -140,7 +149,7 @@ def from_csv(
         root: Folder that the paths in the CSV file start from.
         csv_file: The CSV file; if it does not exist, the file of that name in ROOT.
         path_column: Column of the video's path.
-        label_column: Column of the class name.
+        label_column: Column of the class name, or of several: run|jump.
         group_columns: Comma-separated columns; rows with equal values in all of them are one recording. By default
             the rows of one file are.
         start_column: Column of the second at which the action starts; empty cell: at the start of the video.
@@ -153,6 +162,7 @@ def from_csv(
         output: The manifest to write, by default ROOT/manifest.csv. Class names are written to classes.txt beside it.
         val_fraction: Fraction of each class for val, of the rows without a given split.
         test_fraction: Fraction of each class for test, of the same rows. The remaining ones are for train.
+        folds: Write this many manifests instead, manifest-fold1.csv and so on; each recording is test in one of them.
         seed: Seed of the random split.
     """
     from data_prep.command_line.comma_list import split_comma_list
@@ -161,11 +171,13 @@ def from_csv(
     from data_prep.write_annotations.own_videos import read_csv_rows
     from data_prep.write_annotations.split_and_write import column_condition, split_and_write, split_shares
 
+    if folds is not None and (split_column or val_where or test_where):
+        raise SettingError("--folds divides all rows; leave out --split_column, --val_where and --test_where")
     if split_column and (val_where or test_where or val_fraction):
         raise SettingError(
             "--split_column gives every row its split; leave out --val_where, --test_where and --val_fraction"
         )
-    shares = split_shares(0.0 if val_where else val_fraction, 0.0 if test_where else test_fraction)
+    shares = split_shares(0.0 if val_where else val_fraction, 0.0 if test_where else test_fraction, folds)
     csv_file = csv_file if csv_file.exists() else root / csv_file
     output = root / "manifest.csv" if output is None else output
     if csv_file.exists() and output.exists() and output.samefile(csv_file):
@@ -184,7 +196,7 @@ def from_csv(
     )
     if left_out:
         warn(f"{len(left_out)} rows are left out", left_out)
-    split_and_write(root, rows, output, {} if split_column else shares, seed, class_file=class_file)
+    split_and_write(root, rows, output, {} if split_column else shares, seed, class_file=class_file, folds=folds)
     return 1 if left_out else 0
 
 

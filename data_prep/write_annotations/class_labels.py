@@ -27,7 +27,7 @@ def named_classes(
     Raises:
         AnnotationError: Labels look alike or are names of splits, or the class file lacks one.
     """
-    raw = sorted({row.label for row in rows})
+    raw = sorted({label for row in rows for label in row.labels})
     composed = [nfc(label) for label in raw]
     refuse_look_alikes(dict.fromkeys(composed), root)
     decisions = [
@@ -63,7 +63,11 @@ def named_classes(
         names = sorted(labels, key=int) if numbers else labels
         if numbers:
             decisions += _renumbered(names)
-    return [replace(row, label=label_of[row.label]) for row in rows], names, decisions
+    rows = [replace(row, labels=tuple(dict.fromkeys(label_of[label] for label in row.labels))) for row in rows]
+    several = sum(len(row.labels) > 1 for row in rows)
+    if several:
+        decisions.append(f"{several} rows have several labels; to train with them: --data.multi_label true")
+    return rows, names, decisions
 
 
 def _lines_of(class_file: Path, names: Sequence[str], label_of: dict[str, str]) -> tuple[dict[str, str], list[str]]:

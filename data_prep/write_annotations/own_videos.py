@@ -14,7 +14,7 @@ from data_prep.manifests.video_files import check_folder, folder_contents
 from data_prep.write_annotations.group_split import Row
 from data_prep.write_annotations.passed_over import counted_files, folders_without_video
 from data_prep.write_annotations.split_folders import find_split_folders, split_of_name
-from videoctx.data.annotations import AnnotationError, read_csv
+from videoctx.data.annotations import LABEL_SEPARATOR, AnnotationError, read_csv
 from videoctx.data.class_names import nfc
 from videoctx.data.storage.locations import VIDEO_SUFFIXES
 from videoctx.first_few import first_few
@@ -65,7 +65,7 @@ def read_folders(root: Path, group_pattern: str | None = None) -> FoundVideos:
         else:
             name = path.stem if level is None else path.with_suffix("").as_posix()
         group = name if pattern is None else _parts(pattern, path.name, "group")["group"].strip()
-        return Row(path, label, nfc(group), None if level is None else split_of_name(folders[level]))
+        return Row(path, (label,), nfc(group), None if level is None else split_of_name(folders[level]))
 
     rows, left_out = _usable(root, contents.videos, contents.others, row)
     decisions = [*split_folders.decisions, *counted_files(contents.others)]
@@ -88,7 +88,7 @@ def read_pattern(root: Path, regex: str) -> FoundVideos:
         parts = _parts(pattern, path.as_posix(), "label")
         split = parts.get("split")
         group = parts.get("group", path.with_suffix("").as_posix()).strip()
-        return Row(path, parts["label"], nfc(group), split and (split_of_name(split) or split.strip()))
+        return Row(path, (parts["label"],), nfc(group), split and (split_of_name(split) or split.strip()))
 
     rows, left_out = _usable(root, contents.videos, contents.others, row)
     return FoundVideos(rows, left_out, counted_files(contents.others))
@@ -131,6 +131,9 @@ def read_csv_rows(
             for column in (path_column, label_column, *([split_column] if split_column else [])):
                 if not cells[column]:
                     raise ValueError(f"{column} is empty")
+            labels = tuple(dict.fromkeys(label.strip() for label in cells[label_column].split(LABEL_SEPARATOR)))
+            if not all(labels):
+                raise ValueError(f"{label_column} is {cells[label_column]!r}; expected a class, or several as run|jump")
             path = Path(cells[path_column])
             if not os.path.isfile(root / path):
                 raise ValueError(f"no file {str(root / path)!r}")
@@ -145,7 +148,7 @@ def read_csv_rows(
         else:
             group = Path(os.path.normpath(path)).with_suffix("").as_posix()
         split = cells[split_column] if split_column else next(iter(splits), None)
-        rows.append(Row(path, cells[label_column], nfc(group), split, start, end))
+        rows.append(Row(path, labels, nfc(group), split, start, end))
     if not rows:
         raise AnnotationError(f"{csv_file}: none of {len(table.rows)} rows can be used; {left_out[0]}")
     for split, condition in conditions.items():

@@ -592,8 +592,8 @@ def test_columns_by_other_names(root):
     )
     assert left_out == []
     assert rows == [
-        Row(Path("a.mp4"), "walk", "who=Jo, what=walk", None, 1.0, 2.5),
-        Row(Path("a.mp4"), "run", "who=Al, what=run", None, None, None),
+        Row(Path("a.mp4"), ("walk",), "who=Jo, what=walk", None, 1.0, 2.5),
+        Row(Path("a.mp4"), ("run",), "who=Al, what=run", None, None, None),
     ]
 
 
@@ -758,6 +758,36 @@ def test_rows_that_cannot_be_used_are_reported_and_the_rest_go_on(root, run):
     assert lines[-1].startswith(f"  {where}, line 14: no file '{root}/xxx")
 
 
+def test_a_row_may_have_several_labels(root, run):
+    lines = ["a.mp4,run|jump", "b.mp4,jump | run", "c.mp4,walk", "d.mp4,run|run", "e.mp4,run|", "b.mp4,run|jump"]
+    place_table(root, "\n".join(["path,label", *lines]))
+    status, output, errors = run("csv", root, "labels.csv", "--test_fraction=0.5")
+    assert status == 1
+    assert "label is 'run|'; expected a class, or several as run|jump" in errors
+    assert "3 rows have several labels; to train with them: --data.multi_label true" in output
+    names = read_classes(root / CLASS_FILE)
+    assert names == ["jump", "run", "walk"]
+    assert [row["label"] for row in cells(root / "manifest.csv")] == ["run|jump", "jump|run", "walk", "run", "run|jump"]
+    records = [
+        record
+        for split in ("train", "test")
+        for record in read_manifest(root / "manifest.csv", names, split=split, multi_label=True)
+    ]
+    assert {Path(record.path).name: record.label for record in records}["a.mp4"] == (True, True, False)
+
+
+def test_several_labels_may_be_lines_of_a_class_file(root, tmp_path, run):
+    place_table(root, "path,label\na.mp4,0|2\nb.mp4,1\n")
+    (tmp_path / "names.txt").write_text("walk\nrun\njump\n")
+    assert run("csv", root, "labels.csv", "--class_file", tmp_path / "names.txt", "--test_fraction=0")[::2] == (0, "")
+    assert [row["label"] for row in cells(root / "manifest.csv")] == ["walk|jump", "run"]
+
+
+def test_a_video_with_other_labels_in_another_row_is_refused(root, fails):
+    place_table(root, "path,label\na.mp4,run|jump\na.mp4,run\n")
+    fails("csv", root, "labels.csv", parts=["'a.mp4' is 'run|jump' and 'a.mp4' is 'run'", "one label for each video"])
+
+
 def test_a_row_without_a_split_is_reported(root, run):
     place_table(root, "path,label,part\na.mp4,run,train\nb.mp4,run,\n")
     status, _, errors = run("csv", root, "labels.csv", "--split_column=part")
@@ -822,7 +852,7 @@ SHARES = [
     {"val": 0.5, "test": 0.5},
 ]
 rows = st.lists(
-    st.builds(Row, st.just(Path("a.mp4")), st.sampled_from("abcd"), st.sampled_from("0123456789")),
+    st.builds(Row, st.just(Path("a.mp4")), st.tuples(st.sampled_from("abcd")), st.sampled_from("0123456789")),
     max_size=60,
 )
 
@@ -845,7 +875,7 @@ def test_every_group_gets_one_side_whatever_the_order_of_the_rows(rows, shares, 
 )
 def test_fractions_are_met_to_the_size_of_a_group(sizes_of_class, shares, seed):
     rows = [
-        Row(Path("a.mp4"), label, f"{label}{index}")
+        Row(Path("a.mp4"), (label,), f"{label}{index}")
         for label, sizes in sizes_of_class.items()
         for index, size in enumerate(sizes)
         for _ in range(size)
@@ -864,7 +894,9 @@ def test_fractions_are_met_to_the_size_of_a_group(sizes_of_class, shares, seed):
 @given(st.integers(1, 20), st.integers(1, 4), st.integers(0, 5))
 def test_shares_that_can_be_met_are_met_exactly(tens, num_classes, seed):
     rows = [
-        Row(Path("a.mp4"), str(label), f"{label}/{index}") for label in range(num_classes) for index in range(10 * tens)
+        Row(Path("a.mp4"), (str(label),), f"{label}/{index}")
+        for label in range(num_classes)
+        for index in range(10 * tens)
     ]
     side_of = assign_splits(rows, {"train": 0.7, "val": 0.1, "test": 0.2}, seed)
     counts = Counter((row.label, side_of[row.group]) for row in rows)
@@ -875,7 +907,7 @@ def test_shares_that_can_be_met_are_met_exactly(tens, num_classes, seed):
 def test_recordings_that_hold_several_classes_are_divided_by_class():
     chance = random.Random(0)
     rows = [
-        Row(Path("a.mp4"), label, str(recording))
+        Row(Path("a.mp4"), (label,), str(recording))
         for recording in range(100)
         for label in chance.sample(["common"] * 6 + ["rare"], 4)
     ]
@@ -887,7 +919,7 @@ def test_recordings_that_hold_several_classes_are_divided_by_class():
 
 
 def test_seeds_draw_different_splits():
-    rows = [Row(Path("a.mp4"), "walk", str(index)) for index in range(20)]
+    rows = [Row(Path("a.mp4"), ("walk",), str(index)) for index in range(20)]
     splits = {str(sorted(assign_splits(rows, {"train": 0.5, "test": 0.5}, seed).items())) for seed in range(10)}
     assert len(splits) == 10
 
