@@ -51,9 +51,7 @@ INSTEAD = {
     r"artefacts?": "artifact",
 }
 # Where a word means something else: the paper's own term, or a name of another project's.
-ALLOWED = {
-    "CODE_OF_CONDUCT.md": {},
-}
+ALLOWED = ("test-answers.csv",)
 NOT_READ = ("tests/test_terms.py", "LICENSE")
 SUFFIXES = {".py", ".yaml", ".yml", ".md", ".j2", ".js", ".toml"}
 
@@ -80,6 +78,8 @@ def room(name: str) -> str:
 
 def found(name: str) -> list[str]:
     text = (REPOSITORY / name).read_text(encoding="utf-8")
+    for other in ALLOWED:
+        text = text.replace(other, "")
     lines = enumerate(f"{Path(name).name}\n{text}".splitlines())  # line 0 is the file's name
     return [f"{name}:{number}: {match[0]!r}" for number, line in lines for match in PATTERN.finditer(line)]
 

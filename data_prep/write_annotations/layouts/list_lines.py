@@ -61,7 +61,7 @@ def read_list_file(
     if not lines:
         raise AnnotationError(f"{file}: no lines; expected 'path label' on each")
     texts = [text for _, text in lines]
-    separator: Delimiter = delimiter or max(CHARACTER, key=lambda name: _fit([_cells(text, name) for text in texts]))
+    separator = _seen_delimiter(texts) if delimiter is None else delimiter
     rows = [_cells(text, separator) for text in texts]
     if len(rows[0]) > 1 and all(cell.lower() in names for cell, names in zip(rows[0], HEADER, strict=False)):
         raise AnnotationError(f"{file}: line 1 is a header; expected lines 'path label', or the command csv")
@@ -69,6 +69,10 @@ def read_list_file(
     with_labels = any(len(cells) > 1 for cells in rows)
     parsed = [_line(row, cells, columns, with_labels) for (row, _), cells in zip(lines, rows, strict=True)]
     return ListFile(parsed, separator, columns)
+
+
+def _seen_delimiter(texts: Sequence[str]) -> Delimiter:
+    return max(CHARACTER, key=lambda name: _fit([_cells(text, name) for text in texts]))
 
 
 def is_number(text: str) -> bool:

@@ -14,19 +14,19 @@ from data_prep.write_annotations.layouts.listing import ListedVideo, Listing, ex
 from videoctx.data.annotations import AnnotationError
 
 PREFIX = "something-something-v2-"
-ANSWERS = (f"{PREFIX}test-answers.csv", "test-answers.csv")
+TEST_LABELS = (f"{PREFIX}test-answers.csv", "test-answers.csv")
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
 
 
 def read_something_something(folder: Path) -> Listing:
-    """Read those of the three lists that are in the folder. The answers, if there are any, label the test list.
+    """Read those of the three lists that are in the folder. `test-answers.csv`, if it is there, labels the test list.
 
     Raises:
         AnnotationError: no labels, labels that are not numbered 0, 1, …, or no usable row.
     """
     labels_file = existing(folder, f"{PREFIX}labels.json", "labels.json")
     listing = Listing(_class_names(labels_file))
-    answers = _answers(folder, listing)
+    test_labels = _test_labels(folder, listing)
     for list_name, split in SPLITS.items():
         candidates = [folder / f"{PREFIX}{list_name}.json", folder / f"{list_name}.json"]
         file = next((file for file in candidates if file.is_file()), None)
@@ -44,15 +44,15 @@ def read_something_something(folder: Path) -> Listing:
             elif not isinstance(template, str) and (split != "test" or template is not None):
                 listing.refuse(f"{file}, {row}", f"video {name!r} has no 'template'; expected a string")
             else:
-                label = answers.get(name) if template is None else template
+                label = test_labels.get(name) if template is None else template
                 labels = () if label is None else (label.replace("[", "").replace("]", ""),)
                 listing.add(ListedVideo(file, row, (name,), labels, split))
     return listing.check()
 
 
-def _answers(folder: Path, listing: Listing) -> dict[str, str]:
-    """Return the class name of each test video, from the file of answers; nothing if there is no such file."""
-    file = next((folder / name for name in ANSWERS if (folder / name).is_file()), None)
+def _test_labels(folder: Path, listing: Listing) -> dict[str, str]:
+    """Return the class name of each test video, from `test-answers.csv`; nothing if there is no such file."""
+    file = next((folder / name for name in TEST_LABELS if (folder / name).is_file()), None)
     name_of: dict[str, str] = {}
     for row, line in read_lines(file) if file else ():
         name, _, label = (cell.strip() for cell in line.partition(";"))

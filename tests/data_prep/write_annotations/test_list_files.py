@@ -1,4 +1,4 @@
-"""List files of other projects: what a line says, which video is meant, how a fault is told."""
+"""List files of other projects: how a line is read, which video is meant, how a fault is told."""
 
 import csv
 from pathlib import Path
@@ -46,7 +46,7 @@ LINES = {
     "space": ("a/b.mp4 3\nc.mp4 0\n", [("a/b.mp4", "3"), ("c.mp4", "0")]),
     "comma": ("a/b.mp4,3\nc.mp4, 0\n", [("a/b.mp4", "3"), ("c.mp4", "0")]),
     "tab": ("a/b.mp4\t3\nc.mp4\t0\n", [("a/b.mp4", "3"), ("c.mp4", "0")]),
-    "answers": (
+    "semicolons": (
         "74225;Holding a, b and c\n9;Moving [x] up\n",
         [("74225", "Holding a, b and c"), ("9", "Moving [x] up")],
     ),
@@ -108,8 +108,8 @@ def test_absolute_paths_of_another_machine(root, tmp_path, run):
 
 
 def test_names_without_folders_are_found_at_any_depth(root, tmp_path, run):
-    answers = listed(tmp_path, "c;Holding something\na b;Moving something up\n", "test-answers.csv")
-    assert run(root, answers)[::2] == (0, "")
+    test = listed(tmp_path, "c;Holding something\na b;Moving something up\n", "test-answers.csv")
+    assert run(root, test)[::2] == (0, "")
     assert rows(root / "manifest.csv") == [
         ("x/c.avi", "Holding something", "test"),
         ("x/a b.mp4", "Moving something up", "test"),
@@ -175,7 +175,7 @@ def test_numbers_that_are_no_classes_are_refused(tmp_path):
 
 
 @each_case("prefix", ["something-something-v2-", ""])
-def test_answers_label_the_test_list(tmp_path_factory, prefix):
+def test_a_file_of_its_own_labels_the_test_list(tmp_path_factory, prefix):
     folder = tmp_path_factory.mktemp("official")
     listed(folder, '{"Pushing something": "0", "Moving something up": "1"}', f"{prefix}labels.json")
     listed(folder, '[{"id": "7"}, {"id": "8"}, {"id": "9"}]', f"{prefix}test.json")
