@@ -324,6 +324,7 @@ def test_a_manifest_in_a_missing_folder(refused, tmp_path):
 NL_AT = ["--model.net.init_args.context=videoctx.layers.NonLocal", "--model.net.init_args.context_at"]
 
 
+@pytest.mark.slow
 @each_case(
     ("arguments", "parts"),
     [
@@ -475,6 +476,7 @@ def write_bad_checkpoint(folder: Path, kind: str, place: Place) -> Path:
     return path
 
 
+@pytest.mark.slow
 @each_case("command", ["test", "fit"])
 @each_case("kind", BAD_CHECKPOINTS)
 def test_a_file_that_is_not_a_checkpoint(place, refused, tmp_path, kind, command):

@@ -16,7 +16,7 @@ def decoded(monkeypatch):
     """The videos that a run opens: at most one, as the run then ends with FirstVideoError."""
     videos = []
 
-    def opened(path, *_):
+    def opened(path, *_, **__):
         videos.append(path)
         raise FirstVideoError
 

@@ -179,6 +179,7 @@ def no_clips() -> Epoch:
     return lambda: 0
 
 
+@pytest.mark.slow
 def test_a_peer_that_leaves_out_clips_is_an_error():
     with (
         closing(PeerProcess("peer", no_clips, num_clips=3)) as peer,

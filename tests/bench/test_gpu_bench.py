@@ -73,6 +73,7 @@ def test_a_step_that_does_not_fit_into_the_time_is_left_for_the_next_call(tmp_pa
     assert [name for name, _ in ran] == ["one_gpu", "ddp_1", "ddp_all", "evaluation"]
 
 
+@pytest.mark.slow
 def test_a_step_that_hangs_or_fails_is_reported_in_one_line(tmp_path, monkeypatch):
     (step,) = (step for step in STEPS if step.name == "transform")
     slow = GpuBench(tmp_path, device="cpu", tiny=True)._in_a_process(step, 0.01)

@@ -46,15 +46,14 @@ def test_blocks_with_kernels_of_their_own(tmp_path, name):
 def networks_of_every_kind() -> list[str]:
     """The names of networks that together have every context block, convolution, kernel and position of configs/model.
 
-    Small networks come first. Another depth, width, pooling or place of the same blocks is no other kind.
+    Small networks come first. Another number, such as a depth or a width, of the same layers is no other kind.
     """
     chosen, seen = [], set()
-    for name in sorted(list_models(), key=lambda name: (not name.startswith("relations"), depth(name), name)):
-        arguments = config_of(name)["init_args"]
+    for name in sorted(list_models(), key=lambda name: (not name.startswith("relations"), size(name), name)):
+        net = config_of(name)
         kinds = {
-            f"{key} {value}"
-            for key, value in arguments.items()
-            if key not in ("depth", "width", "context_at", "dropout")
+            net["class_path"],
+            *(kind(key, value) for key, value in net["init_args"].items() if key != "context_at"),
         }
         if kinds - seen:
             chosen.append(name)
@@ -62,8 +61,15 @@ def networks_of_every_kind() -> list[str]:
     return chosen
 
 
-def depth(name: str) -> int:
-    return config_of(name)["init_args"]["depth"]
+def kind(key: str, value: object) -> str:
+    if isinstance(value, dict):
+        return f"{key} {value['class_path']}"
+    return f"{key} {value}" if isinstance(value, str) else key
+
+
+def size(name: str) -> tuple[float, float]:
+    arguments = config_of(name)["init_args"]
+    return arguments.get("depth", 50), arguments.get("depth_factor", 0)
 
 
 def config_of(name: str) -> dict:
@@ -75,7 +81,9 @@ def config_of(name: str) -> dict:
 def test_a_network_of_every_kind(tmp_path, name):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    config = config_of(name)
-    net = build_network(config | {"init_args": config["init_args"] | {"width": 16}}, 3)
+    arguments, (depth, factor) = config_of(name)["init_args"], size(name)
+    small = {"width_factor": 0.5} if factor else {"width": 16}
+    small |= {"depth": min(depth, 50)} if "depth" in arguments else {}
+    net = build_network(config_of(name) | {"init_args": arguments | small}, 3)
     found = differences(net, torch.randn(3, 3, 8, 128, 128), tmp_path)
     assert max(found.values()) < 1e-4, found

@@ -42,7 +42,7 @@ class X3D(StagedNetwork):
             `context_at`, or the reverse.
 
     >>> import torch
-    >>> X3D(10, width_factor=0.5)(torch.zeros(1, 3, 4, 32, 32)).shape
+    >>> X3D(10, width_factor=0.5).eval()(torch.zeros(1, 3, 4, 32, 32)).shape
     torch.Size([1, 10])
     """
 
@@ -111,7 +111,7 @@ class CSN(StagedNetwork):
             `context_at`, or the reverse.
 
     >>> import torch
-    >>> CSN(10, width=8)(torch.zeros(1, 3, 8, 32, 32)).shape
+    >>> CSN(10, width=8).eval()(torch.zeros(1, 3, 8, 32, 32)).shape
     torch.Size([1, 10])
     """
 
@@ -162,7 +162,7 @@ class R2Plus1D(StagedNetwork):
             `context_at`, or the reverse.
 
     >>> import torch
-    >>> R2Plus1D(10, width=8)(torch.zeros(1, 3, 4, 32, 32)).shape
+    >>> R2Plus1D(10, width=8).eval()(torch.zeros(1, 3, 4, 32, 32)).shape
     torch.Size([1, 10])
     """
 
