@@ -4,10 +4,14 @@ import builtins
 import signal
 import subprocess
 import sys
+import threading
 from itertools import count
+
+import pytest
 
 from tests.each_case import each_case
 from videoctx.cli import main
+from videoctx.interrupts import without_interrupts
 
 PROGRAM = """
 import os, signal, sys
@@ -67,3 +71,20 @@ def test_ctrl_c_at_any_import_of_the_command_line(monkeypatch, capsys):
         assert status == 130, number
         assert capsys.readouterr().err == "videoctx: interrupted\n", number
     assert number >= 3
+
+
+def test_ctrl_c_that_another_thread_receives_waits_for_the_end_of_the_block():
+    begun, reached = threading.Event(), False
+
+    def receive():
+        begun.wait(60)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    thread = threading.Thread(target=receive)  # of a library: it has begun before the block
+    thread.start()
+    with pytest.raises(KeyboardInterrupt), without_interrupts():  # noqa: PT012 - how far the block comes is tested
+        begun.set()
+        thread.join()
+        reached = True
+    assert reached
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

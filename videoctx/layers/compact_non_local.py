@@ -139,7 +139,7 @@ class GroupedTransform(nn.Sequential):
 
     def forward(self, context: Tensor) -> Tensor:
         kind, dtype = context.device.type, self[0].weight.dtype
-        if autocast := torch.is_autocast_enabled(kind):
+        if autocast := torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
             dtype = torch.get_autocast_dtype(kind)
         if dtype != torch.float16:
             transformed: Tensor = super().forward(context)
