@@ -181,8 +181,7 @@ def test_a_run_resumes_inside_an_epoch_only_with_the_same_batches(run, capsys):
     ("change", "same"),
     [
         ("--seed_everything=1", False),
-        ("--data.loading.num_workers=2", True),
-        pytest.param("--data.loading.num_workers=1", True, marks=pytest.mark.slow),
+        *(pytest.param(f"--data.loading.num_workers={count}", True, marks=pytest.mark.slow) for count in (1, 2)),
     ],
 )
 def test_losses_depend_on_the_seed_and_not_on_the_workers(run, change, same):

@@ -203,6 +203,7 @@ def common(some: dict, all_of_them: dict) -> dict:
     }
 
 
+@pytest.mark.slow
 @each_case("path", sorted(CONFIGS.glob("[dt]*/*.yaml")))
 def test_every_key_of_a_part_is_known(path, capsys):
     """Also of parts that no experiment names, or that need machines that are not there."""

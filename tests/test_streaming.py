@@ -48,7 +48,7 @@ def scores_of_local_files(place):
     return scores_of(place.runs / "test_streaming-files")
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("num_workers", [pytest.param(0, marks=pytest.mark.slow), 2])
 @pytest.mark.parametrize("where", ["shards", "files on a server", "shards on a server"])
 def test_a_test_gives_the_same_scores_wherever_the_videos_are(
     place,
@@ -74,7 +74,7 @@ def test_a_test_gives_the_same_scores_wherever_the_videos_are(
         assert set(server.deliveries.values()) == {1}  # nothing is fetched twice
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("num_workers", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_an_epoch_of_shards_reads_every_video_once_and_resumes_where_it_stopped(
     shards,
     server,

@@ -81,6 +81,7 @@ def test_both_networks_are_measured_from_a_config(tmp_path, capsys):
         assert part in printed
 
 
+@pytest.mark.slow
 def test_what_is_not_measured_has_a_note():
     measured = bench(
         small("i3d", context=GlobalContext, context_at={"res3": [1]}), clip_len=4, against_pytorchvideo=True
@@ -102,6 +103,7 @@ def pooled(num_classes: int) -> nn.Module:
     )
 
 
+@pytest.mark.slow
 def test_activation_checkpointing_takes_twice_the_clips_in_less_memory_per_clip():
     ways: Ways = {"inference": (), "training": (Options(), Options(checkpointing=True))}
     plain, checkpointing = bench(small("c2d", depth=18, width=16), ways=ways, batch_size=2, nl5=False).rows

@@ -154,6 +154,7 @@ def test_missing_sources_are_errors_of_one_line(network, tmp_path, refused, brok
     assert "--live has no VIDEO" in refused("classify", "a.mp4", "--live", 0, *checkpoint)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_with_a_result(network, tmp_path):
     video = write_video(tmp_path / "long.mp4", num_frames=250, fps=5).path
     command = ["classify", "--live", video, "--ckpt_path", network.checkpoint, "--json", tmp_path / "result.json"]

@@ -244,6 +244,7 @@ def test_help_shows_an_example(capsys):
     assert "example: python -m data_prep.transcode" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ffmpeg", [False, pytest.param(True, marks=needs_ffmpeg)])
 def test_full_disk_is_a_failure_and_leaves_nothing(closed_gop_mp4, tmp_path, ffmpeg):
     """The disk ends after 5 kB: as large as files may be here."""
