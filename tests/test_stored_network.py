@@ -1,13 +1,18 @@
 """An evaluation takes the network and the clips from its checkpoint, where the command line names no network."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import yaml
 
+from tests.each_case import each_case
 from tests.small_preprocessing import small_preprocessing
 from tests.tiny_set import CLASSES, make_set
 from videoctx.cli import main
 from videoctx.cli.stored_network import with_stored_network
+from videoctx.data.preprocessing import Preprocessing
+from videoctx.data.settings import ClipSettings, TestSettings
 from videoctx.models import create_model
 from videoctx.models.network_config import network_config
 
@@ -34,12 +39,29 @@ def test_network_and_clips_of_the_file_come_first(converted):
     assert (command, option, rest) == ("test", "-c", [f"--model.weights={converted}", "--data.batch_size", "2"])
     config = yaml.safe_load(text)
     assert config["model"]["net"] == network_config(create_model("demo_r18", 2))
-    assert config["data"]["clips"] | config["data"]["test"] == {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in small_preprocessing(protocol="pyslowfast").as_dict().items()
-        if name in config["data"]["clips"] | config["data"]["test"]
-    }
     assert config["data"]["test"]["protocol"] == "pyslowfast"
+
+
+@each_case(
+    "options",
+    [
+        {"protocol": "pyslowfast"},
+        {"grid": "mmaction2_dense", "target_fps": 15.0},
+        {"sampling": "segments", "grid": "tsm", "target_fps": None, "views": (1, 1)},
+        {"fixed_size_px": (128, 171), "long_side": "nearest", "antialias": False, "arithmetic": "float"},
+        {"crops": "quarters", "head_pooling": "whole_map", "short_videos": "refuse"},
+    ],
+)
+def test_clips_are_those_of_the_file(converted, options):
+    stored = torch.load(converted)
+    made = replace(small_preprocessing(protocol="pyslowfast"), **options)
+    torch.save(stored | {"preprocessing": made.as_dict()}, converted)
+    groups = yaml.safe_load(with_stored_network(["test", f"--ckpt_path={converted}"])[2])["data"]
+    clips, test = (
+        kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in groups[group].items()})
+        for group, kind in (("clips", ClipSettings), ("test", TestSettings))
+    )
+    assert replace(Preprocessing.from_settings(clips, test), train_crop_size_px=made.train_crop_size_px) == made
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,13 @@
 """The network and the clips of a checkpoint, for an evaluation whose command line names no network."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 EVALUATION = ("validate", "test", "predict")
-OF_CLIPS = ("clip_len", "frame_interval", "sampling", "short_videos", "mean", "std")
-OF_TEST = ("protocol", "short_side_px", "crop_size_px", "views", "head_pooling")
 
 
 def with_stored_network(arguments: Sequence[str]) -> list[str]:
@@ -39,12 +38,21 @@ def with_stored_network(arguments: Sequence[str]) -> list[str]:
 
 
 def _clips(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that differ from those of the stored protocol, so that another protocol replaces the rest."""
     made = stored.get("preprocessing")
     if not isinstance(made, Mapping):
         return {}
-    groups = {"clips": OF_CLIPS, "test": OF_TEST}
+    from videoctx.data.sampling.protocols import PROTOCOLS
+    from videoctx.data.settings import ClipSettings, TestSettings
+
+    rules = next((asdict(protocol) for name, protocol in PROTOCOLS.items() if name == made.get("protocol")), {})
+    own = {name: _plain(value) for name, value in made.items() if name not in rules or value != rules[name]}
+    groups = {"clips": ClipSettings, "test": TestSettings}
     return {
-        "data": {group: {name: _plain(made[name]) for name in names if name in made} for group, names in groups.items()}
+        "data": {
+            group: {field.name: own[field.name] for field in fields(kind) if field.name in own}
+            for group, kind in groups.items()
+        }
     }
 
 
