@@ -16,7 +16,7 @@ DATA = {"manifest_sha256": "ab" * 32, "protocol": "pyslowfast", "views": [10, 3]
 
 
 def card(**changes):
-    fields = {"data": DATA, "num_videos": 5, "num_failed": 1, "checkpoint": None, "seed": 3}
+    fields = {"data": DATA, "network": "I3D", "num_videos": 5, "num_failed": 1, "checkpoint": None, "seed": 3}
     return make_card(**fields | changes, device=torch.device("cpu"))
 
 
@@ -30,7 +30,7 @@ def test_card(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["videoctx", "test", "-c", "a b.yaml"])
     (tmp_path / "best.ckpt").write_bytes(b"weights")
     found = card(checkpoint="best.ckpt")
-    assert found["data"] == DATA
+    assert (found["data"], found["network"]) == (DATA, "I3D")
     assert found["videos"] == {"listed": 5, "evaluated": 5, "failed": 1}
     assert found["checkpoint"] == {"path": "best.ckpt", "sha256": hashlib.sha256(b"weights").hexdigest()}
     assert found["command"] == "videoctx test -c 'a b.yaml'"
@@ -47,7 +47,7 @@ def test_training_card(tmp_path, monkeypatch):
     found = make_training_card(
         data=DATA, num_ranks=16, num_nodes=2, checkpoint=None, seed=3, device=torch.device("cpu")
     )
-    shared = card().keys() - {"videos", "clip_differences"}
+    shared = card().keys() - {"network", "videos", "clip_differences"}
     assert found.keys() == shared | {"ranks"}
     assert (found["data"], found["ranks"], found["seed"]) == (DATA, {"all": 16, "nodes": 2}, 3)
 

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from torchmetrics.functional.classification import multiclass_f1_score, multiclass_precision, multiclass_recall
 
 from tests.each_case import each_case
 from tests.evaluation.synthetic_scores import random_run, synthetic_scores
@@ -21,7 +22,7 @@ def rows_of(path):
 
 def online(stored):
     """Return the accuracy that `videoctx validate` computes from the same views."""
-    accuracy = VideoAccuracy()
+    accuracy = VideoAccuracy(len(stored.class_names))
     probabilities = torch.tensor(stored.scores).float().softmax(dim=1)
     given = (stored.video, stored.labels, stored.views_expected)
     accuracy.update(probabilities, *map(torch.tensor, given))
@@ -36,7 +37,7 @@ def test_summary_equals_validation(tmp_path, seed, num_classes):
     stored = synthetic_scores(tmp_path, *run, failed=(0, 13))
     summary = EvaluationResult(stored).summary()
     for name, value in online(stored)._asdict().items():
-        assert summary[name] == value, name
+        assert summary.get(name) == value, name
     assert summary["num_undecided"] == 1
     assert summary["num_failed"] == 2
     assert (summary["views"], summary["average"]) == ([4, 3], "probabilities")
@@ -68,6 +69,38 @@ def test_metrics_equal_loops(tmp_path, average):
     assert summary["clip_top1"] == correct_views / (40 * 12)
     wanted = np.mean([np.mean(values) for values in of_class.values()])
     assert summary["video_mean_class"] == pytest.approx(wanted)
+
+
+@each_case("num_classes", [2, 5, 6])
+def test_top5_only_with_more_than_five_classes_and_auc_with_two(tmp_path, num_classes):
+    result = EvaluationResult(synthetic_scores(tmp_path, *random_run(1, num_classes=num_classes), failed=(2,)))
+    summary = result.summary()
+    assert {name for name in summary if "top5" in name} == ({"clip_top5", "video_top5"} if num_classes > 5 else set())
+    assert ("top-5" in result.describe()) == (num_classes > 5)
+    assert ("video_auc" in summary) == ("AUC" in result.describe()) == (num_classes == 2)
+
+
+def test_two_classes_of_which_one_has_no_video_have_no_auc(tmp_path):
+    logits, _ = random_run(1, num_classes=2)
+    assert "video_auc" not in EvaluationResult(synthetic_scores(tmp_path, logits, np.zeros(40, dtype=int))).estimates
+
+
+@each_case("seed", range(3))
+def test_precision_recall_and_f1_equal_torchmetrics(tmp_path, seed):
+    """A video without a prediction is of a class of its own there."""
+    result = EvaluationResult(synthetic_scores(tmp_path, *random_run(seed, num_videos=20), failed=(3, 4)))
+    scores, labels = result.video_scores, torch.tensor(result.view_scores.labels)
+    predictions = torch.tensor(np.where(np.isnan(scores[:, 0]), 7, np.nan_to_num(scores).argmax(axis=1)))
+    for metric, field in (
+        (multiclass_recall, "value"),
+        (multiclass_precision, "precision"),
+        (multiclass_f1_score, "f1"),
+    ):
+        theirs = metric(predictions, labels, 8, average="none")[:7].tolist()
+        ours = [getattr(one, field) or 0 for one in result.per_class]  # torchmetrics gives 0 where none is defined
+        assert ours == pytest.approx(theirs), field
+    never = [one for one in result.per_class if not one.num_predicted]
+    assert all(one.precision is None for one in never)
 
 
 def test_the_two_averages_differ(tmp_path):
@@ -144,9 +177,9 @@ def test_classes_and_confusion_files(tmp_path):
     write_classes(evaluation_result, tmp_path / "classes.csv")
     write_confusion(evaluation_result, tmp_path / "confusion.csv")
     assert [tuple(row.values()) for row in rows_of(tmp_path / "classes.csv")] == [
-        ("a, b", "2", "1", "0.500000"),
-        ("c", "3", "1", "0.333333"),
-        ("d", "0", "0", ""),
+        ("a, b", "2", "1", "1", "0.500000", "1.000000", "0.666667"),
+        ("c", "3", "2", "1", "0.333333", "0.500000", "0.400000"),
+        ("d", "0", "1", "0", "", "0.000000", "0.000000"),
     ]
     assert [tuple(row.values()) for row in rows_of(tmp_path / "confusion.csv")] == [
         ("a, b", "a, b", "1"),

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.functional.classification import (
+    binary_auroc,
     multiclass_accuracy,
     multiclass_calibration_error,
     multiclass_confusion_matrix,
@@ -15,6 +16,7 @@ from torchmetrics.functional.classification import (
 from tests.each_case import each_case
 from videoctx.evaluation.bootstrap import NUM_RESAMPLES, estimates, resampled
 from videoctx.evaluation.metrics import (
+    area_under_roc,
     average_precisions,
     calibration_error,
     confusion,
@@ -92,6 +94,38 @@ def test_mean_class_accuracy_and_confusion_equal_torchmetrics(seed):
 def test_confusion_of_a_video_without_a_prediction():
     scores = np.array([[np.nan, np.nan], [0.5, 0.5], [0.1, 0.9]])
     assert confusion(scores, np.array([1, 1, -1])).tolist() == [[0, 0, 0], [1, 0, 1]]
+
+
+# Two classes ----------------------------------------------------------------------------------------------------------
+
+
+@each_case("seed", range(3))
+@each_case("distinct", [4, 1000])
+def test_area_under_roc_equals_torchmetrics(seed, distinct):
+    """Also on a resample: a video that counts twice is there twice."""
+    rng = np.random.default_rng(seed)
+    second = rng.integers(0, distinct, 50) / distinct
+    scores, labels = np.stack([1 - second, second], axis=1), rng.integers(0, 2, 50)
+    counts = rng.integers(0, 3, 50)
+    ours = area_under_roc(scores, labels, np.stack([np.ones(50), counts]))
+    for found, videos in zip(ours, (np.arange(50), np.repeat(np.arange(50), counts)), strict=True):
+        theirs = binary_auroc(torch.tensor(second[videos]), torch.tensor(labels[videos]))
+        assert found == pytest.approx(theirs.item(), abs=1e-6)
+    assert area_under_roc(scores[:, ::-1], 1 - labels, once(50))[0] == pytest.approx(ours[0])
+
+
+def test_a_video_without_a_prediction_loses_all_pairs_of_the_area_under_roc():
+    scores = np.array([[0.9, 0.1], [np.nan, np.nan], [0.2, 0.8], [np.nan, np.nan], [0.0, 1.0]])
+    labels = np.array([0, 0, 1, 1, -1])
+    assert area_under_roc(scores, labels, once(5)).tolist() == [1 / 4]  # of four pairs, that of the first and third
+    assert area_under_roc(scores[1::2], labels[1::2], once(2)).tolist() == [0]
+    assert np.isnan(area_under_roc(scores[:2], labels[:2], once(2))).all()  # one class has no video
+
+
+def test_resamples_without_a_class_do_not_count():
+    scores, labels = np.array([[0.9, 0.1], [0.4, 0.6], [0.3, 0.7]]), np.array([0, 1, 1])
+    found = estimates(lambda weights: {"video_auc": area_under_roc(scores, labels, weights)}, 3, bounds=(0, 1))
+    assert found["video_auc"] == (1.0, (1.0, 1.0))
 
 
 # Calibration ----------------------------------------------------------------------------------------------------------

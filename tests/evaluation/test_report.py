@@ -8,6 +8,8 @@ from shutil import which
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
+from torchmetrics.functional.classification import multiclass_f1_score, multiclass_precision, multiclass_recall
 
 from tests.evaluation.synthetic_scores import random_run, synthetic_scores, write_run
 from tests.numbered import write_video
@@ -15,6 +17,8 @@ from tests.small_preprocessing import small_preprocessing
 from videoctx.cli import main
 from videoctx.evaluation.confident_errors import most_confident_errors
 from videoctx.evaluation.evaluation_result import EvaluationResult, percent
+from videoctx.evaluation.report.class_table import class_table
+from videoctx.evaluation.report.page_title import page_title
 from videoctx.evaluation.report.training_curves import grouped, read_curves
 from videoctx.evaluation.scores import SCORES_FILE, read_scores
 
@@ -27,6 +31,7 @@ HOSTILE = [
     "line\x00\x1bbreak\u202e",
     "\udc80 lone",
 ]
+METRICS = (multiclass_recall, multiclass_precision, multiclass_f1_score)
 DATA = {"num_videos": 60} | small_preprocessing(
     short_side_px=64, crop_size_px=64, views=(4, 3), mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2)
 ).as_dict()
@@ -115,12 +120,12 @@ def test_classes_are_sorted_and_searched_by_keyboard(opened):
     def column(number):
         return [row.locator("th,td").nth(number).inner_text() for row in rows.all()]
 
-    accuracy = tab.locator("#class-table th button", has_text="accuracy")
+    accuracy = tab.locator("#class-table th button", has_text="recall")
     header = accuracy.locator("xpath=..")
     for direction in ("descending", "ascending"):
         accuracy.press("Enter")
         assert header.get_attribute("aria-sort") == direction
-        found = [float(text[:-1]) for text in column(3) if text != "–"]
+        found = [float(text[:-1]) for text in column(4) if text != "–"]
         assert len(set(found)) > 3
         assert found == sorted(found, reverse=direction == "descending")
     tab.get_by_role("button", name="class", exact=True).press("Enter")
@@ -226,6 +231,29 @@ def test_numbers_and_warnings(page):
     assert "http" not in re.sub(r"&#34;&gt;&lt;img.*?&gt;|\\u003cimg.*?\\u003e", "", text).replace("http-equiv", "")
 
 
+def test_page_without_a_card_is_named_after_its_run(tmp_path):
+    cards = {
+        "Test of run": {},
+        "Test of run on b/m.csv": {"data": {"manifest": "/a/b/m.csv"}},
+        "5, 2026": {"network": 5, "data": [1], "time": 2026},
+    }
+    assert [page_title(card, tmp_path / "run") for card in cards.values()] == list(cards)
+
+
+def test_classes_have_recall_precision_and_f1_with_their_means(tmp_path):
+    run = write_run(tmp_path, *random_run(4), failed=(0,))
+    result = EvaluationResult(read_scores(run / SCORES_FILE))
+    table = class_table(result)
+    first, measures = table.rows[0]
+    assert [value for value, _ in measures] == [first.value, first.precision, first.f1]
+    predictions = torch.tensor(np.nan_to_num(result.video_scores, nan=-1).argmax(axis=1))[1:]
+    labels = torch.tensor(result.view_scores.labels)[1:]
+    by_torchmetrics = class_table(EvaluationResult(synthetic_scores(tmp_path / "b", *(a[1:] for a in random_run(4)))))
+    wanted = [metric(predictions, labels, 7, average="macro").item() for metric in METRICS]
+    assert by_torchmetrics.means == [f"{value:.1%}" for value in wanted]
+    assert table.means != by_torchmetrics.means  # the failed video counts
+
+
 def test_headline_is_the_result_of_the_run(tmp_path, capsys):
     run = write_run(tmp_path, *random_run(4))
     evaluation_result = EvaluationResult(synthetic_scores(tmp_path / "again", *random_run(4)))
@@ -287,6 +315,7 @@ def test_report_of_a_trained_and_tested_run(place, run):
     assert "train/loss from" in text
     assert "has other values" not in text
     assert str(place.last) in text
+    assert "<title>ResNet3D-18 on videos/manifest.csv (test), 20" in text
 
 
 def test_long_curves_are_averaged(tmp_path):

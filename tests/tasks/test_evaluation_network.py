@@ -216,4 +216,4 @@ def test_nan_in_a_context_block_leaves_no_video_with_a_prediction(part, tmp_path
     trainer(tmp_path, default_root_dir=tmp_path).test(VideoClassifier(CLASSES, net), synthetic_clips(), verbose=False)
     result = EvaluationResult(read_scores(tmp_path / SCORES_FILE))
     assert result.num_undecided == 6
-    assert result.summary()["video_top5"] == 0
+    assert result.summary()["video_top1"] == 0

@@ -18,12 +18,13 @@ from videoctx.evaluation.view_scores import average_views
 class Accuracy(NamedTuple):
     """Accuracies in [0, 1], and the counts that they are shares of.
 
-    A video that could not be read counts as incorrect, with all its clips.
+    A video that could not be read counts as incorrect, with all its clips. `video_top5` is None with five classes or
+    fewer, where it would always be 1.
     """
 
     clip_top1: float
     video_top1: float
-    video_top5: float
+    video_top5: float | None
     num_videos: int
     num_views: int
     num_failed: int
@@ -32,14 +33,17 @@ class Accuracy(NamedTuple):
 class VideoAccuracy(Metric):
     """Clip and video accuracy of views. All views of a video must come in one update.
 
+    Args:
+        num_classes: K.
+
     Example:
-        >>> accuracy = VideoAccuracy()
+        >>> accuracy = VideoAccuracy(2)
         >>> scores = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]])
         >>> accuracy.update(
         ...     scores, video=torch.tensor([0, 0, 1]), labels=torch.tensor([0, 0]), views_expected=torch.tensor([2, 1])
         ... )
         >>> accuracy.compute()
-        Accuracy(clip_top1=0.3333333333333333, video_top1=0.5, video_top5=1.0, num_videos=2, num_views=3, num_failed=0)
+        Accuracy(clip_top1=0.3333333333333333, video_top1=0.5, video_top5=None, num_videos=2, num_views=3, num_failed=0)
     """
 
     full_state_update = False
@@ -50,8 +54,9 @@ class VideoAccuracy(Metric):
     num_views: Tensor
     num_failed: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, num_classes: int) -> None:
         super().__init__()
+        self.num_classes = num_classes
         for name in ("clip_correct", "video_correct1", "video_correct5", "num_videos", "num_views", "num_failed"):
             self.add_state(name, torch.tensor(0, dtype=torch.int64), dist_reduce_fx="sum")
 
@@ -79,7 +84,7 @@ class VideoAccuracy(Metric):
         return Accuracy(
             clip_top1=int(self.clip_correct) / views,
             video_top1=int(self.video_correct1) / videos,
-            video_top5=int(self.video_correct5) / videos,
+            video_top5=int(self.video_correct5) / videos if self.num_classes > 5 else None,
             num_videos=int(self.num_videos),
             num_views=int(self.num_views),
             num_failed=int(self.num_failed),

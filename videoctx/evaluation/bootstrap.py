@@ -68,9 +68,10 @@ def estimate(
     Args:
         name: the name of the metric, as in `results.json`.
         value: the metric.
-        resamples: (R,) values of the metric on resamples.
+        resamples: (R,) values of the metric on resamples; NaN where it is not defined, which does not count.
         bounds: the least and the greatest possible value.
     """
+    resamples = resamples[~np.isnan(resamples)]
     excess = resamples.mean() - value if name in BIASED_UPWARDS else 0.0
     low, high = (np.percentile(resamples, (2.5, 97.5)) - excess).clip(*bounds)
     return Estimate(value, Interval(float(low), float(high)))

@@ -3,6 +3,7 @@
 | field | content |
 |---|---|
 | `data` | the card of the data module (`card(stage)`): the manifest and its hash, the protocol, the decoder |
+| `network` | of a test: the class, the depth and the context blocks of the network |
 | `clip_differences` | of a test: the settings of its clips that are not those of the training, with both values |
 | `videos` | of a test: the numbers of videos in the manifest, of those evaluated, and of those that could not be read |
 | `ranks` | of a training: the number of ranks and of nodes |
@@ -43,6 +44,7 @@ GIT_SECONDS = 20.0
 def make_card(
     *,
     data: Mapping[str, object],
+    network: str,
     num_videos: int,
     num_failed: int,
     checkpoint: str | None,
@@ -54,6 +56,7 @@ def make_card(
 
     Args:
         data: the card of the data module, or an empty mapping.
+        network: its name.
         num_videos: the number of evaluated videos, readable or not.
         num_failed: how many of them could not be read.
         checkpoint: the file with the network's weights.
@@ -63,6 +66,7 @@ def make_card(
     """
     return {
         "data": dict(data),
+        "network": network,
         "clip_differences": dict(clip_differences or {}),
         "videos": {"listed": data.get("num_videos"), "evaluated": num_videos, "failed": num_failed},
         **_circumstances(checkpoint, seed, device),

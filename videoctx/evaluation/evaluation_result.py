@@ -12,6 +12,7 @@ from videoctx.evaluation.bootstrap import Estimate, estimates
 from videoctx.evaluation.choices import Average
 from videoctx.evaluation.metrics import (
     Weights,
+    area_under_roc,
     average_precisions,
     calibration_error,
     confusion,
@@ -32,22 +33,31 @@ class ClassResult(NamedTuple):
         name: of the class.
         num_videos: how many videos show it.
         num_correct: how many of them were predicted correctly. None where a video may have several labels.
-        value: the share of correct videos, or the average precision where a video may have several labels. None where
-            no video shows the class.
+        value: the share of correct videos (recall), or the average precision where a video may have several labels.
+            None where no video shows the class.
+        num_predicted: how many videos were predicted as the class. None where a video may have several labels.
+        precision: the share of them that show the class. None where no video was predicted as the class.
+        f1: the harmonic mean of precision and recall, 2 · correct / (videos + predicted). None where both are 0.
     """
 
     name: str
     num_videos: int
     num_correct: int | None
     value: float | None
+    num_predicted: int | None = None
+    precision: float | None = None
+    f1: float | None = None
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
     """The metrics of a test, computed from the scores of its views.
 
-    `clip_top1` and `clip_top5` evaluate every view by itself. A video that could not be read, or for which the network
-    returned NaN, counts as incorrect with all the views that it should have.
+    `clip_top1` and `clip_top5` evaluate every view by itself. With five classes or fewer there is no top-5, which would
+    always be 100 %. With two classes there is the area under the ROC curve, `video_auc`.
+
+    A video that could not be read, or for which the network returned NaN, counts as incorrect with all the views that
+    it should have. In the area under the ROC curve it ranks last among the videos of its class.
 
     Args:
         view_scores: the scores of all views, as `videoctx.evaluation.scores.read_scores` returns them.
@@ -74,8 +84,8 @@ class EvaluationResult:
                [0.1 , 0.9 ]])
         >>> {name: round(estimate.value, 3) for name, estimate in result.estimates.items() if "top1" in name}
         {'clip_top1': 0.333, 'video_top1': 0.5}
-        >>> result.per_class[0]
-        ClassResult(name='run', num_videos=2, num_correct=1, value=0.5)
+        >>> [(one.name, one.num_videos, one.value, one.precision) for one in result.per_class]
+        [('run', 2, 0.5, 1.0), ('jump', 0, None, 0.0)]
     """
 
     view_scores: ViewScores
@@ -108,10 +118,24 @@ class EvaluationResult:
                 for name, count, precision in zip(names, counts, precisions, strict=True)
             ]
         counts, correct = self.confusion.sum(axis=1).tolist(), self.confusion.diagonal().tolist()
+        predicted = self.confusion[:, :-1].sum(axis=0).tolist()
         return [
-            ClassResult(name, count, hits, hits / count if count else None)
-            for name, count, hits in zip(names, counts, correct, strict=True)
+            ClassResult(
+                name,
+                count,
+                hits,
+                hits / count if count else None,
+                guesses,
+                hits / guesses if guesses else None,
+                2 * hits / (count + guesses) if count + guesses else None,
+            )
+            for name, count, hits, guesses in zip(names, counts, correct, predicted, strict=True)
         ]
+
+    @property
+    def tops(self) -> tuple[int, ...]:
+        """The k of the top-k accuracies."""
+        return (1, 5) if len(self.view_scores.class_names) > 5 else (1,)
 
     def metrics(self, weights: Weights) -> dict[str, np.ndarray]:
         """Return the values (R,) of each metric.
@@ -126,14 +150,15 @@ class EvaluationResult:
         correct = self.ranks == 0
         clips = {
             f"clip_top{most}": share(self._num_correct_views(most), view_scores.views_expected, weights)
-            for most in (1, 5)
+            for most in self.tops
         }
-        return clips | {
-            "video_top1": share(correct, ones, weights),
-            "video_top5": share(self.ranks < 5, ones, weights),
-            "video_mean_class": mean_class_accuracy(correct, view_scores.labels, weights),
-            "video_ece": calibration_error(scores.max(axis=1), correct, weights),
-        }
+        videos = {f"video_top{most}": share(self.ranks < most, ones, weights) for most in self.tops}
+        found = clips | videos
+        found["video_mean_class"] = mean_class_accuracy(correct, view_scores.labels, weights)
+        if scores.shape[1] == 2 and {0, 1} <= set(view_scores.labels.tolist()):
+            found["video_auc"] = area_under_roc(scores, view_scores.labels, weights)
+        found["video_ece"] = calibration_error(scores.max(axis=1), correct, weights)
+        return found
 
     @cached_property
     def estimates(self) -> dict[str, Estimate]:
@@ -170,10 +195,15 @@ class EvaluationResult:
         )
         if self.num_undecided:
             line += f", {self.num_undecided} with NaN from the network"
-        shown = {"clip_top1": "clip top-1", "video_top1": "video top-1", "video_top5": "top-5"}
-        if view_scores.multi_label:
-            shown = {"video_map": "mAP"}
-        return f"{line}: " + ", ".join(f"{title} {percent(self.estimates[name])}" for name, title in shown.items())
+        shown = {
+            "clip_top1": "clip top-1",
+            "video_top1": "video top-1",
+            "video_top5": "top-5",
+            "video_auc": "AUC",
+            "video_map": "mAP",
+        }
+        found = [(title, self.estimates[name]) for name, title in shown.items() if name in self.estimates]
+        return f"{line}: " + ", ".join(f"{title} {percent(estimate)}" for title, estimate in found)
 
     def _num_correct_views(self, most: int) -> np.ndarray:
         """(V,) how many views of each video have the label among their `most` best classes."""

@@ -143,6 +143,41 @@ def mean_average_precision(scores: np.ndarray, labels: np.ndarray, weights: Weig
     return np.where(shown, precisions, 0).sum(axis=1) / np.maximum(shown.sum(axis=1), 1)
 
 
+def area_under_roc(scores: np.ndarray, labels: np.ndarray, weights: Weights) -> np.ndarray:
+    """Return the area under the ROC curve of two classes.
+
+    This is the share of the pairs of a video of each class in which the video of class 1 has the greater score for
+    class 1; a tie counts as half. It is the same for both classes. A video with NaN loses all of its pairs: it ranks
+    below all others if it is of class 1, and above all others if it is of class 0.
+
+    Args:
+        scores: (V, 2).
+        labels: (V,) class index. Videos with -1 do not count.
+        weights: (R, V).
+
+    Returns:
+        (R,), NaN where one of the classes has no video.
+
+    Example:
+        >>> scores = np.array([[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]])
+        >>> area_under_roc(scores, np.array([0, 0, 1, 1]), np.ones((1, 4)))
+        array([0.75])
+    """
+    order_by = np.where(
+        np.isnan(scores.max(axis=1)), np.where(labels == 1, -np.inf, np.inf), scores[:, 1] - scores[:, 0]
+    )
+    order = np.argsort(order_by, kind="stable")
+    order = order[labels[order] >= 0]
+    if not len(order):
+        return np.full(len(weights), np.nan)
+    distinct = order_by[order]
+    firsts = np.flatnonzero(np.append(True, distinct[1:] != distinct[:-1]))  # of videos with equal scores
+    of_each = [np.add.reduceat(weights[:, order] * (labels[order] == index), firsts, axis=1) for index in (0, 1)]
+    below = np.cumsum(of_each[0], axis=1) - of_each[0] / 2  # (R, distinct scores)
+    won, pairs = (of_each[1] * below).sum(axis=1), of_each[0].sum(axis=1) * of_each[1].sum(axis=1)
+    return np.divide(won, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+
+
 def confusion(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return how many videos of class i were predicted as class j.
 

@@ -3,7 +3,7 @@
 | file | written by | content |
 |---|---|---|
 | `results.json` | `videoctx test` | every metric with its interval, and the counts |
-| `classes.csv` | `videoctx test` | one row per class: its videos and its accuracy or average precision |
+| `classes.csv` | `videoctx test` | one row per class: its videos, recall, precision and F1, or average precision |
 | `confusion.csv` | `videoctx test` | one row per pair of label and prediction; only where a video has one label |
 | `predictions.csv` | `videoctx predict` | one row per video: its best classes and their probabilities |
 
@@ -55,13 +55,22 @@ def write_result_files(
 
 
 def write_classes(result: EvaluationResult, path: Path) -> None:
-    """Write a CSV file with one row per class: its videos and its accuracy, or its average precision."""
-    header = ["class", "videos", "correct", "accuracy"]
-    rows = [[*found[:3], "" if found.value is None else f"{found.value:.6f}"] for found in result.per_class]
+    """Write a CSV file with one row per class: its videos, recall, precision and F1, or its average precision.
+
+    The recall of a class is its accuracy. Empty: not defined, as the precision of a class that was never predicted.
+    """
     if result.view_scores.multi_label:
-        header = ["class", "videos", "average_precision"]
-        rows = [[name, num_videos, value] for name, num_videos, _, value in rows]
-    write_csv(path, header, rows)
+        rows = [(found.name, found.num_videos, _decimal(found.value)) for found in result.per_class]
+        write_csv(path, ("class", "videos", "average_precision"), rows)
+        return
+    header = ("class", "videos", "predicted", "correct", "recall", "precision", "f1")
+    numbers = [map(_decimal, (one.value, one.precision, one.f1)) for one in result.per_class]
+    counts = [(one.name, one.num_videos, one.num_predicted, one.num_correct) for one in result.per_class]
+    write_csv(path, header, [(*first, *rest) for first, rest in zip(counts, numbers, strict=True)])
+
+
+def _decimal(value: float | None) -> str:
+    return "" if value is None else f"{value:.6f}"
 
 
 def write_confusion(result: EvaluationResult, path: Path) -> None:

@@ -23,12 +23,13 @@ HEADINGS = {
     "video_top1": "video@1",
     "video_top5": "video@5",
     "video_mean_class": "mean class",
+    "video_auc": "AUC",
     "video_ece": "ECE",
     "video_map": "mAP",
 }
-RESULT_METRICS = ("clip_top1", "video_top1", "video_top5", "video_map")
+RESULT_METRICS = ("clip_top1", "video_top1", "video_top5", "video_auc", "video_map")
 # What `videoctx results` leaves out first in a narrow terminal; of video@1 or mAP there is always a column.
-LESS_IMPORTANT = ("views", "params", "videos", "failed", "clip@1", "video@5")
+LESS_IMPORTANT = ("views", "params", "videos", "failed", "clip@1", "AUC", "video@5")
 
 
 def score_table(points: "Sequence[Point]", title: str, *, width: int) -> Table:

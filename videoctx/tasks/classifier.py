@@ -147,7 +147,7 @@ class VideoClassifier(LightningModule):
         self.seed = seed
         self.preprocessing: dict[str, Any] | None = None  # how test clips are made, stored in checkpoints
         self.clip_differences: dict[str, dict[str, Any]] = {}  # between the clips of the weights and of the run
-        self.val_metric = VideoMeanAveragePrecision() if multi_label else VideoAccuracy()
+        self.val_metric = VideoMeanAveragePrecision() if multi_label else VideoAccuracy(len(self.class_names))
         self.val_loss = MeanLoss()
         self.val_result: Accuracy | MeanAveragePrecision | None = None  # of the last validation
         # A fast copy of the network, while `EvaluationNetwork` provides one. No module: it is not to be saved.

@@ -5,7 +5,7 @@
 | `scores.parquet` | test, predict | the scores of every view (`videoctx.evaluation.scores`) |
 | `results.json` | test | counts, metrics and their intervals |
 | `classes.csv`, `confusion.csv` | test | the result per class, and the pairs of classes that were confused |
-| `predictions.csv` | predict | the five best classes of every video |
+| `predictions.csv` | predict | the best classes of every video, at most five |
 | `card.json` | test, predict | what the files were made of (`videoctx.evaluation.card`) |
 """
 
@@ -21,6 +21,7 @@ from videoctx.evaluation.evaluation_result import EvaluationResult
 from videoctx.evaluation.result_files import PREDICTIONS_FILE, write_predictions, write_result_files
 from videoctx.evaluation.scores import SCORES_FILE, ScoreWriter, merge_scores, read_scores
 from videoctx.evaluation.view_scores import ViewScores
+from videoctx.models.network_name import network_name
 from videoctx.models.test_head import describe_test_head
 from videoctx.tasks.task_data import task_data
 
@@ -127,13 +128,14 @@ def write_prediction_files(scores: Path, trainer: Trainer, task: "VideoClassifie
     predictions, view_scores = scores.with_name(PREDICTIONS_FILE), read_scores(scores)
     write_predictions(view_scores, predictions)
     _write_card(view_scores, scores.with_name(CARD_FILE), trainer, task)
-    print(f"the five best classes of every video: {predictions}")
+    print(f"the best classes of every video: {predictions}")
 
 
 def _write_card(view_scores: ViewScores, path: Path, trainer: Trainer, task: "VideoClassifier") -> None:
     data = _data_card(trainer)
     card = make_card(
         data=data and {**data, "head": describe_test_head(task.net)},
+        network=network_name(task.net),
         num_videos=len(view_scores.paths),
         num_failed=int(view_scores.failed.sum()),
         checkpoint=str(trainer.ckpt_path) if trainer.ckpt_path else task.weights,

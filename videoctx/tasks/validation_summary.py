@@ -28,7 +28,8 @@ def described(result: Accuracy | MeanAveragePrecision) -> str:
     """Return the counts and metrics of a validation in one line."""
     if isinstance(result, MeanAveragePrecision):
         return f"{result.num_videos} videos, {result.num_failed} failed: mAP {result.video_map:.2%}"
+    top5 = "" if result.video_top5 is None else f", top-5 {result.video_top5:.2%}"
     return (
         f"{result.num_videos} videos, {result.num_views} views, {result.num_failed} failed:"
-        f" clip top-1 {result.clip_top1:.2%}, video top-1 {result.video_top1:.2%}, top-5 {result.video_top5:.2%}"
+        f" clip top-1 {result.clip_top1:.2%}, video top-1 {result.video_top1:.2%}{top5}"
     )

@@ -17,7 +17,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from videoctx.evaluation.confident_errors import ConfidentError
 from videoctx.evaluation.evaluation_result import EvaluationResult, percent
+from videoctx.evaluation.report.class_table import class_table
 from videoctx.evaluation.report.confusion_matrix import confusion_section
+from videoctx.evaluation.report.page_title import page_title
 from videoctx.evaluation.report.reliability import reliability_section
 from videoctx.evaluation.report.training_charts import training_charts
 from videoctx.evaluation.report.training_curves import TrainingLog
@@ -34,6 +36,7 @@ HEADINGS = {
     "video_top1": ("video top-1", "mean over the views of a video"),
     "video_top5": ("video top-5", "mean over the views of a video"),
     "video_mean_class": ("mean class accuracy", "mean over the classes"),
+    "video_auc": ("AUC", "area under the ROC curve; a video without a prediction loses to all of the other class"),
     "video_ece": ("calibration error", "of the confidence; lower is better"),
     "video_map": ("mAP", "mean average precision over the classes"),
 }
@@ -107,7 +110,7 @@ def render_page(
         finalize=lambda value: printable(value) if type(value) is str else value,
     )
     return environment.get_template(TEMPLATE.name).render(
-        title=f"Test of {run.resolve().name}",
+        title=page_title(card, run),
         folder=str(run),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -119,7 +122,7 @@ def render_page(
         card=_rows_of_card(card),
         training=training,
         training_charts=training_charts(training.log.curves) if training.log else [],
-        classes=evaluation_result.per_class,
+        class_table=class_table(evaluation_result),
         confusions=None if view_scores.multi_label else confusion_section(evaluation_result, printable),
         views=views_section(evaluation_result),
         reliability=None if view_scores.multi_label else reliability_section(evaluation_result),
