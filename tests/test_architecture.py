@@ -97,7 +97,7 @@ PARTS = {
                 "frame_collector.py",
             ),
             "fsspec": ("remote.py",),
-            "aiohttp": ("remote.py",),
+            "aiohttp": ("remote.py", "public_addresses.py"),
             "tenacity": ("remote.py",),
         },
     ),

@@ -114,6 +114,16 @@ def test_global_block_has_one_map(folder, tmp_path, capsys):
         )
 
 
+def test_a_uniform_map_is_reported(folder, tmp_path, capsys):
+    checkpoint = torch.load(folder / "gc.ckpt")
+    for name, tensor in checkpoint["state_dict"].items():
+        if name.endswith("context.key.weight"):
+            tensor.zero_()
+    torch.save(checkpoint, tmp_path / "zero.ckpt")
+    run(folder / "test1.mp4", "--ckpt_path", tmp_path / "zero.ckpt", "--output", tmp_path)
+    assert capsys.readouterr().out.splitlines()[0].endswith(": this block weighs all places alike")
+
+
 def test_gradcam_of_a_plain_network(folder, tmp_path, capsys):
     arguments = folder / "test2.mp4", "--ckpt_path", folder / "plain.ckpt", "--method", "gradcam", "--output", tmp_path
     run(*arguments, "--layer", "res4", "--target_class", "red_still")

@@ -8,22 +8,49 @@ import torch
 from videoctx.atomic_write import atomic_write_together
 from videoctx.inference.classifier import Classifier
 from videoctx.models.test_head import mean_of_logits
-from videoctx.visualize.attention import attention_blocks, find_block, trace_blocks
+from videoctx.visualize.attention import BlockTrace, attention_blocks, find_block, trace_blocks
 from videoctx.visualize.clip_on_video import ClipOnVideo, Query
 from videoctx.visualize.contact_sheet import write_contact_sheet
 from videoctx.visualize.gradcam import grad_cam
 from videoctx.visualize.overlay import Overlay
+from videoctx.visualize.uniform_map import UNIFORM_NOTE, is_uniform
 from videoctx.visualize.video_file import write_video
 
 SLIDE_FPS = 2.0  # of the overlay's video, if the video has no frame rate
 
 
 class Explanation(NamedTuple):
-    """An overlay, with the name of the block or layer that it shows and a title."""
+    """An overlay, with the name of the block or layer that it shows and a title.
+
+    `uniform`: the map is that of a block that weighs all places alike.
+    """
 
     name: str
     title: str
     overlay: Overlay
+    uniform: bool = False
+
+
+class BlockOnClip(NamedTuple):
+    """What a context block does with one clip: its name, its class, and its trace."""
+
+    name: str
+    kind: str
+    trace: BlockTrace
+
+
+def trace_block(trained: Classifier, clip: ClipOnVideo, block: str | None = None) -> BlockOnClip:
+    """Run the network on a clip and return the trace of a context block, which gives the map of any query.
+
+    Args:
+        block: the block's name in the network, such as `res4.5`; by default the last one that has attention.
+
+    Raises:
+        ValueError: the network has no such block, or none with attention.
+    """
+    name = find_block(trained.net, block)
+    trace = trace_blocks(trained.net, clip.input.to(_device(trained)), [name])[name]
+    return BlockOnClip(name, type(attention_blocks(trained.net)[name]).__name__, trace)
 
 
 def explain_by_attention(
@@ -38,22 +65,36 @@ def explain_by_attention(
     Raises:
         ValueError: the network has no such block, or none with attention.
     """
-    name = find_block(trained.net, block)
-    trace = trace_blocks(trained.net, clip.input.to(_device(trained)), [name])[name]
+    return explain_block(trace_block(trained, clip, block), clip, query=query)
+
+
+def explain_block(
+    traced: BlockOnClip, clip: ClipOnVideo, *, query: Query | None = None, relative: bool = True
+) -> Explanation:
+    """Show the attention of a context block whose trace is known.
+
+    Args:
+        query: the position that attends; by default the one to which the block adds most.
+        relative: show weights that sum to one in multiples of the mean weight.
+    """
+    name, kind, trace = traced
     attention = trace.attention
     place = clip.input_position(query) if query else attention.queries.center(trace.strongest_query())
-    values = attention.map_of(attention.queries.nearest(place)).double().numpy()
+    nearest = attention.queries.nearest(place)
+    values = attention.map_of(nearest).double().numpy()
+    uniform = is_uniform(attention.row_of(nearest).numpy())
     unit = "weight"
-    if attention.is_distribution:
+    if attention.is_distribution and relative:
         values, unit = values * attention.num_keys, "weight / mean weight"
-    kind = type(attention_blocks(trained.net)[name]).__name__
     title, position = f"{kind} at {name}, the same map for every position", None
     if attention.depends_on_query:
         position = frame, x, y = clip.video_position(place)
         chosen = "" if query else ", the position to which it adds most"
         title = f"{kind} at {name}, seen from x {x:.0f}, y {y:.0f} in frame {clip.indices[frame]}{chosen}"
+    if uniform:
+        title += f": {UNIFORM_NOTE}"
     overlay = Overlay(frames=clip.frames, values=clip.upsample(values, attention.keys), unit=unit, query=position)
-    return Explanation(name, title, overlay)
+    return Explanation(name, title, overlay, uniform)
 
 
 def explain_by_grad_cam(

@@ -79,16 +79,25 @@ class Attention:
         Returns:
             (T', H', W') on the CPU, zero outside the group of the query.
         """
-        (t, y, x), (_, height, width) = query, self.queries.sizes
-        weights = torch.zeros(self.keys.sizes)
+        t, y, x = query
+        row, weights = self.row_of(query), torch.zeros(self.keys.sizes)
         if self.within == "spacetime":
-            row = self.rows(0, torch.tensor([(t * height + y) * width + x]))
-            return row.reshape(self.keys.sizes).cpu()
+            return row.reshape(self.keys.sizes)
         if self.within == "space":
-            weights[t] = self.rows(t, torch.tensor([y * width + x])).reshape(self.keys.sizes[1:]).cpu()
+            weights[t] = row.reshape(self.keys.sizes[1:])
         else:
-            weights[:, y, x] = self.rows(y * width + x, torch.tensor([t])).reshape(-1).cpu()
+            weights[:, y, x] = row
         return weights
+
+    def row_of(self, query: Sizes) -> Tensor:
+        """Return the weights of a query (t, y, x) over the M keys of its group, (M,) on the CPU."""
+        (t, y, x), (_, height, width) = query, self.queries.sizes
+        group, index = {
+            "spacetime": (0, (t * height + y) * width + x),
+            "space": (t, y * width + x),
+            "time": (y * width + x, t),
+        }[self.within]
+        return self.rows(group, torch.tensor([index])).reshape(-1).cpu()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,9 @@ class LocalFiles:
         first_wait_seconds: Time before the second attempt. It is doubled, with some jitter, before each further
             attempt.
         timeout_seconds: Time limit for an HTTP server's response. Other backends of fsspec have their own.
+        public_only: Connect over HTTP to addresses of the public internet alone, and to none of this computer or of a
+            private network, whatever redirects or names lead there.
+        max_file_bytes: Maximum size of one downloaded file. None: any size.
     """
 
     def __init__(
@@ -46,6 +49,8 @@ class LocalFiles:
         num_attempts: int = 5,
         first_wait_seconds: float = 0.5,
         timeout_seconds: float = 60.0,
+        public_only: bool = False,
+        max_file_bytes: int | None = None,
     ) -> None:
         if cache_dir is None:
             cache_dir = default_folder()
@@ -59,6 +64,8 @@ class LocalFiles:
         self.cache_dir = Path(cache_dir)
         self.max_cache_bytes = max_cache_bytes
         self.patience = Patience(num_attempts, first_wait_seconds, timeout_seconds)
+        self.public_only = public_only
+        self.max_file_bytes = max_file_bytes
         self._cache: FileCache | None = None
 
     @contextmanager
@@ -97,7 +104,7 @@ class LocalFiles:
             with self._local_tar(path, tar) as local_tar:
                 return _find_member(path, local_tar, member)[1]
         if is_url(path) and not path.startswith(LOCAL):
-            size = Remote(path, self.patience).size()
+            size = self._remote(path).size()
             if size is not None:
                 return size
         with self.local_copy(path) as local:
@@ -119,7 +126,7 @@ class LocalFiles:
         elif path.startswith(LOCAL):
             yield local_path(path)
         elif is_url(path):
-            with self._opened_cache().local_copy(_entry_name(path), Remote(path, self.patience)) as file:
+            with self._opened_cache().local_copy(_entry_name(path), self._remote(path)) as file:
                 yield str(file)
         else:
             yield path
@@ -130,13 +137,16 @@ class LocalFiles:
         if not is_url(tar):
             yield tar
             return
-        source = _RemoteShard(tar, self.patience, max_bytes=self.max_cache_bytes)
+        source = _RemoteShard(tar, self.patience, self.public_only, None, max_bytes=self.max_cache_bytes)
         with ExitStack() as stack:
             try:
                 file = stack.enter_context(self._opened_cache().local_copy(_entry_name(tar), source))
             except VideoDecodeError as error:
                 raise VideoDecodeError(path, error.reason) from error
             yield str(file)
+
+    def _remote(self, url: str) -> Remote:
+        return Remote(url, self.patience, self.public_only, self.max_file_bytes)
 
     def _opened_cache(self) -> FileCache:
         if self._cache is None:

@@ -7,11 +7,13 @@ https://filesystem-spec.readthedocs.io/en/latest/features.html#configuration
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from io import BufferedRandom, FileIO
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, BinaryIO, TypeVar
 
 from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.storage.public_addresses import PrivateAddressError, public_client
 from videoctx.user_error import UserError, missing_library
 
 PIECE_BYTES = 16 * 2**20  # per request, and thus the most that a dropped connection can cost
@@ -41,10 +43,17 @@ class Remote:
 
     Both methods raise a VideoDecodeError if the file cannot be fetched, also if the library for the URL's protocol is
     missing.
+
+    Attributes:
+        public_only: connect over HTTP to addresses of the public internet alone, redirects included. The URL's scheme
+            is not checked.
+        max_file_bytes: a larger file is an error. None: any size.
     """
 
     url: str
     patience: Patience
+    public_only: bool = False
+    max_file_bytes: int | None = None
     _info: dict[str, Any] | None = None
 
     def size(self) -> int | None:
@@ -55,13 +64,19 @@ class Remote:
         """Write the file to `path`, which exists. Another size than the server reported is an error."""
         info = self._server_info() if self._info is None else self._info
         size = info.get("size")
+        self._check_size(size or 0)
         file_system, name = self._file_system()
         with path.open("r+b") as target:
             if size is None or info.get("partial") is False:  # the server does not send parts of files
-                self._request(_fetch_at_once, file_system, name, target, size)
+                bounded = _Bounded(target, self)
+                self._request(_fetch_at_once, file_system, name, bounded, size)
                 return
             while target.tell() < size:
                 target.write(self._request(_fetch_piece, file_system, name, target.tell(), size))
+
+    def _check_size(self, num_bytes: int) -> None:
+        if self.max_file_bytes is not None and num_bytes > self.max_file_bytes:
+            raise VideoDecodeError(self.url, f"cannot be fetched: it has more than {self.max_file_bytes:,} bytes")
 
     def _server_info(self) -> dict[str, Any]:
         """Request what the server reports about the file."""
@@ -101,7 +116,8 @@ class Remote:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
         # A file that is compressed in transit would not have the reported size.
         headers = {"Accept-Encoding": "identity"} | dict(configured.get("headers", {}))
-        return {"client_kwargs": {"timeout": timeout} | configured | {"headers": headers}}
+        client = {"get_client": public_client} if self.public_only else {}
+        return {"client_kwargs": {"timeout": timeout} | configured | {"headers": headers}, **client}
 
     def _request(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Call a function, and call it again while it fails for a temporary reason."""
@@ -116,6 +132,8 @@ class Remote:
         )
         try:
             return retrying(function, *arguments)
+        except VideoDecodeError:
+            raise
         except Exception as error:  # every backend of fsspec has its own exceptions
             tried = f" ({self.patience.num_attempts} attempts)" if _may_pass(error) else ""
             reason = f"cannot be fetched: {_reason(error, self.patience)}{tried}"
@@ -132,6 +150,18 @@ def _fetch_piece(file_system: Any, name: str, start: int, size: int) -> bytes:
     return piece
 
 
+class _Bounded(BufferedRandom):
+    """The file of a download whose size the server may not report."""
+
+    def __init__(self, target: BinaryIO, remote: Remote) -> None:
+        super().__init__(FileIO(target.fileno(), "r+", closefd=False))
+        self._remote = remote
+
+    def write(self, content: Any) -> int:
+        self._remote._check_size(self.tell() + len(content))
+        return super().write(content)
+
+
 def _fetch_at_once(file_system: Any, name: str, target: BinaryIO, size: int | None) -> None:
     target.seek(0)
     target.truncate(size or 0)  # the size keeps the room that is reserved in the cache
@@ -145,7 +175,8 @@ def _may_pass(error: BaseException) -> bool:
     status = _http_status(cause)
     if status is not None:
         return status >= 500 or status in TRY_AGAIN
-    return not isinstance(cause, FileNotFoundError | PermissionError | IsADirectoryError | NotImplementedError)
+    final = (VideoDecodeError, FileNotFoundError, PermissionError, IsADirectoryError, NotImplementedError)
+    return not isinstance(cause, final)
 
 
 def _reason(error: Exception, patience: Patience) -> str:
@@ -158,17 +189,27 @@ def _reason(error: Exception, patience: Patience) -> str:
         return "no such file"
     if isinstance(cause, TimeoutError):
         return f"no response within {patience.timeout_seconds:g} s"
-    kind = "" if type(cause) is OSError else f"{type(cause).__name__}: "
+    kind = "" if type(cause) in (OSError, PrivateAddressError) else f"{type(cause).__name__}: "
     return shorten(f"{kind}{cause}", LONGEST_REASON)
 
 
 def _cause(error: BaseException) -> BaseException:
     """Return the cause of an error. fsspec's HTTP raises FileNotFoundError for every failure of `info`."""
+    refused = _private_address(error)
+    if refused is not None:
+        return refused
     cause = error.__cause__
     if cause is None or not isinstance(error, FileNotFoundError):
         return error
     of_http = isinstance(cause, OSError) or type(cause).__module__.startswith("aiohttp")
     return cause if of_http else error
+
+
+def _private_address(error: BaseException | None) -> PrivateAddressError | None:
+    """Return the refusal of an address that made a request fail. aiohttp makes a connection error of it."""
+    while error is not None and not isinstance(error, PrivateAddressError):
+        error = error.__cause__
+    return error
 
 
 def _http_status(cause: BaseException) -> int | None:
