@@ -39,7 +39,7 @@ from videoctx.tasks.losses import classification_loss
 from videoctx.tasks.lost_rank import LostRank
 from videoctx.tasks.memory_note import MemoryNote
 from videoctx.tasks.multigrid import MultigridPlan
-from videoctx.tasks.parameter_groups import parameter_groups
+from videoctx.tasks.parameter_groups import parameter_groups, scale_new_layers
 from videoctx.tasks.preemption import Preemption
 from videoctx.tasks.resumed_optimizer import ResumedOptimizerCheck
 from videoctx.tasks.schedules import Schedule
@@ -81,6 +81,8 @@ class VideoClassifier(LightningModule):
         weights: Path of a checkpoint to start from, of any project that `videoctx convert` reads. In training, a
             classifier for other classes and blocks that the checkpoint lacks are initialized instead, and reported.
             In evaluation they are an error.
+        new_layers_lr_factor: Learning rate of the layers that `weights` lack, such as a new classifier and new context
+            blocks, over that of all others.
         views_per_forward: Most views that go through the network at once in evaluation.
         channels_last: Whether network and clips are in `torch.channels_last_3d`. None: where every layer is one of this
             package or of torch; layers of other projects may not accept it.
@@ -112,6 +114,7 @@ class VideoClassifier(LightningModule):
         label_smoothing: float = 0.0,
         mixing: nn.Module | None = None,
         weights: str | None = None,
+        new_layers_lr_factor: float = 1.0,
         views_per_forward: int = 8,
         channels_last: bool | None = None,
         compiled: bool = False,
@@ -122,6 +125,8 @@ class VideoClassifier(LightningModule):
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing is {label_smoothing}; expected 0 to less than 1")
+        if not new_layers_lr_factor > 0:
+            raise ValueError(f"new_layers_lr_factor is {new_layers_lr_factor}; expected more than 0")
         for name, value in (("views_per_forward", views_per_forward), ("lr_batch_size", lr_batch_size)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}; expected 1 or more")
@@ -140,6 +145,8 @@ class VideoClassifier(LightningModule):
         self.label_smoothing = label_smoothing
         self.mixing = mixing
         self.weights = weights
+        self.new_layers_lr_factor = new_layers_lr_factor
+        self.new_parameters: list[str] = []  # names of those that `weights` lack
         self.views_per_forward = views_per_forward
         self.compiled = compiled
         self.compiled_blocks = compiled_blocks
@@ -267,8 +274,16 @@ class VideoClassifier(LightningModule):
     def configure_optimizers(self) -> Any:
         if self.schedule or self.lr_batch_size:
             check_accumulation(self.trainer)
-        optimizer = self.optimizer(parameter_groups(self.net, decay_norms=self.decay_norms))
-
+        if self.new_layers_lr_factor != 1 and not self.weights and not self.trainer.ckpt_path:
+            logger.warning(
+                f"model.new_layers_lr_factor is {self.new_layers_lr_factor:g} and there are no model.weights, so all"
+                " layers are new and have the learning rate of the optimizer"
+            )
+        groups = parameter_groups(
+            self.net, decay_norms=self.decay_norms, new=self.new_parameters, new_lr_factor=self.new_layers_lr_factor
+        )
+        optimizer = self.optimizer(groups)
+        scale_new_layers(optimizer)
         choose_step(optimizer, fused=self.fused_optimizer)
         if self.lr_batch_size and (step := step_size(self.trainer)):
             scaled = scale_learning_rates(optimizer, step, lr_batch_size=self.lr_batch_size)
@@ -352,11 +367,14 @@ class VideoClassifier(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint.update(checkpoint_contents(self))
         step = step_size(self._trainer) if self._trainer else None
+        checkpoint["new_parameters"] = list(self.new_parameters)
         checkpoint["clips_per_step"] = step and step.num_clips
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         check_checkpoint(self, checkpoint, path=self._trainer and self._trainer.ckpt_path)
         resumes = self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
+        if resumes:
+            self.new_parameters = list(checkpoint.get("new_parameters", []))
         if self._trainer and resumes and "loops" in checkpoint:  # Lightning has found the file, by whatever name
             run = self._trainer
             check_unfinished(run.ckpt_path, checkpoint, max_epochs=run.max_epochs, max_steps=run.max_steps)

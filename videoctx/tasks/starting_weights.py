@@ -46,6 +46,7 @@ class StartingWeights(Callback):
             )
         except ValueError as error:
             raise ValueError(f"{self.task.weights}: {error}") from error
+        self.task.new_parameters = [*report.missing, *report.reshaped]
         self._keep_preprocessing(checkpoint, trainer, is_trained=is_trained)
         if trainer.is_global_zero:
             print(f"{self.task.weights}: weights of {checkpoint.format}; not loaded: {report}")
