@@ -96,6 +96,7 @@ PARTS = {
                 "yuv_frames.py",
                 "frame_collector.py",
             ),
+            "PIL": ("image_pixels.py",),
             "fsspec": ("remote.py",),
             "aiohttp": ("remote.py", "public_addresses.py"),
             "tenacity": ("remote.py",),

@@ -95,4 +95,5 @@ def record_of(row, root, class_names, index_of, *, multi_label):
         number("end_seconds"),
         1.0 if weight is None else weight,
         found,
+        (number("fps") or None) if found is None else None,
     )

@@ -86,7 +86,7 @@ def _read(dataset: VideoDataset, sample: SampleIndex, *, first_only: bool) -> di
     rng = np.random.default_rng((decoder.seed, sample.epoch, sample.video, sample.repeat))
     rng.integers(2**63)  # the seed of the device, which the data set takes first: the clips are the same
     clock = _Clock()
-    with open_video(record.path, decoder.decoder, record.probe_result) as reader:
+    with open_video(record.path, decoder.decoder, record.probe_result, fps=record.fps) as reader:
         opened = clock.lap()
         first, stop = frame_range(reader.num_frames, reader.fps, record.start_seconds, record.end_seconds)
         wanted = decoder.sampler.clips(stop - first, reader.fps, rng)

@@ -12,7 +12,7 @@ to_json = JSONEncoder().encode  # without the settings that `json.dumps` looks a
 
 
 def fingerprint(records: Sequence[VideoRecord], class_names: Sequence[str], *, root: str) -> str:
-    """Return the SHA-256 of path, class and seconds of every row, in order.
+    """Return the SHA-256 of path, class and seconds of every row, in order, and of the frame rate of images.
 
     Args:
         root: Folder or URL that is removed from the start of every path.
@@ -23,9 +23,10 @@ def fingerprint(records: Sequence[VideoRecord], class_names: Sequence[str], *, r
     labels = columns.rows["label"]
     label_of = {code: to_json(_label_names(columns.label(code), class_names)) for code in np.unique(labels).tolist()}
     starts, ends = (map(float, columns.rows[name]) for name in ("start_seconds", "end_seconds"))
-    for path, label, start, end in zip(columns.paths(), map(int, labels), starts, ends, strict=True):
+    rates = (f", {float(rate)!r}" if rate else "" for rate in columns.given_rates)
+    for path, label, start, end, rate in zip(columns.paths(), map(int, labels), starts, ends, rates, strict=True):
         relative = to_json(path.replace(prefix, "", 1))
-        digest.update(f"[{relative}, {label_of[label]}, {_seconds(start)}, {_seconds(end)}]\n".encode())
+        digest.update(f"[{relative}, {label_of[label]}, {_seconds(start)}, {_seconds(end)}{rate}]\n".encode())
     return digest.hexdigest()
 
 

@@ -1,6 +1,7 @@
 """The manifest: a CSV file with one row per video or segment of a video, and a file of class names beside it.
 
-`path` is a file, a URL or a member of a tar file (`videoctx.data.storage.locations`).
+`path` is a file, a URL or a member of a tar file (`videoctx.data.storage.locations`); or a folder, a `.zip` or a `.tar`
+file of images, which need a frame rate in `fps` (`videoctx.data.decoding.frame_folder`).
 
 | column          | needed | meaning |
 |-----------------|--------|---------|
@@ -10,6 +11,7 @@
 | `start_seconds` | no     | the action starts here; empty: at the first frame |
 | `end_seconds`   | no     | the action ends here; empty: at the last frame |
 | `weight`        | no     | relative frequency in training, if its order is `weighted`; empty: 1 |
+| `fps`           | images | frames per second of a video that is stored as images; other files state their own |
 
 If a video may show several classes (Charades), `label` holds their names separated by `|`. It is empty if the video
 shows none of them.
@@ -19,10 +21,10 @@ has not been inspected.
 
 | column                | meaning |
 |-----------------------|---------|
-| `size_bytes`          | size of the file; a file of another size is refused |
-| `decoders`            | decoders whose frames are exact, the fastest first: `sparse decord pyav` |
+| `size_bytes`          | size of the file, or of all images of a folder; a file of another size is refused |
+| `decoders`            | decoders whose frames are exact, the fastest first: `sparse decord pyav`; of images `frames` |
 | `num_frames`          | number of frames that can be decoded |
-| `fps`                 | frames per second, on average |
+| `fps`                 | frames per second, on average; of images as it was |
 | `variable_frame_rate` | `yes`, or empty |
 | `problem`             | why the file cannot be used; empty if it can |
 | `video_stream`        | which of the file's streams is the video, from 0; may be missing |

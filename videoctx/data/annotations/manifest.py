@@ -18,6 +18,9 @@ from videoctx.data.annotations.record_columns import RecordColumns
 from videoctx.data.annotations.row_check import RowCheck
 from videoctx.data.annotations.video_records import VideoRecords
 from videoctx.data.class_names import look_alike_key, nfc
+from videoctx.data.storage.locations import holds_images
+
+FPS_EXPECTED = "expected frames per second in the column fps of each row of images"
 
 
 def check_manifest(manifest: str | Path) -> None:
@@ -77,7 +80,8 @@ def read_manifest(
 
     Raises:
         AnnotationError: A file or column is missing, a label is unknown, a number is out of range, no row has the
-            split, the name of another split looks like it, or a path has two labels and `multi_label` is False.
+            split, the name of another split looks like it, a path has two labels and `multi_label` is False, or images
+            have no frame rate.
     """
     manifest = Path(manifest)
     root = manifest.parent if root is None else root
@@ -116,7 +120,18 @@ def read_manifest(
         raise AnnotationError(f"{manifest}: no row has split {split!r}; its splits are {', '.join(sorted(splits))}")
     alike = sorted(name for name in splits if look_alike_key(name) == look_alike_key(split))
     refuse_look_alikes(alike, manifest, "splits")
+    _check_frame_rates(records, manifest)
     return records
+
+
+def _check_frame_rates(records: VideoRecords, manifest: Path) -> None:
+    """Raise an AnnotationError if images have no frame rate, by the first row without one: looking at all is slow."""
+    rows = records.rows
+    in_doubt = np.isnan(rows["size_bytes"]) & (rows["fps"] == 0)
+    if in_doubt.any():
+        path = records[int(in_doubt.argmax())].path
+        if holds_images(path):
+            raise AnnotationError(f"{manifest}: {path} holds images, which state no frame rate; {FPS_EXPECTED}")
 
 
 def _with_composed_labels(cells: Any) -> Any:

@@ -36,10 +36,11 @@ class RowCheck:
         start, end = (number(row, column, where) for column in ("start_seconds", "end_seconds"))
         if start is not None and end is not None and end <= start:
             raise AnnotationError(f"{where}: end_seconds {end:g} is not after start_seconds {start:g}")
-        number(row, "weight", where)
+        for column in ("weight", "fps"):
+            number(row, column, where)
         if not row.get("size_bytes"):
             return
-        _, num_frames, _ = (number(row, column, where) for column in ("size_bytes", "num_frames", "fps"))
+        _, num_frames = (number(row, column, where) for column in ("size_bytes", "num_frames"))
         if not row.get("problem") and not (row.get("decoders") and num_frames):
             raise AnnotationError(
                 f"{where}: size_bytes is given, but not decoders and num_frames; expected all or none"

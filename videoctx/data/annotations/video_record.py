@@ -39,6 +39,7 @@ class VideoRecord:
     end_seconds: float | None = None
     weight: float = 1.0
     probe_result: ProbeResult | None = None  # None: not inspected
+    fps: float | None = None  # of images that were not inspected; None: not given
 
     @property
     def class_index(self) -> int | tuple[bool, ...]:

@@ -30,6 +30,7 @@ ROW = np.dtype(  # what is not given is NaN, or -1 if it is an integer
     ]
 )
 ROWS_AT_ONCE = 4096
+FRAMES = "frames"  # the decoder of images
 UTF8 = ("utf-8", "surrogatepass")  # a file name may have bytes that are not UTF-8
 
 
@@ -89,7 +90,7 @@ class VideoRecords(Sequence[VideoRecord]):
             row["label"] = -1 if label is None else label
             row["split"], row["weight"] = code(record.split), record.weight
             row["start_seconds"], row["end_seconds"] = _nan(record.start_seconds), _nan(record.end_seconds)
-            row["size_bytes"] = np.nan
+            row["size_bytes"], row["fps"] = np.nan, record.fps or 0.0
             if found is not None:
                 row["size_bytes"], row["num_frames"], row["fps"] = found.size_bytes, found.num_frames, found.fps
                 row["decoders"], row["problem"] = code(" ".join(found.decoders)), code(found.problem)
@@ -107,6 +108,13 @@ class VideoRecords(Sequence[VideoRecord]):
     def weights(self) -> np.ndarray:
         """(N,) float64: the relative frequencies in training."""
         return np.ascontiguousarray(self._rows["weight"])
+
+    @property
+    def given_rates(self) -> np.ndarray:
+        """(N,) float64: frames per second of images, as they were given; 0 for videos, whose files state it."""
+        codes = [code for code, text in enumerate(self._texts) if text == FRAMES]
+        of_images = np.isnan(self._rows["size_bytes"]) | np.isin(self._rows["decoders"], codes)
+        return np.where(of_images, self._rows["fps"], 0.0)
 
     @property
     def class_indices(self) -> np.ndarray:
@@ -167,8 +175,9 @@ class VideoRecords(Sequence[VideoRecord]):
 
     def _record(self, path: str, row: tuple[Any, ...]) -> VideoRecord:
         label, split, start, end, weight, size, decoders, num_frames, fps, varies, problem, stream = row
-        found = None
+        found, given_fps = None, fps or None
         if size == size:  # not NaN
+            given_fps = None
             found = ProbeResult(
                 int(size),
                 tuple(self._texts[decoders].split()) if decoders >= 0 else (),
@@ -178,7 +187,8 @@ class VideoRecords(Sequence[VideoRecord]):
                 self._texts[problem] if problem >= 0 else None,
                 int(stream) if stream == stream else None,
             )
-        return VideoRecord(path, self.label(label), self._texts[split], _given(start), _given(end), weight, found)
+        seconds = _given(start), _given(end)
+        return VideoRecord(path, self.label(label), self._texts[split], *seconds, weight, found, given_fps)
 
 
 def _nan(value: float | None) -> float:

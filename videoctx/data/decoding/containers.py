@@ -67,6 +67,8 @@ def decoder_errors(path: str, reason: Callable[[Exception], str] = _damage) -> I
     except (UserError, MemoryError):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (EMFILE, ENFILE):
+            raise
         raise VideoDecodeError(path, reason(error)) from error
 
 

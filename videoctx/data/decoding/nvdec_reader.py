@@ -22,6 +22,7 @@ from videoctx.data.annotations import ProbeResult
 from videoctx.data.decoding.containers import VideoDecodeError, decoder_errors, file_status, probe_whole
 from videoctx.data.decoding.torchcodec_reader import reason_of
 from videoctx.data.decoding.video_reader import check_unchanged
+from videoctx.data.storage.locations import holds_images
 from videoctx.user_error import UserError
 
 PIXEL_FORMATS = ("yuv420p", "yuvj420p")  # 8 bits: what all NVDEC engines decode, and what was compared
@@ -105,8 +106,16 @@ class NvdecDecoders:
         return len(self._kept)
 
     @contextmanager
-    def open(self, path: str, decoder: str, probe_result: ProbeResult | None) -> Iterator[NvdecReader]:  # noqa: ARG002
+    def open(
+        self,
+        path: str,
+        decoder: str,  # noqa: ARG002
+        probe_result: ProbeResult | None,
+        fps: float | None = None,  # noqa: ARG002
+    ) -> Iterator[NvdecReader]:
         """Open a file for reading. The arguments are those of `open_video`, and the errors those of `NvdecReader`."""
+        if holds_images(path):
+            raise NotOnGpuError("images are decoded on the CPU")
         if probe_result is not None:
             check_unchanged(path, probe_result)
         status = file_status(path)

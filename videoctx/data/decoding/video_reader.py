@@ -1,4 +1,4 @@
-"""Frames of a video at given indices, decoded by one of four decoders.
+"""Frames of a video at given indices, decoded by one of four decoders, or read from images.
 
 The decoders are `sparse`, which is PyAV that decodes only what the frames depend on; decord; torchcodec, which needs
 the system's FFmpeg; and `pyav`, which reads all files but decodes from the first frame on. By default a file is decoded
@@ -21,8 +21,10 @@ import numpy as np
 from videoctx.data.annotations import ProbeResult
 from videoctx.data.decoding.containers import OpenFile, VideoDecodeError, file_status, open_container, open_whole
 from videoctx.data.decoding.exact_decoders import Container
+from videoctx.data.decoding.frame_folder import check_images_unchanged, open_frame_folder
 from videoctx.data.decoding.video_stream import video_stream
 from videoctx.data.decoding.yuv_frames import DecodedFrames
+from videoctx.data.storage.locations import holds_images
 
 Decoder = Literal["auto", "sparse", "decord", "torchcodec", "pyav"]
 LIBRARIES = get_args(Decoder)[1:]
@@ -62,16 +64,19 @@ def open_video(
     decoder: Decoder = "auto",
     probe_result: ProbeResult | None = None,
     *,
+    fps: float | None = None,
     short_side_px: int | None = None,
 ) -> Iterator[VideoReader]:
     """Open a video for reading.
 
     Args:
-        path: Path of a local file.
-        decoder: Decoding library. `auto` takes the fastest one that is installed and exact on this file.
+        path: Path of a local file, or of a folder, a zip file or a tar file of images (`frame_folder`).
+        decoder: Decoding library. `auto` takes the fastest one that is installed and exact on this file. Images are
+            always read by the decoder `frames`.
         probe_result: What `data_prep.inspect_videos` found about the file. If given, the container is not probed, as
             long as the file's size is unchanged. Without it the container is probed when the file is first opened. This
             does not find damage in the middle of a file, which decord and torchcodec may conceal.
+        fps: Frames per second of images, which state none, unless `probe_result` has it. Files of video have their own.
         short_side_px: Let `sparse` and `pyav` scale larger frames to this short side. None: frames have their own size.
 
     Raises:
@@ -82,6 +87,12 @@ def open_video(
     """
     check_decoder(decoder)
     opened = None
+    if holds_images(path):
+        if probe_result is not None:
+            check_unchanged(path, probe_result)
+        with open_frame_folder(path, fps if probe_result is None else probe_result.fps) as images:
+            yield images
+        return
     if probe_result is None:
         container, opened = open_whole(path)
         num_frames = container.num_frames if decoder == "auto" or decoder in container.decoders else None
@@ -250,6 +261,9 @@ def check_unchanged(path: str, probe_result: ProbeResult) -> None:
     """Raise a `VideoDecodeError` if a file is not the one that was inspected, or has a problem."""
     if probe_result.problem:
         raise VideoDecodeError(path, probe_result.problem)
+    if holds_images(path):
+        check_images_unchanged(path, probe_result)
+        return
     size = file_status(path).st_size
     if size != probe_result.size_bytes:
         raise VideoDecodeError(

@@ -127,7 +127,7 @@ class OpenReader(Protocol):
     """A function such as `open_video`."""
 
     def __call__(
-        self, path: str, decoder: Decoder, probe_result: ProbeResult | None, /
+        self, path: str, decoder: Decoder, probe_result: ProbeResult | None, fps: float | None, /
     ) -> AbstractContextManager[FrameReader]: ...
 
 
@@ -212,7 +212,7 @@ class ClipDecoder:
         if clip_len is not None:
             assert isinstance(sampler, RandomClips), "only training has shorter clips"
             sampler = sampler.shortened(clip_len, rng)
-        with open_reader(location, self.decoder, record.probe_result) as reader:
+        with open_reader(location, self.decoder, record.probe_result, record.fps) as reader:
             first, stop = self._frame_range(record, reader)
             try:
                 wanted = sampler.clips(stop - first, reader.fps, rng)  # (num_clips, clip_len)
@@ -222,9 +222,9 @@ class ClipDecoder:
         return decoded, (first + wanted[:, 0]).tolist()
 
     def _open(
-        self, path: str, decoder: Decoder, probe_result: ProbeResult | None, /
+        self, path: str, decoder: Decoder, probe_result: ProbeResult | None, fps: float | None, /
     ) -> AbstractContextManager[FrameReader]:
-        return open_video(path, decoder, probe_result, short_side_px=self.short_side_px)
+        return open_video(path, decoder, probe_result, fps=fps, short_side_px=self.short_side_px)
 
     def _frame_range(self, record: VideoRecord, reader: FrameReader) -> tuple[int, int]:
         """Return the frames of the record's segment, as (first, stop).

@@ -25,23 +25,26 @@ class OneVideo(NamedTuple):
     fps: float
 
 
-def read_one_video(path: str, choose_clips: Callable[[int, float], np.ndarray]) -> OneVideo:
+def read_one_video(
+    path: str, choose_clips: Callable[[int, float], np.ndarray], *, fps: float | None = None
+) -> OneVideo:
     """Decode clips of a video, each distinct frame once.
 
     Args:
-        path: Path of a local file.
+        path: Path of a local file, or of a folder or archive of images.
         choose_clips: Returns frame indices (num_clips, clip_len), given the number of frames and the frames per second
             of the video.
+        fps: Frames per second of images, which state none.
 
     Raises:
         VideoDecodeError: The video cannot be read, or `choose_clips` raises `NoClipError`.
     """
-    with open_video(path) as reader:
+    with open_video(path, fps=fps) as reader:
         try:
             indices = choose_clips(reader.num_frames, reader.fps)
         except NoClipError as error:
             raise VideoDecodeError(path, str(error)) from error
         frames, clips, _ = decode_clips(reader, indices)
-        fps = reader.fps
+        video_fps = reader.fps
     video = DecodedVideo(path=path, row=0, label=-1, seed=0, frames=frames, clips=clips, starts=indices[:, 0].tolist())
-    return OneVideo(DecodedBatch([video]), indices, fps)
+    return OneVideo(DecodedBatch([video]), indices, video_fps)

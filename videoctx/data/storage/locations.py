@@ -1,6 +1,7 @@
-"""Paths in a manifest: a file, an fsspec URL, or a member of a tar shard.
+"""Paths in a manifest: a file, a folder of images, an fsspec URL, or a member of a tar shard.
 
     videos/a.mp4                                        a file
+    frames/a, frames/a.zip, frames/a.tar                the images of a video (`videoctx.data.decoding.frame_folder`)
     s3://bucket/videos/a.mp4                            a storage of `SCHEMES`, which fsspec opens
     tar://train/000012.mp4::train-000003.tar            a member of a tar file
     tar://train/000012.mp4::https://host/train-000003.tar
@@ -9,6 +10,7 @@ The last two are fsspec's notation for a file inside another file. Its other cha
 `filecache::`, are refused, because they make it read what a path does not show.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +31,8 @@ VIDEO_SUFFIXES = (  # in lower or upper case, the usual ones first; `decoding.ac
     *(".mts", ".mxf", ".nut", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".tod", ".trp", ".ts", ".vob", ".wtv", ".xvid"),
     ".y4m",
 )
+ARCHIVES_OF_IMAGES = (".zip", ".tar")
+OTHER_ARCHIVES = (".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz", ".tar.zst", ".7z", ".rar")  # not read
 
 
 def is_url(path: str) -> bool:
@@ -109,6 +113,20 @@ def local_path(path: str) -> str:
     ('/videos/a.mp4', '/videos/a.mp4')
     """
     return path.removeprefix(LOCAL).removeprefix("localhost") if path.startswith(LOCAL) else path
+
+
+def holds_images(path: str) -> bool:
+    """Return whether a path is an archive or a local folder, which hold the frames of a video as images.
+
+    >>> holds_images("frames/a.zip"), holds_images("tar://a.mp4::train.tar"), holds_images("tar://a.tar::train.tar")
+    (True, False, True)
+    >>> holds_images("a.mp4"), holds_images("."), holds_images("https://host/a.zip?signature=x")
+    (False, True, True)
+    """
+    member = split_member(path)
+    name = member[0] if member else urlsplit(path).path if is_url(path) and not why_refused(path) else path
+    is_archive = name.lower().endswith((*ARCHIVES_OF_IMAGES, *OTHER_ARCHIVES))
+    return is_archive or (member is None and os.path.isdir(local_path(path)))
 
 
 def why_refused(path: str) -> str | None:

@@ -83,7 +83,9 @@ class Remote:
         file_system, name = self._file_system()
         info: dict[str, Any] = self._request(file_system.info, name)
         if info.get("type") == "directory":
-            raise VideoDecodeError(self.url, "cannot be fetched: it is a folder")
+            raise VideoDecodeError(
+                self.url, "cannot be fetched: it is a folder; expected a file, such as a .zip of images"
+            )
         self._info = info
         return info
 
