@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ def write_run(
     folder: Path, *, seed: int, value: float, context: str | None = None, epochs: int = 5, views: int = 1
 ) -> Path:
     """Write the files of `videoctx fit` and `videoctx test` that the tool reads, and return the tested run's folder."""
-    trained, tested = folder / "version_0", folder / "version_1"
+    trained, tested = folder / "version_0", folder / "version_0" / "test"
     (trained / "checkpoints").mkdir(parents=True)
     tested.mkdir()
     config = {
@@ -32,6 +33,7 @@ def write_run(
         "ckpt_path": None,
     }
     checkpoint = trained / "checkpoints" / "last.ckpt"
+    (trained / "training_card.json").write_text("{}")
     (trained / "config.yaml").write_text(yaml.safe_dump(config))
     (tested / "config.yaml").write_text(yaml.safe_dump(config | {"ckpt_path": str(checkpoint), "seed_everything": 0}))
     result = {"checkpoint": str(checkpoint), "num_parameters": 1500, "video_top1": value, "num_videos": 5} | {
@@ -95,7 +97,7 @@ def test_a_run_of_another_setting_is_another_network(runs, show, change):
     write_run(runs / "other" / "seed_3", seed=3, value=0.6, **change)
     rows = {name: cells for name, *cells in show(runs)}
     assert [cells[1] for cells in rows.values()] == ["3", "1", "2"]
-    assert rows["other/seed_3/version_1"] == ["0.002M", "1", "60.0%", "", "60.0%", "60.0%"]
+    assert rows["other/seed_3/version_0"] == ["0.002M", "1", "60.0%", "", "60.0%", "60.0%"]
 
 
 def test_the_seed_is_that_of_the_training(runs, show):
@@ -108,9 +110,18 @@ def test_a_repeated_seed_is_refused(runs, refuse):
     again = write_run(runs / "plain" / "again", seed=2, value=0.9)
     assert refuse(
         runs
-    ) == f"videoctx: {again} and {runs / 'plain/seed_2/version_1'} are of one setting and of seed 2;" + (
+    ) == f"videoctx: {again} and {runs / 'plain/seed_2/version_0/test'} are of one setting and of seed 2;" + (
         " expected one"
     )
+
+
+def test_of_several_tests_of_a_training_the_newest_is_taken(runs, show):
+    tested = runs / "plain" / "seed_0" / "version_0" / "test"
+    for number in (2, 10):
+        shutil.copytree(tested, again := tested.with_name(f"test-{number}"))
+        result = json.loads((tested / "results.json").read_text()) | {"video_top1": 0.01 * number}
+        (again / "results.json").write_text(json.dumps(result))
+    assert show(runs)[0] == ["plain", "0.002M", "3", "30.0%", "20.0", "10.0%", "50.0%"]
 
 
 def test_settings_that_are_mixed_in_a_folder_are_refused(runs, refuse):
@@ -177,11 +188,12 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path, refuse):
 
 
 def test_files_that_cannot_be_read_are_named(runs, refuse, tmp_path):
-    assert "no results.json in there" in refuse(tmp_path / "plain" / "seed_0" / "version_0")
-    file = runs / "plain" / "seed_0" / "version_1" / "results.json"
+    assert "no results.json in there" in refuse(tmp_path / "plain" / "seed_0" / "version_0" / "checkpoints")
+    file = runs / "plain" / "seed_0" / "version_0" / "test" / "results.json"
     result = json.loads(file.read_text())
     file.write_text(json.dumps(result | {"checkpoint": None}))
     assert f"{file}: tested without a checkpoint" in refuse(runs)
+    (runs / "plain" / "seed_0" / "version_0" / "training_card.json").unlink()  # now the test lies in no training
     config = runs / "elsewhere" / "config.yaml"
     file.write_text(json.dumps(result | {"checkpoint": str(config.parent / "checkpoints" / "last.ckpt")}))
     assert f"{file}: expected the run's config at {config}" in refuse(runs)

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from videoctx.batch import ClipBatch, Failure, View
-from videoctx.evaluation.scores import SCORES_FILE, ScoreWriter, read_scores
+from videoctx.evaluation.run_folders import SCORES_FILE
+from videoctx.evaluation.scores import ScoreWriter, read_scores
 from videoctx.evaluation.view_scores import ViewScores
 
 

@@ -20,7 +20,8 @@ from videoctx.evaluation.evaluation_result import EvaluationResult, percent
 from videoctx.evaluation.report.class_table import class_table
 from videoctx.evaluation.report.page_title import page_title
 from videoctx.evaluation.report.training_curves import grouped, read_curves
-from videoctx.evaluation.scores import SCORES_FILE, read_scores
+from videoctx.evaluation.run_folders import SCORES_FILE
+from videoctx.evaluation.scores import read_scores
 
 HOSTILE = [
     '</script><script>document.title = "taken"</script>',

@@ -11,7 +11,8 @@ from tests.each_case import each_case
 from tests.evaluation.synthetic_scores import random_run, synthetic_scores, write_run
 from videoctx.cli import main
 from videoctx.evaluation.evaluation_result import EvaluationResult
-from videoctx.evaluation.scores import SCORES_FILE, read_run
+from videoctx.evaluation.run_folders import SCORES_FILE
+from videoctx.evaluation.scores import read_run
 from videoctx.evaluation.view_subset import Views, choose_views
 
 

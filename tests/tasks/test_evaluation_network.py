@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader
 
 from tests.tasks.synthetic_runs import CLASSES, batch_of, synthetic_clips, trainer
 from videoctx.evaluation.evaluation_result import EvaluationResult
-from videoctx.evaluation.scores import SCORES_FILE, read_scores
+from videoctx.evaluation.run_folders import SCORES_FILE
+from videoctx.evaluation.scores import read_scores
 from videoctx.layers import NonLocal
 from videoctx.models import ResNet3D
 from videoctx.models.block_compilation import compiler_problem

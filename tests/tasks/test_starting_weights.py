@@ -56,7 +56,9 @@ def started(checkpoint, class_names, stage, **arguments) -> VideoClassifier:
     path, trained = checkpoint
     net = small_resnet if isinstance(trained.net, ResNet3D) else type(trained.net)
     task = VideoClassifier(class_names, net, weights=str(path), **arguments)
-    StartingWeights(task).setup(trainer(path.parent), task, stage)
+    run, callback = trainer(path.parent), StartingWeights(task)
+    callback.setup(run, task, stage)
+    getattr(callback, {"validate": "on_validation_start"}.get(stage, f"on_{stage}_start"))(run, task)
     return task.eval()
 
 
@@ -133,6 +135,19 @@ def test_multi_label_is_compared_in_evaluation(checkpoints):
         ValueError, match="was trained with multi_label False, and the data has True; expected the same"
     ):
         started(checkpoints["trained"], CLASSES, "test", multi_label=True)
+
+
+def test_starting_weights_do_not_matter_where_a_checkpoint_is_loaded(checkpoints, tmp_path, capsys):
+    path, trained = checkpoints["trained"]
+    for work in ("validate", "test", "predict"):
+        task = VideoClassifier(CLASSES, small_resnet, weights=str(tmp_path / "gone.pt"))
+        getattr(trainer(tmp_path), work)(task, synthetic_clips(1), ckpt_path=path)
+        torch.testing.assert_close(task.net.state_dict(), trained.net.state_dict())
+    assert "gone" not in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"gone\.pt: no such checkpoint"):
+        trainer(tmp_path).test(
+            VideoClassifier(CLASSES, small_resnet, weights=str(tmp_path / "gone.pt")), synthetic_clips(1)
+        )
 
 
 def test_ckpt_path_names_what_differs(checkpoints, tmp_path):

@@ -1,9 +1,9 @@
 """`videoctx compare`."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import get_args
 
+from videoctx.cli.tested_run import RUN_HELP, tested_run
 from videoctx.cli.tool_parser import tool_parser
 from videoctx.evaluation.choices import Average
 from videoctx.printed_tables import Console
@@ -15,8 +15,8 @@ def run_compare(arguments: Sequence[str]) -> None:
     Prints the differences of their metrics, whether those may be chance, and the classes that differ most.
     """
     parser = tool_parser("videoctx compare", run_compare.__doc__)
-    parser.add_argument("first", type=str, help="folder of a run of `videoctx test`")
-    parser.add_argument("second", type=str, help="folder of another run, over the same manifest")
+    parser.add_argument("first", type=str, help=RUN_HELP)
+    parser.add_argument("second", type=str, help="the same of another run, over the same manifest")
     parser.add_argument("--views", help="clips x crops of both, such as 1x1; by default all that each was tested with")
     parser.add_argument(
         "--average", default="probabilities", choices=get_args(Average), help="what is averaged over a video's views"
@@ -30,7 +30,7 @@ def run_compare(arguments: Sequence[str]) -> None:
     from videoctx.evaluation.tables import class_table, comparison_table
     from videoctx.evaluation.view_subset import Views, choose_views
 
-    runs = [read_run(Path(folder)) for folder in (options.first, options.second)]
+    runs = [read_run(tested_run(folder)) for folder in (options.first, options.second)]
     if options.views:
         runs = [choose_views(run, Views.parse(options.views)).scores for run in runs]
     comparison = Comparison(*(EvaluationResult(run, options.average) for run in runs))

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from videoctx.cli.replaced_classes import without_replaced_arguments
+from videoctx.cli.run_config import for_command
 from videoctx.shipped_configs import SUFFIXES, find_config, read_parts
 
 # Values that follow from another, and from which. They are never set on their own.
@@ -34,7 +35,8 @@ def with_parts(arguments: Sequence[str]) -> list[str]:
     they come first, in order, and the config's own keys override theirs. A config that names the class of `model.net`,
     itself or in a part, replaces the network of the configs before it, so that no argument of that one is left. What an
     experiment sets of a network that it does not name stays. A YAML text, and a file of another format, stay as they
-    are. Elsewhere too, a class that replaces another does not get its arguments, which a line on stderr reports
+    are. The config of a run is taken without what does not belong to the command (`videoctx.cli.run_config`). Elsewhere
+    too, a class that replaces another does not get its arguments, which a line on stderr reports
     (`videoctx.cli.replaced_classes`).
 
     Raises:
@@ -54,7 +56,7 @@ def with_parts(arguments: Sequence[str]) -> list[str]:
         if not value.endswith(SUFFIXES) and (CONFIG_TEXT.match(value) or Path(value).is_file()):
             expanded += [option, value]  # jsonargparse reads a text, or a JSON file
             continue
-        configs = list(_configs(value))
+        configs = list(_configs(value, arguments[0]))
         if any("class_path" in _network(config) for config in configs):
             _remove_networks(expanded)
         for config in configs:
@@ -89,7 +91,7 @@ def _remove_networks(arguments: list[str]) -> None:
             arguments[position + 1] = yaml.safe_dump(config, sort_keys=False)
 
 
-def _configs(name: str) -> Iterator[dict[str, Any]]:
+def _configs(name: str, command: str) -> Iterator[dict[str, Any]]:
     """Yield a config without `parts`, its parts first.
 
     Raises:
@@ -103,4 +105,4 @@ def _configs(name: str) -> Iterator[dict[str, Any]]:
             if key in config.get(section, {}):
                 linked = LINKED[section, key]
                 raise ValueError(f"{file}: {section}.{key} follows from {linked}; expected it there alone")
-        yield config
+        yield for_command(config, file, command)

@@ -13,14 +13,17 @@ from videoctx.data.storage.remote import StorageError
 from videoctx.evaluation.confident_errors import ConfidentError
 from videoctx.evaluation.report.page import ErrorImage, Training
 from videoctx.evaluation.report.training_curves import METRICS_FILE, read_curves
+from videoctx.evaluation.run_folders import training_of
 from videoctx.visualize.view_sheet import view_sheet
 
 
-def training_log(fit: Path | None, card: Mapping[str, Any]) -> Training:
+def training_log(fit: Path | None, run: Path, card: Mapping[str, Any]) -> Training:
     """Return the curves of a training.
 
     Args:
-        fit: its folder; by default that of the checkpoint on the card of the test, if it has curves.
+        fit: its folder; by default the one that the test lies in, or else that of the checkpoint on the card.
+        run: the folder of the test.
+        card: of the test.
 
     Raises:
         ValueError: `fit` has no curves.
@@ -30,10 +33,14 @@ def training_log(fit: Path | None, card: Mapping[str, Any]) -> Training:
         if not path.is_file():
             raise ValueError(f"{fit}: no {METRICS_FILE} in there; expected the folder of a run of `videoctx fit`")
         return Training(path=str(path), log=read_curves(path))
-    checkpoint = card.get("checkpoint")
-    if not checkpoint:
+    folder, checkpoint = training_of(run), card.get("checkpoint")
+    if folder is None and not checkpoint:
         return Training(reason="the card names no checkpoint; --fit names the folder of the training")
-    path = Path(card.get("folder", "."), str(checkpoint["path"])).parent.parent / METRICS_FILE
+    if folder is None and checkpoint:
+        trained = Path(card.get("folder", "."), str(checkpoint["path"]))
+        folder = training_of(trained) or trained.parent.parent
+    assert folder is not None
+    path = folder / METRICS_FILE
     if not path.is_file():
         return Training(reason=f"{path} is not there; --fit names the folder of the training")
     try:

@@ -14,7 +14,9 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-CONFIG_FILE = "config.yaml"
+from videoctx.cli.evaluation_folder import EvaluationLogger
+from videoctx.evaluation.run_folders import CONFIG_FILE
+
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -34,16 +36,21 @@ class RunFolder(SaveConfigCallback):
 
     def _reserve(self, trainer: Trainer) -> None:
         """Reserve the folder: of two runs that start at once only one gets it. Lightning checks before it writes."""
-        assert trainer.log_dir is not None  # Lightning calls this only for a run that has one
-        self._folder, taken = Path(trainer.log_dir), False  # a collective: all ranks ask
-        if trainer.is_global_zero:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            try:
-                (self._folder / CONFIG_FILE).touch(exist_ok=False)
-            except FileExistsError:
-                taken = True
-        if trainer.strategy.broadcast(taken):
-            raise _taken(self._folder)
+        while True:
+            assert trainer.log_dir is not None  # Lightning calls this only for a run that has one
+            self._folder, taken = Path(trainer.log_dir), False  # a collective: all ranks ask
+            if trainer.is_global_zero:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                try:
+                    (self._folder / CONFIG_FILE).touch(exist_ok=False)
+                except FileExistsError:
+                    taken = True
+            if not trainer.strategy.broadcast(taken):
+                break
+            if not isinstance(logger := trainer.loggers[0], EvaluationLogger):
+                raise _taken(self._folder)
+            logger.choose_next()
+            _ = logger.experiment  # makes the folder, before there is anything in it
         self.overwrite = True  # of the empty file that was just created
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:  # noqa: ARG002

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
+from videoctx.cli.tested_run import RUN_HELP, tested_run
 from videoctx.cli.tool_parser import tool_parser
 from videoctx.evaluation.choices import Average, Level
 from videoctx.printed_tables import Console
@@ -12,7 +13,7 @@ from videoctx.printed_tables import Console
 def run_score(arguments: Sequence[str]) -> None:
     """Evaluate a tested run again with fewer of its views, from its scores: a table and a curve of accuracy."""
     parser = tool_parser("videoctx score", run_score.__doc__)
-    parser.add_argument("run", type=str, help="folder of a run of `videoctx test`")
+    parser.add_argument("run", type=str, help=RUN_HELP)
     parser.add_argument("--views", nargs="+", help="clips x crops, such as 1x1 5x1 10x3; by default all that there are")
     parser.add_argument(
         "--average", default="probabilities", choices=get_args(Average), help="what is averaged over a video's views"
@@ -29,7 +30,7 @@ def run_score(arguments: Sequence[str]) -> None:
     from videoctx.evaluation.view_curve import Point, all_views, draw_curve, write_table
     from videoctx.evaluation.view_subset import Views, choose_views
 
-    run = Path(options.run)
+    run = tested_run(options.run)
     stored = read_run(run)
     if stored.multi_label and options.level == "clip":
         raise ValueError("level is 'clip', but videos with several labels are evaluated as a whole; expected 'video'")

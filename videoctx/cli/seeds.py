@@ -1,5 +1,6 @@
 """`videoctx seeds`."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,11 @@ from videoctx.printed_tables import Console
 def run_seeds(arguments: Sequence[str]) -> None:
     """Print mean and deviation of tested runs that differ only in their seed, and plot every run."""
     parser = tool_parser("videoctx seeds", run_seeds.__doc__)
-    parser.add_argument("folder", type=str, help="folder of runs, with a folder per network in it")
+    parser.add_argument(
+        "folder",
+        type=str,
+        help="folder of runs, with a folder per network in it; of each training the newest test is taken",
+    )
     parser.add_argument("--metric", default="video_top1", help="a number in results.json")
     parser.add_argument(
         "--against", metavar="NETWORK", help="also print the difference from this network, with 95 %% intervals"
@@ -24,13 +29,16 @@ def run_seeds(arguments: Sequence[str]) -> None:
     if options.plot:
         writable_file(Path(options.plot))
 
-    from videoctx.evaluation.result_files import result_files
+    from videoctx.evaluation.result_files import newest_result_files
     from videoctx.evaluation.seed_runs import group_by_setting, read_seed_run
     from videoctx.evaluation.seeds import draw_seeds, seed_intervals
     from videoctx.evaluation.tables import seed_gain_table, seed_table
 
     folder = Path(options.folder)
-    runs = [read_seed_run(file, options.metric) for file in result_files([folder])]
+    files, lines = newest_result_files([folder])
+    for line in lines:
+        print(line, file=sys.stderr)
+    runs = [read_seed_run(file, options.metric) for file in files]
     groups = {group.name: group for group in sorted(group_by_setting(runs, folder), key=lambda group: group.mean)}
     if options.against and options.against not in groups:
         raise ValueError(f"no network {options.against!r} in {folder}; expected one of {', '.join(groups)}")

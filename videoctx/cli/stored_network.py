@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-EVALUATION = ("validate", "test", "predict")
+from videoctx.evaluation.run_folders import EVALUATIONS
 
 
 def with_stored_network(arguments: Sequence[str]) -> list[str]:
@@ -21,7 +21,7 @@ def with_stored_network(arguments: Sequence[str]) -> list[str]:
     """
     command, *options = arguments or [""]
     path = _value(options, "--ckpt_path") or _value(options, "--model.weights")
-    if command not in EVALUATION or not path or not Path(path).is_file() or _names_network(options):
+    if command not in EVALUATIONS or not path or not Path(path).is_file() or _names_network(options):
         return list(arguments)
     from videoctx.models.checkpoint_file import read_stored
 

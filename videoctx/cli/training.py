@@ -14,6 +14,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from videoctx.cli.checkpoint_check import check_checkpoint
+from videoctx.cli.evaluation_folder import EvaluationLogger, evaluation_loggers
 from videoctx.cli.parts import with_parts
 from videoctx.cli.replaced_classes import with_optimizer_defaults
 from videoctx.cli.run_folder import RunFolder, check_free
@@ -83,6 +84,7 @@ class VideoCLI(LightningCLI):
             resumes = self.config.subcommand == "fit"
             limits = {name: config.trainer[name] for name in ("max_epochs", "max_steps")} if resumes else {}
             check_checkpoint(config.ckpt_path, resumes=resumes, **limits)
+            config.model.weights = None  # those that the training started from, which may be gone
         elif self.config.subcommand != "fit" and not config.model.weights:
             raise ValueError(
                 f"{self.config.subcommand} needs a trained network: expected --ckpt_path or --model.weights"
@@ -122,7 +124,15 @@ class VideoCLI(LightningCLI):
             raise error.__cause__ from None
 
     def after_instantiate_classes(self) -> None:
-        if self.trainer.loggers and self.trainer.log_dir:
+        command, config = self.config.subcommand, self.config[self.config.subcommand]
+        if command != "fit" and not config.trainer.fast_dev_run:
+            self.trainer.loggers = evaluation_loggers(
+                self.trainer.loggers,
+                command,
+                checkpoint=config.get("ckpt_path") or config.model.weights,
+                arguments=sys.argv[1:],
+            )
+        if self.trainer.loggers and not isinstance(self.trainer.loggers[0], EvaluationLogger) and self.trainer.log_dir:
             check_free(Path(self.trainer.log_dir))
 
 

@@ -37,7 +37,6 @@ from videoctx.atomic_write import atomic_write
 
 PACKAGES = ("videoctx", "torch", "torchvision", "lightning", "decord", "torchcodec", "av", "numpy")
 CARD_FILE = "card.json"
-TRAINING_CARD_FILE = "training_card.json"
 GIT_SECONDS = 20.0
 
 

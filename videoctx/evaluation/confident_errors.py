@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from videoctx.evaluation.evaluation_result import EvaluationResult
-from videoctx.evaluation.scores import SCORES_FILE
+from videoctx.evaluation.run_folders import SCORES_FILE
 from videoctx.evaluation.view_scores import sigmoid, softmax
 
 

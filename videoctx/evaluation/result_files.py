@@ -22,10 +22,10 @@ import numpy as np
 from videoctx.atomic_write import atomic_write
 from videoctx.evaluation.evaluation_result import EvaluationResult
 from videoctx.evaluation.ranking import best_classes
+from videoctx.evaluation.run_folders import RESULT_FILE, newest_test, number_of, tests_of
 from videoctx.evaluation.scores import ScoreError
 from videoctx.evaluation.view_scores import NOT_FINITE, ViewScores
 
-RESULT_FILE = "results.json"
 CLASSES_FILE = "classes.csv"
 CONFUSION_FILE = "confusion.csv"
 PREDICTIONS_FILE = "predictions.csv"
@@ -139,6 +139,25 @@ def result_files(folders: Sequence[Path]) -> list[Path]:
         names = ", ".join(map(str, folders))
         raise ValueError(f"{names}: no {RESULT_FILE} in there; `videoctx test` writes one per run")
     return files
+
+
+def newest_result_files(folders: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Return the results in some folders and below them, of several tests of one training only the newest.
+
+    Returns:
+        The files, sorted by path; and a line for each training that has several.
+
+    Raises:
+        ValueError: there are none.
+    """
+    files, lines = result_files(folders), []
+    older: set[Path] = set()
+    for run in dict.fromkeys(file.parent.parent for file in files if number_of(file.parent, "test") is not None):
+        newest, line = newest_test(run)
+        if line:
+            lines.append(line)
+            older |= {folder / RESULT_FILE for folder in tests_of(run)} - {newest / RESULT_FILE}
+    return [file for file in files if file not in older], lines
 
 
 def read_result(file: Path) -> dict[str, Any]:

@@ -40,10 +40,10 @@ from torch import Tensor
 
 from videoctx.atomic_write import ErrorsNaming, atomic_write
 from videoctx.batch import ClipBatch
+from videoctx.evaluation.run_folders import SCORES_FILE
 from videoctx.evaluation.view_scores import ViewScores
 
 FORMAT = "2"
-SCORES_FILE = "scores.parquet"
 
 
 class ScoreError(ValueError):

@@ -9,13 +9,15 @@ from typing import NamedTuple
 import yaml
 
 from videoctx.evaluation.result_files import read_result
+from videoctx.evaluation.run_folders import CONFIG_FILE, training_of
 from videoctx.evaluation.seeds import SeedGroup
 
 
 class SeedRun(NamedTuple):
     """A tested run, and what identifies other runs of the same setting."""
 
-    folder: Path
+    folder: Path  # of the test
+    place: Path  # of the training that the test lies in, or else of the test
     seed: int
     setting: str  # JSON of how it was trained, without seed and output folder, and of the data it was tested on
     num_parameters: int
@@ -23,10 +25,12 @@ class SeedRun(NamedTuple):
 
 
 def read_seed_run(file: Path, metric: str) -> SeedRun:
-    """Return the run of a `results.json`. Its seed is in the config beside the checkpoint that was tested.
+    """Return the run of a `results.json`. Its seed is in the config of the training whose checkpoint was tested.
+
+    That is the training that the test lies in, or else the one that the checkpoint lies in.
 
     Raises:
-        ValueError: there is no checkpoint, no config beside it, or no such metric.
+        ValueError: there is no checkpoint, no config of its training, or no such metric.
     """
     result = read_result(file)
     numbers = [name for name, value in result.items() if isinstance(value, float)]
@@ -35,7 +39,8 @@ def read_seed_run(file: Path, metric: str) -> SeedRun:
     if not result.get("checkpoint"):
         raise ValueError(f"{file}: tested without a checkpoint of `videoctx fit`; its seed is not known")
     checkpoint = Path(result["checkpoint"])
-    trained, tested = checkpoint.parents[1] / "config.yaml", file.with_name("config.yaml")
+    training = training_of(file.parent) or training_of(checkpoint) or checkpoint.parents[1]
+    trained, tested = training / CONFIG_FILE, file.with_name(CONFIG_FILE)
     for config in (trained, tested):
         if not config.is_file():
             raise ValueError(f"{file}: expected the run's config at {config}; paths are as the test was given them")
@@ -47,7 +52,10 @@ def read_seed_run(file: Path, metric: str) -> SeedRun:
         "tested": yaml.safe_load(tested.read_text(encoding="utf-8"))["data"],
         "checkpoint": checkpoint.name,
     }
-    return SeedRun(file.parent, seed, json.dumps(setting, sort_keys=True), result["num_parameters"], result[metric])
+    place = training if file.is_relative_to(training) else file.parent
+    return SeedRun(
+        file.parent, place, seed, json.dumps(setting, sort_keys=True), result["num_parameters"], result[metric]
+    )
 
 
 def group_by_setting(runs: Sequence[SeedRun], folder: Path) -> list[SeedGroup]:
@@ -70,7 +78,7 @@ def group_by_setting(runs: Sequence[SeedRun], folder: Path) -> list[SeedGroup]:
     groups: dict[str, SeedGroup] = {}
     for seeds in by_setting.values():
         sorted_runs = [run for _, run in sorted(seeds.items())]
-        shared = Path(os.path.commonpath([run.folder for run in sorted_runs]))
+        shared = Path(os.path.commonpath([run.place for run in sorted_runs]))
         name = os.path.relpath(shared, folder) if shared != folder else folder.name
         if name in groups:
             raise ValueError(f"{shared}: runs of different settings are mixed in there; expected a folder for each")

@@ -19,7 +19,8 @@ from videoctx.batch import ClipBatch
 from videoctx.evaluation.card import CARD_FILE, describe_card, make_card, write_card
 from videoctx.evaluation.evaluation_result import EvaluationResult
 from videoctx.evaluation.result_files import PREDICTIONS_FILE, write_predictions, write_result_files
-from videoctx.evaluation.scores import SCORES_FILE, ScoreWriter, merge_scores, read_scores
+from videoctx.evaluation.run_folders import SCORES_FILE
+from videoctx.evaluation.scores import ScoreWriter, merge_scores, read_scores
 from videoctx.evaluation.view_scores import ViewScores
 from videoctx.models.network_name import network_name
 from videoctx.models.test_head import describe_test_head

@@ -1,6 +1,6 @@
 """StartingWeights: a run starts from the weights of another checkpoint."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 class StartingWeights(Callback):
-    """Loads the task's `weights` into its network, unless the run resumes from a checkpoint of its own.
+    """Loads the task's `weights` into its network, unless Lightning loads a checkpoint with all weights.
+
+    Lightning tells the checkpoint only after `setup`. Until then, what is to be printed and an error are kept: for a
+    run that resumes, or a trained network that is evaluated, the weights that its training started from do not matter.
+    They may even be gone.
 
     Where the checkpoint has the classes of the data in another order, the rows of its classifier are reordered. In
     training, the classifier of other classes keeps its initial weights, and blocks that the checkpoint lacks start as
@@ -29,12 +33,44 @@ class StartingWeights(Callback):
 
     def __init__(self, task: "VideoClassifier") -> None:
         self.task = task
+        self._lines: list[str] = []
+        self._error: Exception | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
-        if not self.task.weights or trainer.ckpt_path:
+        self._lines, self._error = [], None
+        if not self.task.weights:
             return
-        checkpoint = read_checkpoint(self.task.weights)
-        is_trained = stage == "fit"
+        try:
+            self._load(trainer, self.task.weights, is_trained=stage == "fit")
+        except (ValueError, OSError, ImportError) as error:
+            self._error = error
+
+    def on_fit_start(self, trainer: Trainer, *_: Any) -> None:
+        self._report(trainer)
+
+    def on_validation_start(self, trainer: Trainer, *_: Any) -> None:
+        self._report(trainer)
+
+    def on_test_start(self, trainer: Trainer, *_: Any) -> None:
+        self._report(trainer)
+
+    def on_predict_start(self, trainer: Trainer, *_: Any) -> None:
+        self._report(trainer)
+
+    def _report(self, trainer: Trainer) -> None:
+        """Raise the error, or print the lines, unless a checkpoint has replaced the weights."""
+        lines, error = self._lines, self._error
+        self._lines, self._error = [], None
+        if trainer.ckpt_path:
+            return
+        if error:
+            raise error
+        if trainer.is_global_zero:
+            for line in lines:
+                print(line)
+
+    def _load(self, trainer: Trainer, path: str, *, is_trained: bool) -> None:
+        checkpoint = read_checkpoint(path)
         try:
             _check_multi_label(checkpoint, multi_label=self.task.multi_label, is_trained=is_trained)
             weights, note = self._for_classes(checkpoint, is_trained=is_trained)
@@ -45,13 +81,11 @@ class StartingWeights(Callback):
                 allow_new_blocks=is_trained,
             )
         except ValueError as error:
-            raise ValueError(f"{self.task.weights}: {error}") from error
+            raise ValueError(f"{path}: {error}") from error
         self.task.new_parameters = [*report.missing, *report.reshaped]
+        self._lines = [f"{path}: weights of {checkpoint.format}; not loaded: {report}"]
+        self._lines += [f"{path}: {note}"] if note else []
         self._keep_preprocessing(checkpoint, trainer, is_trained=is_trained)
-        if trainer.is_global_zero:
-            print(f"{self.task.weights}: weights of {checkpoint.format}; not loaded: {report}")
-            if note:
-                print(f"{self.task.weights}: {note}")
 
     def _keep_preprocessing(self, checkpoint: Checkpoint, trainer: Trainer, *, is_trained: bool) -> None:
         """Tell the task how the clips of the weights were made. Training may use other clips, but not other colors."""
@@ -64,8 +98,9 @@ class StartingWeights(Callback):
         data = task_data(trainer)
         colors = {name: stored[name] for name in COLORS if name in stored}
         differences = clip_differences(colors, data.preprocessing_dict()) if data else {}
-        if differences and trainer.is_global_zero:
-            print(f"{self.task.weights}: trained on other clips than these: {describe_differences(differences)}")
+        if differences:
+            described = describe_differences(differences)
+            self._lines.append(f"{self.task.weights}: trained on other clips than these: {described}")
 
     def _for_classes(self, checkpoint: Checkpoint, *, is_trained: bool) -> tuple[dict[str, Tensor], str]:
         """Return the weights for the classes of the task, and what the user should know of their classifier.

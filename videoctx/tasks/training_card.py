@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback, Trainer
 
-from videoctx.evaluation.card import TRAINING_CARD_FILE, make_training_card, write_card
+from videoctx.evaluation.card import make_training_card, write_card
+from videoctx.evaluation.run_folders import TRAINING_CARD_FILE
 from videoctx.tasks.task_data import task_data
 
 if TYPE_CHECKING:

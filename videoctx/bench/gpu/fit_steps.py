@@ -92,6 +92,7 @@ def _run(
         shutil.rmtree(folder)  # of a call that was interrupted
     config = setting.folder / f"{name}.yaml"
     write_json(config, _config(setting, name, num_devices))  # JSON is YAML
+    arguments = [*arguments, f"--trainer.logger.init_args.name={name}"]
     configs = [part for config_name in ["i3d_r50", *trainer, str(config)] for part in ("-c", config_name)]
     log = setting.folder / f"{name}.log"
     with log.open("w") as output:

@@ -24,7 +24,7 @@ from videoctx.evaluation.report.reliability import reliability_section
 from videoctx.evaluation.report.training_charts import training_charts
 from videoctx.evaluation.report.training_curves import TrainingLog
 from videoctx.evaluation.report.views import views_section
-from videoctx.evaluation.result_files import RESULT_FILE
+from videoctx.evaluation.run_folders import RESULT_FILE
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 SCRIPT = Path(__file__).with_name("page.js")
