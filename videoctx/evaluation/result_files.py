@@ -22,7 +22,7 @@ import numpy as np
 from videoctx.atomic_write import atomic_write
 from videoctx.evaluation.evaluation_result import EvaluationResult
 from videoctx.evaluation.ranking import best_classes
-from videoctx.evaluation.run_folders import RESULT_FILE, newest_test, number_of, tests_of
+from videoctx.evaluation.run_folders import RESULT_FILE, newest_test, number_of, list_tests
 from videoctx.evaluation.scores import ScoreError
 from videoctx.evaluation.view_scores import NOT_FINITE, ViewScores
 
@@ -156,7 +156,7 @@ def newest_result_files(folders: Sequence[Path]) -> tuple[list[Path], list[str]]
         newest, line = newest_test(run)
         if line:
             lines.append(line)
-            older |= {folder / RESULT_FILE for folder in tests_of(run)} - {newest / RESULT_FILE}
+            older |= {folder / RESULT_FILE for folder in list_tests(run)} - {newest / RESULT_FILE}
     return [file for file in files if file not in older], lines
 
 

@@ -55,7 +55,7 @@ def next_name(run: Path, command: str) -> str:
     return f"{command}-{number}" if number else command
 
 
-def tests_of(run: Path) -> list[Path]:
+def list_tests(run: Path) -> list[Path]:
     """Return the folders of a training's tests that have results, the oldest first."""
     numbers = {folder: number_of(folder, "test") for folder in run.iterdir()} if run.is_dir() else {}
     tests = {folder: number for folder, number in numbers.items() if number is not None and _is_tested(folder)}
@@ -72,7 +72,7 @@ def newest_test(run: Path) -> tuple[Path, str]:
     Args:
         run: the folder of a test, or that of a training with tests inside.
     """
-    tests = [] if _is_tested(run) else tests_of(run)
+    tests = [] if _is_tested(run) else list_tests(run)
     if not tests:
         return run, ""
     return tests[-1], f"{run}: the newest of {len(tests)} tests is taken, {tests[-1].name}" if len(tests) > 1 else ""
