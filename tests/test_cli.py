@@ -374,6 +374,13 @@ NL_AT = ["--model.net.init_args.context=videoctx.layers.NonLocal", "--model.net.
             ["--model.schedule=videoctx.tasks.WarmupCosine", "--trainer.max_epochs=-1"],
             ["model.schedule needs an end of the run; expected trainer.max_epochs"],
         ),
+        # frozen modules
+        (
+            ["--model.freeze=[stem, res6]"],
+            ["freeze names 'res6'", "expected of backbone, stem, res2, res3, res4, res5"],
+        ),
+        (["--model.freeze=bakbone"], ["freeze names 'bakbone'", "expected of backbone"]),
+        (["--model.freeze=[backbone, head]"], ["freeze is ['backbone', 'head'], which leaves no parameter to train"]),
         # context blocks
         ([*NL_AT, "{res6: [0]}"], ["stage 'res6'; expected one of res2, res3, res4, res5"]),
         ([*NL_AT, "{res3: [2]}"], ["block 2 of res3, which has 2: expected 0 to 1"]),

@@ -21,7 +21,12 @@ ROOT = Path(__file__).parents[1]
 TWO_RANKS = ["--trainer.devices=2", "--trainer.strategy=ddp"]
 BLOCKS = ["NonLocal", "GlobalContext"]
 COMPILED = ["--model.compiled_blocks=true", "--model.fused_optimizer=true"]
-TRAINED = {**{block: (block, []) for block in BLOCKS}, "compiled": ("GlobalContext", COMPILED)}
+TRAINED = {
+    **{block: (block, []) for block in BLOCKS},
+    "compiled": ("GlobalContext", COMPILED),
+    "frozen": ("GlobalContext", ["--model.freeze=[stem, res2]", "--trainer.sync_batchnorm=true"]),
+    "head_alone": ("NonLocal", ["--model.freeze=backbone"]),
+}
 TOLERANCE = 5e-4  # the step of float16, in which probabilities are on disk, below one
 
 pytestmark = pytest.mark.slow  # starts ranks

@@ -53,9 +53,9 @@ class Graphs(Callback):
         self.during.append(counters["stats"]["unique_graphs"] - self.before[-1])
 
 
-def train(folder, *, net=two_blocks, callbacks=(), ckpt_path=None, compiled_blocks=False, **arguments):
+def train(folder, *, net=two_blocks, callbacks=(), ckpt_path=None, compiled_blocks=False, freeze=(), **arguments):
     seen = Graphs()
-    model = classifier(net, compiled_blocks=compiled_blocks)
+    model = classifier(net, compiled_blocks=compiled_blocks, freeze=freeze)
     run = trainer(folder, seen, *callbacks, **arguments)
     run.fit(model, datamodule=synthetic_clips(), ckpt_path=ckpt_path, weights_only=True)
     return seen, torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
@@ -85,6 +85,17 @@ def test_a_run_resumes_with_and_without_compiled_blocks(tmp_path):
         train(tmp_path, max_steps=3, compiled_blocks=before)
         rest, found = train(tmp_path, max_epochs=2, ckpt_path=tmp_path / "last.ckpt", compiled_blocks=after)
         assert rest.losses == pytest.approx(whole.losses[3:], rel=1e-4), (before, after)
+        assert_close(found, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_compiler")
+def test_frozen_modules_are_the_same(tmp_path):
+    for freeze in (["stem", "res2"], ["backbone"]):
+        (plain, expected), (compiled, found) = (
+            train(tmp_path, net=small_resnet, compiled_blocks=compiled, freeze=freeze) for compiled in (False, True)
+        )
+        assert compiled.losses == pytest.approx(plain.losses, rel=1e-4)
         assert_close(found, expected)
 
 

@@ -54,3 +54,13 @@ def test_the_rest_is_trained(tmp_path):
     trainer(tmp_path, FrozenBatchNorm()).fit(model, datamodule=synthetic_clips())
     changed = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
     assert changed == {name for name in before if "norm" not in name and "shortcut.1" not in name}
+
+
+def test_they_stay_frozen_in_a_run_that_resumes_inside_an_epoch(tmp_path):
+    trainer(tmp_path, FrozenBatchNorm(), max_steps=1).fit(classifier(), datamodule=synthetic_clips())
+    model, modes = classifier(), Modes()
+    before, run = norms_of(model), trainer(tmp_path, FrozenBatchNorm(), modes)
+    run.fit(model, datamodule=synthetic_clips(), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+    assert modes.steps == [set(), set()]
+    for name, after in norms_of(model).items():
+        assert torch.equal(after, before[name]), name

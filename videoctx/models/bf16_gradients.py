@@ -32,11 +32,11 @@ def convolutions_with_incorrect_gradients(net: nn.Module, *, clip_len: int, size
 
 @contextmanager
 def watch_bf16_gradients(net: nn.Module) -> Iterator[list[str]]:
-    """Collect such names from the clips that go through `net` inside the `with`."""
+    """Collect such names from the clips that go through `net` inside the `with`. Frozen ones get no gradient."""
     found: list[str] = []
 
     def look(name: str, conv: nn.Conv3d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if inputs[0].shape[2] < conv.kernel_size[0] and output.shape[2] > 1:
+        if conv.weight.requires_grad and inputs[0].shape[2] < conv.kernel_size[0] and output.shape[2] > 1:
             found.append(name)
 
     convs = [(name, layer) for name, layer in net.named_modules() if isinstance(layer, nn.Conv3d)]

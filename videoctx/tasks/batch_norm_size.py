@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from videoctx.models.freezing import is_frozen
 from videoctx.models.inference import has_known_layers
 from videoctx.models.meta_device import meta_copy, run_on_meta
 from videoctx.tasks.task_data import task_data
@@ -86,7 +87,7 @@ def _refuse_one_value(name: str, layer: nn.Module, inputs: tuple[Tensor]) -> Non
 
 def _uses_batch(layer: nn.Module) -> bool:
     """Whether a layer is a BatchNorm that is not frozen."""
-    return isinstance(layer, _BatchNorm) and not (layer.affine and not layer.weight.requires_grad)
+    return isinstance(layer, _BatchNorm) and not is_frozen(layer)
 
 
 def _warn_of_layers(num_layers: int, num_clips: int, where: str) -> None:

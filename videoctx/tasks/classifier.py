@@ -1,7 +1,7 @@
 """VideoClassifier: the LightningModule that trains a network and scores videos."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Self
@@ -21,7 +21,9 @@ from videoctx.evaluation.ranking import label_ranks
 from videoctx.evaluation.video_map import MeanAveragePrecision, VideoMeanAveragePrecision
 from videoctx.evaluation.view_scores import stored_scores
 from videoctx.models.classifier_checkpoint import load_classifier
+from videoctx.models.freezing import check_names
 from videoctx.models.inference import has_known_layers, to_channels_last
+from videoctx.models.network_config import network_config
 from videoctx.models.test_head import USUAL_TRAIN_CROP, set_test_head
 from videoctx.tasks.atomic_checkpoint_io import write_checkpoints_atomically
 from videoctx.tasks.batch_norm_size import BatchNormSizeCheck
@@ -32,6 +34,7 @@ from videoctx.tasks.clip_differences import clip_differences, describe_differenc
 from videoctx.tasks.emulated_bf16 import warn_of_emulated_bf16
 from videoctx.tasks.evaluation_network import EvaluationNetwork
 from videoctx.tasks.finished_run import check_unfinished
+from videoctx.tasks.frozen_modules import FrozenModules
 from videoctx.tasks.fused_optimizer import choose_step
 from videoctx.tasks.learning_rate import check_accumulation, run_scheduler, scale_learning_rates, step_size
 from videoctx.tasks.loss_watch import LossWatch
@@ -83,6 +86,8 @@ class VideoClassifier(LightningModule):
             In evaluation they are an error.
         new_layers_lr_factor: Learning rate of the layers that `weights` lack, such as a new classifier and new context
             blocks, over that of all others.
+        freeze: Modules that are not trained and run in evaluation mode, such as `stem` and `res2`; or `backbone`, all
+            but the classifier. What `weights` lack inside them, such as new context blocks, is trained, and reported.
         views_per_forward: Most views that go through the network at once in evaluation.
         channels_last: Whether network and clips are in `torch.channels_last_3d`. None: where every layer is one of this
             package or of torch; layers of other projects may not accept it.
@@ -115,6 +120,7 @@ class VideoClassifier(LightningModule):
         mixing: nn.Module | None = None,
         weights: str | None = None,
         new_layers_lr_factor: float = 1.0,
+        freeze: Sequence[str] | str = (),
         views_per_forward: int = 8,
         channels_last: bool | None = None,
         compiled: bool = False,
@@ -132,6 +138,7 @@ class VideoClassifier(LightningModule):
                 raise ValueError(f"{name} is {value}; expected 1 or more")
         self.class_names = list(class_names)
         self.net = net if isinstance(net, nn.Module) else net(len(class_names))
+        self.net_is_new = self.net is not net and network_config(self.net) is not None  # others may load weights
         if channels_last is None:
             channels_last = has_known_layers(self.net)
         self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
@@ -147,6 +154,8 @@ class VideoClassifier(LightningModule):
         self.weights = weights
         self.new_layers_lr_factor = new_layers_lr_factor
         self.new_parameters: list[str] = []  # names of those that `weights` lack
+        self.frozen_names = [freeze] if isinstance(freeze, str) else list(freeze)
+        check_names(self.net, self.frozen_names)
         self.views_per_forward = views_per_forward
         self.compiled = compiled
         self.compiled_blocks = compiled_blocks
@@ -212,8 +221,10 @@ class VideoClassifier(LightningModule):
         return copied
 
     def configure_callbacks(self) -> list[Callback]:
+        weights = StartingWeights(self)
         return [
-            StartingWeights(self),
+            weights,
+            FrozenModules(self, weights),
             ResumedOptimizerCheck(),
             BatchNormSizeCheck(self),
             MultigridPlan(self),

@@ -31,7 +31,7 @@ class FrozenBatchNorm(Callback):
         for norm in self._norms(pl_module):
             norm.requires_grad_(False)  # before the optimizer is made
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         for norm in self._norms(pl_module):
             norm.eval()
 

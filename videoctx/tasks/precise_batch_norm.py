@@ -16,6 +16,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from videoctx.models.freezing import is_frozen
 from videoctx.tasks.task_data import required_task_data
 
 Sum = Callable[[Tensor], Tensor]  # sums a tensor over ranks
@@ -75,7 +76,7 @@ class PreciseBatchNorm(Callback):
 def set_population_statistics(net: nn.Module, batches: Iterable[Tensor], *, over_ranks: Sum) -> None:
     """Set the running statistics of each BatchNorm to the mean and variance of all values that it gets from `batches`.
 
-    Nothing else of `net` changes. Layers whose scale is frozen are not changed.
+    Nothing else of `net` changes. Frozen layers are not changed.
 
     Args:
         net: A network, or a module that contains one.
@@ -85,7 +86,7 @@ def set_population_statistics(net: nn.Module, batches: Iterable[Tensor], *, over
     norms = [
         layer
         for layer in net.modules()
-        if isinstance(layer, _BatchNorm) and layer.track_running_stats and _is_trained(layer)
+        if isinstance(layer, _BatchNorm) and layer.track_running_stats and not is_frozen(layer)
     ]
     if not norms:
         return
@@ -113,10 +114,6 @@ def set_population_statistics(net: nn.Module, batches: Iterable[Tensor], *, over
         running_mean, running_var, _ = _buffers(norm)
         running_mean.copy_(norm_mean)
         running_var.copy_(norm_variance)
-
-
-def _is_trained(norm: _BatchNorm) -> bool:
-    return norm.weight is None or norm.weight.requires_grad
 
 
 def _buffers(norm: _BatchNorm) -> tuple[Tensor, Tensor, Tensor]:

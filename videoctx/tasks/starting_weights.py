@@ -27,6 +27,9 @@ class StartingWeights(Callback):
     the network without them, where they can (`videoctx.models.new_blocks`). In
     evaluation, other classes are an error. What was done is printed.
 
+    Attributes:
+        failed: whether the weights could not be loaded, so that it is not known which ones the checkpoint lacks.
+
     Raises:
         ValueError: The checkpoint does not fit the network or the classes. The message names it.
     """
@@ -35,6 +38,10 @@ class StartingWeights(Callback):
         self.task = task
         self._lines: list[str] = []
         self._error: Exception | None = None
+
+    @property
+    def failed(self) -> bool:
+        return self._error is not None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
         self._lines, self._error = [], None
