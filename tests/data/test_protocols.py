@@ -23,7 +23,7 @@ from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo
 from videoctx.data.sampling.clip_samplers import ClipShape, NoClipError, UnknownFrameRateError
 from videoctx.data.sampling.grids import DENSE
 from videoctx.data.sampling.protocols import PROTOCOLS
-from videoctx.data.transforms.crop_corners import CORNERS, check_num_crops
+from videoctx.data.transforms.crop_corners import CORNERS, check_num_crops, find_crop
 from videoctx.data.transforms.frame_size import SIZES
 from videoctx.data.transforms.normalize import Normalize
 from videoctx.data.transforms.resize import Resizing
@@ -361,6 +361,34 @@ def test_unsupported_number_of_crops_is_refused():
     with pytest.raises(ValueError, match=r"2 crops per clip; expected 1 or 3 with data.test.crops middle_up, or even"):
         check_num_crops("middle_up", 2)
     check_num_crops("even", 5)
+    with pytest.raises(ValueError, match=r"5 crops per clip; expected 1 or 3 or 10 with data.test.crops stepped, or"):
+        check_num_crops("stepped", 5)
+
+
+def test_five_and_ten_crops_computed_by_hand():
+    """`TenCrop` of mmaction2, `GroupOverSample` of TSM: 341 - 224 = 117, 117 // 4 = 29; 256 - 224 = 32, 32 // 4 = 8."""
+    five = [(0, 0), (0, 116), (16, 58), (32, 0), (32, 116)]
+    assert [find_crop("quarters", 256, 341, 224, crop, 5) for crop in range(5)] == [(*at, False) for at in five]
+    for crops in ("quarters", "stepped"):
+        ten = [find_crop(crops, 256, 341, 224, crop, 10) for crop in range(10)]
+        assert ten == [(*at, flipped) for at in five for flipped in (False, True)]
+
+
+def test_every_second_of_ten_crops_is_flipped():
+    frames = random_frames(40, 56)
+    transform = ViewTransform(
+        crop_size_px=32,
+        resizing=resizing("mmaction2", short_side_px=40),
+        num_crops=10,
+        normalize=Normalize((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        crops="stepped",
+    )
+    positions = torch.arange(len(frames))[None]
+    video = DecodedVideo(path="", row=0, label=0, seed=0, frames=frames, clips=positions, starts=[0])
+    views = transform(DecodedBatch([video]), num_clips=1).clips[:]
+    assert torch.equal(views[1::2], views[::2].flip(-1))
+    center = frames[:, 4:36, 12:44].permute(3, 0, 1, 2) / 255
+    torch.testing.assert_close(views[4], center)
 
 
 def test_crops_of_tsm_computed_by_hand():

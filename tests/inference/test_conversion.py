@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 
+from tests.each_case import each_case
 from tests.tiny_set import CLASSES
 from videoctx.cli import main
 from videoctx.inference.classifier import load
@@ -14,6 +15,7 @@ from videoctx.models import ResNet3D
 from videoctx.models.checkpoint_formats import FORMATS, OURS
 from videoctx.models.dataset_classes import read_class_names
 from videoctx.models.published_clip import published_clip
+from videoctx.models.published_test import PublishedTest, published_test
 
 TORCHVISION_NAMES = {
     r"stem\.conv\.": "stem.0.",
@@ -179,6 +181,39 @@ def test_a_file_of_class_names_is_checked(tmp_path, text, error):
 def test_clip_settings_come_from_the_stored_config_or_the_file_name(config, name, expected):
     usual = ("dense", False)  # the sampling, and whether it is mmaction2's DenseSampleFrames
     assert published_clip(OURS, config, name) == (*expected, *usual[len(expected) - 2 :])
+
+
+MMACTION2_TEST = """
+train_pipeline = [dict(type='SampleFrames', clip_len=1, frame_interval=1, num_clips=8)]
+test_pipeline = [
+    dict(type='SampleFrames', {sampled}, test_mode=True), dict(type='Resize', scale=(-1, 240)), dict(type='{crops}')]
+"""
+
+
+@each_case(
+    "sampled, crops, clip, test",
+    [
+        ("clip_len=32, frame_interval=2, num_clips=10", "ThreeCrop", (32, 2), (240, None, 10, 3)),
+        ("clip_len=13, frame_interval=6, num_clips=4, target_fps=30", "CenterCrop", (13, 6), (240, None, 4, 1, 30)),
+        ("clip_len=1, frame_interval=1, num_clips=16, twice_sample=True", "TenCrop", (16, 4), (240, None, 2, 10)),
+        ("clip_len=1, frame_interval=1, num_clips=25", "TenCrop", (25, 2), (240, None, 1, 10)),
+    ],
+)
+def test_views_come_from_the_stored_test_pipeline(sampled, crops, clip, test):
+    config = MMACTION2_TEST.format(sampled=sampled, crops=crops)
+    known = next(known for known in FORMATS if known.name == "mmaction2")
+    assert published_clip(known, config, "epoch_50.pth")[:2] == clip
+    found = published_test(known, config, "epoch_50.pth")
+    assert found[: len(test)] == test
+    sized = config.replace("scale=(-1, 240)", "scale=(340, 256)").replace("Crop'", "Crop', crop_size=224")
+    assert published_test(known, sized, "epoch_50.pth")[:2] == (None, 224)
+
+
+def test_views_of_a_stored_pyslowfast_config():
+    config = "DATA: {TEST_CROP_SIZE: 182}\nTEST: {NUM_ENSEMBLE_VIEWS: 5, NUM_SPATIAL_CROPS: 1}"
+    pyslowfast, *_ = [known for known in FORMATS if known.name == "PySlowFast"]
+    assert published_test(pyslowfast, config, "checkpoint_epoch_00300.pyth")[:4] == (182, 182, 5, 1)
+    assert published_test(pyslowfast, "", "SLOW_8x8_R50.pyth") == PublishedTest()
 
 
 def test_every_format_has_a_protocol():

@@ -26,6 +26,7 @@ from tests.reference.foreign_networks import (
     I3D,
     MMACTION2,
     MMACTION2_TSM,
+    PLAIN,
     PYSLOWFAST,
     SLOW,
     TSM,
@@ -367,6 +368,31 @@ def test_a_stored_config_gives_facts_that_weights_do_not_show(tmp_path, network,
     assert arguments.items() >= expected.items()
     assert ("stride_at" in arguments) == ("stride_at" in expected)
     assert any("stored config" in note for note in checkpoint.notes)
+
+
+@pytest.mark.parametrize(
+    ("kernels", "name", "expected"),
+    [
+        (I3D, "i3d_imagenet-pretrained-r50-nl-dot-product_8xb8-32x2x1-100e_kinetics400-rgb.pth", "dot_product"),
+        (I3D, "i3d_nl_dot_product_r50_32x2x1_100e_kinetics400_rgb.pth", "dot_product"),
+        (I3D, "i3d_imagenet-pretrained-r50-nl-embedded-gaussian_8xb8-32x2x1.pth", "embedded_gaussian"),
+        (C2D, "c2d_r50-in1k-pre_8xb32-8x8x1-100e_kinetics400-rgb.pth", (False, [2, 2])),
+        (C2D, "c2d_r50-in1k-pre-nopool_8xb32-8x8x1-100e_kinetics400-rgb.pth", (True, [1, 1])),
+        (C2D, "tsn_imagenet-pretrained-r50_8xb32-1x1x8-100e_kinetics400-rgb.pth", (True, [1, 1])),
+    ],
+)
+def test_a_file_name_of_mmaction2_gives_facts_that_weights_do_not_show(tmp_path, kernels, name, expected):
+    network = ForeignNetwork(MMACTION2, kernels, non_local=AFTER_ODD if kernels is I3D else PLAIN)
+    checkpoint = read_checkpoint(saved({"state_dict": network.weights()}, tmp_path, name))
+    arguments = checkpoint.net["init_args"]
+    if kernels is I3D:
+        assert arguments["context"]["init_args"]["affinity"] == expected
+    else:
+        assert (arguments["pool1_padded"], arguments["pool2_t"]) == expected
+        assert any("Recognizer2D" in note for note in checkpoint.notes) == ("c2d_r50-in1k-pre_" in name)
+    stored = saved({"state_dict": network.weights(), "meta": {"cfg": "mode='embedded_gaussian'"}}, tmp_path, name)
+    if kernels is I3D:  # the stored config has precedence
+        assert read_checkpoint(stored).net["init_args"]["context"]["init_args"]["affinity"] == "embedded_gaussian"
 
 
 def test_config_of_older_mmaction2(tmp_path):

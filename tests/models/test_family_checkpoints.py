@@ -18,6 +18,7 @@ from videoctx.inference.classifier import load
 from videoctx.inference.conversion import convert_checkpoint
 from videoctx.layers import NonLocal
 from videoctx.models import SlowFast
+from videoctx.models.checkpoints import read_checkpoint
 from videoctx.models.network_config import network_config
 
 NARROW = {"stem_dim_outs": (8, 1), "model_num_class": 5, "head_pool": nn.AdaptiveAvgPool3d}
@@ -264,9 +265,79 @@ def test_slowfast_of_mmaction2(alpha, kernel, file_name, config, tmp_path):
     assert (made.clip_len, made.frame_interval, made.protocol) == (32, 2, "mmaction2")
 
 
-def slowfast_weights() -> dict:
+def test_slowfast_of_mmaction2_with_a_shallower_fast_pathway(tmp_path):
+    """As R101 + R50: both pathways are those of a network of the one or the other depth."""
+    torch.manual_seed(0)
+    fusion = FastToSlowFusionBuilder(8, 2, (5, 1, 1), (8, 1, 1), norm=None, activation=None)
+    peer = create_slowfast(**NARROW, model_depth=101, fusion_builder=fusion.create_module)
+    other = create_slowfast(**NARROW, fusion_builder=fusion.create_module)
+    for stage, shallow in zip(peer.blocks[1:5], other.blocks[1:5], strict=True):
+        stage.multipathway_blocks[1] = shallow.multipathway_blocks[1]
+    weights = renamed(randomize(peer).state_dict(), MMACTION2_SLOWFAST)
+    slow, fast = weights["cls_head.fc_cls.weight"].split([256, 32], dim=1)
+    weights["cls_head.fc_cls.weight"] = torch.cat([fast, slow], dim=1)
+    trained = converted(tmp_path, weights, file_name="slowfast_r101-r50_32xb8-4x16x1-256e_kinetics400-rgb.pth")
+    assert network_config(trained.net)["init_args"]["fast_depth"] == 50
+    expected = pathways(peer, clips(8), [0])
+    torch.testing.assert_close(trained.net(clips(8)), expected, rtol=1e-4, atol=1e-4)
+
+
+MMACTION2_X3D = [
+    (r"^blocks\.0\.conv\.conv_t\.", "backbone.conv1_s.conv."),  # PyTorchVideo calls the one in space conv_t
+    (r"^blocks\.0\.conv\.conv_xy\.", "backbone.conv1_t.conv."),
+    (r"^blocks\.0\.norm\.", "backbone.conv1_t.bn."),
+    (r"^blocks\.5\.pool\.pre_conv\.", "backbone.conv5.conv."),
+    (r"^blocks\.5\.pool\.pre_norm\.", "backbone.conv5.bn."),
+    (r"^blocks\.5\.pool\.post_conv\.", "cls_head.fc1."),
+    (r"^blocks\.5\.proj\.", "cls_head.fc2."),
+    *((rf"^blocks\.{n}\.", f"backbone.layer{n}.") for n in range(1, 5)),
+    (r"\.res_blocks\.(\d+)\.branch2\.norm_b\.1\.block\.0\.", r".\1.se_module.fc1."),
+    (r"\.res_blocks\.(\d+)\.branch2\.norm_b\.1\.block\.2\.", r".\1.se_module.fc2."),
+    (r"\.norm_b\.0\.", ".norm_b."),
+    (r"(layer\d)\.res_blocks", r"\1.res_blocks"),
+    *BLOCK_IN_MMACTION2,
+]
+
+
+def test_x3d_of_mmaction2(tmp_path):
+    torch.manual_seed(0)
+    peer = hub.x3d_xs(model_num_class=5, head_activation=None)
+    peer.blocks[1].res_blocks[0].branch1_norm = nn.BatchNorm3d(24)
+    randomize(peer)
+    weights = renamed(peer.state_dict(), MMACTION2_X3D)
+    weights["cls_head.fc1.weight"] = weights["cls_head.fc1.weight"].flatten(1)  # a linear layer there
+    assert {"backbone.layer1.0.se_module.fc1.bias", "backbone.layer1.0.downsample.bn.weight"} < weights.keys()
+    trained = converted(tmp_path, weights, file_name="x3d_s_facebook_13x6x1_kinetics400_rgb_20201027-623825a0.pth")
+    assert_same(trained.net, clips(4, 160), peer(clips(4, 160)).detach())
+    made = trained.preprocessing
+    assert (made.clip_len, made.frame_interval, made.crop_size_px, made.protocol) == (13, 6, 182, "mmaction2")
+
+
+@each_case(
+    "weights, file_name, expected, notes",
+    [
+        (lambda: x3d_weights(), "x3d.pyth", {"window_size": 7}, "that of X3D-M (XS and S, whose weights have the same"),
+        (
+            lambda: x3d_weights(),
+            "x3d_s.pyth",
+            {"window_size": 5},
+            "window_size 5 leaves no trace in weights, and is by",
+        ),
+        (lambda: slowfast_weights(), "a.pyth", {"alpha": 4}, "that of SlowFast 8x8 (4x16 has 8), as neither a stored"),
+        (lambda: slowfast_weights(5), "a.pyth", {"alpha": 8}, "that of SlowFast 4x16 (8x8 has 4), as neither"),
+        (lambda: slowfast_weights(5), "SLOWFAST_8x8_R101.pyth", {"alpha": 4}, "by the file's name"),
+    ],
+)
+def test_what_only_a_name_tells_is_reported(weights, file_name, expected, notes, tmp_path):
+    torch.save({"model_state": weights()}, tmp_path / file_name)
+    checkpoint = read_checkpoint(tmp_path / file_name)
+    assert checkpoint.net["init_args"].items() >= expected.items()
+    assert notes in " ".join(checkpoint.notes)
+
+
+def slowfast_weights(fusion_kernel: int = 7) -> dict:
     with torch.device("meta"):
-        peer = create_slowfast(**NARROW)
+        peer = create_slowfast(**NARROW, slowfast_fusion_conv_kernel_size=(fusion_kernel, 1, 1))
     return renamed({name: torch.zeros(p.shape) for name, p in peer.state_dict().items()}, PYSLOWFAST_SLOWFAST)
 
 

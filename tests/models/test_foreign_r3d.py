@@ -50,6 +50,23 @@ def test_foreign_weights_give_their_logits(tmp_path, name):
     assert logits.std() > 1e-3
 
 
+def test_the_file_of_a_csn_tells_its_input(tmp_path):
+    """mmaction2 has ImageNet's mean where it starts from IG-65M, and 3D-ResNets' elsewhere."""
+    theirs = ForeignR3D("ir-CSN", 50)
+    theirs(torch.zeros(1, 3, 8, 16, 16))
+    found = {}
+    for name in (
+        "ircsn_ig65m-pretrained-r152-bnfrozen_8xb12",
+        "ircsn_sports1m-pretrained-r152",
+        "ircsn_r152_32x2",
+        "a",
+    ):
+        torch.save({"state_dict": theirs.weights}, tmp_path / f"{name}.pth")
+        checkpoint = read_checkpoint(tmp_path / f"{name}.pth")
+        found[name.split("_")[1][:8] if "_" in name else name] = checkpoint.input.mean[0], len(checkpoint.notes)
+    assert found == {"ig65m-pr": (0.485, 1), "sports1m": (0.43216, 1), "r152": (0.43216, 1), "a": (0.485, 2)}
+
+
 def test_the_epsilon_is_that_of_the_norms_after_convolutions():
     net = ResNet3D(5, depth=18, width=8, norm_eps=1e-3, block=FactorizedBlock2Plus1d)
     eps = {name: layer.eps for name, layer in net.named_modules() if hasattr(layer, "eps")}

@@ -1,5 +1,6 @@
 """Converting a published checkpoint to one that `videoctx.load` and every command of videoctx takes."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
@@ -21,7 +22,8 @@ from videoctx.models.dataset_classes import read_class_names
 from videoctx.models.family_formats import FamilyFormat
 from videoctx.models.load_weights import LoadReport, load_weights
 from videoctx.models.network_config import build_network, import_from_package, network_config
-from videoctx.models.published_clip import published_clip, published_test_crop_px, published_train_crop
+from videoctx.models.published_clip import published_clip, published_train_crop
+from videoctx.models.published_test import published_test
 
 # Arguments of networks that leave no trace in weights.
 NOT_IN_WEIGHTS = (
@@ -66,6 +68,7 @@ class ConversionReport:
             f"network: {_described(self.net) if self.net else 'as given'}",
             f"classes: {self.num_classes}" + ("" if self.class_names else ", without names (--class_names gives them)"),
             f"clips: {made.described_clips}, protocol {made.protocol}",
+            f"test: {made.views[0]}x{made.views[1]} views of {made.crop_size_px} pixels",
             f"not loaded: {self.loaded}",
         ]
         if self.checkpoint.input:
@@ -249,17 +252,20 @@ def _preprocessing(
         chosen: Sampling = sampling or (made.sampling if made else cast(Sampling, clip.sampling))
         is_dense_range = not made and chosen == "dense" and clip.is_dense_range and protocol == "mmaction2"
         short_side_px, crop_size_px, views = USUAL_TEST.get(protocol, OTHERWISE)
-        if crop_px := published_test_crop_px(checkpoint.format, checkpoint.config_text, file_name):
-            short_side_px = crop_size_px = crop_px
+        grid = find_grid(chosen, PROTOCOLS[cast(ProtocolName, protocol)].grid)
         if chosen != "dense":  # the clips of a test cover the whole video, all of them
-            grid = find_grid(chosen, PROTOCOLS[cast(ProtocolName, protocol)].grid)
             views = grid.max_clips or 1, views[1]
+        own = published_test(checkpoint.format, checkpoint.config_text, file_name)
+        short_side_px, crop_size_px = own.short_side_px or short_side_px, own.crop_size_px or crop_size_px
+        if protocol == checkpoint.format.protocol and chosen == clip.sampling:
+            views = min(own.num_clips or views[0], grid.max_clips or sys.maxsize), own.num_crops or views[1]
         mean, std = checkpoint.input or IMAGENET
         clips = ClipSettings(
             clip_len=made.clip_len if made else clip.clip_len,
             frame_interval=made.frame_interval if made else clip.frame_interval,
             sampling=chosen,
             grid="mmaction2_dense" if is_dense_range else None,
+            target_fps=own.target_fps if chosen == "dense" else None,
             short_videos=made.short_videos if made else "wrap",
             mean=made.mean if made else mean,
             std=made.std if made else std,
@@ -271,7 +277,11 @@ def _preprocessing(
             views=views,
             head_pooling=_own_head_pooling(checkpoint.format, protocol),
         )
-        crop = made.train_crop_size_px if made else published_train_crop(checkpoint.config_text)
+        crop = (
+            made.train_crop_size_px
+            if made
+            else published_train_crop(checkpoint.format, checkpoint.config_text, file_name)
+        )
         made = replace(Preprocessing.from_settings(clips, test), train_crop_size_px=crop)
     for name, value in (("clip_len", clip_len), ("frame_interval", frame_interval)):
         if value is not None and value < 1:

@@ -99,7 +99,10 @@ class Format:
     stored: dict[str, dict[str, Any]] = field(default_factory=dict)  # pattern in the stored config → either
     of_images: bool | None = None  # the convolutions are 2D; None: both occur
     at_depth: dict[int, dict[str, Any]] = field(default_factory=dict)  # arguments of ResNet3D at some depths
-    named: dict[str, dict[str, Any]] = field(default_factory=dict)  # pattern in the file's name → arguments of ResNet3D
+    named: dict[str, dict[str, Any]] = field(
+        default_factory=dict
+    )  # pattern in the file's name → either, as in `stored`
+    named_input: dict[str, Normalization] = field(default_factory=dict)  # pattern in the file's name → the input
 
     @property
     def project(self) -> str:
@@ -138,6 +141,11 @@ MMACTION2_STORED: dict[str, dict[str, Any]] = {
 }
 
 
+# `i3d_nl_dot_product_r50`, `tsm_imagenet-pretrained-r50-nl-dot-product`; the other affinities show in the weights.
+MMACTION2_NAMED: dict[str, dict[str, Any]] = {r"nl[-_]dot[-_]product": {"affinity": "dot_product"}}
+OF_FRAMES = NOT_HALVED | {"pool1_padded": True}  # mmaction2's 2D networks, which are not its C2D
+
+
 def _mmaction2(phi_g: str, subsample: str) -> Format:
     softmax = {"affinity": "embedded_gaussian", "subsample": subsample}
     return Format(
@@ -159,6 +167,7 @@ def _mmaction2(phi_g: str, subsample: str) -> Format:
         },
         differs={"c2d": "those of mmaction2's Recognizer2D want pool1_padded true and pool2_t [1, 1]"},
         stored=MMACTION2_STORED,
+        named=MMACTION2_NAMED | {r"(?<![a-z])tsn(?![a-z])|nopool": OF_FRAMES},
     )
 
 
@@ -173,6 +182,7 @@ def _mmaction2_tsm(phi_g: str, subsample: str) -> Format:
         sampling="segments",
         context={"": softmax, "gaussian": {"softmax_scale": False}},
         stored=MMACTION2_STORED,
+        named=MMACTION2_NAMED,
         at_depth=SHIFTED_AT_DEPTH,
     )
 
@@ -181,6 +191,7 @@ CSN_INPUT = (
     "mmaction2's CSN that was not trained from IG-65M has another input: mean [0.43216, 0.394666, 0.37645], std"
     " [0.22803, 0.22145, 0.216989]"
 )
+CSN_NAMED_INPUT = {r"ig65m": IMAGENET, r"sports1m|csn_r\d+_": TORCHVISION_VIDEO}
 
 
 def _mmaction2_csn(names: dict[str, str], conv: str) -> Format:
@@ -192,6 +203,7 @@ def _mmaction2_csn(names: dict[str, str], conv: str) -> Format:
         protocol="mmaction2",
         clip=(32, 2),
         differs={"": CSN_INPUT},
+        named_input=CSN_NAMED_INPUT,
     )
 
 

@@ -132,7 +132,9 @@ def _checkpoint(stored: Any, file_name: str) -> Checkpoint:
         class_names=list(stored["class_names"]) if stored.get("class_names") else None,
         multi_label=bool(stored.get("multi_label")) if is_ours else stored_multi_label(known.project, config_text),
         preprocessing=_mapping(stored, "preprocessing") if is_ours else None,
-        input=Normalization(**stored["input"]) if is_ours and stored.get("input") else _input(known, config_text),
+        input=Normalization(**stored["input"])
+        if is_ours and stored.get("input")
+        else _input(known, config_text, file_name),
         config_text=config_text,
         notes=notes,
         notes_on_net=notes_on_net,
@@ -160,9 +162,12 @@ def _infer(
     return candidates[0], None, reasons[-1], []
 
 
-def _input(known: Format, config_text: str) -> Normalization | None:
-    stored = stored_colors(known.project, config_text)
-    return Normalization(**stored) if stored else known.input
+def _input(known: Format, config_text: str, file_name: str) -> Normalization | None:
+    """Return mean and std of the input: as stored, or as the file is named, or as usual in the project."""
+    if stored := stored_colors(known.project, config_text):
+        return Normalization(**stored)
+    named = (values for pattern, values in known.named_input.items() if re.search(pattern, file_name))
+    return next(named, known.input)
 
 
 def _num_classes(stored: Mapping[str, Any], weights: Mapping[str, Tensor]) -> int | None:

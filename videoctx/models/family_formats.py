@@ -4,13 +4,13 @@
 |--------------|------------------------------------------|----------------------------------------------------------|
 | PyTorchVideo | SlowFast, X3D, CSN, R(2+1)D              | models/slowfast.py, x3d.py, csn.py, r2plus1d.py          |
 | PySlowFast   | SlowFast, with Non-local blocks; X3D     | models/*_helper.py, video_model_builder.py               |
-| mmaction2    | SlowFast                                 | backbones/resnet3d_slowfast.py                           |
+| mmaction2    | SlowFast; X3D                            | backbones/resnet3d_slowfast.py, x3d.py; heads/x3d_head.py |
 
 Differs between the projects, with the same names for the same weights:
 
 - mmaction2's SlowFast has no norm after the convolutions from the fast to the slow pathway, which sees every α-th frame
   from the first on, and its classifier takes the fast pathway's channels first.
-- PySlowFast's X3D has a norm in the shortcut of res2, PyTorchVideo's has none.
+- PySlowFast's and mmaction2's X3D have a norm in the shortcut of res2, PyTorchVideo's has none.
 """
 
 import re
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from videoctx.models.checkpoint_formats import FAIR_DOT_PRODUCT, FAIR_VIDEO, IMAGENET, OURS, Format
+from videoctx.models.checkpoint_formats import FAIR_DOT_PRODUCT, FAIR_VIDEO, IMAGENET, OURS, Format, Normalization
 from videoctx.models.key_map import STAGES, KeyMap
 
 # Names of a block in PyTorchVideo → those of an `AssembledBlock`.
@@ -121,6 +121,20 @@ PYSLOWFAST_X3D = {
     "head.projection.{t}": "head.{t}",
     **_inside("s{s}.pathway0_res{b}.", "{s}.{b}.", _PYSLOWFAST_BLOCK),
     **_inside("s{s}.pathway0_nonlocal{b}.", "{s}.{b}.", _NON_LOCAL),
+}
+
+MMACTION2_X3D = {
+    "backbone.conv1_s.conv.{t}": "stem.conv.first.{t}",
+    "backbone.conv1_t.conv.{t}": "stem.conv.second.{t}",
+    "backbone.conv1_t.bn.{t}": "stem.norm.{t}",
+    "backbone.conv5.conv.{t}": "conv5.conv.{t}",
+    "backbone.conv5.bn.{t}": "conv5.norm.{t}",
+    "backbone.layer{s}.{b}.se_module.fc1.{t}": "{s}.{b}.branch.gate.reduce.{t}",
+    "backbone.layer{s}.{b}.se_module.fc2.{t}": "{s}.{b}.branch.gate.expand.{t}",
+    "cls_head.fc1.{t}": "fc1.linear.{t}",
+    "cls_head.fc2.{t}": "head.{t}",
+    "data_preprocessor.{x}": "",
+    **_inside("backbone.layer{s}.{b}.", "{s}.{b}.", _MMACTION2_BLOCK),
 }
 
 # The names of weights that only networks without a counterpart here have, and what these are.
@@ -233,6 +247,16 @@ FAMILY_FORMATS: tuple[FamilyFormat, ...] = (
         family="SlowFast",
         marker="backbone.slow_path.conv1.conv.weight",
         adapt=_fast_channels_last,
+    ),
+    FamilyFormat(
+        "mmaction2",
+        KeyMap(MMACTION2_X3D, stages="1234"),
+        Normalization((0.45, 0.45, 0.45), (0.22502, 0.22502, 0.22502)),
+        net={},
+        protocol="mmaction2",
+        clip=(16, 5),
+        family="X3D",
+        marker="backbone.conv1_s.conv.weight",
     ),
     *(
         FamilyFormat(

@@ -7,7 +7,6 @@ from typing import Any
 from torch import Tensor
 
 from videoctx.first_few import first_few
-from videoctx.models.checkpoint_formats import OURS
 from videoctx.models.family_formats import FamilyFormat
 from videoctx.models.inferred_network import config_difference, context_arguments
 from videoctx.models.key_map import STAGES
@@ -33,23 +32,24 @@ def infer_family(
         ValueError: The family has no such network.
     """
     stored, stored_of_context = stored_family_arguments(known.family, known.project, config)
-    not_in_weights = NOT_IN_WEIGHTS[known.family](weights, file_name) | known.net.get("", {}) | stored
+    sizes = SIZES[known.family](weights)
+    named, guess = NOT_IN_WEIGHTS[known.family](weights, file_name)
+    not_in_weights = named | known.net.get("", {}) | stored
     context = context_arguments(weights, known.context.get("", {}) | stored_of_context, {})
     if context:
         context["context_at"] = {stage.removesuffix(".slow"): at for stage, at in context["context_at"].items()}
-    arguments = SIZES[known.family](weights) | not_in_weights | context
+    arguments = sizes | not_in_weights | context
     net = {"class_path": f"videoctx.models.{known.family}", "init_args": arguments}
     if different := config_difference(net, weights):
         raise ValueError(
             f"the weights are of no {known.family} known here; the closest differs in {len(different)}:"
             f" {first_few(different)}"
         )
-    if known.name == OURS.name:
-        source = "as usual"
-    else:
-        source = "by the stored config" if stored else "by the file's name, or else as in the published networks"
+    if not not_in_weights:
+        return net, []
     values = ", ".join(f"{name} {value}" for name, value in not_in_weights.items())
-    return net, [f"{values} leaves no trace in weights, and is {source}"] if values else []
+    source = "by the stored config" if stored else guess or "by the file's name"
+    return net, [f"{values} leaves no trace in weights, and is {source}"]
 
 
 # What weights tell --------------------------------------------------------------------------------------------------
@@ -74,13 +74,11 @@ def _blocks_per_stage(weights: Mapping[str, Tensor], infix: str = "") -> tuple[i
 
 
 def _slowfast_sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    depth, of_fast = (_depth(weights, f".{pathway}") for pathway in ("slow", "fast"))
-    if depth != of_fast:
-        raise ValueError(
-            f"the weights are of a SlowFast whose pathways have depths {depth} and {of_fast}; expected the same"
-        )
+    depth, fast_depth = (_depth(weights, f".{pathway}") for pathway in ("slow", "fast"))
     width, of_fast = (len(weights[f"stem.{pathway}.norm.weight"]) for pathway in ("slow", "fast"))
     sizes = {"depth": depth, "fusion_kernel_t": weights["stem.fuse.conv.weight"].shape[2]}
+    if fast_depth != depth:
+        sizes["fast_depth"] = fast_depth
     if width != 64:
         sizes["width"] = width
     if width != 8 * of_fast:
@@ -118,14 +116,32 @@ SIZES: dict[str, Callable[[Mapping[str, Tensor]], dict[str, Any]]] = {
 # What they do not tell ----------------------------------------------------------------------------------------------
 
 
-def _window_size(weights: Mapping[str, Tensor], file_name: str) -> dict[str, Any]:
-    usual = "l" if _blocks_per_stage(weights)[2] == 25 else "m"
-    return {"window_size": -(-X3D_VARIANTS[x3d_variant(file_name) or usual].train_crop_px // 32)}
+UNTOLD = ", as neither a stored config nor a file name such as {} tells it"
 
 
-NOT_IN_WEIGHTS: dict[str, Callable[[Mapping[str, Tensor], str], dict[str, Any]]] = {
-    "SlowFast": lambda _, file_name: {"alpha": alpha_in_name(file_name) or 4},
+def _window_size(weights: Mapping[str, Tensor], file_name: str) -> tuple[dict[str, Any], str]:
+    """Return the window of the X3D in the file's name, or else of X3D-L, which is deeper, or X3D-M."""
+    is_l = _blocks_per_stage(weights)[2] == 25
+    named = x3d_variant(file_name)
+    variant = X3D_VARIANTS[named or ("l" if is_l else "m")]
+    guess = "that of X3D-L" if is_l else "that of X3D-M (XS and S, whose weights have the same shapes, have 5)"
+    return {"window_size": -(-variant.train_crop_px // 32)}, "" if named else guess + UNTOLD.format("X3D_S.pyth")
+
+
+def _alpha(weights: Mapping[str, Tensor], file_name: str) -> tuple[dict[str, Any], str]:
+    """Return α as in the file's name, or else that of the published network with weights of these shapes."""
+    if alpha := alpha_in_name(file_name):
+        return {"alpha": alpha}, ""
+    has_context = any(".after_add." in name for name in weights)
+    is_4x16 = weights["stem.fuse.conv.weight"].shape[2] == 5 and _depth(weights, ".slow") == 50 and not has_context
+    guess = "that of SlowFast 4x16 (8x8 has 4)" if is_4x16 else "that of SlowFast 8x8 (4x16 has 8)"
+    return {"alpha": 8 if is_4x16 else 4}, guess + UNTOLD.format("SLOWFAST_4x16_R50.pyth")
+
+
+# Each returns arguments, and where their values are from if neither the file's name nor a stored config tells them.
+NOT_IN_WEIGHTS: dict[str, Callable[[Mapping[str, Tensor], str], tuple[dict[str, Any], str]]] = {
+    "SlowFast": _alpha,
     "X3D": _window_size,
-    "CSN": lambda _, __: {},
-    "R2Plus1D": lambda _, __: {},
+    "CSN": lambda _, __: ({}, ""),
+    "R2Plus1D": lambda _, __: ({}, ""),
 }

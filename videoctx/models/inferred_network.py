@@ -31,11 +31,14 @@ def infer_network(
         ValueError: There is no such ResNet3D.
     """
     sizes = _sizes(weights)
-    of_net, of_context = _stored_arguments(known, config)
-    other_of_net, other_of_context = stored_arguments(known.name, config)
-    of_net, of_context = of_net | other_of_net, of_context | other_of_context
-    for pattern, arguments in known.named.items():
-        of_net = of_net | (arguments if re.search(pattern, file_name) else {})
+    of_net, of_context = _arguments_by_pattern(known.named, file_name)
+    named = of_net or of_context or any(re.search(pattern, file_name) for pattern in known.named_input)
+    told_by = "the stored config" if config else "the file's name" if named else ""
+    for stored_of_net, stored_of_context in (
+        _arguments_by_pattern(known.stored, config),
+        stored_arguments(known.name, config),
+    ):
+        of_net, of_context = of_net | stored_of_net, of_context | stored_of_context
     differences = {}
     for kind in TEMPORAL_TABLES:
         published = by_kind(known.net, kind)
@@ -49,7 +52,7 @@ def infer_network(
         net = {"class_path": "videoctx.models.ResNet3D", "init_args": arguments}
         differences[kind] = config_difference(net, weights)
         if not differences[kind]:
-            return net, _notes(known, kind, not_in_weights | context.get("context", {}).get("init_args", {}), config)
+            return net, _notes(known, kind, not_in_weights | context.get("context", {}).get("init_args", {}), told_by)
     closest = min(differences, key=lambda kind: len(differences[kind]))
     raise ValueError(
         f"the weights are of no network known here; {closest}, the closest of {', '.join(differences)}, differs in"
@@ -57,11 +60,11 @@ def infer_network(
     )
 
 
-def _stored_arguments(known: Format, config: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the arguments that the stored config gives for the network, and for its Non-local blocks."""
+def _arguments_by_pattern(table: Mapping[str, dict[str, Any]], text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arguments that a config or a name gives for the network, and for its Non-local blocks."""
     found: dict[str, Any] = {}
-    for pattern, arguments in known.stored.items():
-        found |= arguments if re.search(pattern, config) else {}
+    for pattern, arguments in table.items():
+        found |= arguments if re.search(pattern, text) else {}
     of_context = {name: found.pop(name) for name in NON_LOCAL_ARGUMENTS & found.keys()}
     return found, of_context
 
@@ -168,10 +171,19 @@ def config_difference(net: Mapping[str, Any], weights: Mapping[str, Tensor]) -> 
     return [name for name in names if ours.get(name) != theirs.get(name)]
 
 
-def _notes(known: Format, kind: str, not_in_weights: Mapping[str, Any], config: str) -> list[str]:
+def _notes(known: Format, kind: str, not_in_weights: Mapping[str, Any], told_by: str) -> list[str]:
+    """Return notes on what weights do not tell.
+
+    Args:
+        told_by: what told some of it. Empty: nothing.
+    """
     if known is OURS:
-        return ["strides, pooling and affinity leave no trace in weights; ResNet3D's defaults are taken, or give -c"]
+        return [
+            "strides, pooling, temporal shifts and affinity leave no trace in weights; ResNet3D's defaults are taken,"
+            " or give -c"
+        ]
     values = ", ".join(f"{name} {value}" for name, value in not_in_weights.items() if not isinstance(value, Mapping))
-    source = "by the stored config, else as in" if config else "as in"
+    source = f"by {told_by}, else as in" if told_by else "as in"
     notes = [f"strides, pooling and affinity leave no trace in weights; {source} the published networks: {values}"]
-    return notes + [differs for differs in [by_kind(known.differs, kind)] if differs]
+    differs = by_kind(known.differs, kind)
+    return notes + ([differs] if differs and not told_by else [])

@@ -4,6 +4,7 @@ import re
 from typing import NamedTuple
 
 from videoctx.models.checkpoint_formats import Format
+from videoctx.models.stored_config import mmaction2_test_pipeline
 from videoctx.models.test_head import USUAL_TRAIN_CROP
 
 STORED = (  # clip_len and frame_interval in the configs of PySlowFast and mmaction2
@@ -16,7 +17,6 @@ IN_NAME = re.compile(r"(?<![a-z0-9])(4|8|16|32|64)x([1-9]|1[0-6])(?:x\d+)?(?![a-
 SINGLE_FRAMES = re.compile(r"(?<![a-z0-9])(?:1x1x|segment)(\d+)(?![a-z0-9])", re.IGNORECASE)
 DENSE = re.compile(r"(?<![a-z])dense(?![a-z])")  # in a name
 DENSE_RANGE = 64  # frames of a video that the frames of a dense clip are taken from, where each is sampled on its own
-STORED_TEST_CROP = r"\bTEST_CROP_SIZE: (\d+)"
 X3D_IN_NAME = re.compile(r"x3d[_-]?(xs|s|m|l)(?![a-z0-9])", re.IGNORECASE)
 
 
@@ -52,16 +52,21 @@ class PublishedClip(NamedTuple):
     is_dense_range: bool = False
 
 
-def published_train_crop(config_text: str) -> int | None:
-    """Return the side of the training crops in a stored config of PySlowFast. None: they differ.
+def published_train_crop(known: Format, config_text: str, file_name: str) -> int | None:
+    """Return the side of the training crops: in a stored config of PySlowFast, or of the X3D in the file's name.
 
-    >>> published_train_crop("DATA:\\n  TRAIN_CROP_SIZE: 160\\n")
+    None: they differ.
+
+    >>> from videoctx.models.checkpoint_formats import OURS
+    >>> published_train_crop(OURS, "DATA:\\n  TRAIN_CROP_SIZE: 160\\n", "some.pth")
     160
     """
     if re.search(r"\bSHORT_CYCLE: [Tt]rue\b", config_text):
         return None
-    stored = re.search(r"\bTRAIN_CROP_SIZE: (\d+)", config_text)
-    return int(stored[1]) if stored else USUAL_TRAIN_CROP
+    if stored := re.search(r"\bTRAIN_CROP_SIZE: (\d+)", config_text):
+        return int(stored[1])
+    variant = x3d_variant(file_name) if getattr(known, "family", "") == "X3D" else None
+    return X3D_VARIANTS[variant].train_crop_px if variant else USUAL_TRAIN_CROP
 
 
 def published_clip(known: Format, config_text: str, file_name: str) -> PublishedClip:
@@ -75,6 +80,9 @@ def published_clip(known: Format, config_text: str, file_name: str) -> Published
     >>> published_clip(OURS, "", "tsm_imagenet-pretrained-r50_8xb16-1x1x8-50e_sthv2-rgb.pth")[:3]
     (8, 8, 'segments')
     """
+    sampled = next((step for step in mmaction2_test_pipeline(config_text) if "SampleFrames" in str(step["type"])), None)
+    if sampled:  # before the clips of the training, which may be shorter
+        config_text = ", ".join(f"{name}={value}" for name, value in sampled.items())
     is_dense = "DenseSampleFrames" in config_text or bool(DENSE.search(file_name))
     for of_len, of_interval in STORED:
         lengths, intervals = re.search(of_len, config_text), re.search(of_interval, config_text)
@@ -98,17 +106,6 @@ def _of_single_frames(clip_len: int, *, is_dense: bool) -> PublishedClip:
     """Return the clip of a 2D network: one frame of each part, or frames evenly spaced in a range of the video."""
     interval = max(DENSE_RANGE // clip_len, 1)
     return PublishedClip(clip_len, interval, "dense" if is_dense else "segments", is_dense)
-
-
-def published_test_crop_px(known: Format, config_text: str, file_name: str) -> int | None:
-    """Return the size of the test's crops and of the short side before: as stored, or of the X3D in the file's name.
-
-    None: neither tells it.
-    """
-    if stored := re.search(STORED_TEST_CROP, config_text):
-        return int(stored[1])
-    variant = x3d_variant(file_name) if getattr(known, "family", "") == "X3D" else None
-    return X3D_VARIANTS[variant].test_crop_px if variant else None
 
 
 def x3d_variant(file_name: str) -> str | None:

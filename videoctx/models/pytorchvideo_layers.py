@@ -21,6 +21,7 @@ def slowfast_layers(
     num_classes: int,
     *,
     depth: int,
+    fast_depth: int,
     width: int,
     alpha: int,
     beta: int,
@@ -31,35 +32,44 @@ def slowfast_layers(
     """Return the layers of `create_slowfast`; every stage is a `TwoPathways`."""
     builder = _import("slowfast")
     norm, activation = (nn.BatchNorm3d, nn.ReLU) if fusion_norm else (None, None)
+    fusion = builder.FastToSlowFusionBuilder(
+        slowfast_channel_reduction_ratio=beta,
+        conv_fusion_channel_ratio=2,
+        conv_kernel_size=(fusion_kernel_t, 1, 1),
+        conv_stride=(alpha, 1, 1),
+        norm=norm,
+        activation=activation,
+    )
+
+    def blocks_of(depth: int) -> Any:
+        return builder.create_slowfast(
+            slowfast_channel_reduction_ratio=(beta,),
+            fusion_builder=fusion.create_module,
+            model_depth=depth,
+            model_num_class=num_classes,
+            stem_dim_outs=(width, width // beta),
+            stem_pool=MaxPool3d,
+            stage_conv_a_kernel_sizes=_kernels(builder._MODEL_STAGE_DEPTH[depth][2], res4_temporal_blocks),
+            head_pool=nn.AdaptiveAvgPool3d,
+        ).blocks
+
+    blocks = blocks_of(depth)
+    stem, *stages = blocks[:5]
+    layers = Layers(_pathways(stem, _stem), [_pathways(stage, _stage) for stage in stages], blocks[-1].proj)
+    if fast_depth != depth:  # the builder has one depth for both
+        for stage, other in zip(layers.stages, blocks_of(fast_depth)[1:5], strict=True):
+            stage.fast = _stage(other.multipathway_blocks[1])
+    return layers
+
+
+def _kernels(blocks_of_res4: int, temporal_blocks: int | None) -> tuple[tuple[Any, ...], ...]:
+    """Return the kernels of the first convolution of blocks, per pathway and stage."""
     kernels: list[tuple[Any, ...]] = [((1, 1, 1), (1, 1, 1), (3, 1, 1), (3, 1, 1)), ((3, 1, 1),) * 4]
-    if res4_temporal_blocks is not None:
-        depth_of_res4 = builder._MODEL_STAGE_DEPTH[depth][2]
-        inflated = min(res4_temporal_blocks, depth_of_res4)
-        res4 = ((3, 1, 1),) * inflated + ((1, 1, 1),) * (depth_of_res4 - inflated)
+    if temporal_blocks is not None:
+        inflated = min(temporal_blocks, blocks_of_res4)
+        res4 = ((3, 1, 1),) * inflated + ((1, 1, 1),) * (blocks_of_res4 - inflated)
         kernels = [(*pathway[:2], res4, pathway[3]) for pathway in kernels]
-    net = builder.create_slowfast(
-        slowfast_channel_reduction_ratio=(beta,),
-        fusion_builder=builder.FastToSlowFusionBuilder(
-            slowfast_channel_reduction_ratio=beta,
-            conv_fusion_channel_ratio=2,
-            conv_kernel_size=(fusion_kernel_t, 1, 1),
-            conv_stride=(alpha, 1, 1),
-            norm=norm,
-            activation=activation,
-        ).create_module,
-        model_depth=depth,
-        model_num_class=num_classes,
-        stem_dim_outs=(width, width // beta),
-        stem_pool=MaxPool3d,
-        stage_conv_a_kernel_sizes=tuple(kernels),
-        head_pool=nn.AdaptiveAvgPool3d,
-    )
-    stem, *stages = net.blocks[:5]
-    return Layers(
-        _pathways(stem, _stem),
-        [_pathways(stage, _stage) for stage in stages],
-        net.blocks[-1].proj,
-    )
+    return tuple(kernels)
 
 
 def x3d_layers(

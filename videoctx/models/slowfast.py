@@ -25,7 +25,8 @@ class SlowFast(StagedNetwork):
 
     Args:
         num_classes: K.
-        depth: number of layers of each pathway.
+        depth: number of layers of the slow pathway, and of the fast one without `fast_depth`.
+        fast_depth: number of layers of the fast pathway, as in mmaction2's R101 + R50. None: those of the slow one.
         alpha: frames of the fast pathway per frame of the slow one.
         beta: channels of the slow pathway per channel of the fast one.
         fusion_kernel_t: temporal kernel size of the convolutions from the fast to the slow pathway, an odd number.
@@ -56,6 +57,7 @@ class SlowFast(StagedNetwork):
         num_classes: int,
         *,
         depth: Literal[50, 101, 152] = 50,
+        fast_depth: Literal[50, 101, 152] | None = None,
         alpha: int = 4,
         beta: int = 8,
         fusion_kernel_t: int = 7,
@@ -71,6 +73,7 @@ class SlowFast(StagedNetwork):
     ) -> None:
         arguments = of_config(locals())
         check_choice("depth", depth, (50, 101, 152))
+        check_choice("fast_depth", fast_depth or depth, (50, 101, 152))
         check_choice("slow_frames", slow_frames, ("spread", "strided"))
         check_least(1, alpha=alpha, beta=beta, width=width)
         if width % beta:
@@ -83,6 +86,7 @@ class SlowFast(StagedNetwork):
         layers = slowfast_layers(
             num_classes,
             depth=depth,
+            fast_depth=fast_depth or depth,
             width=width,
             alpha=alpha,
             beta=beta,

@@ -188,7 +188,7 @@ def stored_colors(project: str, text: str) -> dict[str, tuple[float, float, floa
     values = {name: found.get(name) for name in ("mean", "std")}
     if not all(isinstance(value, list) and len(value) == 3 for value in values.values()):
         return {}
-    return {name: tuple(number / scale for number in value or ()) for name, value in values.items()}
+    return {name: tuple(round(number / scale, 9) for number in value or ()) for name, value in values.items()}
 
 
 def stored_multi_label(project: str, text: str) -> bool:
@@ -272,6 +272,12 @@ def mmaction2_backbone(text: str) -> dict[str, Any]:
     inner = found.get("non_local_cfg")
     nested = {f"non_local_cfg.{name}": value for name, value in inner.items()} if isinstance(inner, Mapping) else {}
     return found | nested
+
+
+def mmaction2_test_pipeline(text: str) -> list[dict[str, Any]]:
+    """Return the steps of the test's pipeline in their order; empty for a config without one."""
+    found = next((_value(node) for name, node in _calls(text) if name == "test_pipeline"), None)
+    return [step for step in found if isinstance(step, dict)] if isinstance(found, list) else []
 
 
 def _beside_the_backbone(text: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from videoctx.models.stored_config import (
     COMPLETE,
     MMACTION2,
+    NORMS,
     PYSLOWFAST,
     READ,
     UNUSED,
@@ -73,6 +74,25 @@ MMACTION2_PATHWAY: dict[str, Entry] = MMACTION2 | {
     "style": ("pytorch",),
     "temporal_strides": ([1, 1, 1, 1],),
     "with_pool2": UNUSED,  # SlowFast's own forward pass does not pool there
+}
+MMACTION2_X3D: dict[str, Entry] = {
+    "type": ("X3D",),
+    "gamma_w": WEIGHTS,
+    "gamma_b": (2.25,),
+    "gamma_d": WEIGHTS,
+    "pretrained": UNUSED,
+    "init_cfg": UNUSED,
+    "in_channels": WEIGHTS,
+    "num_stages": (4,),
+    "spatial_strides": ([2, 2, 2, 2],),
+    "frozen_stages": UNUSED,
+    "se_style": WEIGHTS,
+    "se_ratio": WEIGHTS,
+    "use_swish": (True,),
+    "conv_cfg": ({"type": "Conv3d"},),
+    "norm_cfg": NORMS,
+    "act_cfg": ({"type": "ReLU"},),
+    **dict.fromkeys(("norm_eval", "with_cp", "zero_init_residual"), UNUSED),
 }
 FAIR_SECTIONS = (*COMPLETE, "SLOWFAST", "X3D")
 
@@ -141,8 +161,14 @@ def _mmaction2_slowfast(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return ({"alpha": alpha} if backbone else {}), {}
 
 
+def _mmaction2_x3d(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    check_values(mmaction2_backbone(text), MMACTION2_X3D, complete=("",))
+    return {}, {}
+
+
 READERS: dict[tuple[str, str], Callable[[str], tuple[dict[str, Any], dict[str, Any]]]] = {
     ("PySlowFast", "SlowFast"): _pyslowfast_slowfast,
     ("PySlowFast", "X3D"): _pyslowfast_x3d,
     ("mmaction2", "SlowFast"): _mmaction2_slowfast,
+    ("mmaction2", "X3D"): _mmaction2_x3d,
 }

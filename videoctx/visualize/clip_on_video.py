@@ -166,7 +166,7 @@ def read_clip(path: str, preprocessing: Preprocessing, *, query: Query | None = 
 
     batch, indices, fps = read_one_video(path, choose_clips)
     views = preprocessing.transform(num_crops=1)(batch, num_clips=1).clips
-    resized, _, corner = views.views[0]  # (U, 3, h, w)
+    resized, _, crop = views.views[0]  # (U, 3, h, w)
     (video,) = batch.videos
     clip = ClipOnVideo(
         path=path,
@@ -175,7 +175,7 @@ def read_clip(path: str, preprocessing: Preprocessing, *, query: Query | None = 
         fps=fps,
         input=views[:],
         resized=(resized.shape[2], resized.shape[3]),
-        corner=corner,
+        corner=(crop.top, crop.left),
     )
     if query is not None:
         clip.input_position(query)  # raises where the query is outside

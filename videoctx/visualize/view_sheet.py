@@ -59,9 +59,8 @@ def view_sheet(path: str, preprocessing: Preprocessing, *, start_frame: int, cro
 
     batch, indices, _ = read_one_video(path, choose_clips)
     views = preprocessing.transform()(batch, num_clips=1).clips
-    resized, positions, (top, left) = views.views[crop]
-    size = views.crop_size_px
-    image = _tile(resized[positions, :, top : top + size, left : left + size])
+    resized, positions, square = views.views[crop]
+    image = _tile(square.cut(resized[positions], views.crop_size_px))
     file = BytesIO()
     imsave(file, image, format="jpeg", pil_kwargs=JPEG)
     height, width, _ = image.shape

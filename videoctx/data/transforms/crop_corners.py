@@ -1,22 +1,38 @@
 """Where the crops of validation and test lie: the positions of this package and of other projects.
 
-| `data.test.crops`  | project                | crops along the longer side; r is that side minus the crop      |
-|--------------------|------------------------|-----------------------------------------------------------------|
-| `even`             | videoctx               | any number n, at ⌊i · r / (n - 1)⌋; a single one at ⌊r / 2⌋     |
-| `stepped`          | Non-local, mmaction2   | 1 or 3, in steps of ⌊r / 2⌋                                     |
-| `middle_up`        | PySlowFast, PyTorchVideo | 1 or 3, the middle one at ⌈r / 2⌉                             |
-| `middle_rounded`   | torchvision            | 1, at r / 2 rounded to the even neighbor                        |
-| `quarters`         | TSM                    | 1 as torchvision's; or 3: left, right and middle, in steps of ⌊r / 4⌋ |
+| `data.test.crops`  | project                  | crops along the longer side; r is that side minus the crop   |
+|--------------------|--------------------------|--------------------------------------------------------------|
+| `even`             | videoctx                 | any number n, at ⌊i · r / (n - 1)⌋; a single one at ⌊r / 2⌋  |
+| `stepped`          | Non-local, mmaction2     | 1 or 3, in steps of ⌊r / 2⌋; or 10                           |
+| `middle_up`        | PySlowFast, PyTorchVideo | 1 or 3, the middle one at ⌈r / 2⌉                            |
+| `middle_rounded`   | torchvision              | 1, at r / 2 rounded to the even neighbor                     |
+| `quarters`         | TSM                      | 1 as torchvision's; left, right, middle by ⌊r / 4⌋; 5; or 10 |
 
-Along the shorter side a crop is in the middle. TSM's three crops are always along the width.
+Along the shorter side a crop is in the middle. TSM's three crops are always along the width. Five crops are the corners
+and the center, in steps of ⌊r / 4⌋ along both sides; of ten, every second one is the one before it, flipped.
 """
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
+
+from torch import Tensor
 
 CropsName = Literal["even", "stepped", "middle_up", "middle_rounded", "quarters"]
 CropCorner = Callable[[int, int, int, int, int], tuple[int, int]]  # height, width, size, crop, crops → top, left
+
+
+class Crop(NamedTuple):
+    """A square crop of a frame."""
+
+    top: int
+    left: int
+    flipped: bool = False
+
+    def cut(self, frames: Tensor, size_px: int) -> Tensor:
+        """Return the crop of frames (…, H, W): (…, size_px, size_px)."""
+        crops = frames[..., self.top : self.top + size_px, self.left : self.left + size_px]
+        return crops.flip(-1) if self.flipped else crops
 
 
 def even_corner(height: int, width: int, size: int, crop: int, num_crops: int) -> tuple[int, int]:
@@ -34,7 +50,9 @@ def even_corner(height: int, width: int, size: int, crop: int, num_crops: int) -
 
 
 def stepped_corner(height: int, width: int, size: int, crop: int, num_crops: int) -> tuple[int, int]:
-    """`ClipTransformFlex` of video-nonlocal-net, `ThreeCrop` and `CenterCrop` of mmaction2."""
+    """`ClipTransformFlex` of video-nonlocal-net; `ThreeCrop`, `CenterCrop` and `TenCrop` of mmaction2."""
+    if num_crops == 5:
+        return five_corner(height, width, size, crop)
     top, left = (height - size) // 2, (width - size) // 2
     if num_crops == 1:
         return top, left
@@ -55,10 +73,18 @@ def middle_rounded_corner(height: int, width: int, size: int, crop: int, num_cro
 
 
 def quarters_corner(height: int, width: int, size: int, crop: int, num_crops: int) -> tuple[int, int]:
-    """`GroupCenterCrop` and `GroupFullResSample` of TSM."""
+    """`GroupCenterCrop`, `GroupFullResSample` and `GroupOverSample` of TSM."""
     if num_crops == 1:
         return middle_rounded_corner(height, width, size, crop, num_crops)
+    if num_crops == 5:
+        return five_corner(height, width, size, crop)
     return 2 * ((height - size) // 4), (0, 4, 2)[crop] * ((width - size) // 4)
+
+
+def five_corner(height: int, width: int, size: int, crop: int) -> tuple[int, int]:
+    """Return a corner of the frame, or its center, which is the crop in the middle, 2."""
+    rows, columns = ((0, 0), (0, 4), (2, 2), (4, 0), (4, 4))[crop]  # in quarters
+    return rows * ((height - size) // 4), columns * ((width - size) // 4)
 
 
 CORNERS: dict[CropsName, CropCorner] = {
@@ -69,11 +95,22 @@ CORNERS: dict[CropsName, CropCorner] = {
     "quarters": quarters_corner,
 }
 NUM_CROPS: dict[CropsName, tuple[int, ...]] = {  # any number where it is not listed
-    "stepped": (1, 3),
+    "stepped": (1, 3, 10),
     "middle_up": (1, 3),
     "middle_rounded": (1,),
-    "quarters": (1, 3),
+    "quarters": (1, 3, 5, 10),
 }
+
+
+def find_crop(crops: CropsName, height: int, width: int, size: int, crop: int, num_crops: int) -> Crop:
+    """Return test crop `crop` out of `num_crops` of a frame.
+
+    >>> find_crop("stepped", 256, 340, 224, 9, 10)
+    Crop(top=32, left=116, flipped=True)
+    """
+    if num_crops == 10 and 10 in NUM_CROPS.get(crops, ()):
+        return Crop(*CORNERS[crops](height, width, size, crop // 2, 5), flipped=crop % 2 == 1)
+    return Crop(*CORNERS[crops](height, width, size, crop, num_crops))
 
 
 def check_num_crops(crops: CropsName, num_crops: int) -> None:

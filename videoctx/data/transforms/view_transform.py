@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from videoctx.batch import ClipBatch, View
 from videoctx.data.loading.dataset import DecodedBatch
 from videoctx.data.transforms.bookkeeping import bookkeeping
-from videoctx.data.transforms.crop_corners import CORNERS, CropsName
+from videoctx.data.transforms.crop_corners import Crop, CropsName, find_crop
 from videoctx.data.transforms.normalize import Normalize
 from videoctx.data.transforms.resize import Resizing
 from videoctx.data.transforms.rgb_frames import rgb_frames
@@ -60,7 +60,7 @@ class ViewTransform(nn.Module):
         self.resizing = resizing
         self.num_crops = num_crops
         self.normalize = normalize
-        self.corner = CORNERS[crops]
+        self.crops = crops
 
     def forward(self, batch: DecodedBatch, *, num_clips: int) -> ClipBatch:
         """Make network input of decoded videos with `num_clips` clips each."""
@@ -72,8 +72,8 @@ class ViewTransform(nn.Module):
             height, width = frames.shape[2:]
             for start, positions in zip(video.starts, video.clips, strict=True):
                 for crop in range(self.num_crops):
-                    corner = self.corner(height, width, self.crop_size_px, crop, self.num_crops)
-                    clips.views.append((frames, positions.to(frames.device), corner))
+                    square = find_crop(self.crops, height, width, self.crop_size_px, crop, self.num_crops)
+                    clips.views.append((frames, positions.to(frames.device), square))
                     views.append(View(start, crop))
         return ClipBatch(
             clips=clips,
@@ -86,7 +86,7 @@ class ViewTransform(nn.Module):
 class LazyViews:
     """Views that share the frames of their videos. Slicing cuts out the views of the slice."""
 
-    views: list[tuple[Tensor, Tensor, tuple[int, int]]]  # frames (U, 3, H, W) as resized, positions (T,), top and left
+    views: list[tuple[Tensor, Tensor, Crop]]  # frames (U, 3, H, W) as resized, positions (T,)
     crop_size_px: int
     normalize: Normalize
 
@@ -94,9 +94,8 @@ class LazyViews:
         return len(self.views)
 
     def __getitem__(self, index: slice) -> Tensor:
-        size = self.crop_size_px
         clips = [
-            self.normalize(frames[:, :, top : top + size, left : left + size][positions])
-            for frames, positions, (top, left) in self.views[index]
+            self.normalize(crop.cut(frames, self.crop_size_px)[positions])
+            for frames, positions, crop in self.views[index]
         ]
         return torch.stack(clips)  # (b, 3, T, H, W)
