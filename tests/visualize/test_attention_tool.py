@@ -114,16 +114,6 @@ def test_global_block_has_one_map(folder, tmp_path, capsys):
         )
 
 
-def test_a_uniform_map_is_reported(folder, tmp_path, capsys):
-    checkpoint = torch.load(folder / "gc.ckpt")
-    for name, tensor in checkpoint["state_dict"].items():
-        if name.endswith("context.key.weight"):
-            tensor.zero_()
-    torch.save(checkpoint, tmp_path / "zero.ckpt")
-    run(folder / "test1.mp4", "--ckpt_path", tmp_path / "zero.ckpt", "--output", tmp_path)
-    assert capsys.readouterr().out.splitlines()[0].endswith(": this block weighs all places alike")
-
-
 def test_gradcam_of_a_plain_network(folder, tmp_path, capsys):
     arguments = folder / "test2.mp4", "--ckpt_path", folder / "plain.ckpt", "--method", "gradcam", "--output", tmp_path
     run(*arguments, "--layer", "res4", "--target_class", "red_still")
@@ -132,6 +122,25 @@ def test_gradcam_of_a_plain_network(folder, tmp_path, capsys):
     frames = shown(tmp_path / "test2-gradcam-res4.mp4")
     run(*arguments, "--layer", "res4", "--target_class", "green_down")
     assert (shown(tmp_path / "test2-gradcam-res4.mp4") != frames).any()
+
+
+def test_uniform_map_is_named_in_the_title_and_in_the_video(folder, tmp_path, capsys):
+    """The weights of the map are zero, or those of the classifier."""
+    for name, part, note, arguments in (
+        ("gc", "context.key", "this block weighs all places alike", ["--block", "res3.1"]),
+        ("nl", "context.theta", "this block weighs all places alike", ["--block", "res3.1"]),
+        ("plain", "head.", "nothing there raises its logit", ["--method", "gradcam", "--layer", "res4"]),
+    ):
+        checkpoint = torch.load(folder / f"{name}.ckpt")
+        for key, weight in checkpoint["state_dict"].items():
+            if part in key:
+                weight.zero_()
+        torch.save(checkpoint, tmp_path / "zero.ckpt")
+        run(folder / "test0.mp4", "--ckpt_path", tmp_path / "zero.ckpt", *arguments, "--output", tmp_path)
+        title, video, _ = capsys.readouterr().out.splitlines()
+        assert title.endswith(f": {note}"), title
+        white = (shown(video)[:, :10].min(axis=-1) > 150).sum(axis=(1, 2))  # the letters of the caption
+        assert white.min() > 10, name
 
 
 def test_video_of_odd_size(folder, tmp_path):
@@ -236,6 +245,17 @@ def test_analysis_of_a_split(folder, tmp_path, capsys):
             assert block["standard_error"][measure] == pytest.approx(values.std(ddof=1) / 2)
     assert 0 < result["blocks"]["res3.1"]["mean"]["output"] < 1
     assert "res3.1" in capsys.readouterr().out
+
+
+def test_analysis_names_blocks_with_uniform_maps(folder, tmp_path, capsys):
+    checkpoint = torch.load(folder / "nl.ckpt")
+    for key, weight in checkpoint["state_dict"].items():
+        if "res3.1" in key and "theta" in key:
+            weight.zero_()
+    torch.save(checkpoint, tmp_path / "zero.ckpt")
+    result = analyzed(folder, tmp_path / "out", "--num_videos", "2", "--ckpt_path", tmp_path / "zero.ckpt")
+    assert "res3.1: 100.0% of the maps weigh all places alike" in capsys.readouterr().out
+    assert [block["mean"]["uniform"] for block in result["blocks"].values()] == [1, 0]
 
 
 def test_analysis_of_some_videos_of_another_split(folder, tmp_path):

@@ -11,10 +11,10 @@ from videoctx.visualize.overlay import DARKENED, OPACITY, Overlay
 from videoctx.visualize.video_file import write_video
 
 
-def overlay(values, *, shade: int = 100, query=None) -> Overlay:
+def overlay(values, *, shade: int = 100, query=None, is_uniform: bool = False) -> Overlay:
     values = np.asarray(values, dtype=float)
     frames = np.full((*values.shape, 3), shade, np.uint8)
-    return Overlay(frames=frames, values=values, unit="weight", query=query)
+    return Overlay(frames=frames, values=values, unit="weight", query=query, is_uniform=is_uniform)
 
 
 # Overlay ----------------------------------------------------------------------------------------------------------
@@ -43,6 +43,16 @@ def test_negative_values_have_other_colors():
     assert zero.tolist() == [100, 100, 100]
     assert negative[2] > negative[0]  # blue
     assert positive[0] > positive[2]  # red
+
+
+def test_uniform_map_has_the_color_in_the_middle_everywhere():
+    values = np.array([[[1.0, 1.001]], [[0.999, 1.0]]])
+    images = overlay(values, is_uniform=True).images().astype(int)
+    assert np.abs(images - images[0, 0, 0]).max() <= 1
+    middle = 255 * np.array(overlay(values).colors(0.5)[:3])
+    np.testing.assert_allclose(images[0, 0, 0], (1 - OPACITY / 2) * 100 + OPACITY / 2 * middle, atol=1)
+    assert overlay(-values, is_uniform=True).limits == (-2.002, 2.002)
+    assert (overlay(np.zeros((1, 2, 2)), is_uniform=True).images() == 100).all()
 
 
 def test_map_of_zeros():

@@ -168,10 +168,11 @@ def test_squeeze_excitation_has_no_attention():
 
 
 def test_summary_over_videos():
-    clips = [QueryDependence(0.1, 1.0, 0.0, math.nan), QueryDependence(0.3, math.nan, 0.0, math.nan)]
+    clips = [QueryDependence(0.1, 1.0, 0.0, math.nan, 1.0), QueryDependence(0.3, math.nan, 0.0, math.nan, 0.0)]
     mean, error = summarize(clips)
     assert mean.input == pytest.approx(0.2)
     assert error.input == pytest.approx(math.sqrt((0.01 + 0.01) / 1) / math.sqrt(2))
     assert (mean.output, mean.attention, error.attention) == (1.0, 0.0, 0.0)
     assert math.isnan(error.output)
     assert math.isnan(mean.divergence)
+    assert mean.uniform == 0.5

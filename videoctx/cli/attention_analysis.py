@@ -32,6 +32,9 @@ def analyze(
         task = progress.add_task("analyze", total=len(records))
         analysis = analyze_attention(trained, records, max_queries=max_queries, on_video=lambda: progress.advance(task))
     Console().print(_table(analysis))
+    for name, clips in analysis.measures.items():
+        if share := summarize(clips)[0].uniform:
+            print(f"{name}: {share:.1%} of the maps weigh all places alike")
     json_file, csv_file = output / "attention.json", output / "attention.csv"
     analysis.write_json(json_file, manifest=manifest, split=split)
     analysis.write_csv(csv_file)
@@ -51,7 +54,7 @@ def _table(analysis: AttentionAnalysis) -> Table:
         table.add_column(heading, justify="left" if heading in ("block", "kind") else "right")
     for name, clips in analysis.measures.items():
         mean, error = (astuple(part) for part in summarize(clips))
-        cells = (_with_error(*pair) for pair in zip(mean, error, strict=True))
+        cells = (_with_error(*pair) for pair in list(zip(mean, error, strict=True))[: len(HEADINGS)])
         table.add_row(name, analysis.kinds[name], *cells)
     return table
 

@@ -22,7 +22,7 @@ import numpy as np
 from videoctx.atomic_write import atomic_write
 from videoctx.evaluation.evaluation_result import EvaluationResult
 from videoctx.evaluation.ranking import best_classes
-from videoctx.evaluation.run_folders import RESULT_FILE, newest_test, number_of, list_tests
+from videoctx.evaluation.run_folders import RESULT_FILE, list_tests, newest_test, number_of
 from videoctx.evaluation.scores import ScoreError
 from videoctx.evaluation.view_scores import NOT_FINITE, ViewScores
 

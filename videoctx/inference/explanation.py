@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from videoctx.atomic_write import atomic_write_together
+from videoctx.inference.captioned_video import captioned
 from videoctx.inference.classifier import Classifier
 from videoctx.models.test_head import mean_of_logits
 from videoctx.visualize.attention import BlockTrace, attention_blocks, find_block, trace_blocks
@@ -20,15 +22,21 @@ SLIDE_FPS = 2.0  # of the overlay's video, if the video has no frame rate
 
 
 class Explanation(NamedTuple):
-    """An overlay, with the name of the block or layer that it shows and a title.
+    """What a block or layer looks at.
 
-    `uniform`: the map is that of a block that weighs all places alike.
+    Args:
+        name: of the block or layer.
+        title: of the sheet.
+        overlay: the map over the frames.
+        uniform: whether the map is that of a block that weighs all places alike.
+        note: that the map is uniform, or zero, which its colors alone may not tell; also part of the title.
     """
 
     name: str
     title: str
     overlay: Overlay
     uniform: bool = False
+    note: str = ""
 
 
 class BlockOnClip(NamedTuple):
@@ -80,9 +88,8 @@ def explain_block(
     name, kind, trace = traced
     attention = trace.attention
     place = clip.input_position(query) if query else attention.queries.center(trace.strongest_query())
-    nearest = attention.queries.nearest(place)
-    values = attention.map_of(nearest).double().numpy()
-    uniform = is_uniform(attention.row_of(nearest).numpy())
+    cell = attention.queries.nearest(place)
+    values = attention.map_of(cell).double().numpy()
     unit = "weight"
     if attention.is_distribution and relative:
         values, unit = values * attention.num_keys, "weight / mean weight"
@@ -91,10 +98,18 @@ def explain_block(
         position = frame, x, y = clip.video_position(place)
         chosen = "" if query else ", the position to which it adds most"
         title = f"{kind} at {name}, seen from x {x:.0f}, y {y:.0f} in frame {clip.indices[frame]}{chosen}"
-    if uniform:
-        title += f": {UNIFORM_NOTE}"
-    overlay = Overlay(frames=clip.frames, values=clip.upsample(values, attention.keys), unit=unit, query=position)
-    return Explanation(name, title, overlay, uniform)
+    note = ""
+    if uniform := attention.is_uniform(cell):
+        note = UNIFORM_NOTE if values.any() else "this block gives every place the weight 0"
+        title += f": {note}"
+    overlay = Overlay(
+        frames=clip.frames,
+        values=clip.upsample(values, attention.keys),
+        unit=unit,
+        query=position,
+        is_uniform=uniform,
+    )
+    return Explanation(name, title, overlay, uniform, note)
 
 
 def explain_by_grad_cam(
@@ -121,17 +136,18 @@ def explain_by_grad_cam(
         activation = grad_cam(trained.net, x, layer, class_index=int(logits.argmax()) if index is None else index)
     probability = float(trained.probabilities(logits)[activation.class_index])
     title = f"Grad-CAM of {trained.class_names[activation.class_index]!r} ({probability:.1%}) at {layer}"
-    if not activation.map.any():
-        title += ": nothing there raises its logit"
+    note = ""
+    if uniform := is_uniform(activation.map):
+        note = "all places raise its logit alike" if activation.map.any() else "nothing there raises its logit"
+        title += f": {note}"
     map = activation.map.double()
     values = clip.upsample((map / (map.max() or 1.0)).numpy(), activation.grid)
-    return Explanation(
-        f"gradcam-{layer}", title, Overlay(frames=clip.frames, values=values, unit="Grad-CAM / its maximum")
-    )
+    overlay = Overlay(frames=clip.frames, values=values, unit="Grad-CAM / its maximum", is_uniform=uniform)
+    return Explanation(f"gradcam-{layer}", title, overlay, uniform, note)
 
 
 def write_explanation(explanation: Explanation, clip: ClipOnVideo, path: Path, *, title: str) -> tuple[Path, Path]:
-    """Write the overlay as a video and as a sheet of frames, either both or none.
+    """Write the overlay as a video and as a sheet of frames, either both or none. A note is the caption of the video.
 
     Args:
         path: the files without their suffix.
@@ -145,7 +161,10 @@ def write_explanation(explanation: Explanation, clip: ClipOnVideo, path: Path, *
     fps = clip.fps / min(steps, default=1) if timed else SLIDE_FPS
     video, sheet = (path.with_name(f"{path.name}{suffix}") for suffix in (".mp4", ".png"))
     with atomic_write_together(video, sheet) as (video_part, sheet_part):
-        write_video(video_part, explanation.overlay.images(), fps=fps)
+        images = explanation.overlay.images()
+        if explanation.note:
+            images = np.stack([captioned(image, explanation.note) for image in images])
+        write_video(video_part, images, fps=fps)
         write_contact_sheet(sheet_part, explanation.overlay, title=title, labels=labels)
     return video, sheet
 

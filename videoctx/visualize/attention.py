@@ -28,6 +28,7 @@ from videoctx.layers.disentangled_non_local import DisentangledAttention
 from videoctx.layers.double_attention import GatherAndDistribute
 from videoctx.layers.non_local import PairwiseAttention, SoftmaxAffinity, halve_resolution
 from videoctx.visualize.grids import Grid, GridTrace, Sizes
+from videoctx.visualize.uniform_map import is_uniform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +90,10 @@ class Attention:
             weights[:, y, x] = row
         return weights
 
+    def is_uniform(self, query: Sizes) -> bool:
+        """Return whether a query weighs all keys of its group alike (`videoctx.visualize.uniform_map`)."""
+        return is_uniform(self.row_of(query))
+
     def row_of(self, query: Sizes) -> Tensor:
         """Return the weights of a query (t, y, x) over the M keys of its group, (M,) on the CPU."""
         (t, y, x), (_, height, width) = query, self.queries.sizes
@@ -97,7 +102,7 @@ class Attention:
             "space": (t, y * width + x),
             "time": (y * width + x, t),
         }[self.within]
-        return self.rows(group, torch.tensor([index])).reshape(-1).cpu()
+        return self.rows(group, torch.tensor([index]))[0].cpu()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from videoctx.visualize.grids import Grid, GridTrace, is_video
+from videoctx.visualize.uniform_map import ROUNDING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,7 @@ class ClassActivation:
     """The Grad-CAM map of one class.
 
     Args:
-        map: (T', H', W'), not negative, in the unit of the logit.
+        map: (T', H', W'), not negative, in the unit of the logit. A sum Σₖ αₖ Aₖ that is only rounding is 0.
         grid: the positions of its cells on the clip.
         class_index: the class whose logit it raises.
         logits: (K,) of the clip.
@@ -82,7 +83,9 @@ def grad_cam(net: nn.Module, clip: Tensor, layer: str, *, class_index: int | Non
     if gradient is None:
         raise ValueError(f"the logits do not depend on layer {layer}; expected a layer that they depend on")
     importance = gradient.mean(dim=(2, 3, 4), keepdim=True)  # (1, C, 1, 1, 1): α
-    activation = (importance * features).sum(dim=1)[0].relu()  # (T', H', W')
+    terms = importance * features
+    activation = terms.sum(dim=1)[0].relu()  # (T', H', W')
+    activation = activation.where(activation > ROUNDING * terms.abs().sum(dim=1).max(), 0.0)
     return ClassActivation(
         map=activation.detach().cpu(),
         grid=trace.grid_of(features),

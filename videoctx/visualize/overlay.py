@@ -1,6 +1,7 @@
 """Maps in color over the frames of a video.
 
-The color shows the value, on one scale for the whole clip. The greater the value, the more opaque the color. The parts
+The color shows the value, on one scale for the whole clip. The greater the value, the more opaque the color. A map that
+is the same everywhere has the color in the middle of the scale, and no frame is more opaque than another. The parts
 of a frame outside the network's crop are darkened.
 """
 
@@ -23,18 +24,23 @@ class Overlay:
         values: (T, H, W), NaN outside the network's crop.
         unit: of the values, for the color bar.
         query: the position to mark: which of the T frames, and the pixel x, y. None: no mark.
+        is_uniform: whether the map weighs all places alike (`videoctx.visualize.uniform_map`).
     """
 
     frames: np.ndarray
     values: np.ndarray
     unit: str
     query: tuple[int, float, float] | None = None
+    is_uniform: bool = False
 
     @property
     def limits(self) -> tuple[float, float]:
-        """The ends of the color scale, which starts at zero. With negative values it is symmetric around zero."""
+        """The ends of the color scale, which starts at zero. With negative values it is symmetric around zero.
+
+        A uniform map is in the middle of the scale: it has no greatest value.
+        """
         least, greatest = float(np.nanmin(self.values)), float(np.nanmax(self.values))
-        reach = max(-least, greatest) or 1.0
+        reach = max(-least, greatest) * (2 if self.is_uniform else 1) or 1.0
         return (-reach, reach) if least < 0 else (0.0, reach)
 
     @property

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from videoctx.visualize.attention import Attention, BlockTrace, grouped
+from videoctx.visualize.uniform_map import uniform_rows
 
 QUERIES_AT_ONCE = 1024
 
@@ -34,12 +35,14 @@ class QueryDependence:
     Args:
         input, output, attention: cosine distances, from 0 (all equal) to 1.
         divergence: the Jensen-Shannon divergence of attention that is a distribution, in nats.
+        uniform: the share of the maps that weigh all places alike (`videoctx.visualize.uniform_map`).
     """
 
     input: float
     output: float
     attention: float
     divergence: float
+    uniform: float
 
 
 def query_dependence(trace: BlockTrace, *, max_queries: int = 256, seed: int = 0) -> QueryDependence:
@@ -57,15 +60,18 @@ def query_dependence(trace: BlockTrace, *, max_queries: int = 256, seed: int = 0
         for features in (trace.input, output)
     )
     if not attention.depends_on_query:
-        return QueryDependence(of_input, of_output, 0.0, 0.0 if attention.is_distribution else math.nan)
+        divergence_of_one = 0.0 if attention.is_distribution else math.nan
+        return QueryDependence(of_input, of_output, 0.0, divergence_of_one, float(attention.is_uniform((0, 0, 0))))
     generator = torch.Generator().manual_seed(seed)
-    cosine, divergence = [], []
+    cosine, divergence, uniform = [], [], []
     for group in range(attention.num_groups):
-        cosine.append(_attention_distance(attention, group))
+        distance, share = _attention_distance(attention, group)
+        cosine.append(distance)
+        uniform.append(share)
         if attention.is_distribution:
             sample = torch.randperm(attention.group_size, generator=generator)[:max_queries]
             divergence.append(mean_divergence(attention.rows(group, sample), num_queries=attention.group_size))
-    return QueryDependence(of_input, of_output, _mean(cosine), _mean(divergence))
+    return QueryDependence(of_input, of_output, _mean(cosine), _mean(divergence), _mean(uniform))
 
 
 def mean_cosine_distance(vectors: Tensor) -> float:
@@ -127,11 +133,18 @@ def summarize(clips: Sequence[QueryDependence]) -> tuple[QueryDependence, QueryD
     return QueryDependence(*means), QueryDependence(*errors)
 
 
-def _attention_distance(attention: Attention, group: int) -> float:
-    """Return the mean cosine distance of the maps of a group, computed `QUERIES_AT_ONCE` maps at a time."""
-    parts = [_unit_sum(attention.rows(group, q)) for q in torch.arange(attention.group_size).split(QUERIES_AT_ONCE)]
-    total = sum((unit_sum for unit_sum, _ in parts), start=torch.zeros(()))
-    return _distance(total, sum(count for _, count in parts))
+def _attention_distance(attention: Attention, group: int) -> tuple[float, float]:
+    """Return the mean cosine distance of the maps of a group, and the share of uniform maps.
+
+    They are computed from `QUERIES_AT_ONCE` maps at a time.
+    """
+    total, count, num_uniform = torch.zeros(()), 0, 0
+    for queries in torch.arange(attention.group_size).split(QUERIES_AT_ONCE):
+        rows = attention.rows(group, queries)
+        of_part, count_of_part = _unit_sum(rows)
+        total, count = total.to(of_part.device) + of_part, count + count_of_part
+        num_uniform += int(uniform_rows(rows).sum())
+    return _distance(total, count), num_uniform / attention.group_size
 
 
 def _unit_sum(vectors: Tensor) -> tuple[Tensor, int]:
