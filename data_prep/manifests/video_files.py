@@ -1,12 +1,15 @@
-"""Video files in a folder, and their paths in a manifest."""
+"""Videos in a folder, which are files or folders of images, and their paths in a manifest."""
 
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from data_prep.command_line.setting_error import SettingError
 from videoctx.data.annotations import AnnotationError
-from videoctx.data.storage.locations import VIDEO_SUFFIXES
+from videoctx.data.decoding.image_names import is_image
+from videoctx.data.storage.locations import ARCHIVES_OF_IMAGES, VIDEO_SUFFIXES, holds_images
 
 
 def check_folder(root: Path) -> None:
@@ -15,41 +18,75 @@ def check_folder(root: Path) -> None:
         raise AnnotationError(f"{root}: no such folder; expected the folder of the videos")
 
 
-def walk(folder: Path, parents: tuple[str, ...] = ()) -> Iterator[tuple[Path, bool]]:
-    """Yield everything in the folder at any depth, sorted by name within each folder, and whether it is a folder.
+Kind = Literal["video", "folder", "other"]
 
-    Hidden files and folders are skipped. Links are followed, except those that lead back to a parent folder.
+
+def walk(folder: Path, parents: tuple[str, ...] = (), *, frames: bool = False) -> Iterator[tuple[Path, Kind]]:
+    """Yield everything in the folder at any depth, sorted by name within each folder, and what it is.
+
+    Hidden files and folders are skipped. Links are followed, except those that lead back to a parent folder. A video is
+    a file with a video suffix, also a broken link.
+
+    Args:
+        frames: A folder of images and an archive of them are videos too. What is in such a folder is left out.
     """
     real = os.path.realpath(folder)
     if real in parents:
         return
-    for name in sorted(os.listdir(folder)):
+    suffixes = (*VIDEO_SUFFIXES, *ARCHIVES_OF_IMAGES) if frames else VIDEO_SUFFIXES
+    with os.scandir(folder) as entries:
+        found = sorted((entry.name, _is_folder(entry)) for entry in entries if not entry.name.startswith("."))
+    for name, is_folder in found:
         path = folder / name
-        if name.startswith("."):
-            continue
-        is_folder = os.path.isdir(path)
-        yield path, is_folder
-        if is_folder:
-            yield from walk(path, (*parents, real))
+        if not is_folder:
+            yield path, "video" if path.suffix.lower() in suffixes else "other"
+        elif frames and has_images(path):
+            yield path, "video"
+        else:
+            yield path, "folder"
+            yield from walk(path, (*parents, real), frames=frames)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def has_images(folder: str | os.PathLike[str]) -> bool:
+    """Return whether a file in the folder itself is an image."""
+    with os.scandir(folder) as entries:
+        return any(is_image(entry.name) for entry in entries)
 
 
 @dataclass(frozen=True, slots=True)
 class FolderContents:
     """What is in a folder at any depth, relative to it; hidden files and folders are left out."""
 
-    videos: list[Path]  # files with a video suffix, including broken links
+    videos: list[Path]  # as of `walk`
     others: list[Path]  # all other files
     folders: list[Path]
 
 
-def folder_contents(folder: Path) -> FolderContents:
-    """Return the video files, the other files and the folders."""
+def folder_contents(folder: Path, *, frames: bool = False) -> FolderContents:
+    """Return the videos, the other files and the folders. `frames` is that of `walk`."""
     contents = FolderContents([], [], [])
-    for path, is_folder in walk(folder):
-        is_video = path.suffix.lower() in VIDEO_SUFFIXES
-        kind = contents.folders if is_folder else contents.videos if is_video else contents.others
-        kind.append(path.relative_to(folder))
+    lists = {"video": contents.videos, "other": contents.others, "folder": contents.folders}
+    for path, kind in walk(folder, frames=frames):
+        lists[kind].append(path.relative_to(folder))
     return contents
+
+
+def with_rate(row: dict[str, object], path: Path, frames_fps: float | None) -> dict[str, object]:
+    """Return the row of a manifest, with its frame rate if the video at `path` is stored as images."""
+    return row | {"fps": f"{frames_fps:g}"} if frames_fps and holds_images(str(path)) else row
+
+
+def check_frames_fps(frames_fps: float | None) -> None:
+    """Raise a SettingError if frames per second are no number above zero."""
+    if frames_fps is not None and not 0 < frames_fps < float("inf"):
+        raise SettingError(f"--frames_fps is {frames_fps:g}; expected more than 0")
 
 
 def manifest_path(video: Path, folder: Path) -> str:

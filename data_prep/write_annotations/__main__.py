@@ -44,6 +44,7 @@ def from_folders(
     test_fraction: float = 0.2,
     folds: int | None = None,
     seed: int = 0,
+    frames_fps: float | None = None,
 ) -> int:
     """One folder per class: ROOT/CLASS/video.mp4, at any depth; or ROOT/train/CLASS, ROOT/val/CLASS, ROOT/test/CLASS.
 
@@ -61,13 +62,14 @@ def from_folders(
         test_fraction: Fraction of each class for test. The remaining videos are for train.
         folds: Write this many manifests instead, manifest-fold1.csv and so on; each recording is test in one of them.
         seed: Seed of the random split.
+        frames_fps: Folders, .zip and .tar files of images are videos too, with this many frames per second.
     """
     from data_prep.command_line.setting_error import SettingError
     from data_prep.command_line.warning import warn
     from data_prep.write_annotations.own_videos import read_folders
     from data_prep.write_annotations.split_and_write import split_and_write, split_shares
 
-    found = read_folders(root, group_pattern)
+    found = read_folders(root, group_pattern, frames=frames_fps is not None)
     shares = split_shares(val_fraction, test_fraction, folds)
     if found.rows[0].split:
         if val_fraction:
@@ -76,7 +78,15 @@ def from_folders(
     if found.left_out:
         warn(f"{len(found.left_out)} video files are left out", found.left_out, most=MOST_LISTED)
     split_and_write(
-        root, found.rows, output, shares, seed, class_file=class_file, decisions=found.decisions, folds=folds
+        root,
+        found.rows,
+        output,
+        shares,
+        seed,
+        class_file=class_file,
+        decisions=found.decisions,
+        folds=folds,
+        frames_fps=frames_fps,
     )
     if found.without_video:
         warn(f"{len(found.without_video)} folders have no video and are no classes", found.without_video)
@@ -93,6 +103,7 @@ def from_pattern(
     test_fraction: float = 0.2,
     folds: int | None = None,
     seed: int = 0,
+    frames_fps: float | None = None,
 ) -> int:
     """The path of a video contains its class, and perhaps its recording.
 
@@ -107,19 +118,28 @@ def from_pattern(
         test_fraction: Fraction of each class for test. The remaining videos are for train.
         folds: Write this many manifests instead, manifest-fold1.csv and so on; each recording is test in one of them.
         seed: Seed of the random split.
+        frames_fps: Folders, .zip and .tar files of images are videos too, with this many frames per second.
     """
     from data_prep.command_line.warning import warn
     from data_prep.write_annotations.own_videos import read_pattern
     from data_prep.write_annotations.split_and_write import split_and_write, split_shares
 
-    found = read_pattern(root, regex)
+    found = read_pattern(root, regex, frames=frames_fps is not None)
     shares = split_shares(val_fraction, test_fraction, folds)
     if found.left_out:
         warn(f"{len(found.left_out)} video files are left out", found.left_out, most=MOST_LISTED)
     if all(row.split for row in found.rows):
         shares = {}
     split_and_write(
-        root, found.rows, output, shares, seed, class_file=class_file, decisions=found.decisions, folds=folds
+        root,
+        found.rows,
+        output,
+        shares,
+        seed,
+        class_file=class_file,
+        decisions=found.decisions,
+        folds=folds,
+        frames_fps=frames_fps,
     )
     return 0
 
@@ -142,6 +162,7 @@ def from_csv(
     test_fraction: float = 0.2,
     folds: int | None = None,
     seed: int = 0,
+    frames_fps: float | None = None,
 ) -> int:
     """A CSV file with a header has one row per video, or per segment of a video.
 
@@ -164,6 +185,7 @@ def from_csv(
         test_fraction: Fraction of each class for test, of the same rows. The remaining ones are for train.
         folds: Write this many manifests instead, manifest-fold1.csv and so on; each recording is test in one of them.
         seed: Seed of the random split.
+        frames_fps: Folders, .zip and .tar files of images are videos too, with this many frames per second.
     """
     from data_prep.command_line.comma_list import split_comma_list
     from data_prep.command_line.setting_error import SettingError
@@ -193,10 +215,12 @@ def from_csv(
         end_column=end_column,
         split_column=split_column,
         conditions={name: column_condition(f"--{name}_where", text) for name, text in conditions.items() if text},
+        frames=frames_fps is not None,
     )
     if left_out:
         warn(f"{len(left_out)} rows are left out", left_out)
-    split_and_write(root, rows, output, {} if split_column else shares, seed, class_file=class_file, folds=folds)
+    shares = {} if split_column else shares
+    split_and_write(root, rows, output, shares, seed, class_file=class_file, folds=folds, frames_fps=frames_fps)
     return 1 if left_out else 0
 
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_prep.write_annotations.group_split import Row
+from data_prep.write_annotations.layouts.class_names_file import read_class_names
 from data_prep.write_annotations.split_folders import split_of_name
-from videoctx.data.annotations import AnnotationError, read_classes, refuse_look_alikes
+from videoctx.data.annotations import AnnotationError, refuse_look_alikes
 from videoctx.data.class_names import nfc
 from videoctx.first_few import first_few
 
@@ -49,7 +50,7 @@ def named_classes(
         )
     numbers = all(label.isdecimal() for label in labels)
     if class_file is not None:
-        names = read_classes(class_file)
+        names = read_class_names(class_file)
         if numbers and not set(labels) <= set(names):
             label_of, more = _lines_of(class_file, names, label_of)
             decisions += more

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
+from data_prep.manifests.video_files import has_images
 from data_prep.write_annotations.layouts.listing import ListedVideo, Listing, stem_of
 from videoctx.data.class_names import nfc
-from videoctx.data.storage.locations import VIDEO_SUFFIXES
+from videoctx.data.storage.locations import ARCHIVES_OF_IMAGES, VIDEO_SUFFIXES
 
 
 class ListedPaths:
@@ -18,10 +19,12 @@ class ListedPaths:
 
     Args:
         root: The folder of the videos.
+        frames: Folders and archives of images are videos too.
     """
 
-    def __init__(self, root: Path, listing: Listing) -> None:
-        self._root = root
+    def __init__(self, root: Path, listing: Listing, *, frames: bool = False) -> None:
+        self._root, self._frames = root, frames
+        self._suffixes = (*VIDEO_SUFFIXES, *ARCHIVES_OF_IMAGES) if frames else VIDEO_SUFFIXES
         self._contents: dict[Path, list[str]] = {}
         paths = [PurePosixPath(video.stems[0]) for video in listing.videos]
         self.left_out: tuple[str, ...] = next(
@@ -35,17 +38,21 @@ class ListedPaths:
 
     def _find(self, path: PurePosixPath) -> tuple[list[Path], Path | None]:
         folder = self._root / path.parent
-        stem = nfc(stem_of(path.name, VIDEO_SUFFIXES))
+        stem = nfc(stem_of(path.name, self._suffixes))
         files, folders = [], []
         for name in self._names(folder):
             whole = nfc(name)
-            if whole == nfc(path.name) and name.lower().endswith(VIDEO_SUFFIXES) and os.path.isfile(folder / name):
+            is_video = name.lower().endswith(self._suffixes)
+            if whole == nfc(path.name) and is_video and os.path.isfile(folder / name):
                 return [folder / name], None
             if whole in (stem, nfc(path.name)):
                 folders.append(folder / name)
-            elif name.lower().endswith(VIDEO_SUFFIXES) and stem_of(whole, VIDEO_SUFFIXES) == stem:
+            elif is_video and stem_of(whole, self._suffixes) == stem:
                 files.append(folder / name)
-        return files, next(filter(os.path.isdir, folders), None)
+        folders = [path for path in folders if os.path.isdir(path)]
+        if self._frames:
+            files += [path for path in folders if has_images(path)]
+        return files, next(iter(folders), None)
 
     def _names(self, folder: Path) -> list[str]:
         if folder not in self._contents:

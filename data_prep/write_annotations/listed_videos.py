@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
@@ -15,12 +16,14 @@ from data_prep.manifests.csv_output import write_csv
 from data_prep.manifests.manifest_output import label_cell
 from data_prep.manifests.video_files import walk
 from data_prep.scheduling.run_each import Failure, run_each
-from data_prep.write_annotations.layouts.listing import ListedVideo, Listing
+from data_prep.write_annotations.layouts.listing import ListedVideo, Listing, stem_of
+from data_prep.write_annotations.listed_frames import with_seconds
 from data_prep.write_annotations.listed_paths import ListedPaths
 from videoctx.data.annotations import AnnotationError
 from videoctx.data.class_names import nfc
 from videoctx.data.decoding.containers import VideoDecodeError, probe_whole
-from videoctx.data.storage.locations import VIDEO_SUFFIXES
+from videoctx.data.decoding.image_files import open_images
+from videoctx.data.storage.locations import ARCHIVES_OF_IMAGES, VIDEO_SUFFIXES, holds_images
 from videoctx.first_few import first_few
 from videoctx.printed_tables import Console
 
@@ -41,7 +44,9 @@ class Search:
     problems: list[str]  # a message about each row whose video is ambiguous
 
 
-def search(root: Path, listing: Listing, *, any_case: bool = False, probe_files: bool = False) -> Search:
+def search(
+    root: Path, listing: Listing, *, any_case: bool = False, probe_files: bool = False, frames_fps: float | None = None
+) -> Search:
     """Search for every listed video in the root, whatever its suffix: by its path if the listing has paths
     (`data_prep.write_annotations.listed_paths`), otherwise by its name at any depth.
 
@@ -50,19 +55,21 @@ def search(root: Path, listing: Listing, *, any_case: bool = False, probe_files:
 
     Args:
         any_case: ignore the case of file names.
+        frames_fps: Folders and archives of images are videos too, with this frame rate. None: they are not.
         probe_files: read each container as training does; otherwise only an empty file is unreadable.
 
     Raises:
         AnnotationError: none of the videos was found.
     """
-    find = _by_path(root, listing) if listing.by_path else _by_name(root, listing, any_case)
+    frames = frames_fps is not None
+    find = _by_path(root, listing, frames) if listing.by_path else _by_name(root, listing, any_case, frames)
     result = Search([], [], [], list(listing.problems))
-    taken: dict[tuple[int, int], str] = {}  # device and inode -> the row whose video it is
+    taken: dict[tuple[int, int, int], str] = {}  # device, inode and first frame -> the row whose video it is
     for video in listing.videos:
-        best, frames = find(video)
+        best, folder = find(video)
         if not best:
-            expected = root / video.stems[0] if frames is None else frames
-            result.missing.append((video, f"{expected}{'' if frames is None else os.sep}"))
+            expected = root / video.stems[0] if folder is None else folder
+            result.missing.append((video, f"{expected}{'' if folder is None else os.sep}"))
             continue
         path = best[0]
         try:
@@ -70,12 +77,12 @@ def search(root: Path, listing: Listing, *, any_case: bool = False, probe_files:
         except OSError as error:
             result.unreadable.append((video, path, error.strerror or str(error)))
             continue
-        if status.st_size == 0:
+        if status.st_size == 0 and not stat.S_ISDIR(status.st_mode):
             result.unreadable.append((video, path, "the file is empty"))
             continue
         key = status.st_dev, status.st_ino
         others = [other for other in best[1:] if not _is_file(other, key)]
-        first = taken.setdefault(key, video.where)
+        first = taken.setdefault((*key, video.first_frame), video.where)
         if others:
             result.problems.append(f"{video.where}: {str(path)!r} and {str(others[0])!r} could both be its video")
         elif first != video.where:
@@ -84,6 +91,7 @@ def search(root: Path, listing: Listing, *, any_case: bool = False, probe_files:
             result.found.append((video, path))
     if not (result.found or result.unreadable):
         raise AnnotationError(_nothing_found(root, listing, result))
+    result = _counted(result, frames_fps)
     return _probed(result) if probe_files else result
 
 
@@ -132,16 +140,18 @@ def write_missing(file: Path, result: Search) -> None:
     write_csv(file, rows, MISSING_COLUMNS)
 
 
-def _by_path(root: Path, listing: Listing) -> Callable[[ListedVideo], tuple[list[Path], Path | None]]:
-    paths = ListedPaths(root, listing)
+def _by_path(root: Path, listing: Listing, frames: bool) -> Callable[[ListedVideo], tuple[list[Path], Path | None]]:
+    paths = ListedPaths(root, listing, frames=frames)
     if paths.left_out:
         listing.decisions.append(f"{root} is read as the folder {str(PurePosixPath(*paths.left_out))!r} of the lists")
     return paths.find
 
 
-def _by_name(root: Path, listing: Listing, any_case: bool) -> Callable[[ListedVideo], tuple[list[Path], Path | None]]:
+def _by_name(
+    root: Path, listing: Listing, any_case: bool, frames: bool
+) -> Callable[[ListedVideo], tuple[list[Path], Path | None]]:
     """Return a function that returns the files that may be a video, and a folder of its name."""
-    paths_of, folders = _index(root, any_case)
+    paths_of, folders = _index(root, any_case, frames)
     class_folders = {_folder_name(name) for name in listing.class_names}
 
     def find(video: ListedVideo) -> tuple[list[Path], Path | None]:
@@ -153,14 +163,15 @@ def _by_name(root: Path, listing: Listing, any_case: bool) -> Callable[[ListedVi
     return find
 
 
-def _index(root: Path, any_case: bool) -> tuple[dict[str, list[Path]], dict[str, Path]]:
-    """Return the video files by name without suffix, and the folders by name."""
+def _index(root: Path, any_case: bool, frames: bool) -> tuple[dict[str, list[Path]], dict[str, Path]]:
+    """Return the videos by name without suffix, and the other folders by name."""
     paths_of, folders = defaultdict(list), {}
-    for path, is_folder in walk(root):
-        if is_folder:
+    suffixes = (*VIDEO_SUFFIXES, *ARCHIVES_OF_IMAGES)
+    for path, kind in walk(root, frames=frames):
+        if kind == "folder":
             folders[_stem_key(path.name, any_case)] = path
-        elif path.suffix.lower() in VIDEO_SUFFIXES:
-            paths_of[_stem_key(path.stem, any_case)].append(path)
+        elif kind == "video":
+            paths_of[_stem_key(stem_of(path.name, suffixes), any_case)].append(path)
     return dict(paths_of), folders
 
 
@@ -199,6 +210,19 @@ def _is_file(path: Path, key: tuple[int, int]) -> bool:
     return (status.st_dev, status.st_ino) == key
 
 
+def _counted(result: Search, frames_fps: float | None) -> Search:
+    """Return the search with the segments of videos whose numbers of frames are listed."""
+    counted = Search([], result.missing, list(result.unreadable), list(result.problems))
+    for video, path in result.found:
+        try:
+            counted.found.append((with_seconds(video, path, frames_fps), path))
+        except VideoDecodeError as error:
+            counted.unreadable.append((video, path, error.reason))
+        except ValueError as error:
+            counted.problems.append(f"{video.where}: {error}")
+    return counted
+
+
 def _probed(result: Search) -> Search:
     """Return the search with the files whose containers cannot be read among the unreadable."""
     reasons: dict[str, str | None] = {}
@@ -219,6 +243,9 @@ def _probed(result: Search) -> Search:
 def _problem(path: str) -> str | None:
     """Return why a container cannot be read, or None if it can."""
     try:
+        if holds_images(path):
+            with open_images(path):
+                return None
         probe_whole(path)
     except VideoDecodeError as error:
         return error.reason
@@ -229,8 +256,8 @@ def _nothing_found(root: Path, listing: Listing, result: Search) -> str:
     frames = next((path for _, path in result.missing if path.endswith(os.sep)), None)
     if frames is not None:
         return (
-            f"{frames}: a folder, as of extracted frames; expected a video file. To make one:"
-            f" ffmpeg -i {frames}%05d.jpg {frames.rstrip(os.sep)}.mp4"
+            f"{frames}: a folder, as of extracted frames; expected a video file, or --frames_fps FPS, which reads"
+            " folders of images as videos"
         )
     if result.problems and not result.missing:
         return result.problems[0]

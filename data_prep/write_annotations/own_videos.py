@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_prep.manifests.video_files import check_folder, folder_contents
+from data_prep.manifests.video_files import check_folder, folder_contents, has_images
 from data_prep.write_annotations.group_split import Row
 from data_prep.write_annotations.passed_over import counted_files, folders_without_video
 from data_prep.write_annotations.split_folders import find_split_folders, split_of_name
 from videoctx.data.annotations import LABEL_SEPARATOR, AnnotationError, read_csv
 from videoctx.data.class_names import nfc
+from videoctx.data.decoding.image_names import is_image
 from videoctx.data.storage.locations import VIDEO_SUFFIXES
 from videoctx.first_few import first_few
 
@@ -32,12 +33,15 @@ class FoundVideos:
     without_video: list[str] = field(default_factory=list)  # a message about each class folder without a video
 
 
-def read_folders(root: Path, group_pattern: str | None = None) -> FoundVideos:
+def read_folders(root: Path, group_pattern: str | None = None, *, frames: bool = False) -> FoundVideos:
     """Return the rows of ROOT/CLASS/…/video, sorted by path.
 
     ROOT/train/CLASS and ROOT/CLASS/train are understood as splits (`data_prep.write_annotations.split_folders`).
     Every file without a `group_pattern` is then a recording of its own, because such folders often number their files.
     In ROOT/CLASS/ID/video, the videos of one ID are one recording, if there are several IDs.
+
+    Args:
+        frames: Folders and archives of images are videos too.
 
     Raises:
         AnnotationError: no root, no video file, none that can be used, folders that could be splits or classes, or a
@@ -45,7 +49,7 @@ def read_folders(root: Path, group_pattern: str | None = None) -> FoundVideos:
     """
     pattern = None if group_pattern is None else _compiled("--group_pattern", group_pattern, "group")
     check_folder(root)
-    contents = folder_contents(root)
+    contents = folder_contents(root, frames=frames)
     split_folders = find_split_folders(root, contents.videos)
     level = split_folders.level
     inner_folders = set() if level is not None else {path.parts[1] for path in contents.videos if len(path.parts) > 2}
@@ -63,7 +67,8 @@ def read_folders(root: Path, group_pattern: str | None = None) -> FoundVideos:
         if by_folder and len(folders) > 1:
             name = folders[1]
         else:
-            name = path.stem if level is None else path.with_suffix("").as_posix()
+            whole = _without_suffix(root, path)
+            name = whole.name if level is None else whole.as_posix()
         group = name if pattern is None else _parts(pattern, path.name, "group")["group"].strip()
         return Row(path, (label,), nfc(group), None if level is None else split_of_name(folders[level]))
 
@@ -74,20 +79,23 @@ def read_folders(root: Path, group_pattern: str | None = None) -> FoundVideos:
     return FoundVideos(rows, left_out, decisions, folders_without_video(contents, in_splits=level == 0))
 
 
-def read_pattern(root: Path, regex: str) -> FoundVideos:
+def read_pattern(root: Path, regex: str, *, frames: bool = False) -> FoundVideos:
     """Return the rows of the files whose path in ROOT matches, sorted by path.
+
+    Args:
+        frames: Folders and archives of images are videos too.
 
     Raises:
         AnnotationError: no root, no video file, none that can be used, or a regex that cannot be used.
     """
     pattern = _compiled("REGEX", regex, "label")
     check_folder(root)
-    contents = folder_contents(root)
+    contents = folder_contents(root, frames=frames)
 
     def row(path: Path) -> Row:
         parts = _parts(pattern, path.as_posix(), "label")
         split = parts.get("split")
-        group = parts.get("group", path.with_suffix("").as_posix()).strip()
+        group = parts.get("group", _without_suffix(root, path).as_posix()).strip()
         return Row(path, (parts["label"],), nfc(group), split and (split_of_name(split) or split.strip()))
 
     rows, left_out = _usable(root, contents.videos, contents.others, row)
@@ -105,11 +113,13 @@ def read_csv_rows(
     end_column: str | None = None,
     split_column: str | None = None,
     conditions: Mapping[str, Mapping[str, set[str]]] | None = None,
+    frames: bool = False,
 ) -> tuple[list[Row], list[str]]:
     """Return the rows of the CSV file in its order, and a message about each one that cannot be used.
 
     Args:
         conditions: split -> column -> values: rows with one of the values in each column are in that split.
+        frames: Folders and archives of images are videos too.
 
     Raises:
         AnnotationError: no root, an unreadable file, a missing column, a condition that no row matches, a row
@@ -136,7 +146,10 @@ def read_csv_rows(
                 raise ValueError(f"{label_column} is {cells[label_column]!r}; expected a class, or several as run|jump")
             path = Path(cells[path_column])
             if not os.path.isfile(root / path):
-                raise ValueError(f"no file {str(root / path)!r}")
+                is_frames = os.path.isdir(root / path) and has_images(root / path)
+                if not (is_frames and frames):
+                    hint = ", but a folder of images, which --frames_fps FPS reads" if is_frames else ""
+                    raise ValueError(f"no file {str(root / path)!r}{hint}")
             start, end = _seconds(cells, start_column), _seconds(cells, end_column)
             if start is not None and end is not None and end <= start:
                 raise ValueError(f"{end_column} {end:g} is not after {start_column} {start:g}")
@@ -146,7 +159,7 @@ def read_csv_rows(
         if group_columns:
             group = ", ".join(f"{column}={cells[column]}" for column in group_columns)
         else:
-            group = Path(os.path.normpath(path)).with_suffix("").as_posix()
+            group = _without_suffix(root, Path(os.path.normpath(path))).as_posix()
         split = cells[split_column] if split_column else next(iter(splits), None)
         rows.append(Row(path, labels, nfc(group), split, start, end))
     if not rows:
@@ -170,11 +183,12 @@ def _usable(
     """Return the row of each video file, and a message about each one that cannot be used."""
     if not videos:
         counted = "".join(f"; {text}" for text in counted_files(others))
-        raise AnnotationError(f"{root}: no video file; expected some of {', '.join(VIDEO_SUFFIXES)}{counted}")
+        images = "; --frames_fps FPS reads folders of images as videos" if any(map(is_image, map(str, others))) else ""
+        raise AnnotationError(f"{root}: no video file; expected some of {', '.join(VIDEO_SUFFIXES)}{counted}{images}")
     rows, left_out = [], []
     for path in videos:
         try:
-            if not os.path.isfile(root / path):
+            if not os.path.exists(root / path):
                 raise ValueError("is a broken link")
             if len(str(path).splitlines()) > 1:
                 raise ValueError("has a line break in its name")
@@ -185,6 +199,11 @@ def _usable(
     if not rows:
         raise AnnotationError(f"{root}: none of {len(videos)} video files can be used; {left_out[0]}")
     return rows, left_out
+
+
+def _without_suffix(root: Path, path: Path) -> Path:
+    """Return a path without the suffix of a file; a dot in the name of a folder of images stays."""
+    return path if os.path.isdir(root / path) else path.with_suffix("")
 
 
 def _compiled(option: str, regex: str, needed: str) -> re.Pattern[str]:

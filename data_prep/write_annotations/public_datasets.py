@@ -105,37 +105,65 @@ def hmdb51(
 
 
 def something_something(
-    root: Path, annotations: Path, *, output: Path | None = None, probe: bool = False, allow_missing: bool = False
+    root: Path,
+    annotations: Path,
+    *,
+    frames_fps: float | None = None,
+    output: Path | None = None,
+    probe: bool = False,
+    allow_missing: bool = False,
 ) -> int:
-    """Something-Something v2: something-something-v2-labels.json, -train.json, -validation.json, -test.json.
+    """Something-Something v2: something-something-v2-labels.json, -train.json, …; or v1: -v1-labels.csv, ….
 
     Args:
-        root: The folder of the videos (ID.webm), at any depth.
+        root: The folder of the videos (ID.webm), or with frames_fps of folders of images (ID/00001.jpg), at any depth.
         annotations: The folder of the official files; missing lists are left out.
+        frames_fps: Folders, .zip and .tar files of images are videos too, with this many frames per second; 12 here.
         output: The manifest to write, by default ROOT/manifest.csv; classes.txt and missing.csv are beside it.
         probe: Read the container of every video. Without it, only an empty file counts as unreadable.
         allow_missing: Exit with status 0 even if videos are missing or unreadable.
     """
     from data_prep.write_annotations.layouts.something_something import read_something_something
 
-    return _write(root, lambda: read_something_something(annotations), output, probe=probe, allow_missing=allow_missing)
+    return _write(
+        root,
+        lambda: read_something_something(annotations),
+        output,
+        probe=probe,
+        allow_missing=allow_missing,
+        frames_fps=frames_fps,
+    )
 
 
 def jester(
-    root: Path, annotations: Path, *, output: Path | None = None, probe: bool = False, allow_missing: bool = False
+    root: Path,
+    annotations: Path,
+    *,
+    frames_fps: float | None = None,
+    output: Path | None = None,
+    probe: bool = False,
+    allow_missing: bool = False,
 ) -> int:
-    """Jester: jester-v1-labels.csv, -train.csv, -validation.csv, -test.csv; frames converted to videos.
+    """Jester: jester-v1-labels.csv, -train.csv, -validation.csv, -test.csv; folders of images, or videos.
 
     Args:
-        root: The folder of the videos (ID.mp4), at any depth.
+        root: The folder of the videos (ID.mp4), or with frames_fps of folders of images (ID/00001.jpg), at any depth.
         annotations: The folder of the official files; missing lists are left out.
+        frames_fps: Folders, .zip and .tar files of images are videos too, with this many frames per second; 12 here.
         output: The manifest to write, by default ROOT/manifest.csv; classes.txt and missing.csv are beside it.
         probe: Read the container of every video. Without it, only an empty file counts as unreadable.
         allow_missing: Exit with status 0 even if videos are missing or unreadable.
     """
     from data_prep.write_annotations.layouts.jester import read_jester
 
-    return _write(root, lambda: read_jester(annotations), output, probe=probe, allow_missing=allow_missing)
+    return _write(
+        root,
+        lambda: read_jester(annotations),
+        output,
+        probe=probe,
+        allow_missing=allow_missing,
+        frames_fps=frames_fps,
+    )
 
 
 def diving48(
@@ -178,7 +206,8 @@ def lists(
     *,
     class_file: Path | None = None,
     delimiter: Literal["tab", "semicolon", "comma", "space"] | None = None,
-    columns: Literal["path,labels", "path,frames,labels"] | None = None,
+    columns: Literal["path,labels", "path,frames,labels", "path,offset,frames,labels"] | None = None,
+    frames_fps: float | None = None,
     output: Path | None = None,
     probe: bool = False,
     allow_missing: bool = False,
@@ -190,9 +219,11 @@ def lists(
             Front folders that all paths share may be missing in it. A file may have another video suffix than listed.
         files: Comma-separated files whose names contain train, val or test, or with their splits: train=a.txt,dev=b.txt
         class_file: The class names, one per line, in class order. Labels that are numbers are its lines, from 0.
-            Without it, numbers are the class names.
+            Without it, numbers are the class names. A .json file has a list of names, or {"name": number}.
         delimiter: What separates the columns. By default it is seen from the lines.
-        columns: Whether the second column is the number of frames. By default it is seen from the lines.
+        columns: Which columns there are. By default it is seen from the lines.
+        frames_fps: Folders, .zip and .tar files of images are videos too, with this many frames per second. Offset and
+            number of frames of a line choose some of the images.
         output: The manifest to write, by default ROOT/manifest.csv; classes.txt and missing.csv are beside it.
         probe: Read the container of every video. Without it, only an empty file counts as unreadable.
         allow_missing: Exit with status 0 even if videos are missing or unreadable.
@@ -204,7 +235,7 @@ def lists(
         splits_and_files = [split_and_file(item) for item in split_comma_list(files)]
         return read_lists(splits_and_files, class_file=class_file, delimiter=delimiter, columns=columns)
 
-    return _write(root, read, output, probe=probe, allow_missing=allow_missing)
+    return _write(root, read, output, probe=probe, allow_missing=allow_missing, frames_fps=frames_fps)
 
 
 PUBLIC_DATASETS: dict[str, Callable[..., int]] = {
@@ -227,27 +258,33 @@ def _write(
     probe: bool,
     allow_missing: bool,
     any_case: bool = False,
+    frames_fps: float | None = None,
 ) -> int:
     """Find the videos, write the manifest and `missing.csv`, print a summary, and return the exit status."""
     from collections import Counter
 
     from data_prep.command_line.warning import warn
     from data_prep.manifests.manifest_output import label_cell, write_manifest_and_warn
-    from data_prep.manifests.video_files import check_folder, manifest_path
+    from data_prep.manifests.video_files import check_folder, check_frames_fps, manifest_path, with_rate
     from data_prep.write_annotations.listed_videos import MISSING_FILE, print_table, search, write_missing
 
+    check_frames_fps(frames_fps)
     check_folder(root)
     listing = read()
     output = root / "manifest.csv" if output is None else output
-    result = search(root, listing, any_case=any_case, probe_files=probe)
-    rows = [
-        {
-            "path": manifest_path(path, output.parent),
-            "label": label_cell(video.labels),
-            "split": video.split,
-            "start_seconds": video.start_seconds,
-            "end_seconds": video.end_seconds,
-        }
+    result = search(root, listing, any_case=any_case, probe_files=probe, frames_fps=frames_fps)
+    rows: list[dict[str, object]] = [
+        with_rate(
+            {
+                "path": manifest_path(path, output.parent),
+                "label": label_cell(video.labels),
+                "split": video.split,
+                "start_seconds": video.start_seconds,
+                "end_seconds": video.end_seconds,
+            },
+            path,
+            frames_fps,
+        )
         for video, path in result.found
     ]
     write_manifest_and_warn(output, rows, listing.class_names)

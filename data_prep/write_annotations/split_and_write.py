@@ -13,7 +13,7 @@ from data_prep.command_line.comma_list import split_comma_list
 from data_prep.command_line.setting_error import SettingError
 from data_prep.command_line.warning import warn
 from data_prep.manifests.manifest_output import write_manifest_and_warn
-from data_prep.manifests.video_files import manifest_path
+from data_prep.manifests.video_files import check_frames_fps, manifest_path, with_rate
 from data_prep.write_annotations.class_labels import named_classes
 from data_prep.write_annotations.fold_manifests import divide_into_folds, fold_manifest, warn_of_few_groups
 from data_prep.write_annotations.group_split import Row, assign_splits, check_labels, check_splits
@@ -78,6 +78,7 @@ def split_and_write(
     class_file: Path | None = None,
     decisions: Sequence[str] = (),
     folds: int | None = None,
+    frames_fps: float | None = None,
 ) -> None:
     """Name the classes, assign the missing splits, check all, write the manifest and print a table.
 
@@ -87,12 +88,14 @@ def split_and_write(
         shares: of each split, for the rows that have no split yet.
         class_file: the class names in class order. None: those of the rows, sorted.
         decisions: of the reader; they are printed with those of this function.
+        frames_fps: frame rate of the videos that are stored as images.
         folds: write this many manifests; each recording is test in one (`data_prep.write_annotations.fold_manifests`).
 
     Raises:
         AnnotationError: a split would be empty, a recording is in two splits, a video has two labels, labels or splits
             look alike, or the manifest cannot be written.
     """
+    check_frames_fps(frames_fps)
     output = root / "manifest.csv" if output is None else output
     rows, class_names, more = named_classes(root, rows, class_file)
     if folds is not None:
@@ -100,7 +103,7 @@ def split_and_write(
         check_labels(root, rows)
         for fold, split_rows in enumerate(fold_rows, 1):
             manifest = fold_manifest(output, fold)
-            write_manifest_and_warn(manifest, _manifest_rows(root, manifest, split_rows), class_names)
+            write_manifest_and_warn(manifest, _manifest_rows(root, manifest, split_rows, frames_fps), class_names)
         for decision in (*decisions, *more):
             print(decision)
         tests = [
@@ -128,23 +131,27 @@ def split_and_write(
                 f"{split} would be empty: {len(rows)} rows, {len({row.group for row in rows})} recordings,"
                 f" all in {' and '.join(sorted(splits))}; expected more recordings or another fraction"
             )
-    write_manifest_and_warn(output, _manifest_rows(root, output, rows), class_names)
+    write_manifest_and_warn(output, _manifest_rows(root, output, rows, frames_fps), class_names)
     for decision in (*decisions, *more):
         print(decision)
     _print_table(rows, class_names, [*SPLITS, *sorted(splits - set(SPLITS))])
     print(f"{output}: {len(rows)} rows, {len(class_names)} classes")
 
 
-def _manifest_rows(root: Path, output: Path, rows: Sequence[Row]) -> list[dict[str, object]]:
+def _manifest_rows(root: Path, output: Path, rows: Sequence[Row], frames_fps: float | None) -> list[dict[str, object]]:
     return [
-        {
-            "path": manifest_path(root / row.path, output.parent),
-            "label": row.label,
-            "split": row.split,
-            "start_seconds": row.start_seconds,
-            "end_seconds": row.end_seconds,
-            "group": row.group.strip(),
-        }
+        with_rate(
+            {
+                "path": manifest_path(root / row.path, output.parent),
+                "label": row.label,
+                "split": row.split,
+                "start_seconds": row.start_seconds,
+                "end_seconds": row.end_seconds,
+                "group": row.group.strip(),
+            },
+            root / row.path,
+            frames_fps,
+        )
         for row in rows
     ]
 

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_prep.write_annotations.layouts.class_names_file import read_class_names
 from data_prep.write_annotations.layouts.listing import Doubled, ListedVideo, Listing, read_json, read_table, seconds
-from videoctx.data.annotations import AnnotationError, read_classes
+from videoctx.data.annotations import AnnotationError
 from videoctx.data.class_names import nfc
 
 SPLITS = {"training": "train", "validation": "val", "validate": "val", "testing": "test"}
@@ -65,7 +66,7 @@ def read_kinetics(files: Sequence[Path], *, class_file: Path | None = None, untr
     problems: list[str] = []
     clips = [clip for file in files for clip in (_json if file.suffix == ".json" else _csv)(file, problems)]
     listed = sorted({nfc(clip.label) for clip in clips} - {""})
-    listing = Listing(listed if class_file is None else sorted(read_classes(class_file)), problems=problems)
+    listing = Listing(listed if class_file is None else sorted(read_class_names(class_file)), problems=problems)
     for clip in clips:
         where = f"{clip.file}, {clip.row}"
         try:

@@ -1,17 +1,19 @@
 """List files of other projects: `path label` and its relatives (`data_prep.write_annotations.layouts.list_lines`).
 
-A label that is a number is a class index, from 0. The class file gives the names. Without it the classes are
-called by their numbers, also those that no line has, so that the index of a class is its number.
+A label that is a number is a class index, from 0. The class file gives the names (`class_names_file`). Without it the
+classes are called by their numbers, also those that no line has, so that the index of a class is its number.
 """
 
 import posixpath
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from data_prep.write_annotations.layouts.class_names_file import read_class_names
 from data_prep.write_annotations.layouts.list_lines import Columns, Delimiter, ListFile, is_number, read_list_file
 from data_prep.write_annotations.layouts.listing import ListedVideo, Listing, stem_of
-from videoctx.data.annotations import AnnotationError, read_classes
+from videoctx.data.annotations import AnnotationError
 from videoctx.data.class_names import nfc
 from videoctx.data.storage.locations import VIDEO_SUFFIXES
 
@@ -55,7 +57,7 @@ def read_lists(
     Raises:
         AnnotationError: A file cannot be read or understood, labels count from 1, or no row can be used.
     """
-    names = None if class_file is None else read_classes(class_file)
+    names = None if class_file is None else read_class_names(class_file)
     num_classes = None if names is None else len(names)
     lists = [read_list_file(file, num_classes=num_classes, delimiter=delimiter, columns=columns) for _, file in files]
     name_of, class_names = _classes(lists, names, class_file)
@@ -70,7 +72,8 @@ def read_lists(
             path = posixpath.normpath(line.path)
             stem = path if by_path else stem_of(path, VIDEO_SUFFIXES)
             labels = tuple(name_of.get(label, label) for label in line.labels)
-            listing.add(ListedVideo(file, line.row, (stem,), labels, split))
+            video = ListedVideo(file, line.row, (stem,), labels, split)
+            listing.add(replace(video, num_frames=line.num_frames, first_frame=line.offset))
     listing.decisions += [
         f"{file}: {split}, {len(read.lines)} lines of {read.columns}, separated by {read.delimiter}"
         for (split, file), read in zip(files, lists, strict=True)

@@ -3,7 +3,7 @@
 | written by | line |
 |---|---|
 | mmaction2, TSN, TSM: videos | `path label`, or `path label label …` if a video shows several classes |
-| mmaction2, TSN, TSM: folders of frames | `path frames label`, or with several labels |
+| mmaction2, TSN, TSM: folders of frames | `path frames label`, or with several labels; `path offset frames label` |
 | PySlowFast | `path label` or `path frames label`, separated by a space, a comma or another character |
 | Something-Something, Jester | `ID;class name` |
 
@@ -21,7 +21,7 @@ from data_prep.write_annotations.layouts.listing import read_lines
 from videoctx.data.annotations import LABEL_SEPARATOR, AnnotationError
 from videoctx.data.storage.locations import VIDEO_SUFFIXES
 
-Columns = Literal["path,labels", "path,frames,labels"]
+Columns = Literal["path,labels", "path,frames,labels", "path,offset,frames,labels"]
 Delimiter = Literal["tab", "semicolon", "comma", "space"]
 CHARACTER: dict[Delimiter, str] = {"tab": "\t", "semicolon": ";", "comma": ",", "space": " "}
 HEADER = ("path", "video", "file", "filename", "name", "id"), ("label", "class", "label_index", "class_index")
@@ -35,6 +35,8 @@ class ListLine:
     path: str  # as it is written
     labels: tuple[str, ...]  # numbers or class names; empty: not given
     problem: str = ""  # why the line cannot be used; empty: it can
+    num_frames: int | None = None
+    offset: int = 0  # number of frames before the first one
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,10 @@ def _fit(rows: Sequence[Sequence[str]]) -> tuple[int, int, int]:
 def _columns(file: Path, rows: Sequence[Sequence[str]], num_classes: int | None) -> Columns:
     if any(len(cells) < 3 or not all(map(is_number, cells[1:3])) for cells in rows):
         return "path,labels"
-    if not any(_is_video(cells[0]) for cells in rows):
-        return "path,frames,labels"  # folders of frames
+    if not any(_is_video(cells[0]) for cells in rows):  # folders of frames
+        if all(len(cells) == 4 and is_number(cells[3]) for cells in rows) and _have_offsets(rows, num_classes):
+            return "path,offset,frames,labels"
+        return "path,frames,labels"
     if num_classes is not None and any(int(cells[1]) >= num_classes for cells in rows):
         return "path,frames,labels"
     raise AnnotationError(
@@ -127,16 +131,28 @@ def _columns(file: Path, rows: Sequence[Sequence[str]], num_classes: int | None)
     )
 
 
+def _have_offsets(rows: Sequence[Sequence[str]], num_classes: int | None) -> bool:
+    """Return whether lines of three numbers are offset, frames and label: no frames at all, or no such class."""
+    return any(int(cells[1]) == 0 or (num_classes is not None and int(cells[2]) >= num_classes) for cells in rows)
+
+
 def _line(row: str, cells: Sequence[str], columns: Columns, with_labels: bool) -> ListLine:
     path, *values = cells
-    expected = "a path and labels"
+    expected = {
+        "path,labels": "a path and labels",
+        "path,frames,labels": "a path, a number of frames and labels",
+        "path,offset,frames,labels": "a path, an offset, a number of frames and labels",
+    }[columns]
+    numbers, labels_of = [], values
+    if columns != "path,labels":
+        count = columns.count(",") - 1
+        numbers, labels_of = values[:count], values[count:]
+        if len(numbers) < count or not all(map(is_number, numbers)) or int(numbers[-1]) == 0:
+            return ListLine(row, path, (), f"{', '.join(cells)!r}; expected {expected}")
+    labels = [label.strip() for value in labels_of for label in value.split(LABEL_SEPARATOR)]
     problem = ""
-    if columns == "path,frames,labels":
-        expected = "a path, a number of frames and labels"
-        if not values or not is_number(values[0]) or int(values[0]) == 0:
-            problem = f"{', '.join(cells)!r}; expected {expected}"
-        values = values[1:]
-    labels = [label.strip() for value in values for label in value.split(LABEL_SEPARATOR)]
     if not path or not all(labels) or (with_labels and not labels):
-        problem = problem or f"{', '.join(cells)!r}; expected {expected}"
-    return ListLine(row, path, tuple(dict.fromkeys(labels)), problem)
+        problem = f"{', '.join(cells)!r}; expected {expected}"
+    num_frames = int(numbers[-1]) if numbers else None
+    offset = int(numbers[0]) if len(numbers) == 2 else 0
+    return ListLine(row, path, tuple(dict.fromkeys(labels)), problem, num_frames, offset)

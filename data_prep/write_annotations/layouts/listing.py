@@ -22,6 +22,8 @@ class ListedVideo:
     split: str
     start_seconds: float | None = None  # in the video file
     end_seconds: float | None = None
+    num_frames: int | None = None  # as listed; None: not stated
+    first_frame: int = 0  # of those in its folder
 
     @property
     def where(self) -> str:
@@ -40,7 +42,7 @@ class Listing:
     videos: list[ListedVideo] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     decisions: list[str] = field(default_factory=list)  # how the files were understood
-    _first: dict[tuple[str, ...], str] = field(default_factory=dict)  # stems -> where they were listed
+    _first: dict[tuple[object, ...], str] = field(default_factory=dict)  # stems, first frame -> where they were listed
     _known: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,7 +54,7 @@ class Listing:
         video = replace(video, labels=tuple(nfc(label) for label in video.labels))
         unknown = [label for label in video.labels if label not in self._known]
         bad = [stem for stem in video.stems if not (is_path(stem) if self.by_path else is_file_name(stem))]
-        first = self._first.setdefault(video.stems, video.where)
+        first = self._first.setdefault((*video.stems, video.first_frame), video.where)
         if unknown:
             self.refuse(video.where, f"label {unknown[0]!r} is not one of the {len(self.class_names)} classes")
         elif bad:

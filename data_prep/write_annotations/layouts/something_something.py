@@ -1,5 +1,7 @@
 """Something-Something v2 (Goyal et al. 2017, arXiv 1706.04261): the official JSON files.
 
+Version 1 has the CSV files of Jester (`data_prep.write_annotations.layouts.jester`).
+
 `something-something-v2-labels.json` is `{"Class name": "0", …}`; the train and validation files are lists of
 `{"id": "74225", "label": …, "template": "Spinning [something] …", "placeholders": […]}`, the test file of
 `{"id": …}`. `something-something-v2-test-answers.csv`, if it is there, has lines `ID;class name`. Later copies
@@ -10,6 +12,7 @@ files are `74225.webm`. Classes are numbered by the labels file. Source: the off
 
 from pathlib import Path
 
+from data_prep.write_annotations.layouts.jester import SOMETHING_V1, read_jester
 from data_prep.write_annotations.layouts.listing import ListedVideo, Listing, existing, read_json, read_lines
 from videoctx.data.annotations import AnnotationError
 
@@ -24,6 +27,8 @@ def read_something_something(folder: Path) -> Listing:
     Raises:
         AnnotationError: no labels, labels that are not numbered 0, 1, …, or no usable row.
     """
+    if any((folder / f"{SOMETHING_V1}{name}.csv").is_file() for name in ("labels", *SPLITS)):
+        return read_jester(folder, SOMETHING_V1)
     labels_file = existing(folder, f"{PREFIX}labels.json", "labels.json")
     listing = Listing(_class_names(labels_file))
     test_labels = _test_labels(folder, listing)

@@ -492,7 +492,7 @@ def test_folders_of_frames_are_refused_in_one_line(root, tmp_path, run):
     status, output, errors = run("jester", root, folder)
     assert (status, output, errors.count("\n")) == (2, "", 1)
     assert f"{root}/1/: a folder, as of extracted frames; expected a video file" in errors
-    assert "ffmpeg -i" in errors
+    assert "--frames_fps FPS" in errors
     place(root, "5.mp4")
     assert run("jester", root, folder)[0] == 1
     assert {row["problem"] for row in cells(root / "missing.csv")} == {"a folder, as of frames"}
