@@ -1,4 +1,4 @@
-"""Lists that state how many frames a video has, and at which one it starts: they are compared with the images.
+"""Numbers of frames that lists state, compared with the images of a folder.
 
 mmaction2 reads `frames` images after the first `offset` ones (`RawframeDataset` with `with_offset`). Such a row becomes
 a segment in seconds.

@@ -1,4 +1,4 @@
-"""Sets of folders of images: each command finds them, and their manifests are read by training with their frame rate."""
+"""Sets of folders of images: each command finds them, and training reads their manifests with the frame rate."""
 
 import csv
 import json
@@ -76,7 +76,7 @@ def test_without_the_option_the_message_names_it(root, run):
     lines = "path,label\njump/a,jump\n"
     assert "folder of images, which --frames_fps FPS reads" in run("csv", root, written(root / "l.csv", lines))[2]
     assert "or --frames_fps FPS" in run("lists", root, written(root / "train.txt", "jump/a 3 0\n"))[2]
-    for fps in ("0", "-1", "inf"):
+    for fps in ("0", "-1"):
         for command in (["folders", root], ["lists", root, root / "train.txt"]):
             assert f"--frames_fps is {fps}; expected more than 0" in run(*command, f"--frames_fps={fps}")[2]
 
@@ -123,7 +123,7 @@ def test_lists_with_numbers_of_frames(root, tmp_path, run):
 
 def test_lists_with_offsets_name_several_segments_of_a_folder(root, tmp_path, run):
     lines = "run/v_1.5 0 2 1\nrun/v_1.5 2 1 0\njump/a 1 2 0\nrun/d.mp4 1 2 0\n"
-    status, output, errors = run(
+    status, _, errors = run(
         "lists", root, written(tmp_path / "train.txt", lines), "--frames_fps=10", "--columns=path,offset,frames,labels"
     )
     assert rows(root / "manifest.csv", "start_seconds", "end_seconds") == [
