@@ -12,12 +12,14 @@ import torch
 
 from tests.each_case import each_case
 from tests.numbered import read_number
-from videoctx.bench.bare_decoding import BareDecoding, Clip, read, read_sparsely
-from videoctx.bench.data_path import SIZES, DataBench, Measurements
+from videoctx.bench.bare_decoding import BareDecoding, Clip, read, read_planes, read_sparsely
+from videoctx.bench.data_measurements import Measurements
+from videoctx.bench.data_path import PARTS, SIZES, DataBench
 from videoctx.bench.data_report import bottleneck, report
 from videoctx.bench.data_stages import STAGES, stage_seconds
 from videoctx.bench.epochs import clip_of
 from videoctx.bench.loader_memory import loader_memory
+from videoctx.bench.manifest_rows import KINDS, manifest_rows
 from videoctx.bench.peer_process import Epoch, PeerProcess, why_missing
 from videoctx.bench.pytorchvideo_peer import PyTorchVideoPeer, Window
 from videoctx.bench.spdl_peer import spdl_epoch
@@ -28,6 +30,7 @@ from videoctx.cli import main
 from videoctx.data.annotations import VideoRecord, write_manifest
 from videoctx.data.decoding.containers import VideoDecodeError, probe
 from videoctx.data.decoding.video_reader import open_video
+from videoctx.data.decoding.yuv_frames import rgb_by_decoder
 from videoctx.data.loading.dataset import SampleIndex, VideoDataset
 from videoctx.data.sampling.clip_samplers import ClipShape, RandomClips, UniformClips
 from videoctx.data.transforms.normalize import Normalize
@@ -41,7 +44,8 @@ RATIOS = {
     *(
         f"{name}_gop{gop}"
         for name in (
-            *("vs_bare_decord", "vs_decord_cpu", "vs_sparse_cpu", "sparse_of_decord_cpu"),
+            *("vs_bare_decord", "vs_decord_cpu", "vs_sparse_cpu"),
+            *("sparse_rgb_of_decord_cpu", "sparse_yuv_of_decord_cpu"),
             *("vs_pytorchvideo", "vs_pytorchvideo_cpu", "views_vs_per_view"),
         )
         for gop in (250, 16)
@@ -67,12 +71,14 @@ def test_every_way_and_stage_is_measured_printed_and_written(tmp_path, capsys):
         rounds=1,
         num_videos=1,
         num_frames=40,
+        num_rows=50,
         videos_dir=tmp_path / "videos",
     )
     measured = bench.run()
     peers = {"torchcodec", "spdl"} - measured.skipped.keys()
     assert all(why_missing(PEERS[peer]) for peer in measured.skipped)
-    assert measured.ratios().keys() == RATIOS | {f"vs_{peer}_cpu_gop{gop}" for peer in peers for gop in (250, 16)}
+    of_peers = {f"{start}_{peer}_cpu" for peer in peers for start in ("vs", "sparse_rgb_of", "sparse_yuv_of")}
+    assert measured.ratios().keys() == RATIOS | {f"{name}_gop{gop}" for name in of_peers for gop in (250, 16)}
     assert all(ratio > 0 for ratio in measured.ratios().values())
     for files in ("gop250", "gop16"):
         assert measured.stages[files].keys() == {*STAGES, "wait"}
@@ -80,11 +86,14 @@ def test_every_way_and_stage_is_measured_printed_and_written(tmp_path, capsys):
         assert sides.keys() == {
             "ours",
             "bare_decord",
-            "bare_sparse",
+            "bare_sparse_rgb",
+            "bare_sparse_yuv",
             "pytorchvideo_pyav",
             "pytorchvideo_decord",
             *peers,
+            *(f"bare_{peer}" for peer in peers),
         }
+        assert measured.training_thread[files] > 0
         assert all(len(rounds) == 1 and rounds[0]["seconds"] > 0 for rounds in sides.values())
         assert all(measured.views[shape][files].keys() == {"ours", "per_view"} for shape in ("8x8", "32x2"))
     report(measured, tmp_path / "bench.json")
@@ -102,16 +111,37 @@ def test_a_manifest_is_measured_against_bare_decoding(closed_gop_mp4, tmp_path, 
     rows = [{"path": str(closed_gop_mp4.path), "label": "a", "split": "mine"}]
     write_manifest(tmp_path / "manifest.csv", rows, ["a"])
     options = ["--clip_len=4", "--frame_interval=2", "--num_clips=2", "--rounds=1", "--num_workers=1", "--size=large"]
-    json_file = tmp_path / "bench.json"
-    main(["bench", "data", f"--manifest={tmp_path / 'manifest.csv'}", "--split=mine", *options, f"--json={json_file}"])
-    written = json.loads(json_file.read_text())
-    assert written["ratios"].keys() == {
-        *("vs_bare_decode", "vs_bare_decord_manifest", "vs_decord_cpu_manifest", "vs_sparse_cpu_manifest"),
-        "sparse_of_decord_cpu_manifest",
-    }
-    assert written["rounds"]["manifest"].keys() == {"ours", "bare_decord", "bare_sparse"}
+    options += ["--split=mine", "--against=none", "--part=bare", f"--json={tmp_path / 'bench.json'}"]
+    main(["bench", "data", f"--manifest={tmp_path / 'manifest.csv'}", *options])
+    written = json.loads((tmp_path / "bench.json").read_text())
+    assert written["ratios"].keys() == {"sparse_rgb_of_decord_cpu_manifest", "sparse_yuv_of_decord_cpu_manifest"}
+    assert written["rounds"]["manifest"].keys() == {"bare_decord", "bare_sparse_rgb", "bare_sparse_yuv"}
     assert (written["settings"]["num_clips"], written["settings"]["num_videos"]) == (2, 4)  # given, and the size's
-    assert "manifest: " in capsys.readouterr().out
+    assert "sparse_yuv_of_decord_cpu_manifest" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_manifest_is_measured_as_synthetic_videos_are(closed_gop_mp4, tmp_path):
+    rows = [{"path": str(closed_gop_mp4.path), "label": "a", "split": "train"}]
+    write_manifest(tmp_path / "manifest.csv", rows, ["a"])
+    shape = {"clip_len": 4, "frame_interval": 2}
+    bench = DataBench(manifest=tmp_path / "manifest.csv", num_clips=2, rounds=1, num_workers=1, num_rows=50, **shape)
+    ratios = bench.run().ratios()
+    assert {"vs_bare_decode", "vs_decord_cpu_manifest", "vs_pytorchvideo_manifest"} < ratios.keys()
+    assert "views_vs_per_view_manifest" in ratios
+
+
+@pytest.mark.slow
+def test_parts_are_measured_one_by_one(tmp_path):
+    settings = {"clip_len": 2, "num_clips": 2, "rounds": 1, "num_videos": 1, "num_frames": 40, "num_rows": 50}
+    starts = {"bare": "sparse_", "loaders": "vs_", "views": "views_"}
+    for part in PARTS:
+        bench = DataBench(parts=(part,), against="none", videos_dir=tmp_path, **settings)
+        measured = bench.run()
+        assert bool(measured.rows) == (part == "rows")
+        assert bool(measured.stages) == bool(measured.training_thread) == (part == "loaders")
+        assert all(name.startswith(starts[part]) for name in measured.ratios()), part
+        assert bool(measured.ratios()) == (part in starts), part
 
 
 def test_a_small_bench_reads_less():
@@ -123,8 +153,8 @@ def test_a_small_bench_reads_less():
 
 def test_bare_decoding_is_left_out_where_decord_is_not_exact(b_frame_avi, tmp_path):
     write_manifest(tmp_path / "manifest.csv", [{"path": str(b_frame_avi.path), "label": "a", "split": "train"}], ["a"])
-    bench = DataBench(manifest=tmp_path / "manifest.csv", num_clips=2, rounds=1, num_workers=1, clip_len=2)
-    measured = bench.run()
+    settings = {"num_clips": 2, "rounds": 1, "num_workers": 1, "clip_len": 2, "parts": ("bare", "loaders", "views")}
+    measured = DataBench(manifest=tmp_path / "manifest.csv", against="none", **settings).run()
     assert measured.rounds["manifest"].keys() == {"ours"}
     assert measured.ratios() == {}
 
@@ -133,7 +163,7 @@ def test_a_missing_or_broken_video_of_the_manifest_is_named(broken_files, tmp_pa
     for path, error in ((tmp_path / "nowhere.mp4", ValueError), (broken_files["text"], VideoDecodeError)):
         write_manifest(tmp_path / "manifest.csv", [{"path": str(path), "label": "a", "split": "train"}], ["a"])
         with pytest.raises(error, match=path.name):
-            DataBench(manifest=tmp_path / "manifest.csv", rounds=1, num_clips=1).run()
+            DataBench(manifest=tmp_path / "manifest.csv", rounds=1, num_clips=1, parts=("bare",), against="none").run()
 
 
 # The ways of reading ----------------------------------------------------------------------------------------------
@@ -162,6 +192,10 @@ def test_a_decode_per_view_reads_the_same_views(numbered, clip_len):
         clip = clip_of(video, shape, which)
         for read_clip in (read, read_sparsely):
             assert (read_clip(clip) == video.frames[positions].numpy()).all()
+        planes, colors = read_planes(clip)
+        assert colors is not None
+        frames = np.unique(np.array(clip.frames) % 60, return_inverse=True)[1]
+        assert (rgb_by_decoder(planes, colors)[frames] == video.frames[positions].numpy()).all()
 
 
 @pytest.mark.slow
@@ -194,6 +228,16 @@ def test_a_module_that_cannot_be_imported_has_a_reason(tmp_path, monkeypatch):
     assert [why_missing(name) for name in ("json", "no_such_peer", "broken_peer")] == [
         *(None, "No module named 'no_such_peer'", "libpeer.so: not found"),
     ]
+
+
+def test_the_rows_of_a_manifest_are_measured_with_and_without_quotes():
+    measured = manifest_rows(100)
+    assert measured.keys() == KINDS.keys()
+    for figures in measured.values():
+        assert figures["rows"] == 100
+        assert figures["cpu_seconds"] > 0
+        assert figures["peak_bytes"] >= 0
+        assert 50 < figures["bytes_per_process"] < 1000
 
 
 def test_bare_decoding_decodes_every_view(numbered):
@@ -256,13 +300,15 @@ def test_ratios_are_medians_over_rounds():
         rounds={
             "gop250": {
                 "ours": rounds(1, 2, 4),
-                "bare_sparse": rounds(1, 1, 3.6),
+                "bare_sparse_yuv": rounds(1, 1, 3.6),
+                "bare_sparse_rgb": rounds(1, 1.5, 3.6),
                 "bare_decord": rounds(2, 2, 7.2),
                 "torchcodec": rounds(3, 8, 16),
                 "pytorchvideo_pyav": rounds(3, 8, 16),
                 "pytorchvideo_decord": rounds(5, 10, 8),
             },
-            "gop16": {"ours": rounds(1), "bare_sparse": rounds(0.8)},
+            "gop16": {"ours": rounds(1), "bare_sparse_yuv": rounds(0.8)},
+            "manifest": {"bare_sparse_yuv": rounds(1), "bare_spdl": rounds(4)},
         },
         views={
             "8x8": {"gop16": {"ours": [1.0, 2.0, 4.0], "per_view": [6.0, 14.0, 4.0]}},
@@ -274,7 +320,9 @@ def test_ratios_are_medians_over_rounds():
         "vs_bare_decode": pytest.approx(0.8),  # of 0.9 and 0.8
         "vs_bare_decord_gop250": pytest.approx(1.8),
         "vs_decord_cpu_gop250": pytest.approx(1.8),
-        "sparse_of_decord_cpu_gop250": pytest.approx(0.5),
+        "sparse_yuv_of_decord_cpu_gop250": pytest.approx(0.5),
+        "sparse_rgb_of_decord_cpu_gop250": pytest.approx(0.5),
+        "sparse_yuv_of_spdl_cpu_manifest": pytest.approx(0.25),
         "vs_sparse_cpu_gop250": pytest.approx(0.9),
         "vs_torchcodec_cpu_gop250": pytest.approx(4),
         "vs_pytorchvideo_gop250": pytest.approx(4),  # of 4 and 5

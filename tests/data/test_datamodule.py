@@ -15,7 +15,7 @@ from videoctx.data.datamodule import VideoDataModule
 from videoctx.data.decoding.video_reader import open_video
 from videoctx.data.failures import TooManyFailuresError
 from videoctx.data.sampling.multigrid import Multigrid
-from videoctx.data.settings import ClipSettings, LoadingSettings, TestSettings, TrainSettings
+from videoctx.data.settings import ClipSettings, GpuDecodingSettings, LoadingSettings, TestSettings, TrainSettings
 
 CLIPS = ClipSettings(clip_len=4, frame_interval=2)
 TRAIN = TrainSettings(crop_size_px=16, short_side_px=(16, 20))
@@ -276,6 +276,15 @@ def test_videos_are_decoded_by_the_chosen_decoder(video_folder, monkeypatch, sta
     monkeypatch.setattr("videoctx.data.loading.dataset.open_video", record)
     batches(module(video_folder.manifest, loading={"decoder": decoder}, train={"decoded_short_side_px": 24}), stage)
     assert asked == {(decoder, 24 if stage == "train" else None)}  # evaluation sees the pixels as they are stored
+
+
+def test_the_card_of_a_training_states_where_and_how_frames_are_decoded(video_folder):
+    for short_side_px, gpu, share in ((24, GpuDecodingSettings(share=0.5), 0.5), (None, None, 0.0)):
+        data = module(video_folder.manifest, train={"decoded_short_side_px": short_side_px})
+        data.train_dataloader()
+        data.loading = replace(data.loading, gpu_decoding=gpu)
+        card = data.card("train")
+        assert (card["decoded_short_side_px"], card["share_decoded_on_gpu"]) == (short_side_px, share)
 
 
 def test_training_decodes_planes_into_the_same_clips(video_folder):

@@ -120,7 +120,10 @@ def test_space_is_what_strip_removes():
 
 PLAIN_FILE = "path,label,split\n" + "".join(f"{number}.mp4,run,train\n" for number in range(9))
 NOT_PLAIN = {
-    "quotation marks": PLAIN_FILE + '"a.mp4",run,train\n',
+    "a quotation mark in a bare cell": PLAIN_FILE + 'a"b.mp4,run,train\n',
+    "text after a quoted cell": PLAIN_FILE + '"a"b.mp4,run,train\n',
+    "a line end in a quoted cell": PLAIN_FILE + '"a\n.mp4",run,train\n',
+    "an open quotation mark": PLAIN_FILE + '"a.mp4,run,train\n',
     "carriage returns": PLAIN_FILE.replace("\n", "\r\n"),
     "blank line": PLAIN_FILE.replace("\n3", "\n\n3"),
     "ragged row": PLAIN_FILE + "a.mp4,run\n",
@@ -135,6 +138,17 @@ def test_a_plain_file_is_read_without_the_csv_module(tmp_path, monkeypatch):
     file.write_text("\ufeff" + PLAIN_FILE + "caf\xe9.mp4,run,train", encoding="utf-8")
     monkeypatch.setattr(csv_table.CsvFile, "_other_chunks", lambda *_: pytest.fail("read by the csv module"))
     assert len(read_manifest(file, CLASSES, split="train")) == 10
+
+
+def test_a_file_of_quoted_cells_is_read_without_the_csv_module(tmp_path, monkeypatch):
+    file = tmp_path / "manifest.csv"
+    rows = [["path", "label", "split"], ['the "one", a.mp4', "run", "train"], ['"', "", "train"], [",", "run", "train"]]
+    with file.open("w", newline="") as stream:
+        csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)
+    monkeypatch.setattr(csv_table.CsvFile, "_other_chunks", lambda *_: pytest.fail("read by the csv module"))
+    table = read_table(file)
+    assert [list(row.values()) for row in table.rows] == rows[1:]
+    assert table.lines == [2, 3, 4]
 
 
 @each_case("text", NOT_PLAIN.values())

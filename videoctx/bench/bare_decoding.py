@@ -1,13 +1,15 @@
 """Decoding alone, against which a loader is measured.
 
-Each process takes the next request, opens the file with decord or the sparse decoder, reads frames and drops them. It
-samples and collates nothing, and returns nothing. A loader cannot be faster; the difference is what the loader costs.
+Each process takes the next request, opens the file with one of the decoders, reads frames and drops them. It samples
+and collates nothing, and returns nothing. A loader cannot be faster; the difference is what the loader costs. The
+sparse decoder comes twice: with frames as RGB, and as YUV planes, which is how the loader reads in training.
 """
 
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -20,9 +22,10 @@ except ImportError as error:
     raise ImportError("decord is not installed; `videoctx bench data` measures against it") from error
 
 from videoctx.data.decoding.sparse_reader import open_sparse
+from videoctx.data.decoding.yuv_frames import DecodedFrames
 
 Request = TypeVar("Request")
-BareDecoder = Literal["decord", "sparse"]
+BareDecoder = Literal["decord", "sparse_rgb", "sparse_yuv", "torchcodec", "spdl"]
 
 
 class Clip(NamedTuple):
@@ -59,10 +62,15 @@ class BareDecoding:
 
 def decode(clip: Clip, decoder: BareDecoder = "decord") -> None:
     """Decode one clip and drop its frames."""
-    if decoder == "decord":
-        read(clip)
-    else:
-        read_sparsely(clip)
+    match decoder:
+        case "decord":
+            read(clip)
+        case "sparse_rgb":
+            read_sparsely(clip)
+        case "sparse_yuv":
+            read_planes(clip)
+        case _:  # another project's decoder, which only the processes that use it import
+            import_module(f"videoctx.bench.{decoder}_peer").read_clip(clip)
 
 
 def read(clip: Clip) -> np.ndarray:
@@ -80,3 +88,9 @@ def read_sparsely(clip: Clip) -> np.ndarray:
         distinct, positions = np.unique(np.array(clip.frames) % reader.num_frames, return_inverse=True)
         frames = reader.read(distinct)
     return frames[positions] if len(distinct) < len(positions) else frames
+
+
+def read_planes(clip: Clip) -> DecodedFrames:
+    """Return the distinct frames of a clip as planes, by the sparse decoder."""
+    with open_sparse(clip.path, num_frames=None, fps=0.0) as reader:
+        return reader.read_yuv(np.unique(np.array(clip.frames) % reader.num_frames))

@@ -1,31 +1,35 @@
 """`videoctx bench data`: the path from file to network input, stage by stage, and against other ways of reading.
 
 All ways read the same clips with the same number of processes, which are started and warmed up before. They take turns
-in every round. A ratio is the median over the rounds of the ratio within one round.
+in every round. The loader reads as in training: frames are YUV planes, and each clip is chosen, decoded and sent.
 
-- bare: decoding alone (`videoctx.bench.bare_decoding`) with decord and with the sparse decoder. The bare loop of the
-  loader's own decoder is the upper bound of the loader.
-- torchcodec: a `DataLoader` (`videoctx.bench.torchcodec_peer`). spdl: a pipeline of SPDL (`videoctx.bench.spdl_peer`).
-- pytorchvideo: its dataset and a `DataLoader` (`videoctx.bench.pytorchvideo_peer`), with the faster of its decoders.
-- per view: open and decode for each of the 10 × 3 views of a test video, as loaders with one view per sample do.
+- bare: decoding alone (`videoctx.bench.bare_decoding`) with the sparse decoder, decord, torchcodec and SPDL. The bare
+  loop of the loader's own decoder is the upper bound of the loader.
+- loaders: the stages of the loader, and the loader beside torchcodec in a `DataLoader`
+  (`videoctx.bench.torchcodec_peer`), a pipeline of SPDL (`videoctx.bench.spdl_peer`), and PyTorchVideo's dataset in a
+  `DataLoader` (`videoctx.bench.pytorchvideo_peer`) with the faster of its decoders.
+- views: the 10 × 3 views of a test video, as RGB, beside an open and decode for each of them, as loaders with one view
+  per sample do.
+- rows: a manifest of 300,000 rows (`videoctx.bench.manifest_rows`).
 
 CPU time is that of all threads and processes, so a busy machine changes it less than the seconds.
 """
 
 import os
 import platform
-import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from videoctx.bench.data_measurements import VIEW_PROTOCOL, Measurements
 from videoctx.bench.loader_memory import loader_memory
+from videoctx.bench.manifest_rows import manifest_rows
 from videoctx.bench.peer_process import why_missing
 from videoctx.bench.synthetic_videos import FPS, synthetic_videos
 from videoctx.bench.training_clips import PEERS, TrainingClips
@@ -35,62 +39,19 @@ from videoctx.data.decoding.containers import probe
 from videoctx.data.sampling.clip_samplers import ClipShape
 from videoctx.private_folder import default_folder, make_private
 
-Against = Literal["all", "pytorchvideo", "torchcodec", "spdl", "per-view", "none"]
+Against = Literal["all", "pytorchvideo", "torchcodec", "spdl", "none"]
+Part = Literal["bare", "loaders", "views", "rows"]
+PARTS: tuple[Part, ...] = get_args(Part)
 Size = Literal["small", "large"]
 
 GOPS = (250, 16)  # x264's default, and one short enough to seek in
 VIEW_SHAPES = {"8x8": (8, 8), "32x2": (32, 2)}  # clip_len x frame_interval
-VIEW_PROTOCOL = "8x8"  # the default of the data module, for which the ratio is printed
 SIZES: dict[Size, dict[str, Any]] = {  # settings of a `DataBench`: some minutes on two cores, or a quarter of an hour
     "small": {"num_videos": 3, "num_clips": 32, "rounds": 3, "view_shapes": (VIEW_PROTOCOL,)},
     "large": {"num_videos": 4, "num_clips": 96, "rounds": 5, "view_shapes": tuple(VIEW_SHAPES)},
 }
-Sides = dict[str, list[dict[str, float]]]  # by way of reading, the seconds per clip of each round
 Step = Callable[[str, int], None]  # takes a description of the work, and the number of steps that are finished
 VERSIONS = ("torch", "decord", "av", "pytorchvideo", "numpy")
-BY_CPU_TIME = {"bare_decord": "decord", "bare_sparse": "sparse", "torchcodec": "torchcodec", "spdl": "spdl"}
-
-
-@dataclass(slots=True)
-class Measurements:
-    """All measurements. FILES is `gop250`, `gop16` or `manifest`, SIDE a way of reading."""
-
-    settings: dict[str, object]
-    skipped: dict[str, str] = field(default_factory=dict)  # peer: why it cannot be measured here
-    stages: dict[str, dict[str, float]] = field(default_factory=dict)  # FILES, stage: seconds per clip
-    rounds: dict[str, dict[str, list[dict[str, float]]]] = field(default_factory=dict)  # FILES, SIDE: seconds per clip
-    views: dict[str, dict[str, dict[str, list[float]]]] = field(default_factory=dict)  # shape, FILES, SIDE: CPU seconds
-    memory: dict[str, list[int]] | None = None
-
-    def ratios(self) -> dict[str, float]:
-        """Return how many times faster than each other way, and the largest memory over that after the first videos."""
-        ratios = {}
-        own = [_own_bare(sides) for sides in self.rounds.values()]
-        if with_bare := [(sides, bare) for sides, bare in zip(self.rounds.values(), own, strict=True) if bare]:
-            # The files for which the loader adds most.
-            ratios["vs_bare_decode"] = min(_ratio(sides, bare) for sides, bare in with_bare)
-        for files, sides in self.rounds.items():
-            if "bare_decord" in sides:
-                ratios[f"vs_bare_decord_{files}"] = _ratio(sides, "bare_decord")
-            for side, name in BY_CPU_TIME.items():
-                if side in sides:
-                    ratios[f"vs_{name}_cpu_{files}"] = _ratio(sides, side, measure="cpu_seconds")
-            if {"bare_decord", "bare_sparse"} <= sides.keys():
-                ratios[f"sparse_of_decord_cpu_{files}"] = _ratio(
-                    sides, "bare_sparse", over="bare_decord", measure="cpu_seconds"
-                )
-            if peers := [side for side in sides if side.startswith("pytorchvideo")]:
-                ratios[f"vs_pytorchvideo_{files}"] = min(_ratio(sides, peer) for peer in peers)
-                ratios[f"vs_pytorchvideo_cpu_{files}"] = min(
-                    _ratio(sides, peer, measure="cpu_seconds") for peer in peers
-                )
-        for files, views in self.views.get(VIEW_PROTOCOL, {}).items():
-            ratios[f"views_vs_per_view_{files}"] = statistics.median(
-                peer / ours for ours, peer in zip(views["ours"], views["per_view"], strict=True)
-            )
-        if self.memory:
-            ratios["memory_growth"] = max(self.memory["bytes"]) / self.memory["bytes"][0]
-        return ratios
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +59,10 @@ class DataBench:
     """A measurement of the data path.
 
     Args:
-        manifest: measure its videos instead of synthetic ones: their stages, and the loader against bare decoding.
+        manifest: measure its videos instead of synthetic ones. A way of reading that is not exact on them is left out.
         split: the split of the manifest.
-        against: what else reads the synthetic videos, besides bare decoding.
+        parts: what is measured, of `PARTS`.
+        against: the other project whose decoder and loader are measured, besides decord. `all`: all of them.
         clip_len: number of frames of a training clip.
         frame_interval: distance between the frames of a training clip.
         batch_size: training clips per batch.
@@ -112,10 +74,12 @@ class DataBench:
         num_videos: number of synthetic videos for each distance of key frames.
         num_frames: number of frames of a synthetic video.
         view_shapes: keys of `VIEW_SHAPES`, for which one decode per view is measured.
+        num_rows: number of rows of the manifest whose reading is measured.
     """
 
     manifest: Path | None = None
     split: str = "train"
+    parts: tuple[Part, ...] = PARTS
     against: Against = "all"
     clip_len: int = 8
     frame_interval: int = 8
@@ -128,6 +92,7 @@ class DataBench:
     num_videos: int = 4
     num_frames: int = 10 * FPS
     view_shapes: tuple[str, ...] = tuple(VIEW_SHAPES)
+    num_rows: int = 300_000
 
     def run(self) -> Measurements:
         """Measure all of it.
@@ -145,18 +110,23 @@ class DataBench:
                 **{library: version(library) for library in VERSIONS},
             }
         )
-        if not self.manifest:
+        if self._training_parts:
             measured.skipped = {peer: why for peer in self._peers if (why := why_missing(PEERS[peer]))}
         with _progress(self._num_steps) as step:
-            files = self._files(step)
-            for name, records in files.items():
-                step(f"{name}: training clips", 0)
-                self._measure_training(measured, name, records, step)
-            if self.against in ("all", "per-view") and not self.manifest:
+            files = self._files(step) if self._reads_videos else {}
+            if self._training_parts:
+                for name, records in files.items():
+                    step(f"{name}: training clips", 0)
+                    self._measure_training(measured, name, records, step)
+            if "views" in self.parts:
                 for shape in self.view_shapes:
                     for name, records in files.items():
                         step(f"{name}: views of {shape}", 0)
-                        self._measure_views(measured, shape, name, records, step)
+                        self._measure_views(measured, shape, name, records[: self.num_videos], step)
+            if "rows" in self.parts:
+                step("rows of a manifest", 0)
+                measured.rows = manifest_rows(self.num_rows)
+                step("rows of a manifest", 1)
             if self.memory_videos:
                 step(f"memory over {self.memory_videos} videos", 0)
                 *_, records = files.values()
@@ -174,9 +144,20 @@ class DataBench:
         return ClipShape(clip_len=self.clip_len, frame_interval=self.frame_interval)
 
     @property
+    def _training_parts(self) -> frozenset[str]:
+        return frozenset(self.parts) & {"bare", "loaders"}
+
+    @property
+    def _reads_videos(self) -> bool:
+        return set(self.parts) != {"rows"} or self.memory_videos > 0
+
+    @property
     def _num_steps(self) -> int:
-        views = len(self.view_shapes) * self.rounds if self.against in ("all", "per-view") else 0
-        return 1 + self.rounds if self.manifest else len(GOPS) * (self.num_videos + 1 + self.rounds + views)
+        training = (1 + self.rounds) * bool(self._training_parts)
+        views = len(self.view_shapes) * self.rounds * ("views" in self.parts)
+        per_files = training + views + (0 if self.manifest else self.num_videos)
+        num_files = 1 if self.manifest else len(GOPS)
+        return num_files * per_files * self._reads_videos + ("rows" in self.parts)
 
     def _files(self, step: Step) -> dict[str, list[VideoRecord]]:
         if self.manifest:
@@ -206,10 +187,13 @@ class DataBench:
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             num_clips=self.num_clips,
-            bare=frozenset.intersection(*map(_decoders, records)),
-            peers=frozenset() if self.manifest else frozenset(self._peers) - measured.skipped.keys(),
+            parts=self._training_parts,
+            exact=frozenset.intersection(*map(_decoders, records)),
+            peers=frozenset(self._peers) - measured.skipped.keys(),
         )
-        measured.stages[name] = training.stages(records)
+        if "loaders" in self.parts:
+            measured.stages[name] = training.stages(records)
+            measured.training_thread[name] = training.thread_seconds(records)
         step(f"{name}: training clips", 1)
         measured.rounds[name] = {}
         for sides in training.rounds(records, self.rounds):
@@ -220,6 +204,8 @@ class DataBench:
     def _measure_views(
         self, measured: Measurements, shape: str, name: str, records: list[VideoRecord], step: Step
     ) -> None:
+        if "decord" not in frozenset.intersection(*map(_decoders, records)):
+            return
         clip_len, frame_interval = VIEW_SHAPES[shape]
         clips = ClipShape(clip_len=clip_len, frame_interval=frame_interval)
         sides = measured.views.setdefault(shape, {}).setdefault(name, {"ours": [], "per_view": []})
@@ -243,16 +229,6 @@ def _records_of(manifest: Path, split: str, count: int) -> list[VideoRecord]:
 def _decoders(record: VideoRecord) -> frozenset[str]:
     """Return the decoders that are exact on a video, of which the manifest may name only the fastest."""
     return frozenset((*(record.probe_result.decoders if record.probe_result else ()), *probe(record.path).decoders))
-
-
-def _own_bare(sides: Sides) -> str | None:
-    """Return the bare decoding with the loader's decoder, if it was measured."""
-    return next((side for side in ("bare_sparse", "bare_decord") if side in sides), None)
-
-
-def _ratio(sides: Sides, side: str, *, over: str = "ours", measure: str = "seconds") -> float:
-    """Return how many times as long a way takes as another one, by default as the loader."""
-    return statistics.median(way[measure] / other[measure] for other, way in zip(sides[over], sides[side], strict=True))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ def spdl_epoch(clips: Sequence[Clip], *, batch_size: int, num_workers: int) -> E
     from spdl.pipeline import PipelineBuilder
 
     def epoch() -> int:
-        builder = PipelineBuilder().add_source(clips).pipe(_decode, concurrency=num_workers)
+        builder = PipelineBuilder().add_source(clips).pipe(read_clip, concurrency=num_workers)
         pipeline = builder.aggregate(batch_size).pipe(np.stack).add_sink(2).build(num_threads=num_workers + 1)
         with pipeline.auto_stop():
             return sum(len(batch) for batch in pipeline)
@@ -24,7 +24,7 @@ def spdl_epoch(clips: Sequence[Clip], *, batch_size: int, num_workers: int) -> E
     return epoch
 
 
-def _decode(clip: Clip) -> np.ndarray:
+def read_clip(clip: Clip) -> np.ndarray:
     """Return a clip, (clip_len, H, W, 3) uint8 RGB."""
     import spdl.io
 

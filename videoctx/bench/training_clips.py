@@ -17,7 +17,10 @@ from videoctx.bench.process_tree import cpu_seconds, cpu_seconds_since
 from videoctx.bench.pytorchvideo_peer import PeerDecoder, PyTorchVideoPeer, Window
 from videoctx.bench.spdl_peer import spdl_epoch
 from videoctx.bench.torchcodec_peer import torchcodec_epoch
+from videoctx.bench.training_thread import thread_seconds_per_batch
 from videoctx.data.annotations import VideoRecord
+from videoctx.data.decoding.containers import probe
+from videoctx.data.loading.ahead import Ahead
 from videoctx.data.loading.dataset import SampleIndex, VideoDataset
 from videoctx.data.loading.loader import VideoLoader
 from videoctx.data.sampling.clip_samplers import ClipShape, RandomClips
@@ -29,7 +32,7 @@ PEERS = {
     "torchcodec": "torchcodec.decoders",
     "spdl": "spdl.io",
 }  # what is imported
-PEER_FPS = 30  # with which its users convert frames to seconds
+THREAD_BATCHES, THREAD_BATCH_SIZE = 3, 64  # over which the time of the thread that trains is measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,18 +43,14 @@ class TrainingClips:
     batch_size: int
     num_workers: int
     num_clips: int
-    bare: frozenset[str]  # decoders of which bare decoding is measured
+    parts: frozenset[str]  # `bare`, `loaders`
+    exact: frozenset[str]  # decoders that read all of the videos exactly
     peers: frozenset[str]  # of `PEERS`
 
     def stages(self, records: Sequence[VideoRecord]) -> dict[str, float]:
         """Return the seconds per clip of each stage, and how long the device waits for one."""
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        transform = TrainTransform(
-            crop_size_px=224,
-            short_side_px=(256, 320),
-            flip_probability=0.5,
-            normalize=Normalize(IMAGENET_MEAN, IMAGENET_STD),
-        )
+        transform = _transform()
         dataset, samples = self._dataset(records), self._samples(records)
         seconds = stage_seconds(dataset, samples, transform=transform, batch_size=self.batch_size, device=device)
         with closing(self._loader(dataset, samples)) as loader:
@@ -69,6 +68,21 @@ class TrainingClips:
                     torch.cuda.synchronize()
         return {**seconds, "wait": waited / len(samples)}
 
+    def thread_seconds(self, records: Sequence[VideoRecord]) -> float:
+        """Return the CPU seconds that a batch costs the thread that trains (`training_thread`)."""
+        samples = self._samples(records)
+        num_samples = THREAD_BATCHES * THREAD_BATCH_SIZE
+        sampler = InOrder([samples[index % len(samples)] for index in range(num_samples)])
+        loader = VideoLoader(
+            self._dataset(records),
+            sampler,
+            batch_size=THREAD_BATCH_SIZE,
+            num_workers=self.num_workers,
+            ahead=Ahead(torch.device("cpu"), _transform().prepare),
+        )
+        with closing(loader):
+            return thread_seconds_per_batch(loader)
+
     def rounds(self, records: Sequence[VideoRecord], count: int) -> Iterator[dict[str, dict[str, float]]]:
         """Yield the wall and CPU seconds per clip of each way, for each round."""
         dataset, samples = self._dataset(records), self._samples(records)
@@ -76,19 +90,21 @@ class TrainingClips:
             loader = stack.enter_context(closing(self._loader(dataset, samples)))
             videos = read_all(loader)  # the processes start
             clips = [clip_of(video, self.shape) for video in videos]
-            sides: dict[str, Callable[[], float]] = {"ours": lambda: epoch_seconds(loader)}
-            for decoder in get_args(BareDecoder):
-                if decoder in self.bare:
-                    bare = stack.enter_context(closing(BareDecoding(self.num_workers)))
-                    sides[f"bare_{decoder}"] = partial(bare.clips, clips, decoder)
-            if "torchcodec" in self.peers:
-                sides["torchcodec"] = stack.enter_context(closing(self._process(torchcodec_epoch, clips))).epoch
-            if "spdl" in self.peers:
-                sides["spdl"] = stack.enter_context(closing(self._process(spdl_epoch, clips))).epoch
-            if "pytorchvideo" in self.peers:
-                windows = [_window(clip, self.shape) for clip in clips]
-                peer = stack.enter_context(closing(self._peer(windows)))
-                sides |= {f"pytorchvideo_{decoder}": partial(peer.epoch, decoder) for decoder in get_args(PeerDecoder)}
+            sides: dict[str, Callable[[], float]] = {}
+            if "loaders" in self.parts:
+                sides["ours"] = lambda: epoch_seconds(loader)
+            for decoder in self._bare_decoders():
+                bare = stack.enter_context(closing(BareDecoding(self.num_workers)))
+                sides[f"bare_{decoder}"] = partial(bare.clips, clips, decoder)
+            if "loaders" in self.parts:
+                for name, make_epoch in (("torchcodec", torchcodec_epoch), ("spdl", spdl_epoch)):
+                    if self._is_read_by(name):
+                        sides[name] = stack.enter_context(closing(self._process(make_epoch, clips))).epoch
+                if self._is_read_by("pytorchvideo"):
+                    windows = [_window(clip, self.shape) for clip in clips]
+                    peer = stack.enter_context(closing(self._peer(windows)))
+                    of_peer = {f"pytorchvideo_{name}": partial(peer.epoch, name) for name in get_args(PeerDecoder)}
+                    sides |= of_peer
             for side in sides.values():
                 side()
             for _ in range(count):
@@ -101,6 +117,23 @@ class TrainingClips:
                         "cpu_seconds": cpu_seconds_since(cpu) / self.num_clips,
                     }
                 yield figures
+
+    def _bare_decoders(self) -> Iterator[BareDecoder]:
+        """Yield the decoders of which bare decoding is measured."""
+        if "sparse" in self.exact:
+            if "bare" in self.parts:
+                yield "sparse_rgb"
+            yield "sparse_yuv"
+        if "decord" in self.exact:
+            yield "decord"
+        if "bare" in self.parts:
+            for name in ("torchcodec", "spdl"):
+                if self._is_read_by(name):
+                    yield name
+
+    def _is_read_by(self, peer: str) -> bool:
+        """Return whether another project's loader is measured. All number frames as decord does, except torchcodec."""
+        return peer in self.peers and ("torchcodec" if peer == "torchcodec" else "decord") in self.exact
 
     def _peer(self, windows: list[Window]) -> PyTorchVideoPeer:
         return PyTorchVideoPeer(
@@ -122,7 +155,16 @@ class TrainingClips:
         return VideoLoader(dataset, InOrder(samples), batch_size=self.batch_size, num_workers=self.num_workers)
 
 
+def _transform() -> TrainTransform:
+    return TrainTransform(
+        crop_size_px=224,
+        short_side_px=(256, 320),
+        flip_probability=0.5,
+        normalize=Normalize(IMAGENET_MEAN, IMAGENET_STD),
+    )
+
+
 def _window(clip: Clip, shape: ClipShape) -> Window:
-    """Return the seconds as users configure them: clip_len · frame_interval frames at 30 per second."""
+    """Return the seconds as users configure them: those of clip_len · frame_interval frames."""
     first = clip.frames[0]
-    return Window.of_frames(clip.path, first, first + shape.clip_len * shape.frame_interval, PEER_FPS)
+    return Window.of_frames(clip.path, first, first + shape.clip_len * shape.frame_interval, probe(clip.path).fps)

@@ -14,15 +14,19 @@ MEMORY_VIDEOS = 2000
 def run_bench_data(arguments: Sequence[str]) -> None:
     """Measure the data path stage by stage, and against other ways of reading the same clips."""
     parser = tool_parser("videoctx bench data", run_bench_data.__doc__)
-    parser.add_argument(
-        "--manifest", type=Path | None, help="measure its videos, not synthetic ones, against bare decoding"
-    )
+    parser.add_argument("--manifest", type=Path | None, help="measure its videos, not synthetic ones")
     parser.add_argument("--split", type=str, default="train", help="split of the manifest")
     parser.add_argument(
-        "--against",
-        choices=["all", "pytorchvideo", "torchcodec", "spdl", "per-view", "none"],
+        "--part",
+        choices=["all", "bare", "loaders", "views", "rows"],
         default="all",
-        help="what else reads the synthetic videos, besides bare decoding",
+        help="decoding alone, loaders of training clips, the 10 × 3 views of a test, or the rows of a large manifest",
+    )
+    parser.add_argument(
+        "--against",
+        choices=["all", "pytorchvideo", "torchcodec", "spdl", "none"],
+        default="all",
+        help="the project whose decoder and loader are measured too, besides decord",
     )
     parser.add_argument("--clip_len", type=PositiveInt, default=8, help="number of frames of a training clip")
     parser.add_argument("--frame_interval", type=PositiveInt, default=8, help="distance between the frames of a clip")
@@ -47,12 +51,14 @@ def run_bench_data(arguments: Sequence[str]) -> None:
     parser.add_argument("--json", type=Path | None, metavar="FILE", help="write the measurements to this file")
     options = parser.parse_args(list(arguments)).as_dict()
 
-    from videoctx.bench.data_path import SIZES, DataBench
+    from videoctx.bench.data_path import PARTS, SIZES, DataBench
     from videoctx.bench.data_report import report
 
     json_file, memory = options.pop("json"), options.pop("memory")
     if json_file:
         writable_file(json_file)
+    part = options.pop("part")
+    parts = PARTS if part == "all" else (part,)
     size = SIZES[options.pop("size")]
     given = {name: value for name, value in options.items() if value is not None}
-    report(DataBench(**size | given, memory_videos=MEMORY_VIDEOS if memory else 0).run(), json_file)
+    report(DataBench(**size | given, parts=parts, memory_videos=MEMORY_VIDEOS if memory else 0).run(), json_file)

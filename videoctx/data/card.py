@@ -14,6 +14,7 @@ def data_card(
     loading: LoadingSettings,
     seed: int,
     made: Preprocessing | None = None,
+    decoded_short_side_px: int | None = None,
 ) -> dict[str, object]:
     """Return what a result stores about its data, as plain values.
 
@@ -23,6 +24,7 @@ def data_card(
         clips: What a training clip is.
         loading: How the videos are decoded.
         made: How the views were made. None for training.
+        decoded_short_side_px: Short side that larger training frames are scaled to where they are decoded.
     """
     card: dict[str, object] = {
         "manifest": manifest,
@@ -40,5 +42,6 @@ def data_card(
         "seed": seed,
     }
     if made is None:
-        return card
+        on_gpu = 0.0 if loading.gpu_decoding is None else loading.gpu_decoding.share
+        return card | {"decoded_short_side_px": decoded_short_side_px, "share_decoded_on_gpu": on_gpu}
     return card | made.as_dict() | {"clip_placement": made.clip_grid.placement}

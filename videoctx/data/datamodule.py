@@ -173,6 +173,7 @@ class VideoDataModule(LightningDataModule):
             loading=self.loading,
             seed=self.seed,
             made=None if stage == "train" else self._views_of(stage),
+            decoded_short_side_px=self.train.decoded_short_side_px,
         )
 
     def clips_beside_training(self, num_batches: int) -> Iterator[ClipBatch]:

@@ -22,6 +22,7 @@ def loader(setting: Setting) -> StepResult:
     """Measure the loader's clips per second with a process per core, beside PyTorchVideo's."""
     sizes = setting.sizes
     measured = DataBench(
+        parts=("loaders",),
         against="pytorchvideo",
         clip_len=sizes.clip_len,
         batch_size=sizes.batch_size,

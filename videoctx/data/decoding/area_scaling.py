@@ -9,6 +9,8 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from videoctx.data.decoding.yuv_frames import image_of
+
 
 def scaled_size(height: int, width: int, short_side_px: int | None) -> tuple[int, int]:
     """Return the size of a frame whose short side is at most `short_side_px`, with an even long side. None: its own.
@@ -24,12 +26,13 @@ def scaled_size(height: int, width: int, short_side_px: int | None) -> tuple[int
 
 
 def to_rgb(frame: av.VideoFrame, converter: VideoReformatter, short_side_px: int | None) -> np.ndarray:
-    """Convert a stored frame to RGB, (H, W, 3) uint8, scaled to the short side if it is larger."""
+    """Convert a stored frame to RGB, (H, W, 3) uint8, scaled to the short side if it is larger. Rows may be padded."""
     height, width = scaled_size(frame.height, frame.width, short_side_px)
     if (height, width) == (frame.height, frame.width):
-        return converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-    scaled = converter.reformat(frame, width=width, height=height, format="rgb24", interpolation="AREA", threads=1)
-    return scaled.to_ndarray()
+        return image_of(converter.reformat(frame, format="rgb24", threads=1))
+    return image_of(
+        converter.reformat(frame, width=width, height=height, format="rgb24", interpolation="AREA", threads=1)
+    )
 
 
 def scaled_planes(frame: av.VideoFrame, converter: VideoReformatter, short_side_px: int | None) -> av.VideoFrame:

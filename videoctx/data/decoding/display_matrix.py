@@ -7,8 +7,10 @@ import av
 import numpy as np
 from av.sidedata.sidedata import Type
 
+UPRIGHT = np.eye(2, dtype=int)
+UPRIGHT.flags.writeable = False
 _ROTATIONS = {  # display matrices by degrees counterclockwise
-    0: np.eye(2, dtype=int),
+    0: UPRIGHT,
     90: np.array([[0, -1], [1, 0]]),
     180: -np.eye(2, dtype=int),
     270: np.array([[0, 1], [-1, 0]]),
@@ -27,6 +29,12 @@ def display_matrix(frame: av.VideoFrame) -> np.ndarray:
     except ValueError:  # PyAV does not know the type of another entry, such as that of spatial video
         return _ROTATIONS.get(round(frame.rotation) % 360, np.ones((2, 2), int))
     if matrix is None:
-        return np.eye(2, dtype=int)
+        return UPRIGHT  # making an array costs more than the rest
     signs = np.sign(np.frombuffer(matrix, np.int32).reshape(3, 3)[:2, :2])
-    return signs if signs.any() else np.eye(2, dtype=int)
+    return signs if signs.any() else UPRIGHT
+
+
+def is_upright(frame: av.VideoFrame) -> bool:
+    """Return whether a stored frame is shown as it is."""
+    matrix = display_matrix(frame)
+    return matrix is UPRIGHT or bool((matrix == UPRIGHT).all())

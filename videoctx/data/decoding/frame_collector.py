@@ -5,7 +5,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from videoctx.data.decoding.area_scaling import scaled_planes, scaled_size, to_rgb
-from videoctx.data.decoding.display_matrix import display_matrix
+from videoctx.data.decoding.display_matrix import UPRIGHT, display_matrix
 from videoctx.data.decoding.yuv_frames import (
     DecodedFrames,
     FrameFormat,
@@ -80,7 +80,10 @@ def upright(
         short_side_px: Scale a larger frame to this short side. None: not.
     """
     image = to_rgb(frame, converter or VideoReformatter(), short_side_px)
-    (row_right, row_down), (column_right, column_down) = display_matrix(frame)
+    matrix = display_matrix(frame)
+    if matrix is UPRIGHT:
+        return image
+    (row_right, row_down), (column_right, column_down) = matrix
     if row_right == 0:  # stored rows are shown as columns
         image = image.swapaxes(0, 1)
     return image[:: row_down + column_down, :: row_right + column_right]

@@ -15,7 +15,7 @@ import torch
 from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
-from videoctx.data.decoding.display_matrix import display_matrix
+from videoctx.data.decoding.display_matrix import is_upright
 
 FrameFormat = Literal["yuv", "rgb"]
 FRAME_FORMATS = get_args(FrameFormat)
@@ -33,7 +33,6 @@ MATRICES = {
 }
 FORMATS = ("yuv420p", "yuvj420p")
 FULL_RANGE = 2  # FFmpeg's number
-UPRIGHT = np.eye(2, dtype=int)  # display matrix
 SCALE = 2**13  # of the coefficients
 MAX_DIFFERENCE, MAX_MEAN_DIFFERENCE = 1.0, 0.3  # to the decoder's RGB, in levels
 CHECKED_ROWS = 16
@@ -67,7 +66,7 @@ def colors_of(frame: av.VideoFrame) -> YuvColors | None:
         or frame.height % 2
         or frame.interlaced_frame
         or int(frame.colorspace) not in MATRICES
-        or not (display_matrix(frame) == UPRIGHT).all()
+        or not is_upright(frame)
     ):
         return None
     full_range = frame.format.name == "yuvj420p" or int(frame.color_range) == FULL_RANGE
@@ -95,7 +94,7 @@ def rgb_by_decoder(planes: np.ndarray, colors: YuvColors) -> np.ndarray:
         for plane in _planes(frame):
             plane[:] = flat[start : start + plane.size].reshape(plane.shape)
             start += plane.size
-        rgb[:] = converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        rgb[:] = image_of(converter.reformat(frame, format="rgb24", threads=1))
     return out
 
 
@@ -147,6 +146,13 @@ def is_converted_alike(colors: YuvColors, width: int) -> bool:
         return False
     difference = np.abs(expected.astype(int) - rgb_by_torch(torch.from_numpy(noise), colors).numpy())
     return bool(difference.max() <= MAX_DIFFERENCE and difference.mean() <= MAX_MEAN_DIFFERENCE)
+
+
+def image_of(frame: av.VideoFrame) -> np.ndarray:
+    """Return the image of an RGB frame, (H, W, 3) uint8, which shares its memory."""
+    (plane,) = frame.planes
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(frame.height, plane.line_size)
+    return rows[:, : 3 * frame.width].reshape(frame.height, frame.width, 3)
 
 
 def _planes(frame: av.VideoFrame) -> list[np.ndarray]:
