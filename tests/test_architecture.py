@@ -124,6 +124,12 @@ PARTS = {
         libraries=("PIL", "av", "matplotlib", "numpy"),
         in_files=dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), ("exported_file.py",)),
     ),
+    "app": Part(
+        what="the local page: thin over `inference` and `visualize`",
+        imports=("data", "evaluation", "visualize", "inference"),
+        libraries=("PIL", "matplotlib", "numpy"),
+        in_files={"starlette": ("server.py", "serving.py"), "uvicorn": ("serving.py",)},
+    ),
     "bench": Part(
         what="measurements of speed and memory",
         imports=("layers", "models", "data"),
@@ -140,7 +146,7 @@ PARTS = {
         what="the commands, one file each: parse, call, print",
         imports=(
             *("shipped_configs", "models", "data", "evaluation", "tasks"),
-            *("visualize", "inference", "bench"),
+            *("visualize", "inference", "app", "bench"),
         ),
         libraries=("jsonargparse", "lightning", "rich", "yaml"),
     ),

@@ -33,6 +33,7 @@ def error_line(error: BaseException) -> str:
 # The extras of this package that install a library.
 EXTRAS = {
     **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "onnx"),
+    **dict.fromkeys(("starlette", "uvicorn"), "app"),
     "psutil": "bench",
     "webdataset": "shards",
     "distributed": "cluster",

@@ -29,6 +29,7 @@ GROUPS = {
     "Use a trained network": {
         "classify": "predict the classes of videos, along a long video, or live",
         "attention": "show where a network looks, by attention maps or Grad-CAM",
+        "app": "open a local page: drop a video, see its classes, when, and where a network looks",
         "export": "write a network with its preprocessing as an ONNX or torch.export file",
     },
     "Results": {

@@ -47,16 +47,10 @@ def most_confident_errors(result: EvaluationResult, run: Path, *, most: int) -> 
         run: the folder of the run; its scores have the start frames.
         most: the number of errors at most.
     """
-    view_scores, scores = result.view_scores, result.video_scores
+    view_scores = result.view_scores
     names = view_scores.class_names
-    shown = view_scores.labels  # (V, K) bool
-    if not view_scores.multi_label:
-        shown = view_scores.labels[:, None] == np.arange(len(names))
-    excluded = shown if view_scores.multi_label else np.zeros_like(shown)
-    candidates = np.where(np.isnan(scores.max(axis=1, keepdims=True)) | excluded, -1.0, scores)
-    predictions = candidates.argmax(axis=1)
-    confidences = candidates.max(axis=1)
-    incorrect = ~shown[np.arange(len(predictions)), predictions] & (confidences >= 0)
+    predictions, confidences, incorrect = shown_predictions(result)
+    shown = shown_classes(result)
     ranking = sorted(
         np.flatnonzero(incorrect).tolist(), key=lambda video: (-confidences[video], view_scores.paths[video])
     )
@@ -81,6 +75,28 @@ def most_confident_errors(result: EvaluationResult, run: Path, *, most: int) -> 
             )
         )
     return errors
+
+
+def shown_classes(result: EvaluationResult) -> np.ndarray:
+    """Return which classes each video shows, (V, K) bool."""
+    labels = result.view_scores.labels
+    if result.view_scores.multi_label:
+        return labels
+    shown: np.ndarray = labels[:, None] == np.arange(len(result.view_scores.class_names))
+    return shown
+
+
+def shown_predictions(result: EvaluationResult) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the predicted class of each video, its probability, and whether it is incorrect, each (V,).
+
+    Of a video that may have several labels, the prediction is the most probable class that it does not show. The
+    probability is -1 where there is none.
+    """
+    scores, shown = result.video_scores, shown_classes(result)
+    excluded = shown if result.view_scores.multi_label else np.zeros_like(shown)
+    candidates = np.where(np.isnan(scores.max(axis=1, keepdims=True)) | excluded, -1.0, scores)
+    predictions, confidences = candidates.argmax(axis=1), candidates.max(axis=1)
+    return predictions, confidences, ~shown[np.arange(len(predictions)), predictions] & (confidences >= 0)
 
 
 def _start_frames(path: Path) -> np.ndarray:

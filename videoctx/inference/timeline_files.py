@@ -17,6 +17,7 @@ from videoctx.data.sampling.clip_samplers import NoClipError
 from videoctx.evaluation.ranking import best_classes
 from videoctx.inference.captioned_video import CaptionedVideo, shrunk
 from videoctx.inference.classifier import Classifier, NotFiniteError
+from videoctx.inference.leading_classes import leading_classes
 from videoctx.inference.timed_frames import average_fps, timed_frames
 from videoctx.inference.timeline import Moment, Timeline
 
@@ -113,8 +114,7 @@ class _Curves:
     def draw(self, path: Path, names: Sequence[str], *, title: str) -> None:
         """Draw the classes that are the best at some moment, those with the highest peaks first."""
         values = np.array(self._values, dtype=np.float32).reshape(-1, self._num_classes)  # (moments, K)
-        leading = np.unique(values.argmax(axis=1))
-        shown = leading[best_classes(values[:, leading].max(axis=0), NUM_LINES)]
+        shown, num_more = leading_classes(values, NUM_LINES)
         figure = Figure(figsize=(10, 4), layout="constrained")
         axes = figure.add_subplot()
         marker = "." if len(values) < 100 else ""
@@ -123,7 +123,7 @@ class _Curves:
         axes.set(xlabel="seconds (middle of the clip)", ylabel="probability", ylim=(0, 1.02), title=title)
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.grid(alpha=0.3)
-        if len(leading) > len(shown):
-            axes.plot([], [], " ", label=f"{len(leading) - len(shown)} more")
+        if num_more:
+            axes.plot([], [], " ", label=f"{num_more} more")
         figure.legend(loc="outside right upper", fontsize=8)
         figure.savefig(path, format="png", dpi=110)

@@ -140,12 +140,15 @@ class ClipOnVideo:
         return upsampled
 
 
-def read_clip(path: str, preprocessing: Preprocessing, *, query: Query | None = None) -> ClipOnVideo:
+def read_clip(
+    path: str, preprocessing: Preprocessing, *, query: Query | None = None, around_seconds: float | None = None
+) -> ClipOnVideo:
     """Read one clip of a video and its center crop.
 
-    With a query, the frame of the query is in the middle of the clip, as far as the ends of the video allow. Without
-    one, the clip is in the middle of the video. The frames are `frame_interval` apart, whatever the grid of the test.
-    Where the clips of the test cover the whole video, the clip is that of a test with one clip.
+    With a query, the frame of the query is in the middle of the clip, as far as the ends of the video allow. With
+    `around_seconds`, the frame of that time is, or the last frame of a shorter video. Otherwise, or where the frame
+    rate is not known, the clip is in the middle of the video. The frames are `frame_interval` apart, whatever the grid
+    of the test. Where the clips of the test cover the whole video, the clip is that of a test with one clip.
 
     Raises:
         VideoDecodeError: the video cannot be read, or is too short for a clip.
@@ -156,9 +159,13 @@ def read_clip(path: str, preprocessing: Preprocessing, *, query: Query | None = 
     def choose_clips(num_frames: int, fps: float) -> np.ndarray:
         if query is not None:
             frame = _query_frame(query, num_frames, fps, path)
+        elif around_seconds is not None and fps > 0:
+            frame = min(int(np.floor(round(around_seconds * fps, 3))), num_frames - 1)
+        else:
+            frame = None
         if preprocessing.sampling != "dense":
             return preprocessing.sampler(num_clips=1).clips(num_frames, fps, np.random.default_rng(0))
-        if query is None:
+        if frame is None:
             start = int(uniform_starts(num_frames, shape, 1, fps)[0])
         else:
             start = _start_around(frame, num_frames, shape, fps)

@@ -10,6 +10,7 @@ where y is the logit of a class, A the layer's output, and i runs over its N pos
 """
 
 import difflib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +93,32 @@ def grad_cam(net: nn.Module, clip: Tensor, layer: str, *, class_index: int | Non
         class_index=index,
         logits=logits.detach().cpu(),
     )
+
+
+@torch.no_grad()
+def video_layers(net: nn.Module, clip: Tensor) -> list[str]:
+    """Return the names of the layers that `grad_cam` takes: those whose output is (1, C, T, H, W), in their order.
+
+    Args:
+        net: in evaluation mode.
+        clip: (1, 3, T, H, W), of any content.
+
+    >>> video_layers(nn.Sequential(nn.Conv3d(3, 2, 1), nn.Flatten()), torch.zeros(1, 3, 2, 4, 4))
+    ['0']
+    """
+    found: list[str] = []
+
+    def note(name: str) -> Callable[..., None]:
+        return lambda _, __, output: found.append(name) if is_video(output) and len(output) == 1 else None
+
+    hooks = [module.register_forward_hook(note(name)) for name, module in net.named_modules() if name]
+    try:
+        net(clip)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    ran = set(found)
+    return [name for name, _ in net.named_modules() if name in ran]
 
 
 def _near(layer: str, modules: dict[str, nn.Module]) -> str:

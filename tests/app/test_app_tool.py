@@ -1,0 +1,78 @@
+"""`videoctx app` from the command line: how it starts, what it refuses, and how it ends."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from videoctx.cli import main
+
+pytest.importorskip("starlette")
+
+
+@pytest.fixture
+def refused(capsys):
+    def refused(*arguments: object) -> str:
+        with pytest.raises(SystemExit) as stop:
+            main(["app", *map(str, arguments)])
+        assert stop.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line.removeprefix("videoctx: ")
+
+    return refused
+
+
+def test_bad_arguments_are_one_line(app_folder, refused, tmp_path):
+    checkpoint = app_folder / "nl.ckpt"
+    (tmp_path / "text.ckpt").write_text("no checkpoint")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        line = refused(checkpoint, "--port", port)
+        assert line == f"port {port} of 127.0.0.1: Address already in use; expected a port that is free, or 0 for any"
+    assert refused(tmp_path / "missing.ckpt", "--port=0").startswith(f"{tmp_path / 'missing.ckpt'}: ")
+    assert refused(tmp_path / "text.ckpt", "--port=0").startswith(f"{tmp_path / 'text.ckpt'}: ")
+    assert "no scores.parquet in there" in refused(checkpoint, "--port=0", "--run", tmp_path)
+    assert "cannot read the manifest" in refused(checkpoint, "--port=0", "--manifest", tmp_path / "m.csv")
+    assert refused(checkpoint, "--port=0", "--host", "host.invalid").startswith("host is 'host.invalid': ")
+    assert "port" in refused(checkpoint, "--port=65536")
+    assert "ckpt_path" in refused()
+
+
+def test_a_missing_library_is_named_with_its_extra(app_folder, refused, monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "videoctx.app.serving", raising=False)
+    line = refused(app_folder / "nl.ckpt")
+    assert line == "uvicorn is not installed; expected pip install 'videoctx[app]'"
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_it_cleanly(app_folder, tmp_path):
+    command = [sys.executable, "-m", "videoctx", "app", str(app_folder / "nl.ckpt"), "--port=0"]
+    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+        cwd=Path(__file__).parents[2],
+    ) as process:
+        url = process.stdout.readline().strip()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
+        assert process.stdout.readline() == "Ctrl-C ends it\n"
+        with urlopen(url) as response:
+            assert b"<title>videoctx</title>" in response.read()
+        assert len(list(tmp_path.glob("videoctx-app-*"))) == 1
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=60)
+    assert (process.returncode, rest, errors) == (130, "", "videoctx: interrupted\n")
+    assert not list(tmp_path.glob("videoctx-app-*"))

@@ -1,0 +1,276 @@
+"""Requests: the same figures as the command line's, bad input, and what other sites may not do."""
+
+import csv
+import json
+import threading
+import time
+from http.client import HTTPConnection
+from urllib.request import Request, urlopen
+
+import numpy as np
+import pytest
+import torch
+
+from tests.tiny_set import CLASSES
+from videoctx.cli import main
+from videoctx.inference.classifier import load
+from videoctx.inference.explanation import explain_by_attention
+from videoctx.visualize.clip_on_video import Query, read_clip
+
+pytest.importorskip("starlette")
+
+NL, GC, PLAIN = range(3)
+
+
+@pytest.fixture
+def video(served):
+    return served.upload(served.folder / "test0.mp4")
+
+
+def test_the_probabilities_are_those_of_classify(served, video, tmp_path):
+    for network, name in ((NL, "nl"), (PLAIN, "plain")):
+        status = served.run(kind="predict", video=video, network=network)
+        main(
+            [
+                *("classify", str(served.folder / "test0.mp4"), "--ckpt_path", str(served.folder / f"{name}.ckpt")),
+                *("--json", str(tmp_path / "found.json")),
+            ]
+        )
+        expected = json.loads((tmp_path / "found.json").read_text())
+        assert status["result"]["classes"] == expected["videos"][0]["classes"]
+        assert (status["result"]["views"], status["result"]["num_views"]) == ("2x3", 6)
+
+
+def test_the_moments_are_those_of_the_timeline(served, tmp_path):
+    video = served.upload(served.folder / "long.mp4")
+    found = served.run(kind="timeline", video=video, network=NL, stride_seconds=0.5)["result"]
+    main(
+        [
+            *("classify", str(served.folder / "long.mp4"), "--ckpt_path", str(served.folder / "nl.ckpt")),
+            *("--timeline", str(tmp_path), "--stride", "0.5", "--top", "3"),
+        ]
+    )
+    with (tmp_path / "long-timeline.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [f"{start:.3f}" for start in found["starts"]] == [row["start_seconds"] for row in rows]
+    shown = {one["class"]: one["probabilities"] for one in found["classes"]}
+    for index, row in enumerate(rows):
+        of_row = {row[f"class_{rank}"]: float(row[f"probability_{rank}"]) for rank in (1, 2, 3)}
+        assert {name: values[index] for name, values in shown.items()} == {name: of_row[name] for name in shown}
+    assert 12 <= len(found["thumbnails"]) <= 24
+    assert found["duration"] == pytest.approx(12)
+
+
+def test_the_map_of_a_place_is_that_of_the_command_line(served, video):
+    path, trained = str(served.folder / "test0.mp4"), load(str(served.folder / "nl.ckpt"))
+    clip = read_clip(path, trained.preprocessing)
+    query = Query(x=40, y=30, frame=int(clip.indices[2]))
+    expected = explain_by_attention(trained, clip, block="res3.1", query=query)
+    body = {"kind": "map", "video": video, "network": NL, "method": "attention", "block": "res3.1"}
+    place = {"frame": 2, "x": 40.5 / 96, "y": 30.5 / 80}
+    found = served.run(**body, **place)["result"]
+    assert found["high"] == expected.overlay.limits[1]
+    assert found["sentence"].startswith(
+        f"NonLocal at res3.1, seen from x 40, y 30 in frame {query.frame}. It looks most"
+    )
+    assert [frame["number"] for frame in found["frames"]] == clip.indices.tolist()
+    weights = served.run(**body, **place, relative=False)["result"]
+    assert weights["unit"] == "weight"
+    assert weights["high"] < found["high"]
+    around = served.run(**body, seconds=0.2)["result"]
+    assert around["frames"][0]["number"] == 0
+
+
+def test_a_block_with_one_map_and_one_that_weighs_all_alike(served, video):
+    found = served.run(kind="map", video=video, network=GC, method="attention")["result"]
+    assert found["query"] is None
+    assert found["sentence"].startswith("GlobalContext at res4.0 has the same map for every place. It looks most at x ")
+    block = served.work.networks[GC].trained.net.get_submodule("res4.0.after_add.context.key")
+    before = block.weight.detach().clone()
+    with torch.no_grad():
+        block.weight.zero_()
+    served.work.maps._traces.clear()
+    found = served.run(kind="map", video=video, network=GC, method="attention")["result"]
+    with torch.no_grad():
+        block.weight.copy_(before)
+    served.work.maps._traces.clear()
+    assert found["uniform"]
+    assert found["sentence"].endswith("for every place: this block weighs all places alike.")
+
+
+def test_grad_cam_of_a_network_without_blocks(served, video):
+    described = served.ask("GET", "/state")["networks"][PLAIN]
+    assert described["blocks"] == []
+    assert "res5" in described["parts"]
+    body = {"kind": "map", "video": video, "network": PLAIN}
+    for layer in (described["parts"][0], described["layers"][-1]):
+        found = served.run(**body, method="gradcam", layer=layer, target_class=CLASSES[1])
+        assert found["result"]["sentence"].startswith(f"Grad-CAM of '{CLASSES[1]}'"), layer
+    assert "no block with an attention map" in served.run(**body, method="attention")["error"]
+
+
+def test_bad_input_is_one_sentence(served, video, broken_files):
+    for name, expected in {
+        "text": "clip.mp4: a text file; expected a video",
+        "empty": "clip.mp4: the file is empty",
+        "truncated": "clip.mp4: ",
+        "audio only": "clip.mp4: no video stream in the file",
+    }.items():
+        broken = served.upload(broken_files[name], "clip.mp4")
+        for job in ({"kind": "predict"}, {"kind": "timeline"}, {"kind": "map", "method": "attention"}):
+            status = served.run(video=broken, network=NL, **job)
+            assert status["state"] == "failed"
+            assert status["error"].startswith(expected), (name, job)
+            assert str(served.work.store.folder) not in status["error"]
+    for body, expected in [
+        ({"method": "attention", "frame": 0, "x": 0.01, "y": 0.5}, "the network does not see this place; expected one"),
+        ({"method": "attention", "frame": 99, "x": 0.5, "y": 0.5}, "frame is 99; expected 0 to 3"),
+        ({"method": "attention", "block": "res9.9"}, "no block 'res9.9' with an attention map; expected one of res3.1"),
+        ({"method": "gradcam", "layer": "head"}, "layer head gives"),
+        ({"method": "magic"}, "method is 'magic'; expected attention or gradcam"),
+    ]:
+        assert served.run(kind="map", video=video, network=NL, **body)["error"].startswith(expected), body
+    for body, expected in [
+        ({"kind": "predict", "video": "x", "network": 0}, "404 the video is not on the server any more"),
+        ({"kind": "predict", "video": video, "network": 7}, "400 network is 7; expected 0 to 2"),
+        ({"kind": "predict", "video": video, "network": float("nan")}, "400 network is nan; expected a number"),
+        ({"kind": "sing", "video": video, "network": 0}, "400 kind is 'sing'; expected fetch, predict"),
+        ({"kind": "timeline", "video": video, "network": 0, "stride_seconds": 0}, "400 stride_seconds is 0; expected"),
+        ([1], "400 expected a JSON object"),
+    ]:
+        assert served.refused("POST", "/jobs", body).startswith(expected), body
+
+
+def test_urls_lead_to_the_public_web_alone(served):
+    for url in ("file:///etc/passwd", "/etc/passwd", "ftp://host/a", "http://", "s3://bucket/a", "tar://a::http://b"):
+        assert "is no address of a video on the web" in served.refused("POST", "/videos", {"url": url}), url
+    for host in ("127.0.0.1", "localhost", "[::1]", "169.254.169.254"):
+        video = served.ask("POST", "/videos", {"url": f"http://{host}:1/a.mp4"})
+        assert not video["fetched"]
+        status = served.run(kind="fetch", video=video["id"])
+        assert status["error"].endswith("is not an address of the public internet"), host
+
+
+def test_other_sites_and_names_are_refused(served):
+    headers = {"X-Videoctx-Page": ""}
+    for method, path in (("POST", "/videos"), ("POST", "/jobs"), ("DELETE", "/page"), ("DELETE", "/jobs/x")):
+        refused = served.refused(method, path, b"", headers=headers)
+        assert refused == "403 expected the header x-videoctx-page, which the page sends"
+    assert served.refused("GET", "/state", headers={"Host": "example.com"}).startswith("403 example.com is not this")
+    for name in ("localhost:1", "[::1]:1", "192.168.1.7"):
+        assert served.ask("GET", "/state", headers={"Host": name})["networks"]
+    with urlopen(served.url) as response:
+        policy = response.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';")
+    for path in ("/page/../server.py", "/page/%2e%2e%2fserver.py", "/page/index.html", "/videos/x", "/../etc/passwd"):
+        connection = HTTPConnection(served.url.removeprefix("http://"))
+        connection.request("GET", path)
+        assert connection.getresponse().status == 404, path
+        connection.close()
+
+
+def test_a_part_of_a_video_is_served(served, video):
+    content = (served.folder / "test0.mp4").read_bytes()
+    with urlopen(Request(f"{served.url}/videos/{video}", headers={"Range": "bytes=10-19"})) as response:
+        assert (response.status, response.read(), response.headers["Content-Type"]) == (
+            206,
+            content[10:20],
+            "video/mp4",
+        )
+    with urlopen(f"{served.url}/videos/{video}/frame?seconds=99") as response:
+        assert response.headers["X-Duration-Seconds"] == "2.000"
+        assert response.read(2) == b"\xff\xd8"
+
+
+def test_two_uploads_at_once(served):
+    names, found = ["test0.mp4", "test1.mp4"] * 2, {}
+
+    def use(index: int) -> None:
+        video = served.upload(served.folder / names[index])
+        found[index] = served.run(kind="predict", video=video, network=NL)["result"]["classes"]
+
+    threads = [threading.Thread(target=use, args=[index]) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found[0] == found[2] != found[1] == found[3]
+
+
+def test_an_interrupted_upload_and_a_closed_page_leave_nothing(served):
+    page = {"X-Videoctx-Page": "closed-page", "Content-Length": "1000000"}
+    connection = HTTPConnection(served.url.removeprefix("http://"))
+    connection.putrequest("POST", "/videos?name=half.mp4")
+    for name, value in page.items():
+        connection.putheader(name, value)
+    connection.endheaders(bytes(500_000))
+
+    def halves() -> list:
+        return [file for file in served.work.store.folder.glob("*.mp4") if file.stat().st_size == 500_000]
+
+    ends = time.monotonic() + 60
+    while not halves():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+    connection.close()
+    while halves():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+    video = served.ask("POST", "/videos?name=a.mp4", b"1", headers={"X-Videoctx-Page": "closed-page"})["id"]
+    served.ask("DELETE", "/page", headers={"X-Videoctx-Page": "closed-page"})
+    assert not list(served.work.store.folder.glob(f"{video}*"))
+
+
+def test_a_slow_job_is_cancelled(served):
+    video = served.upload(served.folder / "long.mp4")
+    trained = served.work.networks[NL].trained
+    entered, release = threading.Event(), threading.Event()
+
+    def slow(*_) -> None:
+        entered.set()
+        release.wait(60)
+
+    hook = trained.for_evaluation().net.register_forward_pre_hook(slow)
+    try:
+        job = served.ask("POST", "/jobs", {"kind": "timeline", "video": video, "network": NL, "stride_seconds": 0.1})
+        assert entered.wait(60)
+        served.ask("DELETE", f"/jobs/{job['id']}")
+    finally:
+        hook.remove()
+        release.set()
+    status = {"version": ""}
+    while status.get("state") != "cancelled":
+        status = served.ask("GET", f"/jobs/{job['id']}?known={status['version']}")
+        assert status["state"] != "done"
+
+
+def test_the_errors_of_a_run_come_first(served):
+    found = served.ask("GET", "/results")["videos"]
+    assert [(one["name"], one["incorrect"]) for one in found] == [
+        ("test1.mp4", True),
+        ("test3.mp4", True),
+        ("gone.mp4", False),
+        ("test0.mp4", False),
+        ("test2.mp4", False),
+    ]
+    assert (found[0]["labels"], found[0]["prediction"]) == ([CLASSES[1]], CLASSES[0])
+    assert found[0]["confidence"] == pytest.approx(0.9, abs=0.001)
+    assert found[2]["failure"] == "the file is empty"
+    of_class = served.ask("GET", f"/results?class={CLASSES[0]}&start=1")
+    assert ([one["name"] for one in of_class["videos"]], of_class["num_videos"]) == (["test0.mp4"], 2)
+    video = served.ask("POST", "/videos", {"run": found[0]["index"]})
+    assert video["name"] == "test1.mp4"
+    assert served.run(kind="predict", video=video["id"], network=0)["state"] == "done"
+    assert served.refused("POST", "/videos", {"run": 5}).startswith("400 run is 5; expected the number of a tested")
+    assert served.refused("GET", "/results?class=x") == "400 class is 'x'; expected a class of the run"
+
+
+def test_examples_are_those_of_the_test_split(served):
+    state = served.ask("GET", "/state")
+    assert [one["name"] for one in state["examples"]] == [f"test{index}.mp4" for index in range(4)]
+    video = served.ask("POST", "/videos", {"example": 1})
+    assert video["fetched"]
+    found = served.run(kind="predict", video=video["id"], network=0)["result"]["classes"]
+    trained = load(str(served.folder / "nl.ckpt"))
+    assert found[0]["probability"] == trained.predict(str(served.folder / "test1.mp4"))[0][1]
+    assert np.isfinite(found[0]["probability"])

@@ -1,0 +1,215 @@
+// The chosen video: a file, an example, a web address or the webcam; and the player.
+
+import { Cancelled, addSource, run, upload } from "./server.js";
+import { clock, errorLine, find, make } from "./elements.js";
+
+const LONGEST_RECORDING_MS = 60000;
+
+// Dispatches "video" with the chosen video, and "time" as the player moves.
+export class Player extends EventTarget {
+  constructor(state) {
+    super();
+    this.video = null; // { id, name }
+    this.screen = find("#player video");
+    this.stills = find("#stills");
+    this.note = find("#note");
+    this.controller = new AbortController();
+    this.screen.addEventListener("timeupdate", () => this.dispatchEvent(new Event("time")));
+    this.screen.addEventListener("seeking", () => this.dispatchEvent(new Event("time")));
+    this.screen.addEventListener("error", () => this.screen.getAttribute("src") && this.showStills(0));
+    find("input", this.stills).addEventListener("input", (event) => this.seek(Number(event.target.value)));
+    this.takeFiles(state.max_upload_bytes);
+    this.takeExamples(state.examples);
+    find("#url-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      const url = find("#url").value.trim();
+      if (url) this.open({ url }, url);
+    });
+    find("#record").addEventListener("click", () => this.record());
+  }
+
+  get time() {
+    return this.stills.hidden ? this.screen.currentTime : Number(find("input", this.stills).value);
+  }
+
+  get duration() {
+    const found = this.stills.hidden ? this.screen.duration : Number(find("input", this.stills).max);
+    return Number.isFinite(found) && found > 0 ? found : null;
+  }
+
+  seek(seconds) {
+    if (this.stills.hidden) this.screen.currentTime = seconds;
+    else this.showStills(seconds);
+    this.dispatchEvent(new Event("time"));
+  }
+
+  takeFiles(mostBytes) {
+    const take = (file) => {
+      if (!file) return;
+      if (file.size > mostBytes) this.fail(new Error(`${file.name} has ${(file.size / 1e9).toFixed(1)} GB; expected at most ${mostBytes / 1e9} GB`));
+      else this.send(file, file.name);
+    };
+    const input = find("#file");
+    input.addEventListener("change", () => {
+      take(input.files[0]);
+      input.value = ""; // the same file may be chosen again
+    });
+    let depth = 0;
+    const mark = (change) => {
+      depth = Math.max(0, depth + change);
+      document.body.classList.toggle("dropping", depth > 0);
+    };
+    addEventListener("dragenter", () => mark(1));
+    addEventListener("dragleave", () => mark(-1));
+    addEventListener("dragover", (event) => event.preventDefault());
+    addEventListener("drop", (event) => {
+      event.preventDefault();
+      mark(-depth);
+      take(event.dataTransfer.files[0]);
+    });
+  }
+
+  takeExamples(examples) {
+    if (!examples.length) return;
+    find("#example-field").hidden = false;
+    const select = find("#example");
+    examples.forEach(({ name, label }, index) => select.append(make("option", { value: index, text: label ? `${label}: ${name}` : name })));
+    select.addEventListener("change", () => select.value !== "" && this.open({ example: Number(select.value) }, select.selectedOptions[0].text));
+  }
+
+  begin(text) {
+    this.controller.abort();
+    this.stopWebcam();
+    this.controller = new AbortController();
+    this.tell(text);
+    return this.controller;
+  }
+
+  tell(text) {
+    this.note.replaceChildren(text);
+  }
+
+  fail(error) {
+    if (!(error instanceof Cancelled)) this.note.replaceChildren(errorLine(error));
+  }
+
+  // Upload a file. The player shows it at once, from this computer.
+  async send(file, name) {
+    const controller = this.begin("Sending …");
+    const { signal } = controller;
+    try {
+      const video = await upload(file, name, (share) => this.tell(`Sending … ${Math.round(100 * share)} %`), signal);
+      if (!signal.aborted) this.show(video, URL.createObjectURL(file));
+    } catch (error) {
+      if (!signal.aborted) this.fail(error);
+    }
+  }
+
+  // Open an example, a tested video or a web address, which the server may have to fetch first.
+  async open(source, name) {
+    const controller = this.begin(`Opening ${name} …`);
+    const { signal } = controller;
+    try {
+      const video = await addSource(source);
+      if (!video.fetched) {
+        const cancel = make("button", { type: "button", text: "Cancel" });
+        cancel.onclick = () => {
+          controller.abort();
+          this.tell("Cancelled.");
+        };
+        this.note.replaceChildren(`Fetching ${name} … `, cancel);
+        await run({ kind: "fetch", video: video.id }, { signal });
+      }
+      if (!signal.aborted) this.show(video, `/videos/${video.id}`);
+      return !signal.aborted;
+    } catch (error) {
+      if (!signal.aborted) this.fail(error);
+      return false;
+    }
+  }
+
+  show(video, address) {
+    this.video = video;
+    this.tell("");
+    find("#player").hidden = false;
+    find("#player figcaption").textContent = video.name;
+    this.stills.hidden = true;
+    this.screen.hidden = false;
+    if (this.screen.src.startsWith("blob:")) URL.revokeObjectURL(this.screen.src);
+    this.screen.srcObject = null;
+    this.screen.src = address;
+    this.dispatchEvent(new Event("video"));
+  }
+
+  // Frames from the server stand for a video that the browser does not play.
+  async showStills(seconds) {
+    const video = this.video;
+    const response = await fetch(`/videos/${video.id}/frame?seconds=${seconds}`).catch(() => null);
+    if (!response?.ok || this.video !== video) {
+      if (this.video === video) find("#player").hidden = true;
+      return;
+    }
+    const image = find("img", this.stills);
+    const before = image.src;
+    image.src = URL.createObjectURL(await response.blob());
+    image.alt = `The frame at ${clock(seconds, true)}`;
+    if (before) URL.revokeObjectURL(before);
+    const range = find("input", this.stills);
+    range.max = response.headers.get("x-duration-seconds") ?? 1;
+    range.value = seconds;
+    range.setAttribute("aria-valuetext", clock(seconds, true));
+    this.screen.hidden = true;
+    this.stills.hidden = false;
+    find("#player figcaption").textContent = `${video.name}: the browser does not play this file; the server shows its frames.`;
+  }
+
+  async record() {
+    if (this.recorder) {
+      this.recorder.stop();
+      return;
+    }
+    if (!navigator.mediaDevices?.getUserMedia || !window.MediaRecorder) {
+      this.fail(new Error("The browser gives no webcam to this page; expected it to be opened as http://127.0.0.1 or http://localhost"));
+      return;
+    }
+    this.begin("Waiting for the webcam …");
+    let stream;
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({ video: { width: 640 } });
+    } catch (error) {
+      this.fail(new Error(`The webcam cannot be used: ${error.message}`));
+      return;
+    }
+    const parts = [];
+    const recorder = new MediaRecorder(stream);
+    this.recorder = recorder;
+    this.stream = stream;
+    recorder.ondataavailable = (event) => parts.push(event.data);
+    recorder.onstop = () => {
+      if (this.recorder !== recorder) return; // another video was chosen meanwhile
+      this.stopWebcam();
+      const kind = recorder.mimeType.includes("mp4") ? "mp4" : "webm";
+      this.send(new Blob(parts, { type: recorder.mimeType }), `webcam.${kind}`);
+    };
+    find("#player").hidden = false;
+    this.stills.hidden = true;
+    this.screen.hidden = false;
+    this.screen.removeAttribute("src");
+    this.screen.srcObject = stream;
+    this.screen.play();
+    find("#player figcaption").textContent = "The webcam";
+    this.tell("Recording …");
+    find("#record").textContent = "Stop and classify";
+    recorder.start();
+    setTimeout(() => recorder.state === "recording" && recorder.stop(), LONGEST_RECORDING_MS);
+  }
+
+  stopWebcam() {
+    const { recorder } = this;
+    this.recorder = null;
+    if (recorder?.state === "recording") recorder.stop();
+    this.stream?.getTracks().forEach((track) => track.stop());
+    this.stream = null;
+    find("#record").textContent = "Record from the webcam";
+  }
+}

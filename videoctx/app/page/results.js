@@ -1,0 +1,63 @@
+// Results: the videos of a tested run by class, the most confident errors first.
+
+import { results } from "./server.js";
+import { errorLine, find, make, percent } from "./elements.js";
+
+export class Results {
+  constructor(app) {
+    this.app = app;
+    this.count = 0;
+    const { run } = app.state;
+    if (!run) return;
+    find("#tab-results").hidden = false;
+    find("#run-line").textContent = `${run.name}: ${run.line}`;
+    const measure = run.multi_label ? "AP" : "correct";
+    const options = run.classes
+      .filter((one) => one.num_videos)
+      .map((one) => make("option", { value: one.class, text: `${one.class} (${one.num_videos} videos, ${percent(one.value)} ${measure})` }));
+    find("#run-class").append(make("option", { value: "", text: "all classes" }), ...options);
+    find("#run-class").addEventListener("change", () => this.load(0));
+    find("#more").addEventListener("click", () => this.load(this.count));
+  }
+
+  open() {
+    if (!this.count) this.load(0);
+  }
+
+  async load(start) {
+    const list = find("#tested");
+    const name = find("#run-class").value;
+    let found;
+    try {
+      found = await results(name, start);
+    } catch (error) {
+      list.replaceChildren(make("li", {}, errorLine(error)));
+      return;
+    }
+    if (name !== find("#run-class").value) return; // another class was chosen meanwhile
+    const rows = found.videos.map((video) => this.row(video));
+    if (start) list.append(...rows);
+    else list.replaceChildren(...rows);
+    this.count = start + rows.length;
+    find("#more").hidden = this.count >= found.num_videos;
+  }
+
+  row(video) {
+    const mark = video.incorrect ? ["bad", "✗ incorrect"] : video.prediction === null ? ["bad", "✗ failed"] : ["ok", "✓ correct"];
+    const predicted = video.prediction === null ? (video.failure ?? "NaN from the network") : `${video.prediction} ${percent(video.confidence)}`;
+    const labels = video.labels.join(", ") || "no class";
+    const show = make("button", { type: "button", text: "Where", "aria-label": `Where: ${video.name}` });
+    show.addEventListener("click", async () => {
+      this.app.next = "where";
+      await this.app.player.open({ run: video.index }, video.name);
+      this.app.next = null;
+    });
+    return make(
+      "li",
+      { className: video.incorrect ? "incorrect" : "" },
+      make("div", {}, make("div", { text: `${labels} → ` }, make("span", { className: "value", text: predicted })), make("div", { className: "file", text: video.name })),
+      make("span", { className: `mark ${mark[0]}`, text: mark[1] }),
+      show,
+    );
+  }
+}

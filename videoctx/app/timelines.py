@@ -1,0 +1,97 @@
+"""When: the classes of every moment of a video, as `videoctx classify --timeline` finds them."""
+
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from videoctx.app.jobs import Job
+from videoctx.app.networks import ServedNetwork
+from videoctx.app.small_images import data_url, shrunk_to
+from videoctx.data.decoding.containers import VideoDecodeError, probe
+from videoctx.data.sampling.clip_samplers import NoClipError
+from videoctx.inference.leading_classes import leading_classes
+from videoctx.inference.timed_frames import timed_frames
+from videoctx.inference.timeline import Moment, Timeline
+
+NUM_CLASSES = 8  # that are shown
+MAX_MOMENTS = 8000  # a page cannot show more
+MAX_THUMBNAILS = 24
+THUMBNAIL_PX = 72
+DIGITS = 4  # as in the table of the command line
+
+Item = TypeVar("Item")
+
+
+def find_moments(network: ServedNetwork, file: str, job: Job, *, stride_seconds: float) -> dict[str, Any]:
+    """Return the probabilities of the leading classes over time, with thumbnails.
+
+    Args:
+        stride_seconds: between the starts of two clips.
+
+    Raises:
+        VideoDecodeError: the video cannot be read to its end, or has no clip.
+        NotFiniteError: the network gives NaN or infinity for a clip.
+    """
+    trained = network.trained.for_evaluation()
+    container = probe(file)
+    moments, thumbnails = _Thinned[Moment](MAX_MOMENTS), _Thumbnails()
+    try:
+        timeline = Timeline(trained, fps=container.fps, stride_seconds=stride_seconds)
+        for image, seconds in timed_frames(file, container.fps):
+            job.check()
+            job.progress = min(1.0, seconds / container.duration_seconds) if container.duration_seconds > 0 else None
+            thumbnails.add(image, seconds)
+            for moment in timeline.add(image, seconds):
+                moments.add(moment)
+        for moment in timeline.finish():
+            moments.add(moment)
+    except NoClipError as error:
+        raise VideoDecodeError(file, str(error)) from error
+    values = np.stack([moment.probabilities for moment in moments.kept])  # (moments, K)
+    shown, num_more = leading_classes(values, NUM_CLASSES)
+    return {
+        "multi_label": trained.multi_label,
+        "starts": [round(moment.start_seconds, 3) for moment in moments.kept],
+        "ends": [round(moment.end_seconds, 3) for moment in moments.kept],
+        "classes": [
+            {"class": trained.class_names[index], "probabilities": _rounded(values[:, index])} for index in shown
+        ],
+        "num_more": num_more,
+        "thumbnails": thumbnails.images,
+        "num_moments": moments.num_added,
+        "duration": max(container.duration_seconds, moments.kept[-1].end_seconds),
+    }
+
+
+class _Thinned(Generic[Item]):
+    """At most so many of a row of items: every one, every second, every fourth, …"""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.every, self.num_added = most, 1, 0
+        self.kept: list[Item] = []
+
+    def add(self, item: Item) -> None:
+        if self.num_added % self.every == 0:
+            self.kept.append(item)
+        self.num_added += 1
+        if len(self.kept) > self.most:
+            self.kept, self.every = self.kept[::2], 2 * self.every
+
+
+class _Thumbnails:
+    """Small frames at even distances, of a video whose length need not be known."""
+
+    def __init__(self) -> None:
+        self.images: list[dict[str, Any]] = []
+        self.distance_seconds = 0.25
+
+    def add(self, image: np.ndarray, seconds: float) -> None:
+        if seconds < len(self.images) * self.distance_seconds:
+            return
+        self.images.append({"seconds": round(seconds, 3), "image": data_url(shrunk_to(image, THUMBNAIL_PX))})
+        if len(self.images) > MAX_THUMBNAILS:
+            self.images, self.distance_seconds = self.images[::2], 2 * self.distance_seconds
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [float(f"{value:.{DIGITS}f}") for value in values]
