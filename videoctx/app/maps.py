@@ -15,7 +15,6 @@ from videoctx.app.request_fields import number_of, text_of
 from videoctx.app.small_images import data_url, shrunk_to
 from videoctx.inference.explanation import BlockOnClip, Explanation, explain_block, explain_by_grad_cam, trace_block
 from videoctx.visualize.clip_on_video import ClipOnVideo, Query, read_clip
-from videoctx.visualize.uniform_map import UNIFORM_NOTE
 
 FRAME_PX = 192  # the short side of a frame on the page
 NUM_COLORS = 9  # of the scale
@@ -123,8 +122,8 @@ def _sentence(clip: _Clip, traced: BlockOnClip, explanation: Explanation, *, has
     else:
         chosen = "" if has_query else ", the place to which it adds most"
         begin = f"{kind} at {name}, seen from {_place(clip, explanation.overlay.query)}{chosen}"
-    if explanation.uniform:
-        return f"{begin}: {UNIFORM_NOTE}."
+    if explanation.note:
+        return f"{begin}: {explanation.note}."
     values = explanation.overlay.values
     strongest = np.unravel_index(np.nanargmax(values), values.shape)
     frame, y, x = (int(index) for index in strongest)

@@ -46,9 +46,8 @@ class FrameTransform:
             clips=torch.zeros(1, 1, dtype=torch.int64),
             starts=[0],
         )
-        ((frames, _, (top, left)),) = self.transform(DecodedBatch([video]), num_clips=1).clips.views
-        size = self.transform.crop_size_px
-        return frames[0, :, top : top + size, left : left + size].clone()  # a copy: the rest of the frame is freed
+        ((frames, _, crop),) = self.transform(DecodedBatch([video]), num_clips=1).clips.views
+        return crop.cut(frames[0], self.transform.crop_size_px).clone()  # a copy: the rest of the frame is freed
 
     def clip(self, seen: Sequence[Tensor], device: torch.device) -> Tensor:
         """Stack and normalize T frames (3, S, S) on the device: (1, 3, T, S, S)."""
