@@ -5,7 +5,8 @@
     python -m data_prep.inspect_videos k400/manifest.csv --scheduler tcp://10.0.0.1:8786
     python -m data_prep.inspect_videos k400/manifest.csv --allow_leaks
 
-Each file is decoded from the first frame to the last, so damage is found and `num_frames` is a count. The manifest gets
+Each file is decoded from the first frame to the last, so damage is found and `num_frames` is a count. Of a folder or
+archive of images, each image is decoded, and the frame rate in `fps` is kept. The manifest gets
 the columns of `data_prep.manifests.inspection_columns`; other columns and the order of the rows are kept. Files that
 cannot be used are listed and stay in the manifest with their `problem`: training reports them by name, and evaluation
 counts them as incorrect.
@@ -66,6 +67,7 @@ def inspect_videos(
     from data_prep.command_line.setting_error import check_at_least
     from data_prep.inspect_videos.all_files import absolute, inspect_all, known_results, rows_for_other_folder
     from data_prep.inspect_videos.duplicates import find_duplicates, write_duplicates
+    from data_prep.inspect_videos.image_inspection import with_found
     from data_prep.inspect_videos.printed_report import print_duplicates, print_file_table, print_problems
     from data_prep.manifests.csv_output import write_csv
     from data_prep.manifests.inspection_columns import DUPLICATES_FILE, INSPECTION_COLUMNS
@@ -93,7 +95,7 @@ def inspect_videos(
                 journal.unlink(missing_ok=True)
             known = {} if again else known_results(table, sources, journal)
             found = inspect_all(sources, known, journal, files, workers=workers, scheduler=scheduler)
-            rows = [row | found[source] for row, source in zip(table.rows, sources, strict=True)]
+            rows = [with_found(row, found[source]) for row, source in zip(table.rows, sources, strict=True)]
             if output.parent.resolve() != manifest.parent.resolve():
                 rows = rows_for_other_folder(rows, manifest, output, root)
             with Console(stderr=True).status("Comparing"):  # takes minutes for hundreds of thousands of videos

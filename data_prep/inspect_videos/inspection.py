@@ -15,13 +15,15 @@ from data_prep.inspect_videos.agreeing_decoder import agreeing_decoder
 from data_prep.inspect_videos.compared_frames import SampledFrames, frames_to_compare
 from data_prep.inspect_videos.decoder_process import DecoderProcess, Request
 from data_prep.inspect_videos.frame_hashes import hash_frames, hashed_frames, to_text
+from data_prep.inspect_videos.image_inspection import inspect_images
 from data_prep.manifests.inspection_columns import FOUND_COLUMNS, INSPECTION_COLUMNS
 from videoctx.data.annotations import ProbeResult
 from videoctx.data.decoding.containers import VideoDecodeError, file_status, probe
 from videoctx.data.decoding.exact_decoders import Container
+from videoctx.data.decoding.image_files import images_status
 from videoctx.data.decoding.video_reader import probe_result_of
 from videoctx.data.storage.local_files import LocalFiles
-from videoctx.data.storage.locations import is_url, local_path, split_member
+from videoctx.data.storage.locations import holds_images, is_url, local_path, split_member
 
 MIN_DEADLINE_SECONDS = 20.0  # for a decoder to read the frames that are compared
 DEADLINE_FACTOR = 10.0  # times the seconds of decoding all frames with PyAV
@@ -41,7 +43,7 @@ def inspect_file(source: str, *, files: LocalFiles) -> dict[str, str]:
     stamp = file_stamp(source)  # read first: a file that is changed in the meantime is inspected again
     try:
         with files.local_copy(source) as local:
-            found = _inspect(local)
+            found = inspect_images(local) if holds_images(local) else _inspect(local)
     except VideoDecodeError as error:
         found = cannot_be_used(error.reason)
     return found | {"file_stamp": stamp}
@@ -59,8 +61,10 @@ def file_stamp(source: str) -> str:
     if is_url(path):
         return ""
     try:
+        if os.path.isdir(path):
+            return "-".join(map(str, images_status(path)))
         status = os.stat(path)
-    except (OSError, ValueError):  # ValueError: a name that no file can have
+    except (OSError, ValueError, VideoDecodeError):  # ValueError: a name that no file can have
         return ""
     return f"{status.st_size}-{status.st_mtime_ns}"
 

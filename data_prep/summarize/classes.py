@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from data_prep.scheduling.run_each import Failure
 from data_prep.summarize.contact_sheets import ContactSheet, Segment
-from data_prep.summarize.row_values import segment_seconds
+from data_prep.summarize.row_values import number, segment_seconds
 from videoctx.data.annotations import LABEL_SEPARATOR
 from videoctx.data.storage.locations import is_url, resolve
 
@@ -52,7 +52,8 @@ def choose_rows(rows: Sequence[Row], most: int) -> list[Row]:
 
 def segment_of(row: Row, root: str) -> Segment:
     """Return the segment of a row; its source is absolute, as workers may have another working directory."""
-    return Segment(resolve(root if is_url(root) else os.path.abspath(root), row["path"]), *segment_seconds(row))
+    source = resolve(root if is_url(root) else os.path.abspath(root), row["path"])
+    return Segment(source, *segment_seconds(row), number(row.get("fps", "")))
 
 
 def sheet_of(row: Row, class_name: str, sheet: ContactSheet | Failure) -> Sheet:

@@ -24,6 +24,7 @@ class Segment:
     source: str  # a file, a URL, or a member of a tar file
     start_seconds: float | None = None  # None: from the first frame
     end_seconds: float | None = None  # None: to the last frame
+    fps: float | None = None  # of images, which state none
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def contact_sheet(segment: Segment, *, num_frames: int, height_px: int, files: L
     Raises:
         VideoDecodeError: the file cannot be read, or ends before the segment starts.
     """
-    with files.local_copy(segment.source) as local, open_video(local) as reader:
+    with files.local_copy(segment.source) as local, open_video(local, fps=segment.fps) as reader:
         first = int((segment.start_seconds or 0.0) * reader.fps)
         end = reader.num_frames
         if segment.end_seconds is not None:

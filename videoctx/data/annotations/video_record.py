@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+FRAMES = "frames"  # the decoder of images
+
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:

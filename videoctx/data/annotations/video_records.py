@@ -10,7 +10,7 @@ from typing import Any, overload
 import numpy as np
 import pyarrow as pa
 
-from videoctx.data.annotations.video_record import ProbeResult, VideoRecord
+from videoctx.data.annotations.video_record import FRAMES, ProbeResult, VideoRecord
 from videoctx.data.storage.locations import resolve, resolve_all
 
 ROW = np.dtype(  # what is not given is NaN, or -1 if it is an integer
@@ -30,7 +30,6 @@ ROW = np.dtype(  # what is not given is NaN, or -1 if it is an integer
     ]
 )
 ROWS_AT_ONCE = 4096
-FRAMES = "frames"  # the decoder of images
 UTF8 = ("utf-8", "surrogatepass")  # a file name may have bytes that are not UTF-8
 
 

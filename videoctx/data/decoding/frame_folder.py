@@ -12,12 +12,13 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from videoctx.data.annotations.video_record import ProbeResult
+from videoctx.data.annotations.video_record import FRAMES, ProbeResult
 from videoctx.data.decoding.containers import VideoDecodeError, decoder_errors
 from videoctx.data.decoding.image_files import ImageFiles, images_status, open_images, reason_of
 from videoctx.data.decoding.image_pixels import decode_image
 from videoctx.data.decoding.yuv_frames import DecodedFrames
 
+DECODER = FRAMES  # in the manifest's column `decoders`
 NO_RATE = "images state no frame rate; expected it in the manifest's column fps, or as --fps or fps="
 
 

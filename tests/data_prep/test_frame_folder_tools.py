@@ -1,0 +1,101 @@
+"""Tests that the commands that prepare data treat folders and archives of images as videos."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_prep.inspect_videos.__main__ import main as inspect
+from data_prep.summarize.__main__ import main as summarize
+from tests.frame_folders import tar_of, write_images, zip_of
+from tests.numbered import read_number
+from videoctx.data.annotations import read_manifest
+from videoctx.data.decoding.video_reader import open_video
+
+RATE = {"a": "10", "a.zip": "10", "b.tar": "12.5", "b": "12.5"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Folders and archives of images of two videos, and their manifest."""
+    for name, num_frames, first in (("a", 20, 1), ("b", 30, 0)):
+        write_images(tmp_path / name, num_frames, first=first, name="{}.jpg")
+    zip_of(tmp_path / "a")
+    tar_of(tmp_path / "b")
+    (tmp_path / "classes.txt").write_text("run\n")
+    write(tmp_path / "manifest.csv", [{"path": path, "label": "run", "fps": rate} for path, rate in RATE.items()])
+    return tmp_path
+
+
+def write(manifest: Path, rows) -> None:
+    with manifest.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["path", "label", "split", "fps"], restval="train")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def rows(manifest: Path) -> dict[str, dict[str, str]]:
+    with manifest.open(newline="") as file:
+        return {row["path"]: row for row in csv.DictReader(file)}
+
+
+def numbers_of(record) -> list[int]:
+    with open_video(record.path, "auto", record.probe_result, fps=record.fps) as reader:
+        return [read_number(frame) for frame in reader.read(np.arange(reader.num_frames))]
+
+
+def test_inspection_decodes_all_images_and_keeps_the_rate(folder, capsys):
+    manifest = folder / "manifest.csv"
+    assert inspect([str(manifest), "--workers=1"]) == 0
+    found = rows(manifest)
+    assert {path: row["fps"] for path, row in found.items()} == RATE
+    assert [row["num_frames"] for row in found.values()] == ["20", "20", "30", "30"]
+    assert [row["duration_seconds"] for row in found.values()] == ["2.0", "2.0", "2.4", "2.4"]
+    assert {row["decoders"] for row in found.values()} == {"frames"}
+    assert {(row["container"], row["codec"], row["width"], row["height"]) for row in found.values()} == {
+        *(("folder", "mjpeg", "64", "48"), ("zip", "mjpeg", "64", "48"), ("tar", "mjpeg", "64", "48"))
+    }
+    assert found["a"]["content_hash"] == found["a.zip"]["content_hash"] != found["b"]["content_hash"]
+    assert "2 videos occur more than once" in capsys.readouterr().err
+    records = read_manifest(manifest, ["run"], split="train")
+    assert [len(numbers_of(record)) for record in records] == [20, 20, 30, 30]
+    assert inspect([str(manifest), "--workers=1"]) == 0
+    assert "0 of them inspected in this run" in capsys.readouterr().out
+    (folder / "a" / "20.jpg").unlink()  # the others of its folder are the same
+    table = manifest.read_text()
+    manifest.write_text(table.replace(",12.5,", ",25,"))
+    assert inspect([str(manifest), "--workers=1"]) == 0
+    assert "1 of them inspected in this run" in capsys.readouterr().out
+    assert [rows(manifest)[path]["num_frames"] for path in ("a", "b")] == ["19", "30"]
+    assert rows(manifest)["b"]["duration_seconds"] == "1.2"
+
+
+def test_problems_of_images_are_found_and_the_rate_is_kept(folder, capsys):
+    manifest = folder / "manifest.csv"
+    (folder / "a" / "7.jpg").write_bytes((folder / "a" / "7.jpg").read_bytes()[:-30])
+    (folder / "b" / "5.jpg").unlink()
+    write(manifest, [{"path": path, "label": "run", "fps": "" if path == "a.zip" else "9"} for path in ("gone", *RATE)])
+    assert inspect([str(manifest), "--workers=1"]) == 1
+    found = rows(manifest)
+    assert [row["fps"] for row in found.values()] == ["9", "9", "", "9", "9"]
+    assert found["gone"]["problem"] == "No such file or directory"
+    assert found["a"]["problem"].startswith("7.jpg: damaged: image file is truncated")
+    assert found["b"]["problem"] == "the images from 0 to 29 lack 1 (5); expected consecutive numbers"
+    assert found["a.zip"]["problem"].startswith("images state no frame rate")
+    assert "images state no frame rate" in capsys.readouterr().err
+    manifest.write_text(manifest.read_text().replace("a.zip,run,train,,", "a.zip,run,train,10,"))
+    shutil.copytree(folder / "b", folder / "gone", dirs_exist_ok=True)
+    shutil.copy(folder / "b" / "4.jpg", folder / "gone" / "5.jpg")
+    assert inspect([str(manifest), "--workers=1"]) == 1
+    found = rows(manifest)
+    assert (found["a.zip"]["problem"], found["a.zip"]["fps"], found["a.zip"]["duration_seconds"]) == ("", "10", "2.0")
+    assert (found["gone"]["problem"], found["gone"]["num_frames"]) == ("", "30")
+
+
+def test_the_summary_shows_frames_of_images(folder, capsys):
+    assert summarize([str(folder / "manifest.csv"), "--workers=1", "--videos_per_class=4"]) == 0
+    assert "4 videos of 1 classes" in capsys.readouterr().out
+    page = (folder / "summary.html").read_text()
+    assert "4 frames of a video of class run, at 0.2, 0.7, 1.2, 1.7 seconds" in page
