@@ -15,7 +15,8 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from videoctx.cli.checkpoint_check import check_checkpoint
 from videoctx.cli.evaluation_folder import EvaluationLogger, evaluation_loggers
-from videoctx.cli.parts import with_parts
+from videoctx.cli.finetuning_recipe import finetuning_recipe
+from videoctx.cli.parts import RANKS, with_parts
 from videoctx.cli.replaced_classes import with_optimizer_defaults
 from videoctx.cli.run_folder import RunFolder, check_free
 from videoctx.cli.stored_network import with_stored_network
@@ -160,6 +161,8 @@ def run_lightning(arguments: Sequence[str]) -> None:
     """
     for message in SILENCED_WARNINGS:
         warnings.filterwarnings("ignore", message=f".*{message}")
+    if (line := finetuning_recipe(arguments)) and all(os.environ.get(name, "0") == "0" for name in RANKS):
+        print(line, file=sys.stderr)
     sys.argv[1:] = with_optimizer_defaults(
         with_stored_network(with_parts(arguments))
     )  # the CLI reads it, and a launcher starts the other ranks with it
