@@ -270,6 +270,15 @@ def test_contributing_has_the_same_table():
     assert not page[first + len(expected)].startswith("|"), "CONTRIBUTING.md has a row that PARTS does not have"
 
 
+def test_the_top_level_holds_what_belongs_there_and_no_results():
+    """A test that writes into the current folder would leave its files where somebody adds them."""
+    here = {"CHANGELOG.md", "LICENSE", "Makefile", "README.md", "configs", "constraints.txt", "data_prep"}
+    here |= {"pyproject.toml", "tests", "videoctx"}
+    made = {"build", "datasets", "dist", "runs", "videoctx.egg-info", "__pycache__"}  # git ignores them
+    found = {path.name for path in REPOSITORY.iterdir() if not path.name.startswith(".")}
+    assert here <= found <= here | made
+
+
 def test_files_and_folders_are_named_after_their_idea():
     assert not {Path(part).stem for name in FILES for part in Path(name).parts} & NAMED_AFTER_NOTHING
 

@@ -111,6 +111,7 @@ def trainer(folder: Path, *callbacks, **arguments) -> Trainer:
     saves = ModelCheckpoint(folder, "last", every_n_train_steps=1, save_top_k=1, enable_version_counter=False)
     given = {
         "accelerator": "cpu",
+        "default_root_dir": folder,
         "max_epochs": 1,
         "log_every_n_steps": 1,
         "logger": False,
