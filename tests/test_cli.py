@@ -49,6 +49,20 @@ def test_a_run_without_validation_keeps_its_last_checkpoint(run):
     assert yaml.safe_load((folder / "config.yaml").read_text())["checkpoint"]["monitor"] is None
 
 
+def test_class_weights_of_the_manifest(run):
+    """The training split has two videos of each class."""
+    plain, balanced, other = (
+        column(run("fit", "--trainer.max_epochs=1", *weights, name=f"-{len(weights)}"), "train/loss")
+        for weights in (
+            [],
+            ["--model.class_weights=balanced"],
+            ["--model.class_weights=[1, 5, 1]", "--seed_everything=0"],
+        )
+    )
+    assert [float(loss) for loss in balanced] == pytest.approx([float(loss) for loss in plain], rel=1e-5)
+    assert other != plain
+
+
 def test_the_config_of_a_run_repeats_it(place, run):
     again = run("fit", "-c", place.runs / "trained" / "config.yaml")
     assert column(again, "train/loss") == column(place.runs / "trained", "train/loss")
@@ -381,6 +395,10 @@ NL_AT = ["--model.net.init_args.context=videoctx.layers.NonLocal", "--model.net.
         ),
         (["--model.freeze=bakbone"], ["freeze names 'bakbone'", "expected of backbone"]),
         (["--model.freeze=[backbone, head]"], ["freeze is ['backbone', 'head'], which leaves no parameter to train"]),
+        # class weights
+        (["--model.class_weights=[1, 2]"], ["class_weights has 2 numbers for 3 classes; expected one per class"]),
+        (["--model.class_weights=[1, -2, 1]"], ["class_weights has -2; expected more than 0"]),
+        (["--model.class_weights=balance"], ["model.class_weights", "balance"]),
         # context blocks
         ([*NL_AT, "{res6: [0]}"], ["stage 'res6'; expected one of res2, res3, res4, res5"]),
         ([*NL_AT, "{res3: [2]}"], ["block 2 of res3, which has 2: expected 0 to 1"]),

@@ -24,7 +24,7 @@ COMPILED = ["--model.compiled_blocks=true", "--model.fused_optimizer=true"]
 TRAINED = {
     **{block: (block, []) for block in BLOCKS},
     "compiled": ("GlobalContext", COMPILED),
-    "frozen": ("GlobalContext", ["--model.freeze=[stem, res2]", "--trainer.sync_batchnorm=true"]),
+    "frozen": ("GlobalContext", ["--model.freeze=[stem, res2]"]),
     "head_alone": ("NonLocal", ["--model.freeze=backbone"]),
 }
 TOLERANCE = 5e-4  # the step of float16, in which probabilities are on disk, below one

@@ -11,6 +11,7 @@ from videoctx.models import ResNet3D
 
 COMMANDS = {
     "classify": ["clip.mp4", "--ckpt_path", "a.ckpt"],
+    "features": ["clip.mp4", "--ckpt_path", "a.ckpt", "-o", "features.npz"],
     "attention": ["clip.mp4", "--ckpt_path", "a.ckpt"],
     "export": ["--ckpt_path", "a.ckpt", "--format", "onnx", "--output", "net.onnx"],
     "convert": ["a.pyth", "-o", "b.pt"],

@@ -98,3 +98,16 @@ def test_a_checkpoint_of_weights_alone_is_refused(tmp_path):
     saves = ModelCheckpoint(tmp_path, save_weights_only=True)
     with pytest.raises(ValueError, match="save_weights_only is true"):
         trainer(tmp_path, callbacks=[EMA(), saves]).fit(classifier(), datamodule=synthetic_clips())
+
+
+def test_before_its_first_update_the_average_is_the_starting_weights(tmp_path):
+    first = classifier()
+    trainer(tmp_path / "first").fit(first, synthetic_clips())
+    torch.manual_seed(1)
+    weights = str(tmp_path / "first" / "last.ckpt")
+    model = VideoClassifier(CLASSES, small_resnet, weights=weights)
+    torch.nn.init.ones_(model.net.head.weight)
+    trainer(tmp_path / "second", EMA(every_n_steps=100)).fit(model, synthetic_clips())
+    saved = torch.load(tmp_path / "second" / "last.ckpt", weights_only=True)["state_dict"]
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(saved[name], tensor), name

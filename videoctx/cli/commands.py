@@ -28,6 +28,8 @@ GROUPS = {
     "Train and evaluate": TRAINING,
     "Use a trained network": {
         "classify": "predict the classes of videos, along a long video, or live",
+        "features": "write the features of videos, of the last or any layer, to a file",
+        "probe": "train a linear classifier on features, and test it",
         "attention": "show where a network looks, by attention maps or Grad-CAM",
         "app": "open a local page: drop a video, see its classes, when, and where a network looks",
         "export": "write a network with its preprocessing as an ONNX or torch.export file",
@@ -37,6 +39,7 @@ GROUPS = {
         "score": "evaluate a tested run with fewer views",
         "compare": "compare two tested runs",
         "seeds": "mean and deviation of runs that differ only in their seed",
+        "fuse": "average the scores of tested runs on the same videos, such as those of two networks",
         "pool": "merge tested runs on different videos, such as folds",
         "report": "write an HTML report on a tested run",
     },

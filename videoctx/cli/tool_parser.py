@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -64,13 +64,21 @@ class Network:
 
 
 def net_from_config(
-    parser: ArgumentParser, arguments: Sequence[str], *, required: bool = True
+    parser: ArgumentParser,
+    arguments: Sequence[str],
+    *,
+    required: bool = True,
+    settings: Callable[[], Mapping[str, type]] = dict,
 ) -> tuple[Network, Namespace]:
     """Add the options of a network to a tool's parser, and parse the tool's arguments.
 
-    A config may be any that `fit` takes. All of it but `model.net` is ignored. `--help` does not import torch, and
-    leaves the network's own arguments to `--model.net.help`. Unlike in training, a config can name only networks and
-    layers.
+    A config may be any that `fit` takes. All of it but `model.net` and `settings` is ignored. `--help` does not import
+    torch, and leaves the network's own arguments to `--model.net.help`. Unlike in training, a config can name only
+    networks and layers.
+
+    Args:
+        required: Whether there must be a network.
+        settings: Returns further groups of options that a config may have, such as `data.clips`, and their dataclasses.
 
     Returns:
         The network, and the tool's own arguments.
@@ -88,17 +96,33 @@ def net_from_config(
     net_type = Callable[[int], nn.Module]
     parser.add_argument("-c", "--config", action=ActionConfigFile, required=required)
     parser.add_argument("--model.net", type=net_type if required else net_type | None, required=required)
+    groups = settings()
+    for group, kind in groups.items():
+        parser.add_class_arguments(kind, group)
     arguments = _with_net_class(with_parts(arguments))
     for position, argument in enumerate(arguments[1:], start=1):
         if arguments[position - 1] in ("-c", "--config"):
-            model = yaml.safe_load(argument).get("model")
-            network = {"model": {"net": model["net"]}} if isinstance(model, dict) and "net" in model else {}
-            arguments[position] = yaml.safe_dump(network)
+            config = yaml.safe_load(argument)
+            arguments[position] = yaml.safe_dump(_parts_of(config, ["model.net", *groups]))
     config = parser.parse_args(arguments)
     check_network(config.model.net)
     plain = (yaml.safe_load(parser.dump(config, skip_unset=False)).get("model") or {}).get("net")
     options = parser.instantiate(config)
     return Network(options.model.net, plain), options
+
+
+def _parts_of(config: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """Return what a config has of some keys, such as `model.net`.
+
+    >>> _parts_of({"data": {"clips": {"clip_len": 4}, "seed": 1}}, ["data.clips"])
+    {'data': {'clips': {'clip_len': 4}}}
+    """
+    parts: dict[str, dict[str, Any]] = {}
+    for section, _, name in (key.partition(".") for key in keys):
+        found = config.get(section)
+        if isinstance(found, dict) and name in found:
+            parts.setdefault(section, {})[name] = found[name]
+    return parts
 
 
 def _print_help(parser: ArgumentParser, *, required: bool) -> None:

@@ -99,10 +99,9 @@ class VideoDataModule(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; expected 1 or more")
-        if seed < 0:
-            raise ValueError(f"seed is {seed}; expected 0 or more")
+        for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
+            if value < least:
+                raise ValueError(f"{name} is {value}; expected {least} or more")
         if multi_label and train.order == "class_balanced":
             raise ValueError("train.order is 'class_balanced' with multi_label; expected 'shuffled' or 'weighted'")
         self.manifest = Path(manifest)
@@ -111,12 +110,8 @@ class VideoDataModule(LightningDataModule):
         self.class_names = read_classes(class_file or self.manifest.parent / CLASS_FILE)
         self.multi_label = multi_label
         self.splits = {"train": train_split, "test": test_split} | ({"val": val_split} if val_split else {})
-        self.batch_size = batch_size
-        self.clips = clips
-        self.train = train
-        self.test = test
-        self.loading = loading
-        self.seed = seed
+        self.clips, self.train, self.test, self.loading = clips, train, test, loading
+        self.batch_size, self.seed = batch_size, seed
         self.files = LocalFiles(storage.cache_dir, max_cache_bytes=int(storage.cache_bytes))
         self.train_transform = TrainTransform(
             crop_size_px=train.crop_size_px,
@@ -151,6 +146,11 @@ class VideoDataModule(LightningDataModule):
     def train_clip_size(self) -> tuple[int, int, int]:
         """(T, H, W) of a training clip."""
         return self.clips.clip_len, self.train.crop_size_px, self.train.crop_size_px
+
+    @property
+    def train_class_counts(self) -> list[int]:
+        """Number of training videos that show each class."""
+        return VideoRecords.of(self._train_dataset.records).class_counts(len(self.class_names))
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -210,7 +210,7 @@ class VideoDataModule(LightningDataModule):
         self._check_classes()
 
     def train_dataloader(self) -> VideoLoader | ReadyClips:
-        """Return the loader of training clips. A last batch that is not full is left out, except if it is the only one.
+        """Return the loader of training clips, without a last batch that is not full unless it is the only one.
 
         A batch of one clip would have no variance for BatchNorm to measure.
         """

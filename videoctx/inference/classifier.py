@@ -17,12 +17,14 @@ from torch import Tensor, nn
 
 from videoctx.batch import slices
 from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.loading.dataset import DecodedBatch
 from videoctx.data.loading.one_video import read_one_video
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.storage.local_files import LocalFiles
 from videoctx.data.storage.locations import is_url
 from videoctx.evaluation.view_scores import NOT_FINITE, sigmoid, softmax, stored_scores
 from videoctx.evaluation.view_subset import Views
+from videoctx.inference.layer_outputs import clip_vectors
 from videoctx.inference.prediction import Prediction, Predictions
 from videoctx.inference.video_paths import video_paths
 from videoctx.models.classifier_checkpoint import load_classifier
@@ -132,7 +134,7 @@ class Classifier:
             ValueError: There is no such file, no video in a folder, or the test has no rule for so many
                 clips or crops.
         """
-        chosen = self._views(views)
+        chosen = self.chosen_views(views)
         self.preprocessing.transform(num_crops=chosen.num_crops)  # a number of crops without a rule is an error
         self.preprocessing.sampler(num_clips=chosen.num_clips)  # and so is a number of clips
         files = files or LocalFiles()
@@ -156,15 +158,21 @@ class Classifier:
         return predictions
 
     def features(
-        self, video: Video, *, views: str | tuple[int, int] | None = None, files: LocalFiles | None = None
+        self,
+        video: Video,
+        *,
+        layer: str | None = None,
+        views: str | tuple[int, int] | None = None,
+        files: LocalFiles | None = None,
     ) -> Tensor:
-        """Return the features of a video: the input of the classifier `head`, after pooling.
+        """Return the features of a video: by default the input of the classifier, after pooling.
 
         Where the test classifies windows of the feature map (`videoctx.models.test_head`), these are
         the mean of the windows' features.
 
         Args:
             video: A file or a URL.
+            layer: Name of the layer whose output, averaged over T, H and W, is returned instead, such as `res4`.
             views: Clips × crops, such as `"10x3"` or `(10, 3)`. None: those of the network's test.
             files: Where the copies of remote videos are kept. None: in the package's cache.
 
@@ -173,19 +181,18 @@ class Classifier:
 
         Raises:
             VideoDecodeError: The video cannot be read.
-            ValueError: The network has no linear layer `head`, or the test has no rule for so many crops.
+            ValueError: The network has no such layer, or the test has no rule for so many crops.
         """
-        net = self.for_evaluation().net
-        head = getattr(net.net if isinstance(net, InferenceNetwork) else net, "head", None)
-        if not isinstance(head, nn.Linear):
-            raise ValueError(f"{type(self.net).__name__} has no linear layer named head, whose input are the features")
-        inputs: list[Tensor] = []
-        handle = head.register_forward_pre_hook(lambda _, args: inputs.append(_per_clip(args[0]).float().cpu()))
-        try:
-            self._logits(net, os.fspath(video), self._views(views), files or LocalFiles())
-        finally:
-            handle.remove()
-        return torch.cat([features.clone() for features in inputs])  # clones can be trained on
+        chosen = self.chosen_views(views)
+        return self.batch_features(self._read(os.fspath(video), chosen, files or LocalFiles()), chosen, layer=layer)
+
+    def batch_features(self, batch: DecodedBatch, views: Views, *, layer: str | None = None) -> Tensor:
+        """Return the features of the views of a decoded video, (num_views, channels), as `features` does."""
+        # Folding changes what single convolutions and norms return, but not what the classifier sees.
+        net = self.for_evaluation().net if layer is None else self.net
+        with clip_vectors(net.net if isinstance(net, InferenceNetwork) else net, layer) as vectors:
+            self._through(net, batch, views)
+        return torch.cat([vector.clone() for vector in vectors])  # clones can be trained on
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return the probabilities of logits (..., K): they sum to one unless `multi_label`."""
@@ -220,15 +227,16 @@ class Classifier:
             self._evaluated = state, evaluated
         return self._evaluated[1]
 
+    def chosen_views(self, views: str | tuple[int, int] | None) -> Views:
+        """Return clips × crops as numbers, by default those of the network's test."""
+        if views is None:
+            return Views(*self.preprocessing.views)
+        return Views.parse(views) if isinstance(views, str) else Views(*views)
+
     def __repr__(self) -> str:
         made = self.preprocessing
         clips = f"{made.described_clips} clips, {Views(*made.views)} views"
         return f"Classifier({type(self.net).__name__}, {len(self.class_names)} classes, {clips}, {self.device})"
-
-    def _views(self, views: str | tuple[int, int] | None) -> Views:
-        if views is None:
-            return Views(*self.preprocessing.views)
-        return Views.parse(views) if isinstance(views, str) else Views(*views)
 
     def _probabilities(self, path: str, views: Views, files: LocalFiles) -> np.ndarray:
         """Return the mean over the views, (K,) float64."""
@@ -240,24 +248,24 @@ class Classifier:
             raise NotFiniteError(f"{path}: {NOT_FINITE}")
         return probabilities
 
-    @torch.inference_mode()
     def _logits(self, net: nn.Module, path: str, views: Views, files: LocalFiles) -> Tensor:
         """Return the logits of the views of a video, (S, K)."""
-        transform = self.preprocessing.transform(num_crops=views.num_crops)
+        return self._through(net, self._read(path, views, files), views)
+
+    def _read(self, path: str, views: Views, files: LocalFiles) -> DecodedBatch:
         sampler = self.preprocessing.sampler(num_clips=views.num_clips)
         rng = np.random.default_rng(0)  # the clips of a test are not random
         with files.local_copy(path) as file:
             try:
-                batch = read_one_video(file, lambda num_frames, fps: sampler.clips(num_frames, fps, rng)).batch
+                return read_one_video(file, lambda num_frames, fps: sampler.clips(num_frames, fps, rng)).batch
             except VideoDecodeError as error:  # names the copy
                 raise VideoDecodeError(path, error.reason) from error
+
+    @torch.inference_mode()
+    def _through(self, net: nn.Module, batch: DecodedBatch, views: Views) -> Tensor:
+        transform = self.preprocessing.transform(num_crops=views.num_crops)
         clips = transform(batch.to(self.device), num_clips=views.num_clips).clips
         return torch.cat([net(clips[part]).float() for part in slices(len(clips), VIEWS_PER_FORWARD)])
-
-
-def _per_clip(features: Tensor) -> Tensor:
-    """Return the input of the classifier per clip: (B, C), or (B, windows, C) → (B, C)."""
-    return features.mean(dim=1) if features.ndim == 3 else features
 
 
 def load(path: Video, *, net: Callable[[int], nn.Module] | nn.Module | None = None) -> Classifier:

@@ -30,6 +30,7 @@ from videoctx.tasks.batch_norm_size import BatchNormSizeCheck
 from videoctx.tasks.bf16_gradient_check import Bf16GradientCheck
 from videoctx.tasks.block_compilation import BlockCompilation
 from videoctx.tasks.checkpoint_contents import check_checkpoint, checkpoint_contents
+from videoctx.tasks.class_weights import ClassWeights, check_class_weights, class_weight_tensor
 from videoctx.tasks.clip_differences import clip_differences, describe_differences
 from videoctx.tasks.emulated_bf16 import warn_of_emulated_bf16
 from videoctx.tasks.evaluation_network import EvaluationNetwork
@@ -38,7 +39,7 @@ from videoctx.tasks.frozen_modules import FrozenModules
 from videoctx.tasks.fused_optimizer import choose_step
 from videoctx.tasks.learning_rate import check_accumulation, run_scheduler, scale_learning_rates, step_size
 from videoctx.tasks.loss_watch import LossWatch
-from videoctx.tasks.losses import classification_loss
+from videoctx.tasks.losses import checked_logits, classification_loss
 from videoctx.tasks.lost_rank import LostRank
 from videoctx.tasks.memory_note import MemoryNote
 from videoctx.tasks.multigrid import MultigridPlan
@@ -48,7 +49,7 @@ from videoctx.tasks.resumed_optimizer import ResumedOptimizerCheck
 from videoctx.tasks.schedules import Schedule
 from videoctx.tasks.score_files import ScoreFiles
 from videoctx.tasks.starting_weights import StartingWeights
-from videoctx.tasks.task_data import check_task_data, required_task_data, task_data
+from videoctx.tasks.task_data import check_several_classes, check_task_data, required_task_data, task_data
 from videoctx.tasks.throughput import Throughput
 from videoctx.tasks.training_card import TrainingCard
 from videoctx.tasks.validation_summary import ValidationSummary
@@ -78,6 +79,8 @@ class VideoClassifier(LightningModule):
             None: the learning rate is not scaled.
         schedule: The learning rate over the run. None: it is constant.
         multi_label: Whether a video may show several classes. The loss is then binary cross-entropy for each class.
+        class_weights: Weight of each class in the training loss; `balanced`: n / (K · n_k), if a class has n_k of n
+            training videos. With `multi_label`, the weight of videos that show the class. None: all classes are equal.
         label_smoothing: Share of the target that is spread over all classes; with `multi_label`, over yes and no.
         mixing: Mixes the clips of a batch and their targets, such as `videoctx.data.ClipMixing`. A mixed clip
             counts as correct if the network predicts the class that has the largest share in it.
@@ -116,6 +119,7 @@ class VideoClassifier(LightningModule):
         lr_batch_size: int | None = None,
         schedule: Schedule | None = None,
         multi_label: bool = False,
+        class_weights: ClassWeights | None = None,
         label_smoothing: float = 0.0,
         mixing: nn.Module | None = None,
         weights: str | None = None,
@@ -136,6 +140,9 @@ class VideoClassifier(LightningModule):
         for name, value in (("views_per_forward", views_per_forward), ("lr_batch_size", lr_batch_size)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}; expected 1 or more")
+        check_class_weights(class_weights, len(class_names))
+        self.class_weights = class_weights
+        self._class_weights: Tensor | None = None  # (K,), in training
         self.class_names = list(class_names)
         self.net = net if isinstance(net, nn.Module) else net(len(class_names))
         self.net_is_new = self.net is not net and network_config(self.net) is not None  # others may load weights
@@ -202,16 +209,8 @@ class VideoClassifier(LightningModule):
 
     def forward(self, clips: Tensor) -> Tensor:
         """(B, 3, T, H, W) → logits (B, K)."""
-        return self._checked(self.net(clips.contiguous(memory_format=self.memory_format)), clips)
-
-    def _checked(self, logits: Tensor, clips: Tensor) -> Tensor:
-        expected = (len(clips), len(self.class_names))
-        if logits.shape != expected:
-            raise ValueError(
-                f"the network returns {tuple(logits.shape)} for {len(clips)} clips; expected logits {expected},"
-                " one per class"
-            )
-        return logits
+        logits = self.net(clips.contiguous(memory_format=self.memory_format))
+        return checked_logits(logits, len(clips), len(self.class_names))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "VideoClassifier":
         """Copy the task for averaging. The optimizer's factory is shared: one from a config holds the whole Trainer."""
@@ -244,12 +243,10 @@ class VideoClassifier(LightningModule):
     def setup(self, stage: str) -> None:
         if self.trainer.precision not in PRECISIONS:
             raise ValueError(f"trainer.precision is {self.trainer.precision}; expected {' or '.join(PRECISIONS)}")
-        if stage == "fit" and len(self.class_names) == 1 and not self.multi_label:
-            raise ValueError(
-                f"there is one class, {self.class_names[0]!r}: every clip would be correct; expected two or more, or"
-                " data.multi_label"
-            )
         warn_of_emulated_bf16(self.trainer.precision, self.trainer.strategy.root_device)
+        if stage == "fit":
+            check_several_classes(self.class_names, multi_label=self.multi_label)
+            self._class_weights = class_weight_tensor(self.class_weights, self.trainer, self.class_names)
         made = self.preprocessing
         if data := task_data(self.trainer):
             check_task_data(data, class_names=self.class_names, multi_label=self.multi_label)
@@ -321,7 +318,13 @@ class VideoClassifier(LightningModule):
             targets = targets if self.multi_label else F.one_hot(targets, len(self.class_names)).float()
             clips, targets = self.mixing(clips, targets, batch.video)
         logits = self(clips)
-        loss = classification_loss(logits, targets, multi_label=self.multi_label, label_smoothing=self.label_smoothing)
+        loss = classification_loss(
+            logits,
+            targets,
+            multi_label=self.multi_label,
+            label_smoothing=self.label_smoothing,
+            class_weights=self._class_weights,
+        )
         self.log("train/loss", loss, batch_size=len(labels))
         if not self.multi_label:
             main_class = targets.argmax(dim=1) if self.mixing else targets  # (S,)
@@ -341,8 +344,8 @@ class VideoClassifier(LightningModule):
         parts = []
         for part in slices(len(batch.clips), self.views_per_forward):
             clips = batch.clips[part]
-            logits = self._checked(self.evaluation_forward(clips), clips) if self.evaluation_forward else self(clips)
-            parts.append(logits.float())
+            logits = self.evaluation_forward(clips) if self.evaluation_forward else self(clips)
+            parts.append(checked_logits(logits, len(clips), len(self.class_names)).float())
         logits = torch.cat(parts) if parts else torch.zeros(0, len(self.class_names), device=self.device)
         return stored_scores(logits, multi_label=self.multi_label)
 

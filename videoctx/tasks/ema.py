@@ -47,6 +47,11 @@ class EMA(WeightAveraging):
         self._device = trainer.strategy.root_device
         super().setup(trainer, pl_module, stage)
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the average with the weights that training starts with: they were loaded after it was made."""
+        if self._average_model is not None and not trainer.ckpt_path:
+            self._average_model.module.load_state_dict(pl_module.state_dict())
+
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:  # noqa: ARG002
         return step_idx is not None and (step_idx + 1) % self.every_n_steps == 0
 

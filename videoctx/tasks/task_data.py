@@ -59,3 +59,16 @@ def check_task_data(data: TaskData, *, class_names: Sequence[str], multi_label: 
         raise ValueError(
             f"multi_label of the task is {multi_label}, and of the data {data.multi_label}; expected the same"
         )
+
+
+def check_several_classes(class_names: Sequence[str], *, multi_label: bool) -> None:
+    """Check that there is something to learn.
+
+    Raises:
+        ValueError: There is one class, and every video shows it.
+    """
+    if len(class_names) == 1 and not multi_label:
+        raise ValueError(
+            f"there is one class, {class_names[0]!r}: every clip would be correct; expected two or more, or"
+            " data.multi_label"
+        )

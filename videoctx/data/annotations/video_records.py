@@ -128,6 +128,16 @@ class VideoRecords(Sequence[VideoRecord]):
             return {code for code in codes if code >= 0}
         return {index for code in codes for index in self._label_sets[code]}
 
+    def class_counts(self, num_classes: int) -> list[int]:
+        """Return how many videos show each class."""
+        codes, counts = np.unique(self._rows["label"], return_counts=True)
+        found = [0] * num_classes
+        for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
+            shown = ([code] if code >= 0 else []) if self._label_sets is None else self._label_sets[code]
+            for index in shown:
+                found[index] += count
+        return found
+
     def label(self, code: int) -> int | tuple[bool, ...] | None:
         """Return the label of the rows that have this value in `rows`."""
         if self._label_sets is None:
