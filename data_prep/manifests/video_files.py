@@ -8,7 +8,7 @@ from typing import Literal
 
 from data_prep.command_line.setting_error import SettingError
 from videoctx.data.annotations import AnnotationError
-from videoctx.data.decoding.image_names import is_image
+from videoctx.data.decoding.image_names import has_images
 from videoctx.data.storage.locations import ARCHIVES_OF_IMAGES, VIDEO_SUFFIXES, holds_images
 
 
@@ -52,12 +52,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself
         return False
-
-
-def has_images(folder: str | os.PathLike[str]) -> bool:
-    """Return whether a file in the folder itself is an image."""
-    with os.scandir(folder) as entries:
-        return any(is_image(entry.name) for entry in entries)
 
 
 @dataclass(frozen=True, slots=True)

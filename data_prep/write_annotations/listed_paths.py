@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
-from data_prep.manifests.video_files import has_images
 from data_prep.write_annotations.layouts.listing import ListedVideo, Listing, stem_of
 from videoctx.data.class_names import nfc
+from videoctx.data.decoding.image_names import has_images
 from videoctx.data.storage.locations import ARCHIVES_OF_IMAGES, VIDEO_SUFFIXES
 
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_prep.manifests.video_files import check_folder, folder_contents, has_images
+from data_prep.manifests.video_files import check_folder, folder_contents
 from data_prep.write_annotations.group_split import Row
 from data_prep.write_annotations.passed_over import counted_files, folders_without_video
 from data_prep.write_annotations.split_folders import find_split_folders, split_of_name
 from videoctx.data.annotations import LABEL_SEPARATOR, AnnotationError, read_csv
 from videoctx.data.class_names import nfc
-from videoctx.data.decoding.image_names import is_image
+from videoctx.data.decoding.image_names import has_images, is_image
 from videoctx.data.storage.locations import VIDEO_SUFFIXES
 from videoctx.first_few import first_few
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import PositiveFloat, PositiveInt
 
 from videoctx.cli.output_path import writable_folder
 from videoctx.cli.tool_parser import ToolParser, net_from_config, tool_parser
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 # The arguments that each mode needs, and the others that it alone accepts.
 NEEDED = {"--method map": ("video",), "--method gradcam": ("video", "layer"), "--analyze": ("manifest",)}
 OPTIONAL = {
-    "--method map": ("video", "block", "query"),
-    "--method gradcam": ("video", "target_class"),
+    "--method map": ("video", "fps", "block", "query"),
+    "--method gradcam": ("video", "fps", "target_class"),
     "--analyze": ("split", "num_videos", "max_queries"),
 }
 
@@ -54,8 +54,11 @@ def run_attention(arguments: Sequence[str]) -> None:
 
 def _parser() -> ToolParser:
     parser = tool_parser("videoctx attention", run_attention.__doc__)
-    parser.add_argument("video", nargs="?", type=str, help="a video: a file or a URL")
+    parser.add_argument("video", nargs="?", type=str, help="a video: a file, a folder of images or a URL")
     parser.add_argument("--ckpt_path", type=str, required=True, help="a checkpoint that `videoctx fit` wrote")
+    parser.add_argument(
+        "--fps", type=PositiveFloat | None, help="frames per second of a video that is stored as images"
+    )
     parser.add_argument("--output", type=Path, default=Path("attention"), help="folder to write to")
     parser.add_argument("--method", default="map", choices=["map", "gradcam"], help="attention map, or Grad-CAM")
     attention = parser.add_argument_group("--method map")
@@ -112,7 +115,7 @@ def _explain(trained: "Classifier", options: Namespace) -> None:
     if options.method == "map":
         find_block(trained.net, options.block)  # before the video is read
     with LocalFiles().local_copy(options.video) as file:
-        clip = read_clip(file, trained.preprocessing, query=query)
+        clip = read_clip(file, trained.preprocessing, query=query, images_fps=options.fps)
     if options.method == "map":
         explanation = explain_by_attention(trained, clip, block=options.block, query=query)
     else:

@@ -40,6 +40,7 @@ def run_classify(arguments: Sequence[str]) -> None:
         result = classify_timeline(
             trained,
             options.video[0],
+            fps=options.fps,
             folder=options.timeline,
             stride_seconds=options.stride or 1.0,
             num_best=options.top or 5,
@@ -57,7 +58,9 @@ def run_classify(arguments: Sequence[str]) -> None:
     else:
         from videoctx.cli.classify_videos import classify_videos
 
-        result = classify_videos(trained, options.video, views=options.views, num_best=options.top or 5)
+        result = classify_videos(
+            trained, options.video, views=options.views, fps=options.fps, num_best=options.top or 5
+        )
     if json_file:
         _write_json({"checkpoint": options.ckpt_path, **result}, json_file)
     if result.get("num_failed") or result.get("lost"):
@@ -66,8 +69,11 @@ def run_classify(arguments: Sequence[str]) -> None:
 
 def _parser() -> ToolParser:
     parser = tool_parser("videoctx classify", run_classify.__doc__)
-    parser.add_argument("video", nargs="*", type=str, help="videos, folders of videos, or URLs")
+    parser.add_argument("video", nargs="*", type=str, help="videos, folders of videos or of images, or URLs")
     parser.add_argument("--ckpt_path", type=str, required=True, help="a checkpoint that `videoctx fit` wrote")
+    parser.add_argument(
+        "--fps", type=PositiveFloat | None, help="frames per second of videos that are stored as images"
+    )
     parser.add_argument("--top", type=PositiveInt | None, help="number of classes to print; by default 5")
     parser.add_argument("--views", type=str | None, help="clips x crops, such as 10x3; by default those of the test")
     parser.add_argument(
@@ -105,7 +111,7 @@ def _check_mode(options: Namespace) -> str:
         ValueError: an argument is missing, or belongs to another mode.
     """
     mode = "--live" if options.live is not None else "--timeline" if options.timeline is not None else "VIDEO"
-    for name, flag in (("video", "VIDEO"), ("timeline", "--timeline"), ("top", "--top")):
+    for name, flag in (("video", "VIDEO"), ("timeline", "--timeline"), ("top", "--top"), ("fps", "--fps")):
         if mode == "--live" and options[name]:
             raise ValueError(f"--live has no {flag}")
     if mode == "--timeline" and len(options.video) > 1:

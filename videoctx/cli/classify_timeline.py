@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from videoctx.cli.output_path import writable_folder
+from videoctx.data.decoding.image_names import has_images
 from videoctx.data.storage.local_files import LocalFiles
 from videoctx.inference.classifier import Classifier
 from videoctx.inference.timeline_files import write_timeline
@@ -12,18 +13,19 @@ from videoctx.inference.video_paths import video_paths
 
 
 def classify_timeline(
-    trained: Classifier, video: str, *, folder: Path, stride_seconds: float, num_best: int
+    trained: Classifier, video: str, *, fps: float | None, folder: Path, stride_seconds: float, num_best: int
 ) -> dict[str, Any]:
     """Write the table, chart and video, print their paths, and return the result for JSON."""
-    if os.path.isdir(video):
-        raise ValueError(f"{video}: is a folder; expected one video with --timeline")
-    (path,) = video_paths(video)
+    if os.path.isdir(video) and not has_images(video):
+        raise ValueError(f"{video}: is a folder; expected one video, or the images of one, with --timeline")
+    (path,) = [video] if os.path.isdir(video) else video_paths(video)
     name = Path(path.partition("::")[0])  # of a file inside a shard: the file's
     with LocalFiles().local_copy(path) as file:
         files = write_timeline(
             trained,
             file,
             writable_folder(folder) / f"{name.stem}-timeline",
+            fps=fps,
             stride_seconds=stride_seconds,
             num_best=num_best,
             title=name.name,

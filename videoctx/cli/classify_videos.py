@@ -15,15 +15,18 @@ from videoctx.printed_tables import Console
 from videoctx.terminal import printable
 
 
-def classify_videos(trained: Classifier, videos: Sequence[str], *, views: str | None, num_best: int) -> dict[str, Any]:
+def classify_videos(
+    trained: Classifier, videos: Sequence[str], *, views: str | None, fps: float | None, num_best: int
+) -> dict[str, Any]:
     """Print the classes of a video, or of each of several videos and folders, and return the result for JSON.
 
     Args:
         views: clips x crops, such as 10x3; by default those of the test.
+        fps: frames per second of images.
     """
     paths = list(dict.fromkeys(path for video in videos for path in video_paths(video)))
     chosen = Views.parse(views) if views else Views(*trained.preprocessing.views)
-    predictions = trained.predict(paths, top=num_best, views=chosen)
+    predictions = trained.predict(paths, top=num_best, views=chosen, fps=fps)
     if len(paths) == 1:
         print(printable(paths[0]))
     Console().print(_table(predictions))

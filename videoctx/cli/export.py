@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from jsonargparse.typing import PositiveFloat
+
 from videoctx.cli.output_path import writable_file
 from videoctx.cli.tool_parser import ToolParser, net_from_config, tool_parser
 
@@ -35,7 +37,7 @@ def run_export(arguments: Sequence[str]) -> None:
     real_clip = None
     if options.video:
         with LocalFiles().local_copy(options.video) as file:
-            real_clip = torch.from_numpy(read_clip(file, trained.preprocessing).frames)
+            real_clip = torch.from_numpy(read_clip(file, trained.preprocessing, images_fps=options.fps).frames)
         height, width = real_clip.shape[1:3]
         if frame_size_px not in (None, (height, width)):
             raise ValueError(
@@ -58,6 +60,9 @@ def _parser() -> ToolParser:
     parser.add_argument("--format", required=True, choices=FORMATS, help="format of the file")
     parser.add_argument("--output", type=Path, required=True, help="file to write")
     parser.add_argument("--video", type=str | None, help="a real video to compare on: a file or a URL")
+    parser.add_argument(
+        "--fps", type=PositiveFloat | None, help="frames per second of a --video that is stored as images"
+    )
     parser.add_argument(
         "--frame_size",
         type=str | None,

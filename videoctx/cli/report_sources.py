@@ -5,10 +5,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from videoctx.data.annotations import AnnotationError, read_table
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.storage.local_files import LocalFiles
-from videoctx.data.storage.locations import resolve
+from videoctx.data.storage.locations import holds_images, resolve
 from videoctx.data.storage.remote import StorageError
 from videoctx.evaluation.confident_errors import ConfidentError
 from videoctx.evaluation.report.page import ErrorImage, Training
@@ -56,7 +57,27 @@ def error_images(errors: Sequence[ConfidentError], card: Mapping[str, Any]) -> l
     except (ValueError, TypeError) as error:
         return [ErrorImage(reason=f"the card lacks how the clips were made: {error}")] * len(errors)
     files = LocalFiles(num_attempts=1)
-    return [_image(error, card.get("folder", "."), files, preprocessing) for error in errors]
+    rates = _image_rates([error.path for error in errors], card)
+    return [_image(error, card.get("folder", "."), files, preprocessing, rates.get(error.path)) for error in errors]
+
+
+def _image_rates(paths: Sequence[str], card: Mapping[str, Any]) -> dict[str, float]:
+    """Return the frame rate of each video that is stored as images, by the manifest on the card of a test."""
+    folder, manifest = card.get("folder", "."), (card.get("data") or {}).get("manifest")
+    wanted = [path for path in paths if holds_images(resolve(folder, path))]
+    if not wanted or not manifest:
+        return {}
+    try:
+        rows = read_table(resolve(folder, str(manifest))).rows
+    except AnnotationError:
+        return {}  # the manifest is not there any more: each image then has its reason
+    rates = {row["path"]: row.get("fps", "") for row in rows}
+    return {
+        path: float(fps)
+        for path in wanted
+        for name, fps in rates.items()
+        if (path == name or path.endswith(f"/{name}")) and fps.replace(".", "", 1).isdecimal()
+    }
 
 
 def _preprocessing(data: Mapping[str, Any]) -> Preprocessing:
@@ -69,10 +90,12 @@ def _preprocessing(data: Mapping[str, Any]) -> Preprocessing:
     return Preprocessing.from_dict({name: value for name, value in data.items() if name in wanted})
 
 
-def _image(one: ConfidentError, folder: str, files: LocalFiles, preprocessing: Preprocessing) -> ErrorImage:
+def _image(
+    one: ConfidentError, folder: str, files: LocalFiles, preprocessing: Preprocessing, images_fps: float | None
+) -> ErrorImage:
     try:
         with files.local_copy(resolve(folder, one.path)) as file:
-            sheet = view_sheet(file, preprocessing, start_frame=one.start_frame, crop=one.crop)
+            sheet = view_sheet(file, preprocessing, start_frame=one.start_frame, crop=one.crop, images_fps=images_fps)
     except VideoDecodeError as error:
         return ErrorImage(reason=error.reason)
     except (StorageError, OSError, ValueError) as error:

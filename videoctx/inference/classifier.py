@@ -95,6 +95,7 @@ class Classifier:
         *,
         top: int = 5,
         views: str | tuple[int, int] | None = None,
+        fps: float | None = None,
         files: LocalFiles | None = None,
     ) -> Predictions: ...
 
@@ -105,6 +106,7 @@ class Classifier:
         *,
         top: int = 5,
         views: str | tuple[int, int] | None = None,
+        fps: float | None = None,
         files: LocalFiles | None = None,
     ) -> Prediction | Predictions: ...
 
@@ -114,19 +116,22 @@ class Classifier:
         *,
         top: int = 5,
         views: str | tuple[int, int] | None = None,
+        fps: float | None = None,
         files: LocalFiles | None = None,
     ) -> Prediction | Predictions:
         """Predict the classes of videos. The probabilities are those of `videoctx test` and `videoctx classify`.
 
         Args:
-            video: A file or a URL; or a folder, for all videos in it at any depth; or a list of these.
+            video: A file or a URL; or a folder, for all videos in it at any depth; or a list of these. A folder, a
+                `.zip` or a `.tar` file of images is a video too.
             top: Number of classes that the prediction shows and iterates over.
             views: Clips × crops per video, such as `"10x3"` or `(10, 3)`. None: those of the network's test.
+            fps: Frames per second of images, which state none.
             files: Where the copies of remote videos are kept. None: in the package's cache.
 
         Returns:
-            One `Prediction` for a file or a URL; a list of them for a folder or a list. A video of the list that cannot
-            be read has a `failure`.
+            One `Prediction` for a file, a URL or the images of one video; a list of them for a folder or a list. A
+            video of the list that cannot be read has a `failure`.
 
         Raises:
             VideoDecodeError: A single video cannot be read.
@@ -142,14 +147,14 @@ class Classifier:
             path = os.fspath(video)
             paths = video_paths(path)
             if paths == [path]:
-                return Prediction(path, self.class_names, self._probabilities(path, chosen, files), top=top)
+                return Prediction(path, self.class_names, self._probabilities(path, chosen, files, fps), top=top)
         else:
             folders = [os.fspath(one) for one in video]
             paths = [path for one in folders for path in (video_paths(one) if os.path.isdir(one) else [one])]
         predictions = Predictions()
         for path in paths:
             try:
-                probabilities, failure = self._probabilities(path, chosen, files), None
+                probabilities, failure = self._probabilities(path, chosen, files, fps), None
             except VideoDecodeError as error:
                 probabilities, failure = None, error.reason
             except NotFiniteError:
@@ -163,6 +168,7 @@ class Classifier:
         *,
         layer: str | None = None,
         views: str | tuple[int, int] | None = None,
+        fps: float | None = None,
         files: LocalFiles | None = None,
     ) -> Tensor:
         """Return the features of a video: by default the input of the classifier, after pooling.
@@ -184,7 +190,8 @@ class Classifier:
             ValueError: The network has no such layer, or the test has no rule for so many crops.
         """
         chosen = self.chosen_views(views)
-        return self.batch_features(self._read(os.fspath(video), chosen, files or LocalFiles()), chosen, layer=layer)
+        batch = self._read(os.fspath(video), chosen, files or LocalFiles(), fps)
+        return self.batch_features(batch, chosen, layer=layer)
 
     def batch_features(self, batch: DecodedBatch, views: Views, *, layer: str | None = None) -> Tensor:
         """Return the features of the views of a decoded video, (num_views, channels), as `features` does."""
@@ -238,9 +245,9 @@ class Classifier:
         clips = f"{made.described_clips} clips, {Views(*made.views)} views"
         return f"Classifier({type(self.net).__name__}, {len(self.class_names)} classes, {clips}, {self.device})"
 
-    def _probabilities(self, path: str, views: Views, files: LocalFiles) -> np.ndarray:
+    def _probabilities(self, path: str, views: Views, files: LocalFiles, fps: float | None) -> np.ndarray:
         """Return the mean over the views, (K,) float64."""
-        logits = self._logits(self.for_evaluation().net, path, views, files)
+        logits = self._logits(self.for_evaluation().net, path, views, files, fps)
         # As a test keeps its scores: the same probabilities, to the last digit.
         scores = stored_scores(logits, multi_label=self.multi_label).double().cpu().numpy()
         probabilities: np.ndarray = (sigmoid(scores) if self.multi_label else softmax(scores)).mean(axis=0)
@@ -248,16 +255,16 @@ class Classifier:
             raise NotFiniteError(f"{path}: {NOT_FINITE}")
         return probabilities
 
-    def _logits(self, net: nn.Module, path: str, views: Views, files: LocalFiles) -> Tensor:
+    def _logits(self, net: nn.Module, path: str, views: Views, files: LocalFiles, fps: float | None) -> Tensor:
         """Return the logits of the views of a video, (S, K)."""
-        return self._through(net, self._read(path, views, files), views)
+        return self._through(net, self._read(path, views, files, fps), views)
 
-    def _read(self, path: str, views: Views, files: LocalFiles) -> DecodedBatch:
+    def _read(self, path: str, views: Views, files: LocalFiles, fps: float | None) -> DecodedBatch:
         sampler = self.preprocessing.sampler(num_clips=views.num_clips)
         rng = np.random.default_rng(0)  # the clips of a test are not random
         with files.local_copy(path) as file:
             try:
-                return read_one_video(file, lambda num_frames, fps: sampler.clips(num_frames, fps, rng)).batch
+                return read_one_video(file, lambda count, rate: sampler.clips(count, rate, rng), fps=fps).batch
             except VideoDecodeError as error:  # names the copy
                 raise VideoDecodeError(path, error.reason) from error
 

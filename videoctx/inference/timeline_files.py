@@ -36,12 +36,19 @@ class TimelineFiles(NamedTuple):
 
 
 def write_timeline(
-    trained: Classifier, file: str, stem: Path, *, stride_seconds: float, num_best: int, title: str
+    trained: Classifier,
+    file: str,
+    stem: Path,
+    *,
+    fps: float | None = None,
+    stride_seconds: float,
+    num_best: int,
+    title: str,
 ) -> TimelineFiles:
     """Write STEM.csv, STEM.png and STEM.mp4: all of them, or none.
 
     The caption of a frame is the best class of the last clip that has ended by then, as in a live classification. The
-    frames before the end of the first clip have its caption.
+    frames before the end of the first clip have its caption. `fps` is the frame rate of images, which state none.
 
     Raises:
         VideoDecodeError: The video cannot be read to its end, or has no clip.
@@ -53,15 +60,15 @@ def write_timeline(
     try:
         with ExitStack() as stack:
             table_part, chart_part, video_part = stack.enter_context(atomic_write_together(*paths))
-            fps = average_fps(file)
-            timeline = Timeline(trained, fps=fps, stride_seconds=stride_seconds)
+            rate = average_fps(file, fps)
+            timeline = Timeline(trained, fps=rate, stride_seconds=stride_seconds)
             table = csv.writer(
                 stack.enter_context(table_part.open("w", newline="", encoding="utf-8")), lineterminator="\n"
             )
             num_best = min(num_best, len(names))
             ranks = [f"{name}_{rank}" for rank in range(1, num_best + 1) for name in ("class", "probability")]
             table.writerow(["start_seconds", "end_seconds", *ranks])
-            video = stack.enter_context(CaptionedVideo(video_part, fps=fps))
+            video = stack.enter_context(CaptionedVideo(video_part, fps=rate))
             caption: str | None = None
             waiting: list[tuple[np.ndarray, float]] = []  # for the first caption: no more frames than a clip spans
 
@@ -72,7 +79,7 @@ def write_timeline(
                 table.writerow([f"{moment.start_seconds:.3f}", f"{moment.end_seconds:.3f}", *cells])
                 return f"{names[order[0]]} {moment.probabilities[order[0]]:.0%}"
 
-            for image, seconds in timed_frames(file, fps):
+            for image, seconds in timed_frames(file, rate):
                 for moment in timeline.add(image, seconds):
                     caption = note(moment)
                 waiting.append((shrunk(image), seconds))

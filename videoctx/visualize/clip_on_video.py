@@ -141,7 +141,12 @@ class ClipOnVideo:
 
 
 def read_clip(
-    path: str, preprocessing: Preprocessing, *, query: Query | None = None, around_seconds: float | None = None
+    path: str,
+    preprocessing: Preprocessing,
+    *,
+    query: Query | None = None,
+    around_seconds: float | None = None,
+    images_fps: float | None = None,
 ) -> ClipOnVideo:
     """Read one clip of a video and its center crop.
 
@@ -149,6 +154,7 @@ def read_clip(
     `around_seconds`, the frame of that time is, or the last frame of a shorter video. Otherwise, or where the frame
     rate is not known, the clip is in the middle of the video. The frames are `frame_interval` apart, whatever the grid
     of the test. Where the clips of the test cover the whole video, the clip is that of a test with one clip.
+    `images_fps` is the frame rate of images, which state none.
 
     Raises:
         VideoDecodeError: the video cannot be read, or is too short for a clip.
@@ -171,7 +177,7 @@ def read_clip(
             start = _start_around(frame, num_frames, shape, fps)
         return shape.frames(start, num_frames, fps)[None]
 
-    batch, indices, fps = read_one_video(path, choose_clips)
+    batch, indices, fps = read_one_video(path, choose_clips, fps=images_fps)
     views = preprocessing.transform(num_crops=1)(batch, num_clips=1).clips
     resized, _, crop = views.views[0]  # (U, 3, h, w)
     (video,) = batch.videos

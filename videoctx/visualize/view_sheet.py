@@ -35,13 +35,16 @@ class ViewSheet:
     frames: list[int]
 
 
-def view_sheet(path: str, preprocessing: Preprocessing, *, start_frame: int, crop: int) -> ViewSheet:
+def view_sheet(
+    path: str, preprocessing: Preprocessing, *, start_frame: int, crop: int, images_fps: float | None = None
+) -> ViewSheet:
     """Read a view of a test again and return its contact sheet.
 
     Args:
         path: of a file.
         start_frame: the first frame of the view's clip.
         crop: the number of the view's crop, from 0.
+        images_fps: frame rate of images, which state none.
 
     Raises:
         VideoDecodeError: the video cannot be read, or has no such clip.
@@ -57,7 +60,7 @@ def view_sheet(path: str, preprocessing: Preprocessing, *, start_frame: int, cro
         clip = _clip_frames(preprocessing, start_frame, num_frames, fps)
         return clip[None, chosen_frames(len(clip))]
 
-    batch, indices, _ = read_one_video(path, choose_clips)
+    batch, indices, _ = read_one_video(path, choose_clips, fps=images_fps)
     views = preprocessing.transform()(batch, num_clips=1).clips
     resized, positions, square = views.views[crop]
     image = _tile(square.cut(resized[positions], views.crop_size_px))

@@ -9,6 +9,7 @@ are one set. Optical flow beside the frames is left out. The numbers of the rema
 start anywhere, because a missing image would shift all frames after it.
 """
 
+import os
 import re
 from collections.abc import Iterable
 from itertools import chain, islice, pairwise
@@ -37,6 +38,12 @@ def is_image(name: str) -> bool:
     (True, False, False)
     """
     return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+
+
+def has_images(folder: str | os.PathLike[str]) -> bool:
+    """Return whether a file in the folder itself is an image."""
+    with os.scandir(folder) as entries:
+        return any(is_image(entry.name) for entry in entries)
 
 
 def ordered_frames(names: Iterable[str]) -> list[str]:
