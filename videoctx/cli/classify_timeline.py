@@ -17,7 +17,7 @@ def classify_timeline(
 ) -> dict[str, Any]:
     """Write the table, chart and video, print their paths, and return the result for JSON."""
     if os.path.isdir(video) and not has_images(video):
-        raise ValueError(f"{video}: is a folder; expected one video, or the images of one, with --timeline")
+        raise ValueError(f"{video}: is a folder; expected one video with --timeline, or a folder of its images")
     (path,) = [video] if os.path.isdir(video) else video_paths(video)
     name = Path(path.partition("::")[0])  # of a file inside a shard: the file's
     with LocalFiles().local_copy(path) as file:
