@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
-from jsonargparse.typing import NonNegativeInt
+from jsonargparse.typing import NonNegativeInt, PositiveFloat
 
 from videoctx.cli.output_path import writable_file
 from videoctx.cli.tool_parser import Network, ToolParser, net_from_config, tool_parser
@@ -40,7 +40,7 @@ def run_features(arguments: Sequence[str]) -> None:
     from videoctx.models.network_name import network_name
 
     check_feature_file(output)
-    videos = listed_videos(options.sources, splits=options.split or ())
+    videos = listed_videos(options.sources, splits=options.split or (), fps=options.fps)
     model = _model(net, options)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     source = options.ckpt_path or options.model.weights
@@ -100,6 +100,7 @@ def _parser() -> ToolParser:
     )
     parser.add_argument("--views", type=str | None, help="clips x crops, such as 10x3; by default those of the test")
     parser.add_argument("--split", type=str, nargs="+", help="splits of the manifest; by default all")
+    parser.add_argument("--fps", type=PositiveFloat | None, help="frames per second of images without a manifest")
     parser.add_argument("--num_workers", type=NonNegativeInt, default=4, help="decoding processes")
     return parser
 

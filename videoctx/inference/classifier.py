@@ -180,6 +180,7 @@ class Classifier:
             video: A file or a URL.
             layer: Name of the layer whose output, averaged over T, H and W, is returned instead, such as `res4`.
             views: Clips × crops, such as `"10x3"` or `(10, 3)`. None: those of the network's test.
+            fps: Frames per second of images, which state none.
             files: Where the copies of remote videos are kept. None: in the package's cache.
 
         Returns:

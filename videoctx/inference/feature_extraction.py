@@ -31,11 +31,12 @@ class ListedVideo(NamedTuple):
     group: str = ""
 
 
-def listed_videos(sources: Sequence[str], *, splits: Sequence[str] = ()) -> list[ListedVideo]:
+def listed_videos(sources: Sequence[str], *, splits: Sequence[str] = (), fps: float | None = None) -> list[ListedVideo]:
     """Return the videos of a manifest (`*.csv`), or of files, folders and URLs.
 
     Args:
         splits: Of the manifest, in this order. Empty: all, as they come in the file.
+        fps: Frames per second of images without a manifest.
 
     Raises:
         ValueError: There is no such file or split, a folder has no video, or splits are given without a manifest.
@@ -49,7 +50,7 @@ def listed_videos(sources: Sequence[str], *, splits: Sequence[str] = ()) -> list
     if splits:
         raise ValueError(f"splits ({', '.join(splits)}) are those of a manifest; expected one as the source")
     paths = dict.fromkeys(path for source in sources for path in video_paths(source))
-    return [ListedVideo(VideoRecord(path, None, "")) for path in paths]
+    return [ListedVideo(VideoRecord(path, None, "", fps=fps)) for path in paths]
 
 
 def _of_manifest(manifest: Path, splits: Sequence[str]) -> list[ListedVideo]:
