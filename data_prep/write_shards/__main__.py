@@ -11,7 +11,8 @@ A few large files are faster to copy and to serve than very many small ones. OUT
     classes.txt
 
 The rows of a split are shuffled, so a shard is a random sample of it. A video that several rows use is stored once for
-each of them, because they are in different shards. Nothing is decoded: a damaged video is packed as it is.
+each of them, because they are in different shards. A folder of images becomes a tar file inside the shard,
+SPLIT/ROW.tar, and an archive of images is packed as it is. Nothing is decoded: a damaged video is packed as it is.
 
 A video that cannot be read is listed, and its row stays in the new manifest, where it still counts as a video that
 cannot be read. A further run adds what is missing to its shard. A run after one that was killed resumes, and writes the
@@ -63,7 +64,7 @@ def write_shards(
 
     from data_prep.command_line.setting_error import check_at_least
     from data_prep.command_line.warning import warn
-    from data_prep.write_shards.samples import divide, find_samples, read_rows, shard_path
+    from data_prep.write_shards.samples import divide, find_samples, packed_row, read_rows
     from data_prep.write_shards.shard_files import write_missing_shards
     from videoctx.data.annotations import CLASS_FILE, AnnotationError, read_classes, write_manifest
     from videoctx.data.storage.local_files import LocalFiles
@@ -85,10 +86,7 @@ def write_shards(
             shards = divide(samples, [row["split"] for row in rows], int(shard_bytes), seed)
             failures = write_missing_shards(output, shards, files, pool)
             shard_of = {sample.key: shard.name for shard in shards for sample in shard.samples}
-            packed = [
-                row | {"path": shard_path(sample, shard_of[sample.key])}
-                for row, sample in zip(rows, samples, strict=True)
-            ]
+            packed = [packed_row(row, sample, shard_of[sample.key]) for row, sample in zip(rows, samples, strict=True)]
             write_manifest(output / "manifest.csv", packed, class_names)
     except Timeout as error:
         raise AnnotationError(f"{output}: another run is writing there") from error

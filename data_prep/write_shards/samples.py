@@ -1,6 +1,7 @@
 """What is packed for each row of the manifest, and into which shard."""
 
 import json
+import os
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -11,11 +12,13 @@ from pathlib import Path
 
 from rich.progress import track
 
+from data_prep.write_shards.packed_images import SUFFIX, packed_size
 from data_prep.write_shards.read_ahead import read_ahead
 from videoctx.data.annotations import AnnotationError, read_manifest, read_table
 from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.decoding.image_files import images_status
 from videoctx.data.storage.local_files import LocalFiles
-from videoctx.data.storage.locations import INSIDE, TAR, resolve
+from videoctx.data.storage.locations import INSIDE, TAR, local_path, resolve
 from videoctx.printed_tables import Console
 
 SPLIT_NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -32,6 +35,8 @@ class Sample:
     suffix: str  # of the video, without dot
     num_bytes: int | None  # None: unknown
     description: bytes  # JSON
+    is_folder: bool = False  # of images
+    problem: str = ""  # why it cannot be packed
 
     @property
     def files(self) -> dict[str, int | None]:
@@ -54,6 +59,14 @@ class Shard:
 def shard_path(sample: Sample, shard: str) -> str:
     """Return the path of the sample's video in a manifest beside the shard."""
     return f"{TAR}{sample.key}.{sample.suffix}{INSIDE}{shard}"
+
+
+def packed_row(row: Mapping[str, str], sample: Sample, shard: str) -> dict[str, str]:
+    """Return the row of a manifest beside the shard. A folder of images has become a tar file."""
+    packed = {**row, "path": shard_path(sample, shard)}
+    if sample.is_folder and row.get("size_bytes") and sample.num_bytes is not None:
+        packed |= {"size_bytes": str(sample.num_bytes)} | ({"container": SUFFIX} if "container" in row else {})
+    return packed
 
 
 def read_rows(manifest: Path, class_names: list[str]) -> list[dict[str, str]]:
@@ -80,8 +93,15 @@ def find_samples(
     def find(numbered: tuple[int, Mapping[str, str]]) -> Sample:
         number, row = numbered
         source = resolve(root, row["path"])
-        num_bytes = int(float(row["size_bytes"])) if row.get("size_bytes") else None
-        if num_bytes is None:
+        stated = int(float(row["size_bytes"])) if row.get("size_bytes") else None
+        folder, num_bytes, problem = os.path.isdir(local_path(source)), stated, ""
+        if folder:
+            num_bytes = None
+            with suppress(VideoDecodeError):
+                num_bytes = packed_size(local_path(source))
+                if stated not in (None, size := images_status(local_path(source)).size_bytes):
+                    problem = f"its images have {size} bytes, and {stated} in the manifest"
+        elif num_bytes is None:
             with suppress(VideoDecodeError):  # reported when the video is to be packed
                 num_bytes = files.size(source)
         seconds = {
@@ -92,9 +112,11 @@ def find_samples(
         return Sample(
             source,
             f"{row['split']}/{number:06d}",
-            suffix[1].lower() if suffix and suffix[1].lower() != "json" else NO_SUFFIX,
+            SUFFIX if folder else suffix[1].lower() if suffix and suffix[1].lower() != "json" else NO_SUFFIX,
             num_bytes,
             json.dumps(description, sort_keys=True, ensure_ascii=False).encode(),
+            folder,
+            problem,
         )
 
     found = read_ahead(pool, find, list(enumerate(rows)), window=NUM_SIZES_AHEAD)

@@ -1,5 +1,6 @@
 """Writing the shards, and checking those that exist."""
 
+import os
 import re
 import tarfile
 from collections.abc import Callable, Sequence
@@ -7,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from data_prep.command_line.progress_bars import bytes_progress
+from data_prep.write_shards.packed_images import packed_images
 from data_prep.write_shards.read_ahead import read_ahead
 from data_prep.write_shards.samples import Sample, Shard, shard_path
 from videoctx.atomic_write import atomic_write
@@ -114,9 +116,11 @@ class _NothingNew(Exception):
 
 def _read_video(sample: Sample, path: str, files: LocalFiles) -> bytes | str:
     """Return the bytes of a video, or a line that states why it cannot be packed."""
+    if sample.problem:
+        return f"{sample.source}: {sample.problem}"
     try:
         with files.local_copy(path) as local:
-            video = Path(local).read_bytes()
+            video = packed_images(local) if os.path.isdir(local) else Path(local).read_bytes()
     except VideoDecodeError as error:
         return str(error)
     except OSError as error:

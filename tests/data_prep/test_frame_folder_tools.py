@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 
 from data_prep.inspect_videos.__main__ import main as inspect
 from data_prep.summarize.__main__ import main as summarize
+from data_prep.write_shards.__main__ import main as pack
 from tests.frame_folders import tar_of, write_images, zip_of
 from tests.numbered import read_number
 from videoctx.data.annotations import read_manifest
 from videoctx.data.decoding.video_reader import open_video
+from videoctx.data.storage.local_files import LocalFiles
 
 RATE = {"a": "10", "a.zip": "10", "b.tar": "12.5", "b": "12.5"}
 
@@ -99,3 +102,28 @@ def test_the_summary_shows_frames_of_images(folder, capsys):
     assert "4 videos of 1 classes" in capsys.readouterr().out
     page = (folder / "summary.html").read_text()
     assert "4 frames of a video of class run, at 0.2, 0.7, 1.2, 1.7 seconds" in page
+
+
+def test_shards_hold_the_images_of_a_folder(folder, capsys):
+    pytest.importorskip("webdataset")
+    for name in ("manifest.csv", "inspected.csv"):
+        if name == "inspected.csv":
+            assert inspect([str(folder / "manifest.csv"), "--workers=1", f"--output={folder / name}"]) == 0
+        out = folder / f"shards-{name}"
+        assert pack([str(folder / name), str(out), "--shard_bytes=100000"]) == 0
+        before = {path.name: path.read_bytes() for path in out.glob("*.tar")}
+        files = LocalFiles(folder / "cache")
+        found = []
+        for record in read_manifest(out / "manifest.csv", ["run"], split="train"):
+            assert Path(record.path.partition("::")[0]).suffix in (".tar", ".zip")
+            with files.local_copy(record.path) as local:
+                found.append(numbers_of(replace(record, path=local)))
+        assert found == [list(range(20)), list(range(20)), list(range(30)), list(range(30))]
+        first = out / min(before)
+        first.unlink()
+        assert pack([str(folder / name), str(out), "--shard_bytes=100000"]) == 0
+        assert {path.name: path.read_bytes() for path in out.glob("*.tar")} == before
+    (folder / "a" / "3.jpg").write_bytes(b"changed")
+    capsys.readouterr()
+    assert pack([str(folder / "inspected.csv"), str(folder / "changed")]) == 1
+    assert "in the manifest" in capsys.readouterr().err
