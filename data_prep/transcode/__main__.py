@@ -16,6 +16,9 @@ failed, failures.csv.
 | `run/a.mp4`        | 1.5 to 4 s  | `run/a@1.5-4s.mp4`         |
 | `/data/b.mp4`      | from 2 s on | `data/b@2-end.mp4`         |
 | `../b.mp4`         | all         | `home/me/b.mp4`            |
+| `run/frames`       | all         | `run/frames.mp4`           |
+
+The last one is a folder of images, whose rate is the row's `fps`. PyAV encodes those, also with --ffmpeg.
 
 A file appears under its name only when it is complete, has been read back, and is on the disk. Its metadata (`comment`)
 records its source and settings. A further run skips files that were made from the same source with the same settings,

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from itertools import count
 
 import av
+import numpy as np
 
 from data_prep.transcode.segment import Segment
 from videoctx.data.decoding.containers import VideoDecodeError, open_container
+from videoctx.data.decoding.frame_folder import open_frame_folder
 from videoctx.data.decoding.video_stream import decode_stream
 
 
@@ -34,6 +36,9 @@ def grid_frames(segment: Segment) -> Iterator[av.VideoFrame]:
 
 def _decode(segment: Segment) -> Iterator[tuple[int, av.VideoFrame]]:
     """Yield the slots and the decoded frames, from the first wanted frame or an earlier one on."""
+    if segment.is_of_images:
+        yield from _read_images(segment)
+        return
     previous = None
     with open_container(segment.path) as container:
         stream = container.streams[segment.stream_index]
@@ -48,6 +53,14 @@ def _decode(segment: Segment) -> Iterator[tuple[int, av.VideoFrame]]:
                 yield previous, frame
         except av.FFmpegError as error:
             raise VideoDecodeError(segment.path, f"damaged: {error.strerror}") from error
+
+
+def _read_images(segment: Segment) -> Iterator[tuple[int, av.VideoFrame]]:
+    begin = max(0, int(segment.first / segment.rate * segment.own_rate) - 1)  # the one before may be the nearest
+    with open_frame_folder(segment.path, float(segment.own_rate)) as images:
+        for index in range(begin, images.num_frames):
+            pixels = np.ascontiguousarray(images.image(index)[1])
+            yield segment.slot(index, None, None), av.VideoFrame.from_ndarray(pixels, format="rgb24")
 
 
 class _Finish:

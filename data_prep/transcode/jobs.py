@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from videoctx.data.annotations import CsvTable
-from videoctx.data.storage.locations import URL, VIDEO_SUFFIXES
+from videoctx.data.annotations.video_record import FRAMES
+from videoctx.data.storage.locations import URL, VIDEO_SUFFIXES, holds_images
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,7 @@ class Job:
     target: str  # absolute path
     start_seconds: float | None = None
     end_seconds: float | None = None
+    images_fps: float | None = None  # frame rate of a source that is stored as images; None: it is a file of video
 
 
 def job_of_rows(table: CsvTable, root: Path, output: Path) -> tuple[dict[int, Job], dict[int, str]]:
@@ -35,6 +37,8 @@ def job_of_rows(table: CsvTable, root: Path, output: Path) -> tuple[dict[int, Jo
             job = _job(row, root, output)
             other = job_of_target.setdefault(job.target, job)
             is_same_segment = (other.start_seconds, other.end_seconds) == (job.start_seconds, job.end_seconds)
+            if other.source == job.source and other.images_fps != job.images_fps:
+                raise ValueError(f"fps is {job.images_fps}, but {other.images_fps} in another row of the same images")
             if not is_same_segment or os.path.realpath(other.source) != os.path.realpath(job.source):
                 raise ValueError(f"its result would have the name of that of {other.source}: {job.target}")
             jobs[line] = other
@@ -60,7 +64,14 @@ def _job(row: Mapping[str, str], root: Path, output: Path) -> Job:
     if URL.match(row["path"]):
         raise ValueError(f"{row['path']}: a URL or a member of a shard; expected a file of its own")
     source = os.path.join(root, row["path"])
-    return Job(source, os.path.join(output, _target_name(source, root, start, end)), start, end)
+    target = os.path.join(output, _target_name(source, root, start, end))
+    return Job(source, target, start, end, _seconds(row, "fps") if _is_of_images(source, row) else None)
+
+
+def _is_of_images(source: str, row: Mapping[str, str]) -> bool:
+    """Return whether a source is stored as images, also if it is not there any more."""
+    is_missing = not os.path.exists(source) and not source.lower().endswith(VIDEO_SUFFIXES)
+    return holds_images(source) or row.get("decoders") == FRAMES or is_missing
 
 
 def _target_name(source: str, root: Path, start: float | None, end: float | None) -> str:

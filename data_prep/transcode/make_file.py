@@ -14,6 +14,7 @@ from data_prep.transcode.segment import plan_segment
 from data_prep.transcode.temporary_files import temporary_file
 from videoctx.atomic_write import ErrorsNaming
 from videoctx.data.decoding.accepted_formats import OPEN_OPTIONS
+from videoctx.data.decoding.image_files import images_status
 from videoctx.data.decoding.pyav_versions import open_input
 
 
@@ -34,10 +35,11 @@ def make_file(job: Job, *, encoding: Encoding, ffmpeg: bool) -> bool:
         fps=encoding.fps,
         start_seconds=job.start_seconds,
         end_seconds=job.end_seconds,
+        images_fps=job.images_fps,
     )
     target.parent.mkdir(parents=True, exist_ok=True)
     with temporary_file(target.parent) as (temporary, descriptor), ErrorsNaming([target], [temporary]):
-        encode = encode_with_ffmpeg if ffmpeg else encode_with_pyav
+        encode = encode_with_ffmpeg if ffmpeg and not segment.is_of_images else encode_with_pyav
         num_frames = encode(segment, encoding, temporary, comment=json.dumps(recipe))
         os.fsync(descriptor)
         check_result(temporary, segment, num_frames)
@@ -53,6 +55,11 @@ def _recipe(job: Job, encoding: Encoding) -> dict[str, object]:
         "start_seconds": job.start_seconds,
         "end_seconds": job.end_seconds,
     }
+    if job.images_fps is not None:
+        recipe["images_fps"] = job.images_fps
+    if os.path.isdir(job.source):
+        recipe["source"] = images_status(job.source)._asdict()
+        return recipe
     with suppress(FileNotFoundError):
         status = os.stat(job.source)
         recipe["source"] = {"size_bytes": status.st_size, "modified_ns": status.st_mtime_ns}

@@ -16,8 +16,10 @@ import numpy as np
 
 from videoctx.data.decoding.containers import VideoDecodeError, open_container, probe_whole
 from videoctx.data.decoding.display_matrix import display_matrix
+from videoctx.data.decoding.frame_folder import open_frame_folder
 from videoctx.data.decoding.pyav_versions import as_fraction
 from videoctx.data.sampling.clip_samplers import frame_range
+from videoctx.data.storage.locations import holds_images
 
 MAX_GAP_SECONDS = 60  # between two frames; a longer gap is an incorrect timestamp, and filling it would fill the disk
 SEEK_MARGIN_SECONDS = 2
@@ -44,6 +46,7 @@ class Segment:
     turns: tuple[tuple[str, str], ...]  # FFmpeg's filters and their arguments that turn the stored frame upright
     width: int  # of the result
     height: int
+    is_of_images: bool = False  # of `own_rate` frames per second
 
     def slot(self, index: int, pts: int | None, previous: int | None) -> int:
         """Return the slot in the grid of the frame `index`, counted from the first decoded frame."""
@@ -63,7 +66,13 @@ class Segment:
 
 
 def plan_segment(
-    path: str, *, short_side_px: int, fps: float | None, start_seconds: float | None, end_seconds: float | None
+    path: str,
+    *,
+    short_side_px: int,
+    fps: float | None,
+    start_seconds: float | None,
+    end_seconds: float | None,
+    images_fps: float | None = None,
 ) -> Segment:
     """Read the source's timestamps and size, and determine which of its frames are wanted.
 
@@ -71,10 +80,13 @@ def plan_segment(
         short_side_px: pixels of the result's shorter side, unless the source is smaller.
         fps: frames per second of the result. None: the source's own rate, on average.
         start_seconds, end_seconds: the segment. None: from the first frame, to the last.
+        images_fps: frames per second of a source that is stored as images.
 
     Raises:
         VideoDecodeError: the source cannot be read, or has no frame in the segment.
     """
+    if holds_images(path):
+        return _plan_images(path, short_side_px, fps, start_seconds, end_seconds, images_fps)
     content = probe_whole(path)  # refuses what is not a video, or only part of one
     with open_container(path) as container:
         stream = container.streams[content.stream_index]
@@ -99,13 +111,7 @@ def plan_segment(
     else:  # at most
         counted_seconds = (content.num_packets - content.num_discarded) / own_rate
         num_slots = _nearest(max(counted_seconds, Fraction(content.duration_seconds)) * rate)
-    first, stop = frame_range(num_slots, float(rate), start_seconds, end_seconds)
-    if stop <= first:
-        lasts = float(num_slots / rate)
-        end = lasts if end_seconds is None else end_seconds
-        raise VideoDecodeError(
-            path, f"no frame from {start_seconds or 0:g} s to {end:g} s: the video lasts {lasts:.2f} s"
-        )
+    first, stop = _slots_of(path, num_slots, rate, start_seconds, end_seconds)
     return Segment(
         path=path,
         stream_index=content.stream_index,
@@ -122,6 +128,54 @@ def plan_segment(
         width=width,
         height=height,
     )
+
+
+def _plan_images(
+    path: str,
+    short_side_px: int,
+    fps: float | None,
+    start_seconds: float | None,
+    end_seconds: float | None,
+    images_fps: float | None,
+) -> Segment:
+    with open_frame_folder(path, images_fps) as images:
+        height, width, _ = images.image(0)[1].shape
+        num_frames, own_rate = images.num_frames, Fraction(images.fps).limit_denominator(1001)
+    rate = own_rate if fps is None else Fraction(str(fps))
+    num_slots = _num_slots(np.arange(num_frames) / float(own_rate), num_frames / float(own_rate), own_rate, rate)
+    first, stop = _slots_of(path, num_slots, rate, start_seconds, end_seconds)
+    width, height = _result_size(width, height, Fraction(1), (), short_side_px)
+    return Segment(
+        path=path,
+        stream_index=0,
+        stamped=False,
+        own_rate=own_rate,
+        rate=rate,
+        first=first,
+        stop=stop,
+        stop_is_exact=True,
+        first_pts=0,
+        time_base=1 / own_rate,
+        seekable=False,
+        turns=(),
+        width=width,
+        height=height,
+        is_of_images=True,
+    )
+
+
+def _slots_of(
+    path: str, num_slots: int, rate: Fraction, start_seconds: float | None, end_seconds: float | None
+) -> tuple[int, int]:
+    """Return the slots of the segment, as (first, stop)."""
+    first, stop = frame_range(num_slots, float(rate), start_seconds, end_seconds)
+    if stop <= first:
+        lasts = float(num_slots / rate)
+        end = lasts if end_seconds is None else end_seconds
+        raise VideoDecodeError(
+            path, f"no frame from {start_seconds or 0:g} s to {end:g} s: the video lasts {lasts:.2f} s"
+        )
+    return first, stop
 
 
 def _first_frame(path: str, container: av.container.InputContainer, stream: av.VideoStream) -> av.VideoFrame:

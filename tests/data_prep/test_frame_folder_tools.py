@@ -10,6 +10,7 @@ import pytest
 
 from data_prep.inspect_videos.__main__ import main as inspect
 from data_prep.summarize.__main__ import main as summarize
+from data_prep.transcode.__main__ import main as transcode
 from data_prep.write_shards.__main__ import main as pack
 from tests.frame_folders import tar_of, write_images, zip_of
 from tests.numbered import read_number
@@ -127,3 +128,28 @@ def test_shards_hold_the_images_of_a_folder(folder, capsys):
     capsys.readouterr()
     assert pack([str(folder / "inspected.csv"), str(folder / "changed")]) == 1
     assert "in the manifest" in capsys.readouterr().err
+
+
+def test_transcode_makes_videos_of_images(folder, capsys):
+    out = folder / "out"
+    options = [str(folder / "manifest.csv"), str(out), "--preset=ultrafast", "--workers=1", "--short_side_px=48"]
+    assert transcode(options) == 0
+    records = read_manifest(out / "manifest.csv", ["run"], split="train")
+    assert [Path(record.path).name for record in records] == ["a.mp4", "a.zip.mp4", "b.tar.mp4", "b.mp4"]
+    assert [numbers_of(record) for record in records] == [list(range(count)) for count in (20, 20, 30, 30)]
+    with open_video(records[2].path) as reader:
+        assert reader.fps == 12.5
+    assert transcode(options) == 0
+    assert "0 of them made in this run" in capsys.readouterr().out
+    (folder / "a" / "20.jpg").unlink()
+    table = (
+        "path,label,split,fps,start_seconds,end_seconds\na,run,train,10,,\nb,run,train,12.5,0.4,1.2\na.zip,run,val,,,\n"
+    )
+    (folder / "manifest.csv").write_text(table)
+    assert transcode(options) == 1
+    assert "images state no frame rate" in capsys.readouterr().err
+    trimmed = read_manifest(out / "manifest.csv", ["run"], split="train")
+    assert [numbers_of(record) for record in trimmed] == [list(range(19)), list(range(5, 15))]
+    assert transcode([*options[:1], str(folder / "fast"), *options[2:], "--fps=25", "--ffmpeg"]) == 1
+    doubled = read_manifest(folder / "fast" / "manifest.csv", ["run"], split="train")[1]
+    assert numbers_of(doubled)[:6] == [5, 5, 6, 6, 7, 7]
