@@ -23,6 +23,7 @@ def kinetics(
     *,
     class_file: Path | None = None,
     untrimmed: bool = False,
+    frames_fps: float | None = None,
     output: Path | None = None,
     probe: bool = False,
     allow_missing: bool = False,
@@ -34,6 +35,7 @@ def kinetics(
         annotations: Comma-separated files, or a folder of them: train.csv, val.csv, test.csv.
         class_file: The class names, one per line, if the files name only some of them.
         untrimmed: ID.mp4 is the whole YouTube video; the manifest gets the seconds of the action.
+        frames_fps: Folders, .zip and .tar files of images are videos too, with this many frames per second.
         output: The manifest to write, by default ROOT/manifest.csv; classes.txt and missing.csv are beside it.
         probe: Read the container of every video. Without it, only an empty file counts as unreadable.
         allow_missing: Exit with status 0 even if videos are missing or unreadable.
@@ -46,7 +48,7 @@ def kinetics(
         files = [file for path in paths for file in (annotation_files(path) if path.is_dir() else [path])]
         return read_kinetics(files, class_file=class_file, untrimmed=untrimmed)
 
-    return _write(root, read, output, probe=probe, allow_missing=allow_missing)
+    return _write(root, read, output, probe=probe, allow_missing=allow_missing, frames_fps=frames_fps)
 
 
 def ucf101(
@@ -54,6 +56,7 @@ def ucf101(
     annotations: Path,
     *,
     fold: Literal[1, 2, 3] = 1,
+    frames_fps: float | None = None,
     output: Path | None = None,
     probe: bool = False,
     allow_missing: bool = False,
@@ -64,6 +67,7 @@ def ucf101(
         root: The folder of the videos, at any depth.
         annotations: The folder of the official files (ucfTrainTestlist).
         fold: One of the three official splits.
+        frames_fps: Folders, .zip and .tar files of images are videos too, with this many frames per second.
         output: The manifest to write, by default ROOT/manifest.csv; classes.txt and missing.csv are beside it.
         probe: Read the container of every video. Without it, only an empty file counts as unreadable.
         allow_missing: Exit with status 0 even if videos are missing or unreadable.
@@ -76,6 +80,7 @@ def ucf101(
         output,
         probe=probe,
         allow_missing=allow_missing,
+        frames_fps=frames_fps,
         any_case=True,
     )
 
@@ -85,6 +90,7 @@ def hmdb51(
     annotations: Path,
     *,
     fold: Literal[1, 2, 3] = 1,
+    frames_fps: float | None = None,
     output: Path | None = None,
     probe: bool = False,
     allow_missing: bool = False,
@@ -95,13 +101,21 @@ def hmdb51(
         root: The folder of the videos, at any depth.
         annotations: The folder of the official files (testTrainMulti_7030_splits).
         fold: One of the three official splits.
+        frames_fps: Folders, .zip and .tar files of images are videos too, with this many frames per second.
         output: The manifest to write, by default ROOT/manifest.csv; classes.txt and missing.csv are beside it.
         probe: Read the container of every video. Without it, only an empty file counts as unreadable.
         allow_missing: Exit with status 0 even if videos are missing or unreadable.
     """
     from data_prep.write_annotations.layouts.hmdb51 import read_hmdb51
 
-    return _write(root, lambda: read_hmdb51(annotations, fold=fold), output, probe=probe, allow_missing=allow_missing)
+    return _write(
+        root,
+        lambda: read_hmdb51(annotations, fold=fold),
+        output,
+        probe=probe,
+        allow_missing=allow_missing,
+        frames_fps=frames_fps,
+    )
 
 
 def something_something(
@@ -167,37 +181,65 @@ def jester(
 
 
 def diving48(
-    root: Path, annotations: Path, *, output: Path | None = None, probe: bool = False, allow_missing: bool = False
+    root: Path,
+    annotations: Path,
+    *,
+    frames_fps: float | None = None,
+    output: Path | None = None,
+    probe: bool = False,
+    allow_missing: bool = False,
 ) -> int:
     """Diving48 V2: Diving48_vocab.json, Diving48_V2_train.json, Diving48_V2_test.json.
 
     Args:
         root: The folder of the videos (VID_NAME.mp4), at any depth.
         annotations: The folder of the official files.
+        frames_fps: Folders, .zip and .tar files of images are videos too, with this many frames per second.
         output: The manifest to write, by default ROOT/manifest.csv; classes.txt and missing.csv are beside it.
         probe: Read the container of every video. Without it, only an empty file counts as unreadable.
         allow_missing: Exit with status 0 even if videos are missing or unreadable.
     """
     from data_prep.write_annotations.layouts.diving48 import read_diving48
 
-    return _write(root, lambda: read_diving48(annotations), output, probe=probe, allow_missing=allow_missing)
+    return _write(
+        root,
+        lambda: read_diving48(annotations),
+        output,
+        probe=probe,
+        allow_missing=allow_missing,
+        frames_fps=frames_fps,
+    )
 
 
 def charades(
-    root: Path, annotations: Path, *, output: Path | None = None, probe: bool = False, allow_missing: bool = False
+    root: Path,
+    annotations: Path,
+    *,
+    frames_fps: float | None = None,
+    output: Path | None = None,
+    probe: bool = False,
+    allow_missing: bool = False,
 ) -> int:
     """Charades: Charades_v1_classes.txt, Charades_v1_train.csv, Charades_v1_test.csv; several classes per video.
 
     Args:
         root: The folder of the videos (ID.mp4), at any depth.
         annotations: The folder of the official files.
+        frames_fps: Folders, .zip and .tar files of images are videos too, with this many frames per second.
         output: The manifest to write, by default ROOT/manifest.csv; classes.txt and missing.csv are beside it.
         probe: Read the container of every video. Without it, only an empty file counts as unreadable.
         allow_missing: Exit with status 0 even if videos are missing or unreadable.
     """
     from data_prep.write_annotations.layouts.charades import read_charades
 
-    return _write(root, lambda: read_charades(annotations), output, probe=probe, allow_missing=allow_missing)
+    return _write(
+        root,
+        lambda: read_charades(annotations),
+        output,
+        probe=probe,
+        allow_missing=allow_missing,
+        frames_fps=frames_fps,
+    )
 
 
 def lists(

@@ -196,6 +196,13 @@ def test_damaged_archives_are_refused(copy, tmp_path):
         if path.suffix == ".zip":  # which has checksums
             assert "img_" in refusal(path)
     assert "No such file" in refusal(tmp_path / "missing.zip")
+    content = tar_of(copy).read_bytes()
+    with tarfile.open(tmp_path / "copy.tar") as archive:
+        eighth = archive.getmembers()[7].offset
+    path = tmp_path / "part.tar"
+    for part in (content[:eighth], content[: eighth + 100], content[:eighth] + b"x" + content[eighth + 1 :]):
+        path.write_bytes(part)
+        assert "damaged or truncated after 7 files" in refusal(path)
 
 
 # Pixels ---------------------------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ from videoctx.bench.view_decoding import view_rounds
 from videoctx.data.annotations import CLASS_FILE, VideoRecord, read_classes, read_manifest
 from videoctx.data.decoding.containers import probe
 from videoctx.data.sampling.clip_samplers import ClipShape
+from videoctx.data.storage.locations import holds_images
 from videoctx.private_folder import default_folder, make_private
 
 Against = Literal["all", "pytorchvideo", "torchcodec", "spdl", "none"]
@@ -221,6 +222,8 @@ def _records_of(manifest: Path, split: str, count: int) -> list[VideoRecord]:
     rows = read_manifest(manifest, class_names, split=split, labels_required=False)
     records = [rows[index] for index in np.unique(np.linspace(0, len(rows) - 1, count).astype(int))]
     for record in records:
+        if holds_images(record.path):
+            raise ValueError(f"{record.path}: holds images; expected a manifest of files of video, which all ways read")
         if not Path(record.path).is_file():
             raise ValueError(f"{record.path}: no such file here; expected a manifest of files on this machine's disks")
     return records

@@ -172,3 +172,16 @@ def test_json_that_has_no_class_names_is_refused(tmp_path_factory, text):
     file = written(tmp_path_factory.mktemp("classes") / "classes.json", text)
     with pytest.raises(AnnotationError, match=r"classes\.json: "):
         read_class_names(file)
+
+
+def test_public_sets_as_raw_frames(tmp_path, run):
+    for name in ("v_Push_g01_c01", "v_Push_g02_c01"):
+        place(tmp_path / "frames", f"Push/{name}")
+    lists = {"classInd.txt": "1 Push\n", "trainlist01.txt": "Push/v_Push_g01_c01.avi 1\n"}
+    for name, content in (lists | {"testlist01.txt": "Push/v_Push_g02_c01.avi\n"}).items():
+        written(tmp_path / "lists" / name, content)
+    assert run("ucf101", tmp_path / "frames", tmp_path / "lists", "--frames_fps=25", "--probe")[::2] == (0, "")
+    assert rows(tmp_path / "frames" / "manifest.csv", "split", "fps") == [
+        ("Push/v_Push_g01_c01", "Push", "train", "25"),
+        ("Push/v_Push_g02_c01", "Push", "test", "25"),
+    ]

@@ -162,6 +162,13 @@ class TarImages:
             members.append(member)
             if len(members) > MOST_MEMBERS:
                 break
+        # `tarfile` ends at a damaged header as it does at the end, which is an empty block.
+        assert archive.fileobj is not None
+        archive.fileobj.seek(archive.offset)
+        if len(members) <= MOST_MEMBERS and archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise VideoDecodeError(
+                path, f"damaged or truncated after {len(members)} files; expected a complete tar file"
+            )
         members = [member for member in members if not member.isdir()]
         self._members = _frames_of(path, members, lambda member: member.name)
         self.names = [basename(member.name) for member in self._members]
