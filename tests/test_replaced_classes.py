@@ -86,4 +86,4 @@ def test_a_run_with_another_optimizer_trains_with_its_defaults(run, capsys):
     assert "AdamW has its own defaults, without lr 0.02, momentum 0.9 of torch.optim.SGD" in capsys.readouterr().err
     config = yaml.safe_load((folder / "config.yaml").read_text())["model"]["optimizer"]
     assert (config["init_args"]["lr"], config["init_args"]["weight_decay"]) == (0.001, 0.01)
-    assert set(column(folder, "lr-AdamW/pg1")) == {"0.001"}
+    assert set(column(folder, "lr-AdamW/weights")) == {"0.001"}

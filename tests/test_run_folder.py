@@ -55,7 +55,7 @@ def test_speed_and_learning_rate_are_logged_with_the_loss(trained):
     assert num_logged == 4 * VIDEOS["train"] // 3
     for name in ("train/clips_per_second", "train/data_wait_fraction"):
         assert len(column(trained, name)) == num_logged
-    assert set(column(trained, "lr-SGD/pg1")) == {"0.02"}
+    assert set(column(trained, "lr-SGD/weights")) == {"0.02"}
     assert all(float(value) > 0 for value in column(trained, "train/clips_per_second"))
     assert all(0 < float(value) < 1 for value in column(trained, "train/data_wait_fraction"))
 

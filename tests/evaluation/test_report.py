@@ -328,14 +328,14 @@ def test_long_curves_are_averaged(tmp_path):
 
 
 def test_curves_of_one_kind_share_a_chart(tmp_path):
-    names = ("train/loss", "val/video_top1", "lr-SGD/pg1", "train/clips_per_second", "train/data_wait_fraction")
+    names = ("train/loss", "val/video_top1", "lr-SGD/weights", "train/clips_per_second", "train/data_wait_fraction")
     path = tmp_path / "metrics.csv"
     path.write_text(f"epoch,step,{','.join(names)}\n0,1,0.7,0.5,0.01,90,0.25\n")
     curves = read_curves(path).curves
     assert grouped(curves) == {
         "Loss": {"train/loss": [(1, 0.7)]},
         "Metrics": {"val/video_top1": [(1, 0.5)]},
-        "Learning rate": {"lr-SGD/pg1": [(1, 0.01)]},
+        "Learning rate": {"lr-SGD/weights": [(1, 0.01)]},
         "Clips per second": {"train/clips_per_second": [(1, 90)]},
         "Time spent waiting for videos": {"train/data_wait_fraction": [(1, 0.25)]},
     }

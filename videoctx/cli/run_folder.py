@@ -9,12 +9,15 @@
 
 import errno
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.trainer.states import TrainerFn
 
 from videoctx.cli.evaluation_folder import EvaluationLogger
+from videoctx.cli.started_run import StartedRun
 from videoctx.evaluation.run_folders import CONFIG_FILE
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -23,7 +26,11 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class RunFolder(SaveConfigCallback):
     """Writes config and training card; errors on a folder that is taken or full are one line."""
 
-    _folder: Path | None = None
+    def __init__(self, *arguments: Any, started: StartedRun, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.started = started
+        self._folder: Path | None = None
+        self._first_step = 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not trainer.loggers:  # the run has no folder
@@ -47,11 +54,26 @@ class RunFolder(SaveConfigCallback):
                     taken = True
             if not trainer.strategy.broadcast(taken):
                 break
+            self.started.folder = None  # it is another run's
             if not isinstance(logger := trainer.loggers[0], EvaluationLogger):
                 raise _taken(self._folder)
             logger.choose_next()
+            assert trainer.log_dir is not None
+            self.started.note(Path(trainer.log_dir))
             _ = logger.experiment  # makes the folder, before there is anything in it
+        self.started.take(trainer.strategy.broadcast(self.started.share()))
         self.overwrite = True  # of the empty file that was just created
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        self._first_step = trainer.global_step
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.global_step > self._first_step:
+            self.started.is_kept = True
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self.started.is_kept = True
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:  # noqa: ARG002
         if isinstance(exception, OSError) and exception.errno in NO_ROOM and not exception.filename:

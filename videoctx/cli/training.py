@@ -2,38 +2,34 @@
 
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from videoctx.cli.checkpoint_check import check_checkpoint
 from videoctx.cli.evaluation_folder import EvaluationLogger, evaluation_loggers
 from videoctx.cli.finetuning_recipe import finetuning_recipe
+from videoctx.cli.lightning_messages import leave_out_messages
+from videoctx.cli.next_command import print_test, print_training
 from videoctx.cli.parts import RANKS, with_parts
+from videoctx.cli.progress_bar import ProgressBar, is_shown
 from videoctx.cli.replaced_classes import with_optimizer_defaults
 from videoctx.cli.run_folder import RunFolder, check_free
+from videoctx.cli.started_run import StartedRun
 from videoctx.cli.stored_network import with_stored_network
 from videoctx.cli.user_error_parser import UserErrorParser, short_message
 from videoctx.data.datamodule import VideoDataModule
 from videoctx.tasks import VideoClassifier
+from videoctx.tasks.epoch_lines import EpochLines
 from videoctx.tasks.lost_rank import EXIT_STATUS, is_lost_connection
-
-# Warnings of Lightning and torch that require no action, each with the reason.
-SILENCED_WARNINGS = (
-    "The dirpath has changed",  # a test writes to its own folder
-    "It is recommended to use `self.log",  # val and test are summed over ranks before; train/loss is that of rank zero
-    "Total length of `list` across ranks is zero",  # no validation was asked for
-    "You're resuming from a checkpoint that ended before the epoch ended",  # the data module resumes inside an epoch
-    "Grad strides do not match bucket view strides",  # of 1×1×1 kernels, whose one memory order has two names
-    "`isinstance.treespec, LeafSpec.` is deprecated",  # in Lightning's own code
-)
+from videoctx.tasks.short_epochs import ShortEpochs
 
 # What a trainer without all extras takes. It refuses anything else.
 BAREBONES = {
@@ -109,11 +105,23 @@ class VideoCLI(LightningCLI):
         """Make the Trainer without the callbacks that cannot work with its settings."""
         if config.get("barebones"):
             config |= BAREBONES
+        config |= {"enable_model_summary": bool(config.get("enable_model_summary"))}  # `EpochLines` has a line on it
+        callbacks = [*callbacks, *self._progress(config)]
         if config.get("logger") is False or config.get("fast_dev_run"):
             callbacks = [callback for callback in callbacks if not isinstance(callback, LearningRateMonitor)]
         if config.get("enable_checkpointing") is False:
             callbacks = [callback for callback in callbacks if not isinstance(callback, ModelCheckpoint)]
         return super()._instantiate_trainer(config, callbacks)
+
+    def _progress(self, config: dict[str, Any]) -> list[Callback]:
+        """Return what shows the progress of a run: a bar on a terminal, and lines of a training."""
+        shown: list[Callback] = [EpochLines(), ShortEpochs()] if not config.get("barebones") else []
+        given = config.get("callbacks") or []
+        if any(isinstance(one, LightningProgressBar) for one in (given if isinstance(given, list) else [given])):
+            return shown
+        if config.get("enable_progress_bar") is None:
+            config["enable_progress_bar"] = is_shown()
+        return [*shown, ProgressBar()] if config["enable_progress_bar"] else shown
 
     def instantiate_classes(self) -> None:
         try:
@@ -135,6 +143,15 @@ class VideoCLI(LightningCLI):
             )
         if self.trainer.loggers and not isinstance(self.trainer.loggers[0], EvaluationLogger) and self.trainer.log_dir:
             check_free(Path(self.trainer.log_dir))
+        if self.trainer.loggers and self.trainer.log_dir and not config.trainer.fast_dev_run:
+            self.save_config_kwargs["started"].note(Path(self.trainer.log_dir))
+
+    def after_fit(self) -> None:
+        if not self.trainer.fast_dev_run:  # type: ignore[attr-defined] # it is there, without a type
+            print_training(self.trainer, self.datamodule)
+
+    def after_test(self) -> None:
+        print_test(self.trainer)
 
 
 def _check_trainer(trainer: Namespace) -> None:
@@ -159,29 +176,34 @@ def run_lightning(arguments: Sequence[str]) -> None:
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once Lightning has shut down.
         SystemExit: another rank is gone, which `LostRank` has reported.
     """
-    for message in SILENCED_WARNINGS:
-        warnings.filterwarnings("ignore", message=f".*{message}")
     if (line := finetuning_recipe(arguments)) and all(os.environ.get(name, "0") == "0" for name in RANKS):
         print(line, file=sys.stderr)
+    leave_out_messages()
     sys.argv[1:] = with_optimizer_defaults(
         with_stored_network(with_parts(arguments))
     )  # the CLI reads it, and a launcher starts the other ranks with it
+    started = StartedRun()
     try:
         VideoCLI(
             VideoClassifier,
             VideoDataModule,
             parser_class=UserErrorParser,
             save_config_callback=RunFolder,
+            save_config_kwargs={"started": started},
             seed_everything_default=0,
             auto_configure_optimizers=False,
         )
-    except MisconfigurationException as error:
+    except BaseException as error:
+        started.remove_unless_kept()
+        _raise_reported(error)
+
+
+def _raise_reported(error: BaseException) -> NoReturn:
+    """Raise what the command line reports of the end of a run."""
+    if isinstance(error, MisconfigurationException):
         raise ValueError(str(error)) from error
-    except RuntimeError as error:
-        if is_lost_connection(error) and not os.environ.get("VIDEOCTX_TRACEBACK"):
-            sys.exit(EXIT_STATUS)
-        raise
-    except SystemExit as stop:
-        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning exits with status 1 after Ctrl-C
-            raise KeyboardInterrupt from stop
-        raise
+    if isinstance(error, RuntimeError) and is_lost_connection(error) and not os.environ.get("VIDEOCTX_TRACEBACK"):
+        sys.exit(EXIT_STATUS)
+    if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
+        raise KeyboardInterrupt from error  # Lightning exits with status 1 after Ctrl-C
+    raise error

@@ -43,7 +43,11 @@ def parameter_groups(
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             groups[name in names, id(parameter) in norms and not decay_norms]["params"].append(parameter)
-    return [group for group in groups.values() if group["params"]]
+    kept = {key: group for key, group in groups.items() if group["params"]}
+    if len(kept) > 1:  # by which name the learning rate of each is logged
+        for (is_new, is_norm), group in kept.items():
+            group["name"] = f"{'new_' if is_new else ''}{'norms' if is_norm else 'weights'}"
+    return list(kept.values())
 
 
 def scale_new_layers(optimizer: Optimizer) -> None:

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from videoctx.data.annotations.csv_table import CsvTable, read_csv
     from videoctx.data.annotations.manifest import check_manifest, read_manifest, read_table
     from videoctx.data.annotations.manifest_output import write_manifest
+    from videoctx.data.annotations.splits import splits_of
     from videoctx.data.annotations.video_record import ProbeResult, VideoRecord
     from videoctx.data.annotations.video_records import VideoRecords
 
@@ -70,6 +71,7 @@ _MODULES = {
     "read_manifest": "manifest",
     "read_table": "manifest",
     "refuse_look_alikes": "class_file",
+    "splits_of": "splits",
     "write_manifest": "manifest_output",
 }
 
@@ -90,6 +92,7 @@ __all__ = [
     "read_manifest",
     "read_table",
     "refuse_look_alikes",
+    "splits_of",
     "write_manifest",
 ]
 
