@@ -1,6 +1,7 @@
 """A run that fails before its first step leaves no folder, and one that fails later keeps it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -118,12 +119,15 @@ def test_folders_of_other_runs_stay(tmp_path):
     assert [path.name for path in (tmp_path / "runs" / "own").iterdir()] == ["version_1"]
 
 
-def test_the_folder_of_another_run_is_not_removed(refused, place):
-    folder = place.runs / "trained"
-    before = sorted(folder.iterdir())
-    line = refused("fit", "--trainer.logger.init_args.version=../trained", "-c", "trainer: {max_epochs: 1}")
-    assert "holds the config of another run" in line
-    assert sorted(folder.iterdir()) == before
+def test_the_folder_of_another_run_is_not_removed(place, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["videoctx"])
+    shutil.copytree(place.runs / "trained", tmp_path / "trained")
+    before = sorted((tmp_path / "trained").iterdir())
+    logger = "--trainer.logger.init_args"
+    with pytest.raises(SystemExit):
+        main(["fit", "-c", str(place.config), f"{logger}.save_dir={tmp_path}", f"{logger}.name=trained"])
+    assert "holds the config of another run" in capsys.readouterr().err
+    assert sorted((tmp_path / "trained").iterdir()) == before
 
 
 @pytest.mark.slow

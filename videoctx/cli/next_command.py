@@ -11,14 +11,15 @@ from videoctx.data.datamodule import VideoDataModule
 from videoctx.evaluation.run_folders import CONFIG_FILE
 
 
-def print_training(trainer: Trainer, data: VideoDataModule) -> None:
-    """Print the folder, the best checkpoint with its score, and the command that tests it. All ranks call this."""
+def print_training(trainer: Trainer, data: VideoDataModule, best: ModelCheckpoint) -> None:
+    """Print the folder, the best checkpoint with its score, and the command that tests it. All ranks call this.
+
+    Args:
+        best: the callback that has saved the best checkpoint.
+    """
     folder = Path(trainer.log_dir) if trainer.loggers and trainer.log_dir else None  # a collective call
-    saving = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
-    saved = [callback for callback in saving if callback.best_model_path]
-    if not trainer.is_global_zero or not saved:
+    if not trainer.is_global_zero or not best.best_model_path:
         return
-    best = saved[0]
     checkpoint = shown(Path(best.best_model_path))
     print(f"run: {shown(folder or Path(trainer.default_root_dir))}")
     print(f"best checkpoint: {checkpoint} ({_score(best)})")

@@ -63,10 +63,15 @@ def with_parts(arguments: Sequence[str]) -> list[str]:
             expanded += [option, yaml.safe_dump(config, sort_keys=False)]
     groups += [len(groups)] * (len(expanded) - len(groups))
     kept, lines = without_replaced_arguments(expanded, groups)
-    if all(os.environ.get(name, "0") == "0" for name in RANKS):
+    if is_first_rank():
         for line in lines:
             print(line, file=sys.stderr)
     return kept
+
+
+def is_first_rank() -> bool:
+    """Return whether this process is rank zero, by the variables of its launcher: only that one reports."""
+    return all(os.environ.get(name, "0") == "0" for name in RANKS)
 
 
 def _network(config: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from videoctx.cli.evaluation_folder import EvaluationLogger, evaluation_loggers
 from videoctx.cli.finetuning_recipe import finetuning_recipe
 from videoctx.cli.lightning_messages import leave_out_messages
 from videoctx.cli.next_command import print_test, print_training
-from videoctx.cli.parts import RANKS, with_parts
+from videoctx.cli.no_validation import without_validation
+from videoctx.cli.parts import is_first_rank, with_parts
 from videoctx.cli.progress_bar import ProgressBar, is_shown
 from videoctx.cli.replaced_classes import with_optimizer_defaults
 from videoctx.cli.run_folder import RunFolder, check_free
@@ -94,8 +95,10 @@ class VideoCLI(LightningCLI):
             config.trainer.reload_dataloaders_every_n_epochs = 1  # epochs differ in length
         if self.config.subcommand == "fit":
             _check_trainer(config.trainer)
-            if not config.data.val_split and config.checkpoint.monitor == "val/video_top1":
-                config.checkpoint.monitor = None  # nothing is validated
+            lines = without_validation(config)
+            if is_first_rank():
+                for line in lines:
+                    print(line, file=sys.stderr)
         if config.data.multi_label and config.get("checkpoint.monitor") == "val/video_top1":
             config.checkpoint.monitor = "val/video_map"
         if "verbose" in config:
@@ -148,7 +151,7 @@ class VideoCLI(LightningCLI):
 
     def after_fit(self) -> None:
         if not self.trainer.fast_dev_run:  # type: ignore[attr-defined] # it is there, without a type
-            print_training(self.trainer, self.datamodule)
+            print_training(self.trainer, self.datamodule, self._get(self.config_init, "checkpoint"))
 
     def after_test(self) -> None:
         print_test(self.trainer)
@@ -176,7 +179,7 @@ def run_lightning(arguments: Sequence[str]) -> None:
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once Lightning has shut down.
         SystemExit: another rank is gone, which `LostRank` has reported.
     """
-    if (line := finetuning_recipe(arguments)) and all(os.environ.get(name, "0") == "0" for name in RANKS):
+    if (line := finetuning_recipe(arguments)) and is_first_rank():
         print(line, file=sys.stderr)
     leave_out_messages()
     sys.argv[1:] = with_optimizer_defaults(

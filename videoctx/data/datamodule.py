@@ -37,6 +37,7 @@ from videoctx.data.trainer_state import (
 from videoctx.data.training_labels import check_training_classes, flipped_classes
 from videoctx.data.transforms.normalize import Normalize
 from videoctx.data.transforms.train_transform import TrainTransform
+from videoctx.data.validation_split import check_validation_split
 
 
 class VideoDataModule(LightningDataModule):
@@ -194,7 +195,8 @@ class VideoDataModule(LightningDataModule):
     # ------------------------------------------------------------------ loaders
 
     def setup(self, stage: str) -> None:
-        """Check what would make a training run worthless, before anything is decoded."""
+        """Check what would make a run worthless, before anything is decoded."""
+        check_validation_split(stage, self.manifest, self.splits)
         if stage != "fit":
             return
         self._resumed = None  # of a run before this one
@@ -318,7 +320,6 @@ class VideoDataModule(LightningDataModule):
         )
 
     # ------------------------------------------------------------------ parts
-
     @property
     def _attached_trainer(self) -> Trainer:
         assert self.trainer is not None, "this is called by a Trainer"

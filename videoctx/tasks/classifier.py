@@ -29,6 +29,7 @@ from videoctx.tasks.atomic_checkpoint_io import write_checkpoints_atomically
 from videoctx.tasks.batch_norm_size import BatchNormSizeCheck
 from videoctx.tasks.bf16_gradient_check import Bf16GradientCheck
 from videoctx.tasks.block_compilation import BlockCompilation
+from videoctx.tasks.chance_level import ChanceLevel
 from videoctx.tasks.checkpoint_contents import check_checkpoint, checkpoint_contents
 from videoctx.tasks.class_weights import ClassWeights, check_class_weights, class_weight_tensor
 from videoctx.tasks.clip_differences import clip_differences, describe_differences
@@ -234,6 +235,7 @@ class VideoClassifier(LightningModule):
             ValidationSummary(self),
             ScoreFiles(self),
             LossWatch(),
+            ChanceLevel(self),
             MemoryNote(),
             Throughput(),
             Preemption(),

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from videoctx.data.annotations.csv_table import CsvTable, read_csv
     from videoctx.data.annotations.manifest import check_manifest, read_manifest, read_table
     from videoctx.data.annotations.manifest_output import write_manifest
-    from videoctx.data.annotations.splits import splits_of
+    from videoctx.data.annotations.splits import has_no_validation, splits_of
     from videoctx.data.annotations.video_record import ProbeResult, VideoRecord
     from videoctx.data.annotations.video_records import VideoRecords
 
@@ -66,6 +66,7 @@ _MODULES = {
     "VideoRecords": "video_records",
     "check_class_names": "class_file",
     "check_manifest": "manifest",
+    "has_no_validation": "splits",
     "read_classes": "class_file",
     "read_csv": "csv_table",
     "read_manifest": "manifest",
@@ -87,6 +88,7 @@ __all__ = [
     "VideoRecords",
     "check_class_names",
     "check_manifest",
+    "has_no_validation",
     "read_classes",
     "read_csv",
     "read_manifest",
