@@ -1,4 +1,4 @@
-"""A manifest without validation videos: training goes on without a validation, and says so."""
+"""A manifest without validation videos: training continues without a validation, and a line reports it."""
 
 import pytest
 import torch
