@@ -180,7 +180,7 @@ def test_public_sets_as_raw_frames(tmp_path, run):
     lists = {"classInd.txt": "1 Push\n", "trainlist01.txt": "Push/v_Push_g01_c01.avi 1\n"}
     for name, content in (lists | {"testlist01.txt": "Push/v_Push_g02_c01.avi\n"}).items():
         written(tmp_path / "lists" / name, content)
-    assert run("ucf101", tmp_path / "frames", tmp_path / "lists", "--frames_fps=25", "--probe")[::2] == (0, "")
+    assert run("ucf101", tmp_path / "frames", tmp_path / "lists", "--frames_fps=25", "--probe")[0] == 0
     assert rows(tmp_path / "frames" / "manifest.csv", "split", "fps") == [
         ("Push/v_Push_g01_c01", "Push", "train", "25"),
         ("Push/v_Push_g02_c01", "Push", "test", "25"),
