@@ -215,6 +215,7 @@ def test_files_that_may_differ_there_are_left_to_the_cpu(tmp_path, b_frame_avi, 
     kept = nvdec_reader.NvdecDecoders(CPU, most=4)
     turned = write_video(tmp_path / "turned.mp4", num_frames=8, rotation=90).path
     assert "NotOnGpuError: its frames are turned, or have another pixel format" in refusal(turned)
+    assert refusal(tmp_path) == "NotOnGpuError: images are decoded on the CPU"
     assert "NotOnGpuError: torchcodec may not be exact: " in refusal(b_frame_avi.path)
     assert "VideoDecodeError: " in refusal(broken_files["text"])
     assert len(kept) == 0

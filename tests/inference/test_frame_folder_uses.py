@@ -10,7 +10,9 @@ from PIL import Image
 
 from tests.frame_folders import tar_of, zip_of
 from videoctx.cli import main
+from videoctx.cli.report_sources import error_images
 from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.evaluation.confident_errors import ConfidentError
 from videoctx.inference.classifier import load
 from videoctx.inference.timed_frames import average_fps, timed_frames
 from videoctx.inference.video_paths import video_paths
@@ -68,3 +70,17 @@ def test_attention_and_timeline_take_images(network, images, tmp_path, capsys):
     assert len(list(tmp_path.rglob("test0-*"))) >= 4
     frames = list(timed_frames(str(images), average_fps(str(images), 10.0)))
     assert [seconds for _, seconds in frames] == pytest.approx(np.arange(20) / 10)
+
+
+def test_a_report_shows_the_images_of_an_error(network, images, tmp_path):
+    made = load(network.checkpoint).preprocessing
+    manifest = images.parent / "manifest.csv"
+    manifest.write_text("path,label,split,fps\ntest0,blue_up,test,10\n")
+    error = ConfidentError(str(images), ["blue_up"], "red_still", 0.9, 0.9, start_frame=0, clip=0, crop=0)
+    card = {"folder": str(tmp_path), "data": made.as_dict() | {"manifest": str(manifest)}}
+    (found,) = error_images([error], card)
+    assert found.reason is None or found.reason == ""
+    assert found.jpeg.startswith(b"\xff\xd8")
+    manifest.unlink()
+    (found,) = error_images([error], card)
+    assert "images state no frame rate" in found.reason
