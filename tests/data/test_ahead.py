@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+import weakref
 from concurrent.futures import CancelledError
 from types import SimpleNamespace
 
@@ -36,6 +37,15 @@ def clips_of(batch: DecodedBatch) -> ClipBatch:
         views=[View(0, 0)],
         views_expected=torch.tensor([1]),
     )
+
+
+def test_a_batch_is_released_when_its_reader_drops_it():
+    batches = Ahead(CPU, clips_of).batches(decoded(number) for number in range(3))
+    for _ in range(3):
+        batch = next(batches)
+        gone = weakref.ref(batch)
+        del batch
+        assert gone() is None  # although the next one has not been requested
 
 
 def test_batches_come_in_order_and_one_is_prepared_while_another_is_used():

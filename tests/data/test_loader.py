@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,6 +84,16 @@ def rows_and_failures(loader):
 
 
 # ---------------------------------------------------------------- order and contents
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_frames_are_released_when_their_reader_drops_them(tricky, num_workers):
+    batches = iter(tricky(None, None, num_workers=num_workers))
+    for _ in range(2):
+        batch = next(batches)
+        gone = weakref.ref(batch.videos[0].frames)
+        del batch
+        assert gone() is None  # although the next batch has not been requested
 
 
 def test_seconds_waited_are_counted(tricky, monkeypatch):

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from tests.each_case import each_case
 from tests.reference.manifest_row_by_row import records_of, rows_of
-from videoctx.data.annotations import VideoRecord, VideoRecords, csv_table, read_manifest, read_table, video_records
+from videoctx.data.annotations import (
+    AnnotationError,
+    VideoRecord,
+    VideoRecords,
+    csv_table,
+    read_manifest,
+    read_table,
+    video_records,
+)
 from videoctx.data.annotations.csv_table import SPACE
 from videoctx.data.annotations.label_conflicts import LabelsOfSegments, label_conflict
 from videoctx.data.loading.dataset import VideoDataset
@@ -163,6 +171,23 @@ def test_the_csv_module_reads_the_rest_of_another_file(tmp_path, monkeypatch, te
     )
     outcome(lambda: read_manifest(file, CLASSES, split="train"))
     assert len(starts) == 1
+
+
+def test_the_rows_of_all_splits_are_compared_once_until_the_file_changes(tmp_path, monkeypatch):
+    compared = []
+    add = LabelsOfSegments.add
+    monkeypatch.setattr(LabelsOfSegments, "add", lambda self, *rows: compared.append(1) or add(self, *rows))
+    file = tmp_path / "manifest.csv"
+    file.write_text("path,label,split\na.mp4,run,train\nb.mp4,run,val\n")
+    for split in ("train", "val", "train"):
+        assert len(read_manifest(file, CLASSES, split=split)) == 1
+    assert len(compared) == 1
+    read_manifest(file, CLASSES, split="val", root="elsewhere")
+    assert len(compared) == 2  # other files
+    file.write_text("path,label,split\na.mp4,run,train\na.mp4,walk,val\n")
+    for split in ("train", "val"):
+        with pytest.raises(AnnotationError, match=r"line 3: .*expected one label for a path"):
+            read_manifest(file, CLASSES, split=split)
 
 
 # ---------------------------------------------------------------- parts

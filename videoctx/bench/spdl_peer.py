@@ -2,6 +2,8 @@
 the requested frames to RGB with `sample_decode_video`, and that collects clips into batches.
 """
 
+import signal
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +29,9 @@ def spdl_epoch(clips: Sequence[Clip], *, batch_size: int, num_workers: int) -> E
 def read_clip(clip: Clip) -> np.ndarray:
     """Return a clip, (clip_len, H, W, 3) uint8 RGB."""
     import spdl.io
+
+    if threading.current_thread() is threading.main_thread():  # in a pipeline it is not
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # SPDL's handler prints a stack when the process is ended
 
     packets: Any = spdl.io.demux_video(clip.path)
     distinct, positions = np.unique(np.array(clip.frames) % len(packets), return_inverse=True)

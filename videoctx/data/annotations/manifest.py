@@ -1,5 +1,6 @@
 """Reading a manifest (columns: `videoctx.data.annotations`)."""
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,9 @@ from videoctx.data.class_names import look_alike_key, nfc
 from videoctx.data.storage.locations import holds_images
 
 FPS_EXPECTED = "expected frames per second in the column fps of each row of images"
+
+# Manifests whose rows have been compared with each other, which takes longer than reading them
+_without_conflicts: deque[tuple[str, ...]] = deque(maxlen=16)
 
 
 def check_manifest(manifest: str | Path) -> None:
@@ -89,6 +93,8 @@ def read_manifest(
     check = RowCheck(class_names, index_of, labels_required=labels_required, multi_label=multi_label)
     opened = CsvFile(manifest, REQUIRED_COLUMNS, kind="manifest")
     columns, segments = RecordColumns(check, split=split), LabelsOfSegments(root)
+    state = _state(manifest, root)
+    is_known = multi_label or state in _without_conflicts  # another split of the file has been read
     splits: set[str] = set()
     bad_rows: dict[int, str] = {}
     bad_record: tuple[int, dict[str, str]] | None = None  # the first one
@@ -96,7 +102,7 @@ def read_manifest(
         bad_rows |= chunk.bad_rows
         cells = _with_composed_labels(chunk.cells)
         splits.update(cells["split"].unique().to_pylist())
-        if not multi_label:
+        if not is_known:
             segments.add(cells, chunk.lines)
         in_split = np.flatnonzero(pc.equal(cells["split"], split).to_numpy(zero_copy_only=False))
         selected = cells if len(in_split) == len(cells) else cells.take(pa.array(in_split))
@@ -111,6 +117,8 @@ def read_manifest(
         conflict = label_conflict(rows, root)
         if conflict is not None:
             raise AnnotationError(f"{manifest}, line {conflict[0]}: {conflict[1]}")
+    if not is_known:
+        _without_conflicts.append(state)
     if bad_record is not None:
         line, row = bad_record
         check.refuse(row, f"{manifest}, line {line}")
@@ -122,6 +130,12 @@ def read_manifest(
     refuse_look_alikes(alike, manifest, "splits")
     _check_frame_rates(records, manifest)
     return records
+
+
+def _state(manifest: Path, root: str | Path) -> tuple[str, ...]:
+    """Return what identifies a manifest until it changes."""
+    status = manifest.stat()
+    return tuple(map(str, (manifest.absolute(), root, status.st_ino, status.st_mtime_ns, status.st_size)))
 
 
 def _check_frame_rates(records: VideoRecords, manifest: Path) -> None:

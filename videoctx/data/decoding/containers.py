@@ -12,6 +12,7 @@ from errno import EMFILE, ENFILE
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from stat import S_ISREG
 from typing import NamedTuple
 
 import av
@@ -75,12 +76,12 @@ def decoder_errors(path: str, reason: Callable[[Exception], str] = _damage) -> I
 def file_status(path: str) -> os.stat_result:
     """Return size and times of a file, or raise VideoDecodeError if it is missing, not a file, or empty."""
     try:
-        status = Path(path).stat()
+        status = os.stat(path)
     except OSError as error:
         raise VideoDecodeError(path, error.strerror or str(error)) from error
     except ValueError as error:  # a name that no file can have, such as one with a NUL
         raise VideoDecodeError(path, str(error)) from error
-    if not Path(path).is_file():
+    if not S_ISREG(status.st_mode):
         raise VideoDecodeError(path, "not a file")
     if status.st_size == 0:
         raise VideoDecodeError(path, "the file is empty")
@@ -143,7 +144,8 @@ _known: dict[FileKey, Container] = {}
 def file_key(path: str) -> FileKey:
     """Return the key of a file, or raise VideoDecodeError if there is no file."""
     status = file_status(path)
-    return FileKey(str(Path(path).absolute()), status.st_mtime_ns, status.st_size)
+    absolute = path if os.path.isabs(path) else str(Path(path).absolute())
+    return FileKey(absolute, status.st_mtime_ns, status.st_size)
 
 
 class OpenFile:

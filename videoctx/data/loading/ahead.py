@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from typing import Any
 
 import torch
@@ -80,8 +81,8 @@ class Ahead:
 
         def work() -> None:
             try:
-                for batch in decoded:
-                    if not put("batch", self._ready(batch)):
+                while batches := list(islice(decoded, 1)):
+                    if not put("batch", self._ready(batches.pop())):
                         return
                 put("end", None)
             except BaseException as error:
@@ -101,7 +102,9 @@ class Ahead:
                     raise value
                 if kind == "end":
                     return
-                yield value
+                taken = [value]
+                del value  # the last batch need not stay until the next one comes
+                yield taken.pop()
         finally:
             stopped.set()
             thread.join(PATIENCE_SECONDS)

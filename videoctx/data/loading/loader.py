@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from itertools import islice
 from typing import Any, Protocol
 
 import torch
@@ -113,11 +114,11 @@ class VideoLoader:
         batches: Iterator[DecodedBatch | ReadyBatch] = self.ahead.batches(decoded) if self.ahead else decoded
         while True:
             requested = time.perf_counter()
-            batch = next(batches, None)
+            found = list(islice(batches, 1))
             self.seconds_waited += time.perf_counter() - requested
-            if batch is None:
+            if not found:
                 return
-            yield batch
+            yield found.pop()  # so that it need not stay until the next one comes
 
     def decoded(self) -> Iterator[DecodedBatch]:
         """Yield batches of decoded videos."""
