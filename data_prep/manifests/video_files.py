@@ -28,7 +28,8 @@ def walk(folder: Path, parents: tuple[str, ...] = (), *, frames: bool = False) -
     a file with a video suffix, also a broken link.
 
     Args:
-        frames: A folder of images and an archive of them are videos too. What is in such a folder is left out.
+        frames: A folder of images and an archive of them are videos too. What is in such a folder is left out. Images
+            beside files of video are not frames.
     """
     real = os.path.realpath(folder)
     if real in parents:
@@ -40,7 +41,7 @@ def walk(folder: Path, parents: tuple[str, ...] = (), *, frames: bool = False) -
         path = folder / name
         if not is_folder:
             yield path, "video" if path.suffix.lower() in suffixes else "other"
-        elif frames and has_images(path):
+        elif frames and is_frame_folder(path):
             yield path, "video"
         else:
             yield path, "folder"
@@ -52,6 +53,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself
         return False
+
+
+def is_frame_folder(folder: Path) -> bool:
+    """Return whether a folder itself holds images, and no files of video."""
+    return has_images(folder) and not any(name.lower().endswith(VIDEO_SUFFIXES) for name in os.listdir(folder))
 
 
 @dataclass(frozen=True, slots=True)

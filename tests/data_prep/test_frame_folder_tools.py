@@ -2,6 +2,8 @@
 
 import csv
 import shutil
+from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,22 @@ from videoctx.data.decoding.video_reader import open_video
 from videoctx.data.storage.local_files import LocalFiles
 
 RATE = {"a": "10", "a.zip": "10", "b.tar": "12.5", "b": "12.5"}
+
+
+class InThisProcess:
+    """Workers as of `run_each` without the seconds that processes take to start."""
+
+    max_in_flight, worker_deaths = 1, ()
+
+    def submit(self, function):
+        future = Future()
+        future.set_result(function())
+        return future
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch):
+    monkeypatch.setattr("data_prep.scheduling.run_each._workers", lambda *_: nullcontext(InThisProcess()))
 
 
 @pytest.fixture

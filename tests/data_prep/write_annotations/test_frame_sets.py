@@ -70,6 +70,12 @@ def test_own_folders(root, run):
     assert (status, "no file" in errors) == (1, True)  # jump has no images itself
 
 
+def test_images_beside_videos_are_no_frames(root, run):
+    written(root / "run" / "poster1.jpg", "J")
+    assert run("folders", root, "--frames_fps=12.5")[0] == 0
+    assert sorted(rows(root / "manifest.csv", "fps")) == FOUND
+
+
 def test_without_the_option_the_message_names_it(root, run):
     (root / "run/d.mp4").unlink()
     assert "--frames_fps FPS reads folders of images" in run("folders", root)[2]
@@ -180,7 +186,7 @@ def test_public_sets_as_raw_frames(tmp_path, run):
     lists = {"classInd.txt": "1 Push\n", "trainlist01.txt": "Push/v_Push_g01_c01.avi 1\n"}
     for name, content in (lists | {"testlist01.txt": "Push/v_Push_g02_c01.avi\n"}).items():
         written(tmp_path / "lists" / name, content)
-    assert run("ucf101", tmp_path / "frames", tmp_path / "lists", "--frames_fps=25", "--probe")[0] == 0
+    assert run("ucf101", tmp_path / "frames", tmp_path / "lists", "--frames_fps=25")[0] == 0
     assert rows(tmp_path / "frames" / "manifest.csv", "split", "fps") == [
         ("Push/v_Push_g01_c01", "Push", "train", "25"),
         ("Push/v_Push_g02_c01", "Push", "test", "25"),
