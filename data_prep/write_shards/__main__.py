@@ -5,7 +5,8 @@
 A few large files are faster to copy and to serve than very many small ones. OUTPUT gets
 
     SPLIT-000000.tar, …   for each row of the manifest, SPLIT/ROW.mp4: the video as it is, with its own suffix, and
-                          SPLIT/ROW.json: label, path, split, start_seconds, end_seconds; ROW counts from 000000
+                          SPLIT/ROW.json: label, path, split, start_seconds, end_seconds, and fps of images; ROW counts
+                          from 000000
     manifest.csv          the same rows in the same order with all their columns, with the path
                           tar://SPLIT/ROW.mp4::SPLIT-000000.tar: training and evaluation use it like any other manifest
     classes.txt

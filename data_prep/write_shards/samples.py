@@ -18,7 +18,7 @@ from videoctx.data.annotations import AnnotationError, read_manifest, read_table
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.decoding.image_files import images_status
 from videoctx.data.storage.local_files import LocalFiles
-from videoctx.data.storage.locations import INSIDE, TAR, local_path, resolve
+from videoctx.data.storage.locations import INSIDE, TAR, holds_images, local_path, resolve
 from videoctx.printed_tables import Console
 
 SPLIT_NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -108,6 +108,8 @@ def find_samples(
             column: float(row[column]) if row.get(column) else None for column in ("start_seconds", "end_seconds")
         }
         description = {column: row[column] for column in ("label", "path", "split")} | seconds
+        if row.get("fps") and holds_images(source):
+            description["fps"] = float(row["fps"])  # no file states it
         suffix = re.search(r"\.([A-Za-z0-9]{1,8})(\?.*)?$", row["path"].partition(INSIDE)[0])
         return Sample(
             source,

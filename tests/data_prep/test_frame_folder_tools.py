@@ -1,7 +1,9 @@
 """Tests that the commands that prepare data treat folders and archives of images as videos."""
 
 import csv
+import json
 import shutil
+import tarfile
 from concurrent.futures import Future
 from contextlib import nullcontext
 from dataclasses import replace
@@ -138,6 +140,9 @@ def test_shards_hold_the_images_of_a_folder(folder, capsys):
             with files.local_copy(record.path) as local:
                 found.append(numbers_of(replace(record, path=local)))
         assert found == [list(range(20)), list(range(20)), list(range(30)), list(range(30))]
+        with tarfile.open(out / min(before)) as shard:
+            described = [json.load(shard.extractfile(name)) for name in shard.getnames() if name.endswith(".json")]
+        assert all(str(one["fps"]) == f"{float(RATE[one['path']])}" for one in described)
         first = out / min(before)
         first.unlink()
         assert pack([str(folder / name), str(out), "--shard_bytes=100000"]) == 0

@@ -103,11 +103,8 @@ class ImageFolder:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        try:
-            with os.scandir(path) as entries:
-                is_file = {entry.name: entry.is_file() for entry in entries if is_image(entry.name)}
-        except OSError as error:
-            raise VideoDecodeError(path, error.strerror or str(error)) from error
+        with decoder_errors(path, reason_of), os.scandir(path) as entries:
+            is_file = {entry.name: entry.is_file() for entry in entries if is_image(entry.name)}
         if not is_file:
             raise VideoDecodeError(path, f"not a file, and a folder without images; {EXPECTED}")
         self.names = _ordered(path, is_file)
