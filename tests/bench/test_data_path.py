@@ -25,7 +25,7 @@ from videoctx.bench.pytorchvideo_peer import PyTorchVideoPeer, Window
 from videoctx.bench.spdl_peer import spdl_epoch
 from videoctx.bench.synthetic_videos import HEIGHT, WIDTH, synthetic_videos
 from videoctx.bench.torchcodec_peer import torchcodec_epoch
-from videoctx.bench.training_clips import PEERS
+from videoctx.bench.training_clips import PEERS, TrainingClips
 from videoctx.cli import main
 from videoctx.data.annotations import VideoRecord, write_manifest
 from videoctx.data.decoding.containers import VideoDecodeError, probe
@@ -245,6 +245,16 @@ def test_bare_decoding_decodes_every_view(numbered):
         assert bare.per_view([Clip(numbered.path, (0, 2))], num_crops=3) > 0
         with pytest.raises(RuntimeError, match=r"nowhere\.mp4"):
             bare.clips([Clip("nowhere.mp4", (0, 2))])
+
+
+def test_a_clip_that_is_scaled_where_it_is_decoded_takes_fewer_bytes(numbered):
+    settings = {"batch_size": 1, "num_workers": 1, "num_clips": 1}
+    settings |= {"parts": frozenset(), "exact": frozenset(), "peers": frozenset()}
+    height, width = (TrainingClips(shape=SHAPE, **settings)._dataset([numbered])[SampleIndex(0)]).size
+    assert height <= width
+    for size, expected in ((None, height * width), (height // 2, height * width // 4)):
+        clips = TrainingClips(shape=SHAPE, decoded_short_side_px=size, **settings)
+        assert clips.clip_bytes([numbered]) == pytest.approx(SHAPE.clip_len * expected * 1.5, rel=0.02)
 
 
 def test_every_stage_of_reading_a_clip_takes_time(numbered):

@@ -66,6 +66,7 @@ class DataBench:
         against: the other project whose decoder and loader are measured, besides decord. `all`: all of them.
         clip_len: number of frames of a training clip.
         frame_interval: distance between the frames of a training clip.
+        decoded_short_side_px: short side that the loader's larger frames are scaled to where they are decoded.
         batch_size: training clips per batch.
         num_workers: number of processes of each way of reading.
         num_clips: training clips that each way reads per round.
@@ -84,6 +85,7 @@ class DataBench:
     against: Against = "all"
     clip_len: int = 8
     frame_interval: int = 8
+    decoded_short_side_px: int | None = None
     batch_size: int = 8
     num_workers: int = 2
     num_clips: int = 96
@@ -191,9 +193,11 @@ class DataBench:
             parts=self._training_parts,
             exact=frozenset.intersection(*map(_decoders, records)),
             peers=frozenset(self._peers) - measured.skipped.keys(),
+            decoded_short_side_px=self.decoded_short_side_px,
         )
         if "loaders" in self.parts:
             measured.stages[name] = training.stages(records)
+            measured.clip_bytes[name] = training.clip_bytes(records)
             measured.training_thread[name] = training.thread_seconds(records)
         step(f"{name}: training clips", 1)
         measured.rounds[name] = {}

@@ -39,7 +39,10 @@ def report(measured: Measurements, json_file: Path | None) -> None:
     for files in measured.stages:
         console.print(f"{files}: {bottleneck(measured, files)}", highlight=False)
     for files, seconds in measured.training_thread.items():
-        line = f"{files}: a batch of {THREAD_BATCH_SIZE} clips takes the thread that trains {seconds * 1e3:.2f} ms."
+        line = (
+            f"{files}: a clip takes {measured.clip_bytes[files] / 1e6:.1f} MB on the way to the device, and a batch of"
+            f" {THREAD_BATCH_SIZE} takes the thread that trains {seconds * 1e3:.2f} ms."
+        )
         console.print(line, highlight=False)
     for kind, figures in measured.rows.items():
         console.print(_rows_line(measured, kind, figures), highlight=False)

@@ -92,5 +92,6 @@ def _read(dataset: VideoDataset, sample: SampleIndex, *, first_only: bool) -> di
         wanted = decoder.sampler.clips(stop - first, reader.fps, rng)
         distinct = np.unique(first + wanted)
         sampled = clock.lap()
-        reader.read(distinct[:1] if first_only else distinct)
+        read = reader.read_yuv if decoder.frames == "yuv" else reader.read
+        read(distinct[:1] if first_only else distinct)
     return {"open": opened, "sample": sampled, "read": clock.lap()}

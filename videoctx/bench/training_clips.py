@@ -46,6 +46,7 @@ class TrainingClips:
     parts: frozenset[str]  # `bare`, `loaders`
     exact: frozenset[str]  # decoders that read all of the videos exactly
     peers: frozenset[str]  # of `PEERS`
+    decoded_short_side_px: int | None = None  # of the loader's frames, where they are larger
 
     def stages(self, records: Sequence[VideoRecord]) -> dict[str, float]:
         """Return the seconds per clip of each stage, and how long the device waits for one."""
@@ -67,6 +68,10 @@ class TrainingClips:
                 if device.type == "cuda":
                     torch.cuda.synchronize()
         return {**seconds, "wait": waited / len(samples)}
+
+    def clip_bytes(self, records: Sequence[VideoRecord]) -> int:
+        """Return the bytes of the frames of a clip of the first video."""
+        return self._dataset(records)[self._samples(records)[0]].frames.nbytes
 
     def thread_seconds(self, records: Sequence[VideoRecord]) -> float:
         """Return the CPU seconds that a batch costs the thread that trains (`training_thread`)."""
@@ -146,7 +151,8 @@ class TrainingClips:
         return PeerProcess(name, make, num_clips=len(clips))
 
     def _dataset(self, records: Sequence[VideoRecord]) -> VideoDataset:
-        return VideoDataset(records, sampler=RandomClips(shape=self.shape), seed=0, frames="yuv")
+        clips, size = RandomClips(shape=self.shape), self.decoded_short_side_px
+        return VideoDataset(records, sampler=clips, seed=0, frames="yuv", short_side_px=size)
 
     def _samples(self, records: Sequence[VideoRecord]) -> list[SampleIndex]:
         return [SampleIndex(index % len(records), repeat=index // len(records)) for index in range(self.num_clips)]

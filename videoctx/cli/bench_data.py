@@ -30,6 +30,11 @@ def run_bench_data(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--clip_len", type=PositiveInt, default=8, help="number of frames of a training clip")
     parser.add_argument("--frame_interval", type=PositiveInt, default=8, help="distance between the frames of a clip")
+    parser.add_argument(
+        "--decoded_short_side_px",
+        type=PositiveInt | None,
+        help="let the loader scale larger frames to this short side where they are decoded",
+    )
     parser.add_argument("--batch_size", type=PositiveInt, default=8, help="training clips per batch")
     parser.add_argument(
         "--num_workers", type=PositiveInt, default=2, help="processes of each way of reading; one per core"

@@ -10,6 +10,7 @@ from videoctx.bench.gpu.results import StepResult
 from videoctx.bench.gpu.sizes import Setting
 from videoctx.bench.network_runs import seconds_of
 from videoctx.bench.synthetic_videos import HEIGHT, WIDTH
+from videoctx.bench.training_clips import THREAD_BATCH_SIZE
 from videoctx.data.decoding.yuv_frames import YuvColors
 from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo
 from videoctx.data.transforms.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
@@ -39,6 +40,11 @@ def loader(setting: Setting) -> StepResult:
             rate = 1 / statistics.median(of_round["seconds"] for of_round in rounds)
             result.figures[f"{files}_{side}_clips_per_second"] = rate
             result.rows.append((f"{files}, {side}, {setting.num_workers} processes", f"{rate:,.0f} clips/s"))
+    for files, seconds in measured.training_thread.items():
+        result.figures[f"{files}_training_thread_seconds"] = seconds
+        result.rows.append(
+            (f"{files}, the thread that trains, per {THREAD_BATCH_SIZE} clips", f"{seconds * 1e3:.2f} ms")
+        )
     result.details = {"stages": measured.stages, "rounds": measured.rounds}
     return result
 
