@@ -1,11 +1,14 @@
 """Layers that the starting weights lack have a learning rate of their own."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
 from tests.tasks.synthetic_runs import classifier, small_resnet, synthetic_clips, trainer
-from videoctx.layers import NonLocal
+from videoctx.layers import NonLocal, SelfCalibratedConv3d
+from videoctx.layers.conv import plain_conv3d
 from videoctx.tasks.parameter_groups import parameter_groups, scale_new_layers
 
 
@@ -41,6 +44,16 @@ def test_only_what_the_weights_lack_has_the_higher_rate(tmp_path, weights):
         is_new = name.startswith("head.") or ".after_add." in name
         assert rate == pytest.approx(0.01 if is_new else 0.001), name
     assert {name for name, _ in with_block(3).named_parameters()} == found.keys()
+
+
+def test_a_kernel_that_starts_from_the_weights_is_not_new(tmp_path, weights):
+    def self_calibrated(num_classes: int) -> nn.Module:
+        conv = partial(SelfCalibratedConv3d, pooling=(1, 1, 1))
+        return small_resnet(num_classes, first_conv=plain_conv3d, conv=conv)
+
+    task = classifier(self_calibrated, lr=0.001, weights=weights, new_layers_lr_factor=10.0)
+    trainer(tmp_path).fit(task, synthetic_clips(1, validates=False))
+    assert {name for name, rate in rates(task).items() if rate > 0.005} == {"head.weight", "head.bias"}
 
 
 def test_a_factor_of_one_is_as_none(tmp_path, weights):

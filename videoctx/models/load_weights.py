@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -22,11 +22,18 @@ class LoadReport:
         missing: in the network only.
         unexpected: in the weights only.
         reshaped: name → shape in the weights, shape in the network.
+        started: of the missing ones, those of blocks in the place of a convolution that start from its kernel.
     """
 
     missing: list[str]
     unexpected: list[str]
     reshaped: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    started: frozenset[str] = frozenset()
+
+    @property
+    def new(self) -> list[str]:
+        """Names of the parameters that nothing in the weights determines."""
+        return [name for name in (*self.missing, *self.reshaped) if name not in self.started]
 
     def __str__(self) -> str:
         reshaped = [f"{name} {theirs} → {ours}" for name, (theirs, ours) in self.reshaped.items()]
@@ -79,8 +86,8 @@ def load_weights(
     if set(report.unexpected) - replaced or set(report.missing) - heads - blocks or set(report.reshaped) - heads:
         raise ValueError(f"the weights do not fit the network: {report}")
     net.load_state_dict({name: state_dict[name] for name in state_dict if name not in report.reshaped}, strict=False)
-    start_new_blocks(net, blocks, {name: state_dict[name] for name in replaced})
-    return report
+    started = start_new_blocks(net, blocks, {name: state_dict[name] for name in replaced})
+    return replace(report, started=frozenset(started))
 
 
 def _new_blocks(report: LoadReport, state_dict: Mapping[str, Tensor]) -> tuple[set[str], set[str]]:

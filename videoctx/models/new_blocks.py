@@ -29,7 +29,7 @@ OPEN_GATE = 3.0  # logit of a gate at its start: sigmoid(3) = 0.95, with a slope
 
 
 @torch.no_grad()
-def start_new_blocks(net: nn.Module, missing: Collection[str], replaced: Mapping[str, Tensor]) -> None:
+def start_new_blocks(net: nn.Module, missing: Collection[str], replaced: Mapping[str, Tensor]) -> set[str]:
     """Let the new blocks of a network start as close as possible to the network without them.
 
     The other weights are loaded already.
@@ -37,7 +37,11 @@ def start_new_blocks(net: nn.Module, missing: Collection[str], replaced: Mapping
     Args:
         missing: Names of the parameters that did not come from the weights.
         replaced: Weights of the convolutions in whose places there are new blocks, by their names.
+
+    Returns:
+        Names of the parameters of those blocks that start from `replaced`. They are not random, unlike other new ones.
     """
+    started = set[str]()
     for name, block in net.named_modules():
         gate = getattr(block, "after_1x1", None)
         is_new = any(parameter.startswith(f"{name}.after_1x1.") for parameter in missing)
@@ -52,7 +56,10 @@ def start_new_blocks(net: nn.Module, missing: Collection[str], replaced: Mapping
         before, after = (getattr(block, f"norm{n}", None) for n in (int(number or 0) - 1, number))
         if isinstance(convolution, SelfCalibratedConv3d) and isinstance(before, BatchNorm):
             assert isinstance(after, BatchNorm)
-            _start_self_calibrated(convolution, weight, before, after)
+            if _start_self_calibrated(convolution, weight, before, after):
+                prefix = name.removesuffix("weight")
+                started |= {f"{prefix}{parameter}" for parameter, _ in convolution.named_parameters()}
+    return started
 
 
 def _start_gate(gate: ContextBlock, norm: BatchNorm) -> None:
@@ -69,8 +76,8 @@ def _start_gate(gate: ContextBlock, norm: BatchNorm) -> None:
     norm.bias.mul_(2)
 
 
-def _start_self_calibrated(conv: SelfCalibratedConv3d, weight: Tensor, before: BatchNorm, after: BatchNorm) -> None:
-    """Take the weights of the convolution that had this place: (C, C / groups, 1, h, w).
+def _start_self_calibrated(conv: SelfCalibratedConv3d, weight: Tensor, before: BatchNorm, after: BatchNorm) -> bool:
+    """Take the weights of the convolution that had this place: (C, C / groups, 1, h, w). Return whether they fit.
 
     Args:
         before: the norm whose output, after a ReLU, the convolution sees.
@@ -78,7 +85,7 @@ def _start_self_calibrated(conv: SelfCalibratedConv3d, weight: Tensor, before: B
     """
     weight, half = weight.to(conv.k1.weight), len(weight) // 2  # stored in float16, perhaps, and on a CPU
     if weight.shape[1] != 2 * half or conv.k1.groups != 1 or weight.shape[3:] != conv.k1.weight.shape[3:]:
-        return  # a grouped convolution has other channels in each part
+        return False  # a grouped convolution has other channels in each part
     (w_aa, w_ab), (w_ba, w_bb) = ((rows[:, :half], rows[:, half:]) for rows in weight.split(half))
     (k2, k2_norm), (k3, k3_norm) = conv.k2, conv.k3
     assert isinstance(k2, nn.Conv3d)
@@ -101,6 +108,7 @@ def _start_self_calibrated(conv: SelfCalibratedConv3d, weight: Tensor, before: B
     lost_mean = torch.cat([_mean(w_ab, mean[half:]), _mean(w_ba, mean[:half])])
     _statistics(after)[0].sub_(lost_mean)
     _statistics(after)[1].mul_(kept / (kept + lost).clamp_min(torch.finfo(kept.dtype).tiny))
+    return True
 
 
 def _statistics(norm: BatchNorm) -> tuple[Tensor, Tensor]:

@@ -89,7 +89,7 @@ class StartingWeights(Callback):
             )
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-        self.task.new_parameters = [*report.missing, *report.reshaped]
+        self.task.new_parameters = report.new
         self._lines = [f"{path}: weights of {checkpoint.format}; not loaded: {report}"]
         self._lines += [f"{path}: {note}"] if note else []
         self._keep_preprocessing(checkpoint, trainer, is_trained=is_trained)
