@@ -391,9 +391,9 @@ NL_AT = ["--model.net.init_args.context=videoctx.layers.NonLocal", "--model.net.
         # frozen modules
         (
             ["--model.freeze=[stem, res6]"],
-            ["freeze names 'res6'", "expected of backbone, stem, res2, res3, res4, res5"],
+            ["freeze names 'res6'", "expected one or more of backbone, stem, res2, res3, res4, res5"],
         ),
-        (["--model.freeze=bakbone"], ["freeze names 'bakbone'", "expected of backbone"]),
+        (["--model.freeze=bakbone"], ["freeze names 'bakbone'", "expected one or more of backbone"]),
         (["--model.freeze=[backbone, head]"], ["freeze is ['backbone', 'head'], which leaves no parameter to train"]),
         # class weights
         (["--model.class_weights=[1, 2]"], ["class_weights has 2 numbers for 3 classes; expected one per class"]),

@@ -55,7 +55,10 @@ def run_features(arguments: Sequence[str]) -> None:
         "preprocessing": model.preprocessing.as_dict(),
     }
     failures, shape = [], (0, 0)
-    with Progress(transient=True) as progress, FeatureWriter(output, metadata) as writer:
+    with (
+        Progress(transient=True, disable=not sys.stdout.isatty()) as progress,
+        FeatureWriter(output, metadata) as writer,
+    ):
         task = progress.add_task("features", total=len(videos))
         for video in extract_features(
             model,

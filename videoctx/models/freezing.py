@@ -123,7 +123,9 @@ def check_names(net: nn.Module, names: Sequence[str]) -> None:
             continue
         near = [path for path in difflib.get_close_matches(name, with_parameters, n=3) if path not in parts]
         accepted = ", ".join([BACKBONE, *parts]) + (f", or perhaps {first_few(near)}" if near else "")
-        raise ValueError(f"freeze names {name!r}, which {type(net).__name__} does not have; expected of {accepted}")
+        raise ValueError(
+            f"freeze names {name!r}, which {type(net).__name__} does not have; expected one or more of {accepted}"
+        )
 
 
 def _backbone_modules(net: nn.Module) -> Iterator[str]:
