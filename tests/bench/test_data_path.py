@@ -93,9 +93,10 @@ def test_every_way_and_stage_is_measured_printed_and_written(tmp_path, capsys):
             *peers,
             *(f"bare_{peer}" for peer in peers),
         }
-        assert measured.training_thread[files] > 0
+        assert measured.clip_bytes[files] == 4 * HEIGHT * WIDTH * 3 // 2
         assert all(len(rounds) == 1 and rounds[0]["seconds"] > 0 for rounds in sides.values())
         assert all(measured.views[shape][files].keys() == {"ours", "per_view"} for shape in ("8x8", "32x2"))
+    assert measured.training_thread > 0
     report(measured, tmp_path / "bench.json")
     written = json.loads((tmp_path / "bench.json").read_text())
     assert written["ratios"] == measured.ratios()
@@ -139,7 +140,8 @@ def test_parts_are_measured_one_by_one(tmp_path):
         bench = DataBench(parts=(part,), against="none", videos_dir=tmp_path, **settings)
         measured = bench.run()
         assert bool(measured.rows) == (part == "rows")
-        assert bool(measured.stages) == bool(measured.training_thread) == (part == "loaders")
+        assert bool(measured.stages) == bool(measured.clip_bytes) == (part == "loaders")
+        assert (measured.training_thread is not None) == (part == "loaders")
         assert all(name.startswith(starts[part]) for name in measured.ratios()), part
         assert bool(measured.ratios()) == (part in starts), part
 

@@ -22,7 +22,7 @@ class Measurements:
     rounds: dict[str, Sides] = field(default_factory=dict)  # FILES, SIDE: seconds per clip
     views: dict[str, dict[str, dict[str, list[float]]]] = field(default_factory=dict)  # shape, FILES, SIDE: CPU seconds
     clip_bytes: dict[str, int] = field(default_factory=dict)  # FILES: of the frames of a clip
-    training_thread: dict[str, float] = field(default_factory=dict)  # CPU seconds per batch of the thread that trains
+    training_thread: float | None = None  # CPU seconds per batch of the thread that trains
     rows: dict[str, dict[str, float]] = field(default_factory=dict)  # kind of manifest: seconds and bytes of its rows
     memory: dict[str, list[int]] | None = None
 

@@ -38,11 +38,11 @@ def report(measured: Measurements, json_file: Path | None) -> None:
         console.print(_stages(measured), "")
     for files in measured.stages:
         console.print(f"{files}: {bottleneck(measured, files)}", highlight=False)
-    for files, seconds in measured.training_thread.items():
-        line = (
-            f"{files}: a clip takes {measured.clip_bytes[files] / 1e6:.1f} MB on the way to the device, and a batch of"
-            f" {THREAD_BATCH_SIZE} takes the thread that trains {seconds * 1e3:.2f} ms."
-        )
+    for files, num_bytes in measured.clip_bytes.items():
+        console.print(f"{files}: a clip takes {num_bytes / 1e6:.1f} MB on its way to the device.", highlight=False)
+    if measured.training_thread is not None:
+        milliseconds = measured.training_thread * 1e3
+        line = f"A batch of {THREAD_BATCH_SIZE} clips takes the thread that trains {milliseconds:.2f} ms."
         console.print(line, highlight=False)
     for kind, figures in measured.rows.items():
         console.print(_rows_line(measured, kind, figures), highlight=False)
