@@ -151,7 +151,9 @@ def test_matrix_is_read_and_zoomed_by_keyboard_buttons_and_wheel(opened):
     assert size() == whole / 2
     _, labels = random_run(0, num_videos=60, num_classes=28)
     assert re.fullmatch(
-        rf"{re.escape(HOSTILE[2])}, predicted as .*: \d of {(labels == 2).sum()} videos", status.inner_text(), re.DOTALL
+        rf"{re.escape(HOSTILE[2])}, predicted as .*: \d of {(labels == 2).sum()} videos \(.*%\)",
+        status.inner_text(),
+        re.DOTALL,
     )
     tab.keyboard.press("-")
     assert size() == whole
@@ -171,6 +173,64 @@ def test_matrix_is_read_and_zoomed_by_keyboard_buttons_and_wheel(opened):
     first.get_by_role("button").press("Enter")
     assert status.inner_text().startswith(f"{label}, predicted as {prediction}: {count} of ")
     assert tab.evaluate("document.activeElement.id") == "matrix"
+
+
+def test_cells_have_numbers_where_there_is_room_for_them(opened):
+    """28 classes on a desktop have counts, and zoomed shares, on a phone none until then; the pointer shows all."""
+    tab = opened()
+    numbers, table = tab.locator("#matrix-numbers text"), tab.locator("#matrix-table tbody tr")
+    assert sum(map(int, numbers.all_text_contents())) == 60  # every video is in a cell
+    in_table = re.findall(r"(\d+) \((\d+%)\)", "|".join(table.locator("td").all_text_contents()))
+    assert sorted(count for count, _ in in_table) == sorted(numbers.all_text_contents())
+    tab.get_by_role("button", name="Zoom in").click()
+    texts = numbers.all_text_contents()
+    assert {*zip(texts[::2], texts[1::2], strict=True)} <= {*in_table}
+    tab.get_by_role("button", name="whole matrix").click()
+    tab.set_viewport_size({"width": 375, "height": 800})
+    numbers.first.wait_for(state="detached")
+    for _ in range(3):
+        tab.get_by_role("button", name="Zoom in").click()
+    assert numbers.count() > 0
+    tab.get_by_role("button", name="whole matrix").click()
+    tab.set_viewport_size({"width": 1100, "height": 800})
+    matrix, tip = tab.locator("#matrix"), tab.locator("#matrix-tip")
+    assert tip.is_hidden()
+    matrix.hover(position={"x": 400, "y": 100})
+    assert re.search(r"predicted as .*: \d+ of \d+ videos", tip.inner_text(), re.DOTALL)
+    tab.get_by_label("Search classes").hover()
+    assert tip.is_hidden()
+
+
+def test_numbers_in_cells_have_contrast(opened):
+    """At least 4.5, as WCAG asks, for every shade of both kinds."""
+    for scheme in ("light", "dark"):
+        tab = opened(color_scheme=scheme)
+        pairs = tab.evaluate(
+            """() => [...document.querySelectorAll(".legend li")].map((item, index) => {
+                const shade = item.querySelector("rect");
+                const kind = index % 5 > 2 ? "var(--paper)" : "var(--ink)";
+                const probe = document.createElement("span");
+                probe.style.color = kind;
+                document.body.append(probe);
+                const bytes = (color) => {
+                    const canvas = document.createElement("canvas").getContext("2d", { colorSpace: "srgb" });
+                    canvas.fillStyle = color;
+                    canvas.fillRect(0, 0, 1, 1);
+                    return [...canvas.getImageData(0, 0, 1, 1).data.slice(0, 3)];
+                };
+                return [bytes(getComputedStyle(shade).fill), bytes(getComputedStyle(probe).color)];
+            })"""
+        )
+        assert len(pairs) == 10
+        for colors in pairs:
+            light, dark = sorted(map(luminance, colors), reverse=True)
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, (scheme, colors)
+
+
+def luminance(color: list[int]) -> float:
+    """Relative luminance of WCAG."""
+    parts = [c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in color]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
 
 
 def test_page_fits_the_screen_in_light_and_dark(opened):
@@ -230,6 +290,15 @@ def test_numbers_and_warnings(page):
     ):
         assert warning in text, warning
     assert "http" not in re.sub(r"&#34;&gt;&lt;img.*?&gt;|\\u003cimg.*?\\u003e", "", text).replace("http-equiv", "")
+
+
+def test_page_of_700_classes_is_small_and_lists_confusions(tmp_path):
+    run = write_run(tmp_path, *random_run(0, num_videos=1400, views=(1, 1), num_classes=700))
+    main(["report", str(run), "--errors=0"])
+    text = (run / "report.html").read_text(encoding="utf-8")
+    assert len(text) < 1_000_000
+    assert "Most frequent confusions: 30 of" in text
+    assert 'id="matrix-table"' not in text  # too large to be read
 
 
 def test_page_without_a_card_is_named_after_its_run(tmp_path):

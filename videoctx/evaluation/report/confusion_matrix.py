@@ -9,6 +9,7 @@ import numpy as np
 from videoctx.evaluation.evaluation_result import EvaluationResult
 
 MAX_CONFUSIONS = 30
+MAX_TABLE = 30  # classes; a table of more has no room
 SHADE_ENDS = (0.1, 0.25, 0.5, 0.75, 1.0)  # upper ends of the shades, as shares of a class's videos
 NO_PREDICTION = "(no prediction)"
 
@@ -56,6 +57,7 @@ class ConfusionSection:
         top: the most frequent confusions.
         num_kinds: the number of pairs of class and other prediction that occur.
         shades: what the shades mean.
+        table: the name, the number of videos and the cells of each class, as text; None with many classes.
     """
 
     paths: list[CellPath]
@@ -65,6 +67,7 @@ class ConfusionSection:
     top: list[Confusion]
     num_kinds: int
     shades: list[str]
+    table: list[tuple[str, int, list[str]]] | None
 
 
 def confusion_section(result: EvaluationResult, printable: Callable[[str], str]) -> ConfusionSection:
@@ -94,4 +97,14 @@ def confusion_section(result: EvaluationResult, printable: Callable[[str], str])
         ],
         num_kinds=len(errors),
         shades=[f"up to {end:.0%}" for end in SHADE_ENDS],
+        table=_table(names, table) if len(names) <= MAX_TABLE else None,
     )
+
+
+def _table(names: list[str], table: np.ndarray) -> list[tuple[str, int, list[str]]]:
+    """Return the rows of the matrix: counts, and their shares of the class."""
+    totals = table.sum(axis=1).tolist()
+    return [
+        (name, total, [f"{count} ({count / total:.0%})" if count else "" for count in counts])
+        for name, total, counts in zip(names, totals, table.tolist(), strict=True)
+    ]

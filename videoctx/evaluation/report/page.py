@@ -27,7 +27,7 @@ from videoctx.evaluation.report.views import views_section
 from videoctx.evaluation.run_folders import RESULT_FILE
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
-SCRIPT = Path(__file__).with_name("page.js")
+SCRIPTS = [Path(__file__).with_name(name) for name in ("page.js", "confusion_matrix.js")]
 MAX_FAILURES = 200
 TOLERANCE = 1e-9  # between results.json and the scores: they are equal except for the order of sums
 HEADINGS = {
@@ -100,7 +100,7 @@ def render_page(
         errors: the most confident one first.
     """
     view_scores = evaluation_result.view_scores
-    script = SCRIPT.read_text(encoding="utf-8")
+    script = "\n".join(path.read_text(encoding="utf-8") for path in SCRIPTS)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE.parent),
         autoescape=True,

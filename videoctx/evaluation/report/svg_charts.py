@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from matplotlib.ticker import MaxNLocator
 
 WIDTH, HEIGHT = 480, 300
-LEFT, RIGHT, TOP, BOTTOM = 72, 12, 12, 48  # margins, for ticks and titles
+LEFT, RIGHT, TOP, BOTTOM = 72, 26, 12, 48  # margins, for ticks and titles
 NUM_STYLES = 4
 LEGEND_ROW = 18
 
