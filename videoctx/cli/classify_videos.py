@@ -7,6 +7,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from videoctx.cli.probability_bars import class_table
 from videoctx.evaluation.view_subset import Views
 from videoctx.inference.classifier import Classifier
 from videoctx.inference.prediction import Prediction
@@ -29,7 +30,8 @@ def classify_videos(
     predictions = trained.predict(paths, top=num_best, views=chosen, fps=fps)
     if len(paths) == 1:
         print(printable(paths[0]))
-    Console().print(_table(predictions))
+    console = Console()
+    console.print(_table(predictions, console))
     for prediction in predictions:
         if prediction.failure:
             print(printable(f"{prediction.path}: {prediction.failure}"), file=sys.stderr)
@@ -40,14 +42,10 @@ def classify_videos(
     }
 
 
-def _table(predictions: Sequence[Prediction]) -> Table:
+def _table(predictions: Sequence[Prediction], console: Console) -> Table:
     """Return a row per class for a single video, and a row per video for several."""
     if len(predictions) == 1 and not predictions[0].failure:
-        table = Table("class")
-        table.add_column("probability", justify="right")
-        for name, probability in predictions[0]:
-            table.add_row(escape(printable(name)), f"{probability:.1%}")
-        return table
+        return class_table(predictions[0], console)
     table = Table()
     table.add_column("video", overflow="fold")  # a name that is cut could be another video's
     table.add_column("class, probability", overflow="fold")
