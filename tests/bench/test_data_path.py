@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import threading
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -222,6 +224,18 @@ def test_a_peer_that_leaves_out_clips_is_an_error():
         pytest.raises(RuntimeError, match="peer read 0 of 3"),
     ):
         peer.epoch()
+
+
+def endless() -> Epoch:
+    threading.Event().wait()
+    return lambda: 0
+
+
+def test_a_peer_that_does_not_end_is_killed(monkeypatch):
+    monkeypatch.setattr("videoctx.bench.peer_process.PATIENCE_SECONDS", 0.1)
+    peer = PeerProcess("peer", endless, num_clips=1)
+    peer.close()
+    assert peer._process.exitcode == -signal.SIGKILL
 
 
 def test_a_module_that_cannot_be_imported_has_a_reason(tmp_path, monkeypatch):

@@ -6,10 +6,12 @@ import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 
 from videoctx.interrupts import without_interrupts
 
 Epoch = Callable[[], int]  # reads all clips once, and returns their number
+PATIENCE_SECONDS = 10  # until a process has ended
 IMPORT = """
 try:
     import {}
@@ -22,6 +24,14 @@ def why_missing(module: str) -> str | None:
     """Return why a module cannot be imported, which another process tries. None: it can."""
     tried = subprocess.run([sys.executable, "-c", IMPORT.format(module)], capture_output=True, text=True, check=False)
     return None if tried.returncode == 0 else (tried.stderr.splitlines() or [f"exit status {tried.returncode}"])[-1]
+
+
+def end(process: BaseProcess) -> None:
+    """Wait for a process that has been told to end, and kill it if it does not."""
+    process.join(PATIENCE_SECONDS)
+    if process.is_alive():  # in the middle of an epoch, or its library's threads do not end
+        process.kill()
+        process.join()
 
 
 class PeerProcess:
@@ -56,7 +66,7 @@ class PeerProcess:
     def close(self) -> None:
         """End the process."""
         self._connection.close()
-        self._process.join()
+        end(self._process)
 
 
 def _serve(connection: Connection, make_epoch: Callable[[], Epoch]) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
 
+from videoctx.bench.peer_process import end
 from videoctx.interrupts import without_interrupts
 
 PeerDecoder = Literal["pyav", "decord"]
@@ -61,7 +62,7 @@ class PyTorchVideoPeer:
 
     def close(self) -> None:
         self._connection.close()
-        self._process.join()
+        end(self._process)
 
     def _ask(self, decoder: PeerDecoder, *, keep: bool) -> tuple[float, dict[Window, Tensor]]:
         self._connection.send((decoder, keep))
