@@ -6,14 +6,18 @@ import sys
 import pytest
 import torch
 
+from tests.each_case import each_case
 from tests.inference.conftest import write_checkpoint
+from tests.small_preprocessing import small_preprocessing
 from tests.tiny_set import CLASSES
 from videoctx.cli import main
+from videoctx.data.sampling.protocols import PROTOCOLS
 from videoctx.inference import export as export_module
 from videoctx.inference.classifier import load
-from videoctx.inference.deployable import DeployableNetwork
+from videoctx.inference.deployable import DeployableNetwork, _filters
 from videoctx.inference.export import Agreement, ExportError, export
-from videoctx.inference.exported_file import read
+from videoctx.inference.exported_file import read, write
+from videoctx.inference.resizing_matrices import resizing_matrices
 from videoctx.visualize.clip_on_video import read_clip
 
 
@@ -54,7 +58,7 @@ def test_a_file_gives_the_probabilities_of_the_test(network, tmp_path, context, 
     checkpoint = write_checkpoint(tmp_path / "some.ckpt", context)
     output, video = tmp_path / f"network{suffix}", network.videos / "test0.mp4"
     main(["export", f"--ckpt_path={checkpoint}", f"--format={format}", f"--output={output}", f"--video={video}"])
-    assert "4 clips, one of them real" in capsys.readouterr().out
+    assert "5 clips, one of them real" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([output.name, "some.ckpt"])
 
     trained = load(checkpoint)
@@ -67,8 +71,47 @@ def test_a_file_gives_the_probabilities_of_the_test(network, tmp_path, context, 
         made, metadata = run(output, frames[:size])
         torch.testing.assert_close(made.detach(), expected[:size], atol=5e-3, rtol=0)
     assert metadata["class_names"] == CLASSES
-    assert metadata["input"]["shape"] == [None, 4, 80, 96, 3]
+    assert metadata["input"]["shape"] == [None, 4, None, None, 3]
+    upright = torch.randint(256, (2, 4, 71, 50, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = export_module._tested(trained, upright)
+        torch.testing.assert_close(run(output, upright)[0], expected, atol=5e-3, rtol=0)
     assert metadata["preprocessing"] == trained.preprocessing.as_dict()
+
+
+@each_case("protocol", PROTOCOLS)
+def test_matrices_of_any_size_are_those_of_torch(protocol):
+    """Those of one size are PyTorch's own results for unit vectors."""
+    for size in ((80, 96), (90, 41), (40, 64), (240, 320), (20, 31), (360, 202), (41, 41)):
+        for crop_px, short_side_px in ((32, 40), (112, 128), (40, 40)):
+            made = small_preprocessing(
+                protocol=protocol, crop_size_px=crop_px, short_side_px=short_side_px, views=(1, 1)
+            )
+            found = resizing_matrices(torch.zeros(1, 1, *size, 3), made)
+            for ours, theirs in zip(found, _filters(made, size), strict=True):
+                torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+def test_a_file_names_the_sizes_that_it_takes(tmp_path):
+    trained = load(write_checkpoint(tmp_path / "some.ckpt"))
+    metadata = export_module._metadata(trained, (40, 48)) | {"class_names": CLASSES}
+    net = torch.nn.Flatten()
+    frames = torch.zeros(2, 4, 40, 48, 3, dtype=torch.uint8)
+    write(tmp_path / "some.pt2", net, frames, format="torch-export", metadata=metadata)
+    run, _ = read(tmp_path / "some.pt2", format="torch-export")
+    assert run(frames[:1]).shape == (1, 4 * 40 * 48 * 3)
+    for other, line in (
+        (
+            frames[:, :2],
+            r"frames are \(2, 2, 40, 48, 3\) uint8; expected \(any, 4, 40, 48, 3\) uint8, of layout B, T, H, W",
+        ),
+        (frames.float(), r"frames are \(2, 4, 40, 48, 3\) float32; expected"),
+        (frames[0], r"frames are \(4, 40, 48, 3\) uint8; expected"),
+        (frames[:0], r"frames are \(0, 4, 40, 48, 3\) uint8; expected"),
+    ):
+        with pytest.raises(ValueError, match=line):
+            run(other)
+    assert export_module._metadata(trained, None)["input"]["shape"] == [None, 4, None, None, 3]
 
 
 @pytest.mark.parametrize("protocol", ["videoctx", "nonlocal", "pyslowfast", "mmaction2", "torchvision"])

@@ -1,6 +1,7 @@
 """Counts of parameters and multiply-adds: against counting by hand, and as the command line gives them."""
 
 import json
+import re
 from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
 from io import StringIO
@@ -206,6 +207,29 @@ def test_a_config_that_fit_takes_will_do(tmp_path):
     config = tmp_path / "experiment.yaml"
     config.write_text(f"parts: [{C2D}]\ntrainer: {{max_epochs: 3}}\nmodel: {{optimizer: nothing.to.see.Here}}\n")
     assert counted("-c", config) == counted("-c", C2D)
+
+
+def test_the_network_of_a_checkpoint_is_counted_on_its_clips(tmp_path):
+    """Of any project; the clips are those of its test."""
+    net = ResNet3D(
+        7, depth=18, width=8, temporal_kernels="r3d", stage_stride_t=(1, 2, 2, 2), pool1_t=None, pool2_t=(1, 1)
+    )
+    theirs = {}
+    for name, tensor in net.state_dict().items():
+        name = re.sub(r"^stem\.conv", "stem.0", re.sub(r"^stem\.norm", "stem.1", name)).replace("head.", "fc.")
+        name = re.sub(r"^res(\d)", lambda stage: f"layer{int(stage[1]) - 1}", name).replace("shortcut", "downsample")
+        theirs[re.sub(r"norm(\d)", r"conv\1.1", re.sub(r"conv(\d)\.", r"conv\1.0.", name))] = tensor
+    torch.save(theirs, tmp_path / "r3d_18.pth")
+    found = counted("--ckpt_path", tmp_path / "r3d_18.pth")
+    assert found == complexity(lambda: net.to("meta"), clip_len=16, size=112).as_dict()
+    assert found != counted("--ckpt_path", tmp_path / "r3d_18.pth", "--clip_len=8")
+
+
+def test_a_network_or_a_checkpoint_is_needed(capsys):
+    for arguments in ([], ["-c", str(C2D), "--ckpt_path", "some.pt"]):
+        with pytest.raises(SystemExit):
+            main(["complexity", *arguments])
+        assert "expected a network, as -c CONFIG, or --ckpt_path, and not both" in capsys.readouterr().err
 
 
 def test_the_table_has_every_part(capsys):

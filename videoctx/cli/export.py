@@ -15,8 +15,8 @@ FORMATS = ("torch-export", "onnx")  # those of `videoctx.inference.exported_file
 def run_export(arguments: Sequence[str]) -> None:
     """Write a trained network with its preprocessing as a file that other programs run.
 
-    Input: frames as decoded, (B, T, H, W, 3) uint8 RGB, of a fixed T, H and W. The file's metadata state the distance
-    between frames. Output: the probabilities of the classes, (B, K).
+    Input: frames as decoded, (B, T, H, W, 3) uint8 RGB, of any B, H and W and the T of the network's clips. The file's
+    metadata state the sizes and the distance between frames. Output: the probabilities of the classes, (B, K).
     """
     net, options = net_from_config(_parser(), arguments, required=False)
     output = writable_file(options.output)
@@ -43,12 +43,10 @@ def run_export(arguments: Sequence[str]) -> None:
             raise ValueError(
                 f"frame_size is {options.frame_size}, but {options.video} has {height}x{width}; expected the same"
             )
-        frame_size_px = height, width
-    short_side_px = trained.preprocessing.short_side_px
-    height, width = frame_size_px or (short_side_px, round(short_side_px * 4 / 3))
-    found = export(trained, output, format=options.format, frame_size_px=(height, width), real_clip=real_clip)
+    found = export(trained, output, format=options.format, frame_size_px=frame_size_px, real_clip=real_clip)
     real = "one of them real" if options.video else "none of them real, as there is no --video"
-    print(f"{output}: frames (B, {trained.preprocessing.clip_len}, {height}, {width}, 3) uint8, {options.format}")
+    sizes = "{}, {}".format(*frame_size_px) if frame_size_px else "H, W"
+    print(f"{output}: frames (B, {trained.preprocessing.clip_len}, {sizes}, 3) uint8, {options.format}")
     print(f"compared on {found.num_clips} clips, {real}; largest difference of a probability:")
     print(f"  from the network: {found.from_network:.1e} (accepted: {FILE_TOLERANCE:g})")
     print(f"  from the preprocessing of the test: {found.from_test:.1e} (accepted: {TEST_TOLERANCE:g})")
@@ -67,8 +65,8 @@ def _parser() -> ToolParser:
         "--frame_size",
         type=str | None,
         metavar="HxW",
-        help="height x width of the frames, such as 240x320; by default those of the video, or else 4:3 with the"
-        " short side of the test",
+        help="the one height x width of the frames that the file takes, such as 240x320, for runtimes that need it; by"
+        " default the file takes any",
     )
     return parser
 

@@ -143,7 +143,7 @@ def convert_checkpoint(
     if net is None and checkpoint.net is None:
         raise ValueError(f"{path}: {checkpoint.unknown_net}; give the network with -c")
     try:
-        preprocessing = _preprocessing(checkpoint, path.name, protocol, clip_len, frame_interval, sampling)
+        preprocessing = published_preprocessing(checkpoint, path.name, protocol, clip_len, frame_interval, sampling)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # a new classifier is the same each time
             network = net(num_classes) if net else build_network(checkpoint.net or {}, num_classes)
@@ -231,15 +231,24 @@ def _renamed_classes(
     return weights, [f"the stored classes get other names, in their order: {differences}"]
 
 
-def _preprocessing(
+def published_preprocessing(
     checkpoint: Checkpoint,
     file_name: str,
-    protocol: str | None,
-    clip_len: int | None,
-    frame_interval: int | None,
-    sampling: str | None,
+    protocol: str | None = None,
+    clip_len: int | None = None,
+    frame_interval: int | None = None,
+    sampling: str | None = None,
 ) -> Preprocessing:
-    """Return how the clips of a test are made: as stored or as in the project, and then as given."""
+    """Return how the clips of a test are made: as stored or as in the project, and then as given.
+
+    Args:
+        checkpoint: The weights and what is stored beside them.
+        file_name: Name of the file, which may tell the clips.
+        protocol: As for `convert_checkpoint`, and so for the others.
+
+    Raises:
+        ValueError: An option has no such value.
+    """
     made = Preprocessing.from_dict(checkpoint.preprocessing) if checkpoint.preprocessing else None
     if protocol not in (None, *get_args(ProtocolName)):
         raise ValueError(f"protocol is {protocol!r}; expected one of {', '.join(get_args(ProtocolName))}")

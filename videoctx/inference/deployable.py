@@ -1,7 +1,7 @@
 """A trained network with its preprocessing inside, from decoded frames to probabilities.
 
-Resizing and cropping are two matrix products, with matrices that are computed once per frame size. Every exporter and
-runtime supports these, while the filters of an interpolation differ between runtimes.
+Resizing and cropping are two matrix products, with matrices made of the frames' height and width. Every exporter
+and runtime supports these, while the filters of an interpolation differ between runtimes.
 """
 
 import copy
@@ -14,6 +14,7 @@ from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.transforms.crop_corners import CORNERS
 from videoctx.data.transforms.resize import Resizing
 from videoctx.inference.classifier import Classifier
+from videoctx.inference.resizing_matrices import resizing_matrices
 from videoctx.layers.non_local import Affinity, ConcatenationAffinity, SoftmaxAffinity
 from videoctx.models.stem import MaxPool3d
 
@@ -26,33 +27,38 @@ class DeployableNetwork(nn.Module):
 
     Args:
         trained: The classifier.
-        frame_size_px: Height and width of the decoded frames.
+        frame_size_px: Height and width of the decoded frames. None: any, and the matrices are part of the network.
     """
 
-    rows: Tensor
-    columns: Tensor
+    rows: Tensor | None
+    columns: Tensor | None
     mean: Tensor
     std: Tensor
 
-    def __init__(self, trained: Classifier, *, frame_size_px: tuple[int, int]) -> None:
+    def __init__(self, trained: Classifier, *, frame_size_px: tuple[int, int] | None = None) -> None:
         super().__init__()
         preprocessing = trained.preprocessing
-        rows, columns = _filters(preprocessing, frame_size_px)
+        rows, columns = _filters(preprocessing, frame_size_px) if frame_size_px else (None, None)
         self.register_buffer("rows", rows, persistent=False)  # (S, H)
-        self.register_buffer("columns", columns.T.contiguous(), persistent=False)  # (W, S)
+        self.register_buffer("columns", columns, persistent=False)  # (S, W)
         for name in ("mean", "std"):
             value = 255 * torch.tensor(getattr(preprocessing, name))[:, None, None]  # (3, 1, 1)
             self.register_buffer(name, value, persistent=False)
         self.net = exportable(trained.net)
         self.multi_label = trained.multi_label
+        self.preprocessing = preprocessing
         self.arithmetic = preprocessing.arithmetic
 
     def forward(self, frames: Tensor) -> Tensor:
+        if self.rows is None or self.columns is None:
+            rows, columns = resizing_matrices(frames, self.preprocessing)
+        else:
+            rows, columns = self.rows, self.columns
         frames = frames.movedim(-1, 2).float()  # (B, T, 3, H, W)
-        frames = frames @ self.columns  # (B, T, 3, H, S)
+        frames = frames @ columns.T  # (B, T, 3, H, S)
         if self.arithmetic == "bytes":
             frames = (frames + 0.5).floor()
-        frames = self.rows @ frames  # (B, T, 3, S, S)
+        frames = rows @ frames  # (B, T, 3, S, S)
         if self.arithmetic != "float":
             frames = (frames + 0.5).floor()
         clips = ((frames - self.mean) / self.std).transpose(1, 2)  # (B, 3, T, S, S)

@@ -15,13 +15,22 @@ from videoctx.atomic_write import atomic_write
 from videoctx.data.loading.dataset import DecodedBatch, DecodedVideo
 from videoctx.inference.classifier import Classifier
 from videoctx.inference.deployable import DeployableNetwork
-from videoctx.inference.exported_file import INPUT, OUTPUT, ExportError, Format, check_installed, read, write
+from videoctx.inference.exported_file import (
+    ANY_BATCH,
+    INPUT,
+    OUTPUT,
+    ExportError,
+    Format,
+    check_installed,
+    read,
+    write,
+)
 from videoctx.models.test_head import describe_test_head
 
 FILE_TOLERANCE = 1e-4  # of a probability: the file and the network that it was made of
 TEST_TOLERANCE = 1e-2  # of a probability: the file and the test
 NUM_RANDOM = 3
-BATCHES = (1, 2, 3)
+ANY_FRAMES = {0: "batch", 2: "height", 3: "width"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +48,7 @@ def export(
     path: Path,
     *,
     format: Format,
-    frame_size_px: tuple[int, int],
+    frame_size_px: tuple[int, int] | None = None,
     real_clip: Tensor | None = None,
 ) -> Agreement:
     """Export a network to a file, and compare its probabilities with those of the network.
@@ -48,7 +57,7 @@ def export(
         trained: The classifier, on the CPU.
         path: The file to write.
         format: Format of the file.
-        frame_size_px: Height and width of the frames that the file takes.
+        frame_size_px: Height and width of the frames that the file takes. None: any; it is compared on some.
         real_clip: (T, H, W, 3) uint8, to compare on.
 
     Raises:
@@ -57,22 +66,42 @@ def export(
     """
     check_installed(format)
     network = DeployableNetwork(trained, frame_size_px=frame_size_px).eval()
-    shape = (NUM_RANDOM, trained.preprocessing.clip_len, *frame_size_px, 3)
-    frames = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    if real_clip is not None:
-        frames = torch.cat([real_clip[None], frames])
+    examples = _examples(trained, frame_size_px, real_clip)
     with atomic_write(path) as part:
-        write(part, network, frames[:2], format=format, metadata=_metadata(trained, frame_size_px))
+        any_size = ANY_BATCH if frame_size_px else ANY_FRAMES
+        metadata = _metadata(trained, frame_size_px)
+        write(part, network, examples[0][:2], format=format, metadata=metadata, any_size=any_size)
         run, _ = read(part, format=format)
-        from_file = [torch.cat([run(some) for some in frames.split(size)]) for size in BATCHES]
-        expected, tested = network(frames), _tested(trained, frames)
-        found = Agreement(
-            max(float((made - expected).abs().max()) for made in from_file),
-            max(float((made - tested).abs().max()) for made in from_file),
-            len(frames),
-        )
+        differences: list[tuple[float, float]] = []
+        for frames in examples:
+            expected, tested = network(frames), _tested(trained, frames)
+            for size in range(1, len(frames) + 1):
+                made = torch.cat([run(some) for some in frames.split(size)])
+                differences.append((float((made - expected).abs().max()), float((made - tested).abs().max())))
+        # A NaN is kept, which `max` would drop.
+        from_network, from_test = torch.tensor(differences).amax(dim=0).tolist()
+        found = Agreement(from_network, from_test, sum(map(len, examples)))
         _check(found)
     return found
+
+
+def _examples(trained: Classifier, frame_size_px: tuple[int, int] | None, real_clip: Tensor | None) -> list[Tensor]:
+    """Return batches of clips (B, T, H, W, 3) uint8 of one size each: random ones, and the real one.
+
+    The first has more than one clip, and another height than width.
+    """
+    short = trained.preprocessing.short_side_px
+    first = frame_size_px or (short, round(short * 4 / 3) + 1)
+    generator = torch.Generator().manual_seed(0)
+
+    def random(num_clips: int, size: tuple[int, int]) -> Tensor:
+        shape = (num_clips, trained.preprocessing.clip_len, *size, 3)
+        return torch.randint(256, shape, dtype=torch.uint8, generator=generator)
+
+    examples = [random(NUM_RANDOM, first)]
+    if frame_size_px is None:  # an upright one, and larger
+        examples.append(random(1, (2 * short + 1, short + 3)))
+    return examples if real_clip is None else [*examples, real_clip[None]]
 
 
 def _check(found: Agreement) -> None:
@@ -98,7 +127,8 @@ def _tested(trained: Classifier, frames: Tensor) -> Tensor:
     return trained.probabilities(trained.net(clips))
 
 
-def _metadata(trained: Classifier, frame_size_px: tuple[int, int]) -> dict:
+def _metadata(trained: Classifier, frame_size_px: tuple[int, int] | None) -> dict:
+    height, width = frame_size_px or (None, None)
     return {
         "class_names": trained.class_names,
         "multi_label": trained.multi_label,
@@ -106,7 +136,7 @@ def _metadata(trained: Classifier, frame_size_px: tuple[int, int]) -> dict:
             "name": INPUT,
             "layout": "B, T, H, W, RGB",
             "dtype": "uint8",
-            "shape": [None, trained.preprocessing.clip_len, *frame_size_px, 3],
+            "shape": [None, trained.preprocessing.clip_len, height, width, 3],
         },
         "output": {"name": OUTPUT, "layout": "B, K", "dtype": "float32"},
         "preprocessing": trained.preprocessing.as_dict(),
