@@ -506,6 +506,8 @@ def write_bad_checkpoint(folder: Path, kind: str, place: Place) -> Path:
 @each_case("kind", BAD_CHECKPOINTS)
 def test_a_file_that_is_not_a_checkpoint(place, refused, tmp_path, kind, command):
     path = write_bad_checkpoint(tmp_path, kind, place)
+    if (kind, command) == ("weights", "test"):  # they are the network's
+        return
     line = refused(command, "--ckpt_path", path)
     assert str(path) in line
     assert "checkpoint" in line.replace(str(path), "")

@@ -102,12 +102,25 @@ def test_an_evaluation_that_fails(fails, place):
 
 def test_what_was_there_before_stays(tmp_path):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "hparams.yaml"):
+        (tmp_path / "run" / name).write_text("mine")
     started = StartedRun()
     started.note(tmp_path / "run")
     (tmp_path / "run" / "config.yaml").touch()
     started.remove_unless_kept()
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["hparams.yaml", "notes.txt"]
+
+
+@each_case("name", ["checkpoints/last.ckpt", "scores.parquet", "metrics.csv"])
+def test_results_stay_whoever_has_written_them(tmp_path_factory, name):
+    """Processes that were started with `spawn` do not return that they have trained."""
+    run = tmp_path_factory.mktemp("runs") / "run"
+    started = StartedRun()
+    started.note(run)
+    (run / name).parent.mkdir(parents=True)
+    (run / name).write_text("step,train/loss\n")
+    started.remove_unless_kept()
+    assert (run / name).exists()
 
 
 def test_folders_of_other_runs_stay(tmp_path):

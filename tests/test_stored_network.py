@@ -70,8 +70,6 @@ def test_clips_are_those_of_the_file(converted, options):
         ["fit", "--model.weights", "FILE"],
         ["test"],
         ["test", "--ckpt_path", "nowhere.pt"],
-        ["test", "--ckpt_path", "FILE", "-c", "model: {net: {class_path: videoctx.models.ResNet3D}}"],
-        ["test", "--ckpt_path", "FILE", "--model.net=videoctx.models.ResNet3D"],
         ["test", "--ckpt_path", "FILE", "--help"],
         [],
     ],
@@ -79,6 +77,18 @@ def test_clips_are_those_of_the_file(converted, options):
 def test_other_arguments_stay_as_they_are(arguments, converted):
     arguments = [str(converted) if argument == "FILE" else argument for argument in arguments]
     assert with_stored_network(arguments) == arguments
+
+
+@each_case(
+    "named",
+    [
+        ["-c", "model: {net: {class_path: videoctx.models.ResNet3D}}"],
+        ["--model.net=videoctx.models.ResNet3D"],
+    ],
+)
+def test_weights_alone_are_those_of_the_named_network(converted, named):
+    kept = with_stored_network(["test", "--ckpt_path", str(converted), *named])
+    assert kept == ["test", "--model.weights", str(converted), *named]
 
 
 @pytest.mark.slow

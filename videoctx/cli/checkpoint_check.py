@@ -3,10 +3,13 @@
 import pickle
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
+from jsonargparse import Namespace
 
-from videoctx.models.checkpoint_file import check_checksums
+from videoctx.cli.parts import is_first_rank
+from videoctx.models.checkpoint_file import check_checksums, read_stored
 from videoctx.tasks.finished_run import check_unfinished
 
 
@@ -31,6 +34,7 @@ def check_checkpoint(path: str, *, resumes: bool, max_epochs: int | None = None,
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, pickle.UnpicklingError) as error:
+        read_stored(path)  # its error tells what is in the file, and what to do
         raise ValueError(f"{path}: not a checkpoint of weights: {str(error).splitlines()[0]}") from error
     if not isinstance(checkpoint, dict) or not {"state_dict", "class_names", "epoch"} <= checkpoint.keys():
         raise ValueError(f"{path}: not a checkpoint that `videoctx fit` wrote; --model.weights takes others' weights")
@@ -38,3 +42,22 @@ def check_checkpoint(path: str, *, resumes: bool, max_epochs: int | None = None,
         raise ValueError(f"{path}: holds weights alone, nothing to resume from; expected it as --model.weights")
     if resumes:
         check_unfinished(path, checkpoint, max_epochs=max_epochs, max_steps=max_steps)
+
+
+def check_has_weights(net: Any, *, command: str) -> None:
+    """Check that an evaluation without a checkpoint has a network that may have loaded its weights itself.
+
+    One of this package never does. One of the user's own is believed, and a line tells so.
+
+    Args:
+        net: as jsonargparse has parsed it: `class_path` and `init_args`, or the name of a function.
+        command: for the message.
+
+    Raises:
+        ValueError: the network is one of this package.
+    """
+    name = str(net.get("class_path") if isinstance(net, Namespace) else getattr(net, "__module__", net))
+    if name.startswith("videoctx."):
+        raise ValueError(f"{command} needs a trained network: expected --ckpt_path or --model.weights")
+    if is_first_rank():
+        print(f"{name}: evaluated with the weights that it has loaded itself, as none are given")

@@ -40,8 +40,10 @@ def shown(path: Path) -> Path:
 
 
 def _score(best: ModelCheckpoint) -> str:
-    if not best.monitor or best.best_model_score is None:
+    if not best.monitor:
         return "of the last epoch"
+    if best.best_model_score is None:  # processes that were started with `spawn` do not return it
+        return f"by {best.monitor}"
     score = float(best.best_model_score)
     is_share = best.monitor.endswith(("_top1", "_top5", "_map"))
     return f"{best.monitor} {score:.1%}" if is_share else f"{best.monitor} {score:.4g}"

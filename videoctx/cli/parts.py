@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from videoctx.cli.current_folder import make_importable
 from videoctx.cli.replaced_classes import without_replaced_arguments
 from videoctx.cli.run_config import for_command
 from videoctx.shipped_configs import SUFFIXES, find_config, read_parts
@@ -62,6 +63,7 @@ def with_parts(arguments: Sequence[str]) -> list[str]:
         for config in configs:
             expanded += [option, yaml.safe_dump(config, sort_keys=False)]
     groups += [len(groups)] * (len(expanded) - len(groups))
+    make_importable(expanded)
     kept, lines = without_replaced_arguments(expanded, groups)
     if is_first_rank():
         for line in lines:

@@ -9,32 +9,46 @@ import yaml
 
 from videoctx.evaluation.run_folders import EVALUATIONS
 
+FROM_TRAINING = {"state_dict", "class_names", "epoch"}  # keys of the checkpoints that a training writes
+
 
 def with_stored_network(arguments: Sequence[str]) -> list[str]:
     """Return the arguments of an evaluation with the network and the clips that its checkpoint stores.
 
-    They come first, so that whatever else is given stays as it is. A checkpoint that `videoctx convert` wrote has
-    weights alone, and becomes that of `--model.weights`. Other arguments are returned as they are.
+    They come first, so that whatever else is given stays as it is. A file with weights alone, as `videoctx convert` or
+    `torch.save(net.state_dict(), …)` writes it, becomes that of `--model.weights`, also where a network is named. Other
+    arguments are returned as they are.
 
     Args:
         arguments: the subcommand and its options, with the text of every config (`videoctx.cli.parts`).
     """
     command, *options = arguments or [""]
     path = _value(options, "--ckpt_path") or _value(options, "--model.weights")
-    if command not in EVALUATIONS or not path or not Path(path).is_file() or _names_network(options):
+    if command not in EVALUATIONS or not path or not Path(path).is_file() or not {"-h", "--help"}.isdisjoint(options):
         return list(arguments)
+    stored, is_named = _content(path), _names_network(options)
+    net = stored.get("net")
+    if stored and not stored.keys() >= FROM_TRAINING and (is_named or isinstance(net, Mapping)):
+        options = [option.replace("--ckpt_path", "--model.weights", 1) for option in options]
+    if is_named or not isinstance(net, Mapping):
+        return [command, *options]
+    return [command, "-c", yaml.safe_dump({"model": {"net": dict(net)}} | _clips(stored)), *options]
+
+
+def _content(path: str) -> Mapping[str, Any]:
+    """Return what a checkpoint holds, whose tensors are not read. Empty: it cannot be read, which others report."""
+    import torch
+
     from videoctx.models.checkpoint_file import read_stored
 
     try:
-        stored = read_stored(path)
-    except ValueError:
-        return list(arguments)  # the evaluation reports it
-    net = stored.get("net") if isinstance(stored, Mapping) else None
-    if not isinstance(net, Mapping):
-        return list(arguments)
-    if "epoch" not in stored:
-        options = [option.replace("--ckpt_path", "--model.weights", 1) for option in options]
-    return [command, "-c", yaml.safe_dump({"model": {"net": dict(net)}} | _clips(stored)), *options]
+        stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception:  # an old file, a damaged one, or one that is no checkpoint
+        try:
+            stored = read_stored(path)
+        except ValueError:
+            return {}
+    return stored if isinstance(stored, Mapping) else {}
 
 
 def _clips(stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from videoctx.cli.checkpoint_check import check_checkpoint
+from videoctx.cli.checkpoint_check import check_checkpoint, check_has_weights
 from videoctx.cli.evaluation_folder import EvaluationLogger, evaluation_loggers
 from videoctx.cli.finetuning_recipe import finetuning_recipe
 from videoctx.cli.lightning_messages import leave_out_messages
@@ -84,9 +84,7 @@ class VideoCLI(LightningCLI):
             check_checkpoint(config.ckpt_path, resumes=resumes, **limits)
             config.model.weights = None  # those that the training started from, which may be gone
         elif self.config.subcommand != "fit" and not config.model.weights:
-            raise ValueError(
-                f"{self.config.subcommand} needs a trained network: expected --ckpt_path or --model.weights"
-            )
+            check_has_weights(config.model.net, command=self.config.subcommand)
         if self.config.subcommand == "predict":
             config.return_predictions = False  # they are in files, and would fill the memory
         if config.weights_only is None:

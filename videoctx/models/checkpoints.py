@@ -180,6 +180,13 @@ def _mapping(stored: Mapping[str, Any], name: str) -> dict[str, Any] | None:
     return dict(stored[name]) if isinstance(stored.get(name), Mapping) else None
 
 
+def stored_weights(stored: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the weights of a file by the names in it, and by the same without what wrappers put before all of them."""
+    nested = [stored[name] for name in NESTED_IN if isinstance(stored.get(name), Mapping)]
+    tensors = _tensors(nested[0] if nested else stored)
+    return tensors, _without_wrappers(tensors)
+
+
 def _tensors(weights: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return the tensors and arrays among `weights`."""
     tensors = {name: value for name, value in weights.items() if isinstance(value, Tensor)}

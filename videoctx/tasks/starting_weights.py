@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from videoctx.models.checkpoints import Checkpoint, read_checkpoint
+from videoctx.models.checkpoints import Checkpoint
 from videoctx.models.class_order import class_differences, known_classifier, reorder_classifier
 from videoctx.models.load_weights import load_weights
+from videoctx.models.own_weights import read_checkpoint_for
 from videoctx.tasks.clip_differences import COLORS, clip_differences, describe_differences
 from videoctx.tasks.task_data import task_data
 
@@ -77,7 +78,7 @@ class StartingWeights(Callback):
                 print(line)
 
     def _load(self, trainer: Trainer, path: str, *, is_trained: bool) -> None:
-        checkpoint = read_checkpoint(path)
+        checkpoint = read_checkpoint_for(self.task.net, path)
         try:
             _check_multi_label(checkpoint, multi_label=self.task.multi_label, is_trained=is_trained)
             weights, note = self._for_classes(checkpoint, is_trained=is_trained)
