@@ -17,9 +17,9 @@ from videoctx.tasks import VideoClassifier
 
 
 class FailsOnRankOne(Callback):
-    """Fails on one rank while the others are in their first step."""
+    """Fails on one rank, while the other one is in the same step."""
 
-    def on_train_batch_start(self, trainer: Trainer, *_: object) -> None:
+    def on_before_backward(self, trainer: Trainer, *_: object) -> None:
         if trainer.global_rank == 1:
             raise ValueError("rank 1 fails")
 

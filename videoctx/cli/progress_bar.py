@@ -5,6 +5,8 @@ import sys
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
+from rich.progress import BarColumn, ProgressColumn
+from rich.table import Column
 
 # The metrics beside the bar, by what the trainer calls them. `EpochLines` prints all of them when the epoch ends.
 SHOWN = {"loss": "loss", "val/video_top1": "val", "val/video_map": "val"}
@@ -12,6 +14,12 @@ SHOWN = {"loss": "loss", "val/video_top1": "val", "val/video_map": "val"}
 
 class ProgressBar(RichProgressBar):
     """Lightning's bar with the loss and the last validation beside it. Epochs are counted from one."""
+
+    def _init_progress(self, trainer: Trainer) -> None:
+        super()._init_progress(trainer)
+        for column in self.progress.columns if self.progress else ():
+            if isinstance(column, ProgressColumn) and not isinstance(column, BarColumn):
+                column._table_column = Column(no_wrap=True)  # the bar is shortened instead
 
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule
