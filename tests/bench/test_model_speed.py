@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from videoctx.bench.peak_memory import peak_bytes
 from videoctx.bench.pytorchvideo_network import pytorchvideo_network
 from videoctx.cli import main
 from videoctx.layers import GlobalContext
-from videoctx.models import ResNet3D
+from videoctx.models import CSN, X3D, R2Plus1D, ResNet3D, SlowFast
 
 CONFIG = """
 model:
@@ -154,11 +155,31 @@ def test_the_peer_gives_the_same_logits(kind):
 
 
 @each_case(
+    ("make", "shape"),
+    [
+        (partial(SlowFast, width=8), (8, 32, 32)),
+        (partial(SlowFast, width=8, alpha=8, fusion_kernel_t=5), (16, 32, 32)),
+        (X3D, (4, 48, 64)),
+        (partial(CSN, width=8), (4, 32, 48)),
+        (partial(R2Plus1D, width=8), (4, 32, 32)),
+    ],
+)
+@torch.no_grad()
+def test_the_peer_of_a_family_gives_the_same_logits(make, shape):
+    net, clip = make(7).eval(), torch.randn(2, 3, *shape)
+    before = net(clip)
+    theirs = pytorchvideo_network(net, 7, clip)(clip)
+    assert not torch.allclose(before, theirs, atol=1e-3)
+    torch.testing.assert_close(net(clip), theirs, rtol=1e-4, atol=1e-4 * theirs.abs().max().item())
+
+
+@each_case(
     ("net", "reason"),
     [
         (small("i3d", pool2_t=(1, 1)), "i3d_r50 has the same weights and other strides or pooling"),
         (small("i3d", depth=18), "i3d_r50 has other weights; c2d_r50 has other weights; slow_r50 has other weights"),
-        (lambda _: nn.Linear(2, 2), "no Linear of ours; expected a ResNet3D"),
+        (lambda _: nn.Linear(2, 2), "no Linear of ours; expected one of ResNet3D, SlowFast, X3D, CSN, R2Plus1D"),
+        (partial(SlowFast, width=8, alpha=2), "no SlowFast with alpha 2; expected 4 or 8"),
     ],
 )
 def test_a_network_that_pytorchvideo_does_not_have_is_refused(net, reason):
