@@ -52,6 +52,7 @@ def test_a_step_reads_no_number(tmp_path, multi_label, fused):
         label_smoothing=0.1,
         multi_label=multi_label,
         fused_optimizer=fused,
+        class_weights=[1.0, 2.0, 3.0],
     )
     batches = [batch_of(4, seed=seed, multi_label=multi_label) for seed in range(4)]
     data = SyntheticClips(batches, validates=False, multi_label=multi_label)

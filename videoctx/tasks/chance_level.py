@@ -59,7 +59,7 @@ class ChanceLevel(Callback):
         if not len(batch.clips):
             return
         chance = chance_loss(
-            batch.clip_labels.cpu(),
+            batch.clip_labels.cpu(),  # where they are
             len(self.task.class_names),
             label_smoothing=self.task.label_smoothing,
             class_weights=self._weights,
@@ -102,6 +102,8 @@ def chance_loss(
 ) -> Tensor:
     """Return the loss of equal probabilities for all classes; with several labels per video, of 1/2 for each.
 
+    No label is read.
+
     Args:
         labels: (S,) class indices or (S, K) bool.
         num_classes: K.
@@ -111,9 +113,10 @@ def chance_loss(
     >>> round(float(chance_loss(torch.tensor([0, 1, 2]), 8)), 3)  # ln 8
     2.079
     """
-    zeros = torch.zeros(len(labels), num_classes)
     if labels.ndim == 2:
         targets = labels.float() * (1 - label_smoothing) + label_smoothing / 2
-        return F.binary_cross_entropy_with_logits(zeros, targets, pos_weight=class_weights)
-    probabilities = F.one_hot(labels, num_classes).float()
-    return F.cross_entropy(zeros, probabilities, weight=class_weights, label_smoothing=label_smoothing)
+        return F.binary_cross_entropy_with_logits(torch.zeros_like(targets), targets, pos_weight=class_weights)
+    if class_weights is None:
+        return torch.tensor(math.log(num_classes))
+    weights = class_weights[labels] * (1 - label_smoothing) + class_weights.mean() * label_smoothing
+    return weights.mean() * math.log(num_classes)

@@ -11,7 +11,6 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import SGD
 
 from videoctx.batch import ClipBatch, slices
@@ -40,7 +39,7 @@ from videoctx.tasks.frozen_modules import FrozenModules
 from videoctx.tasks.fused_optimizer import choose_step
 from videoctx.tasks.learning_rate import check_accumulation, run_scheduler, scale_learning_rates, step_size
 from videoctx.tasks.loss_watch import LossWatch
-from videoctx.tasks.losses import checked_logits, classification_loss
+from videoctx.tasks.losses import checked_logits, classification_loss, label_probabilities
 from videoctx.tasks.lost_rank import LostRank
 from videoctx.tasks.memory_note import MemoryNote
 from videoctx.tasks.multigrid import MultigridPlan
@@ -317,7 +316,7 @@ class VideoClassifier(LightningModule):
         labels = batch.clip_labels.to(self.device, non_blocking=True)  # (S,) or (S, K)
         targets = labels.float() if self.multi_label else labels
         if self.mixing:
-            targets = targets if self.multi_label else F.one_hot(targets, len(self.class_names)).float()
+            targets = targets if self.multi_label else label_probabilities(targets, len(self.class_names))
             clips, targets = self.mixing(clips, targets, batch.video)
         logits = self(clips)
         loss = classification_loss(

@@ -1,5 +1,6 @@
 """The loss of a classifier of single-label or multi-label videos, and the check of what it is computed from."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -47,5 +48,16 @@ def classification_loss(
         targets = targets * (1 - label_smoothing) + label_smoothing / 2
         return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=class_weights)
     if class_weights is not None and targets.ndim == 1:
-        targets = F.one_hot(targets, logits.shape[1]).to(logits)  # of probabilities, torch takes the mean over clips
+        targets = label_probabilities(targets, logits.shape[1])  # of probabilities, torch takes the mean over clips
     return F.cross_entropy(logits, targets, weight=class_weights, label_smoothing=label_smoothing)
+
+
+def label_probabilities(labels: Tensor, num_classes: int) -> Tensor:
+    """Return 1 for the label of each clip and 0 for all other classes: (S,) → (S, K) float32.
+
+    Unlike `F.one_hot`, it reads no label on the host.
+
+    >>> label_probabilities(torch.tensor([2, 0]), 3).tolist()
+    [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+    """
+    return torch.zeros(len(labels), num_classes, device=labels.device).scatter_(1, labels[:, None], 1.0)
