@@ -137,7 +137,7 @@ def test_a_manifest_is_measured_as_synthetic_videos_are(closed_gop_mp4, tmp_path
 @pytest.mark.slow
 def test_parts_are_measured_one_by_one(tmp_path):
     settings = {"clip_len": 2, "num_clips": 2, "rounds": 1, "num_videos": 1, "num_frames": 40, "num_rows": 50}
-    starts = {"bare": "sparse_", "loaders": "vs_", "views": "views_"}
+    starts = {"bare": "sparse_", "loaders": ("vs_", "sparse_yuv_of_decord_cpu"), "views": "views_"}
     for part in PARTS:
         bench = DataBench(parts=(part,), against="none", videos_dir=tmp_path, **settings)
         measured = bench.run()
