@@ -14,9 +14,10 @@ from tests.tasks.synthetic_runs import classifier, synthetic_clips, trainer
 from videoctx.bench.model_speed import ModelBench
 from videoctx.cli import main
 from videoctx.cli.gpu_errors import unusable_gpu
-from videoctx.cli.memory import is_out_of_memory, what_to_change
+from videoctx.cli.memory import what_to_change
 from videoctx.data.loading import page_locking
 from videoctx.tasks.emulated_bf16 import warn_of_emulated_bf16
+from videoctx.user_error import is_out_of_memory
 
 OUT_OF_MEMORY = (
     "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 15.77 GiB of which 1.2 GiB is free."

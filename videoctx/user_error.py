@@ -1,4 +1,4 @@
-"""The base class of errors that the command line reports in one line, and that line."""
+"""The base class of errors that the command line reports in one line, that line, and what some errors mean."""
 
 import errno
 
@@ -28,6 +28,19 @@ def error_line(error: BaseException) -> str:
     if error.errno == errno.ENOSPC and not names:  # whoever writes a file names it
         remedy = "; expected room in /dev/shm, for the memory and the semaphores that processes share"
     return " ".join(f"{': '.join([*names, error.strerror])}{remedy}".split())
+
+
+# Parts of the messages of allocators and of libraries for devices. `torch.OutOfMemoryError` is a RuntimeError.
+SIGNS_OF_FULL_MEMORY = ("out of memory", "DefaultCPUAllocator", "_ALLOC_FAILED")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error means that memory of the host or of a device is exhausted."""
+    return (
+        isinstance(error, MemoryError)
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or (isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS_OF_FULL_MEMORY))
+    )
 
 
 # The extras of this package that install a library.

@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+import torch
 
 from videoctx.app import jobs
 from videoctx.app.jobs import Job, JobQueue, QueueFullError
@@ -77,6 +78,10 @@ def test_an_error_is_one_sentence_and_the_next_job_runs(queue, caplog):
         ValueError("two\nlines"): "two lines",
         FileNotFoundError(2, "No such file or directory", "b.mp4"): "b.mp4: No such file or directory",
         MemoryError(): "the memory is full; expected a smaller video or network",
+        RuntimeError(
+            "DefaultCPUAllocator: can't allocate memory"
+        ): "the memory is full; expected a smaller video or network",
+        torch.OutOfMemoryError("CUDA out of memory"): "the memory is full; expected a smaller video or network",
         KeyError("a fault of the server"): jobs.NOT_UNDERSTOOD,
     }
     for error, line in errors.items():

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from videoctx.user_error import UserError, error_line
+from videoctx.user_error import UserError, error_line, is_out_of_memory
 
 ABANDONED_SECONDS = 30.0  # after the last look at a job
 KEPT_SECONDS = 60.0  # a finished job, for a page whose connection was lost
@@ -166,13 +166,11 @@ class JobQueue:
             job.result = job.work(job)
         except Cancelled:
             return "cancelled", None
-        except (UserError, ValueError, OSError) as error:
-            return "failed", error_line(error)
-        except MemoryError:
-            return "failed", "the memory is full; expected a smaller video or network"
         except Exception as error:  # the server lives
-            if type(error).__name__ == "OutOfMemoryError":
-                return "failed", "the memory of the GPU is full; expected a smaller video or network"
+            if is_out_of_memory(error):
+                return "failed", "the memory is full; expected a smaller video or network"
+            if isinstance(error, UserError | ValueError | OSError):
+                return "failed", error_line(error)
             logger.exception("a request failed")
             return "failed", NOT_UNDERSTOOD
         return "done", None

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from videoctx.cli.gpu_errors import unusable_gpu
-from videoctx.cli.memory import is_out_of_memory, what_to_change
+from videoctx.cli.memory import what_to_change
 from videoctx.terminal import is_reader_gone
-from videoctx.user_error import UserError, error_line, missing_library
+from videoctx.user_error import UserError, error_line, is_out_of_memory, missing_library
 
 # The commands by group, each with the line that `videoctx --help` prints. Lightning runs those of the first group;
 # any other NAME is `run_NAME(arguments)` in `videoctx.cli.NAME`.
