@@ -260,11 +260,27 @@ def test_a_part_may_come_twice(write):
     assert merged(with_parts(["-c", top])) == {"a": 1, "b": 1}
 
 
-@each_case("argument", ["{a: 1}", "a: 1", "config.json"])
-def test_what_is_no_yaml_file_is_passed_on(argument, tmp_path, monkeypatch):
+@each_case("argument", ["{a: 1}", "a: 1", "config.json", "config"])
+def test_texts_and_files_of_any_name_are_configs(argument, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "config.json").write_text("{}")
-    assert with_parts(["fit", "-c", argument, f"--config={argument}"]) == ["fit", "-c", argument, "--config", argument]
+    (tmp_path / "config.json").write_text('{"a": 1}')
+    (tmp_path / "config").write_text("a: 1")
+    expanded = with_parts(["fit", "-c", argument, f"--config={argument}"])
+    assert [*expanded[1::2], *map(yaml.safe_load, expanded[2::2])] == ["-c", "--config", {"a": 1}, {"a": 1}]
+
+
+@each_case(
+    ("text", "line"),
+    [
+        ("", "-c: expected a config of keys and values, got nothing"),
+        ("{a: [", "-c: not a YAML file: while parsing"),
+        ("[a, b]", "-c: expected a config of keys and values, got list"),
+    ],
+)
+def test_a_text_that_is_no_config_gives_one_line(text, line):
+    for command in (["fit"], []):
+        with pytest.raises(ValueError, match=re.escape(line)):
+            with_parts([*command, "-c", text])
 
 
 @each_case(

@@ -2,6 +2,7 @@
 
 from tests.each_case import each_case
 from videoctx.cli.finetuning_recipe import finetuning_recipe
+from videoctx.cli.parts import with_parts
 
 WEIGHTS = ["--model.weights", "resnet18.pth"]
 
@@ -12,10 +13,11 @@ WEIGHTS = ["--model.weights", "resnet18.pth"]
         ["-c", "own_videos", *WEIGHTS],
         ["--config=experiment/own_videos", "--model.weights=resnet18.pth"],
         ["-c", "configs/experiment/own_videos.yaml", "-c", "i3d_r50", *WEIGHTS],
+        ["-c", "own_videos", "-c", "{model: {weights: resnet18.pth}}"],
     ],
 )
 def test_the_other_recipe_is_named(options):
-    assert "there is -c own_videos_finetune" in finetuning_recipe(["fit", *options])
+    assert "there is -c own_videos_finetune" in finetuning_recipe(["fit", *options], with_parts(["fit", *options]))
 
 
 @each_case(
@@ -32,4 +34,4 @@ def test_the_other_recipe_is_named(options):
     ],
 )
 def test_nothing_is_reported_elsewhere(arguments):
-    assert finetuning_recipe(arguments) is None
+    assert finetuning_recipe(arguments, arguments) is None

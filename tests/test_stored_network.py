@@ -42,6 +42,14 @@ def test_network_and_clips_of_the_file_come_first(converted):
     assert config["data"]["test"]["protocol"] == "pyslowfast"
 
 
+def test_the_file_may_be_named_in_a_config(converted):
+    for key in ("{model: {weights: FILE}}", "ckpt_path: FILE"):
+        text = key.replace("FILE", str(converted))
+        command, _, stored, *rest = with_stored_network(["test", "-c", text])
+        assert (command, rest) == ("test", ["-c", text])
+        assert yaml.safe_load(stored)["model"]["net"] == network_config(create_model("demo_r18", 2))
+
+
 @each_case(
     "options",
     [

@@ -110,6 +110,40 @@ def merge(config: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
+def parse_config(text: str, source: str) -> dict[str, Any]:
+    """Return the keys and values of a YAML text, of which JSON is one.
+
+    Args:
+        source: Its file or the option that it is given to, for the message.
+
+    Raises:
+        ValueError: It is not YAML, or not of keys and values.
+    """
+    import yaml
+
+    class UniqueKeys(yaml.SafeLoader):
+        """A loader that refuses a key that occurs twice, which YAML forbids; PyYAML would take the last one."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            for key in keys:
+                if keys.count(key) > 1 and key != "<<":
+                    message = f"the key {key!r} is there twice"
+                    raise yaml.constructor.ConstructorError(None, None, message, node.start_mark)
+            return super().construct_mapping(node, deep)
+
+    try:
+        config = yaml.load(text, UniqueKeys)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{source}: not a YAML file: {' '.join(str(error).split())}") from error
+    if config is None and text.strip():
+        return {}  # comments
+    if not isinstance(config, dict):
+        found = type(config).__name__ if text.strip() else "nothing"
+        raise ValueError(f"{source}: expected a config of keys and values, got {found}")
+    return config
+
+
 def _perhaps(near: Sequence[str]) -> str:
     return f"perhaps {', '.join(near)}" if near else ""
 
@@ -127,32 +161,16 @@ def _description(path: Path) -> str:
 
 
 def _parts(path: Path, parents: tuple[Path, ...]) -> Iterator[tuple[Path, dict[str, Any]]]:
-    import yaml
-
-    class UniqueKeys(yaml.SafeLoader):
-        """A loader that refuses a key that occurs twice, which YAML forbids; PyYAML would take the last one."""
-
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            for key in keys:
-                if keys.count(key) > 1 and key != "<<":
-                    message = f"the key {key!r} is there twice"
-                    raise yaml.constructor.ConstructorError(None, None, message, node.start_mark)
-            return super().construct_mapping(node, deep)
-
     if path.resolve() in parents:
         raise ValueError(f"{path}: the config is a part of itself")
     try:
-        config = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys) or {}
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a text file in UTF-8 ({error.reason}); expected a YAML file") from error
     except OSError as error:
         named_by = f", named under parts in {parents[-1]}" if parents else ""
         raise ValueError(f"{path}: cannot read the config ({error.strerror}){named_by}") from error
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"{path}: expected a config of keys and values, got {type(config).__name__}")
+    config = parse_config(text, str(path)) if text.strip() else {}
     parts = config.pop("parts", [])
     if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
         raise ValueError(f"{path}: parts is {parts!r}; expected a list of config files")

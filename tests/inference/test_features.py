@@ -157,6 +157,14 @@ def test_starting_weights_need_neither_training_nor_classes(place, copy, feature
     assert "not loaded: 0 missing" in printed.out
     made = table.metadata["preprocessing"]
     assert (made["clip_len"], made["crop_size_px"], made["views"]) == (4, 32, [1, 1])
+    named = tmp_path / "named.yaml"
+    named.write_text(f"model: {{weights: {tmp_path / 'weights.pth'}}}")
+    in_config, _, _ = features(
+        copy / "manifest.csv", "--split", "test", "-c", "demo_r18", "-c", named, *shapes, "--views", "1x1", ckpt=False
+    )
+    assert np.array_equal(in_config.vectors, table.vectors)
+    _, status, _ = features(copy / "manifest.csv", "--split", "test", "-c", place.config, "-c", named)
+    assert status == 0, "a config of the training, beside its checkpoint"
     config, _, _ = features(
         copy / "manifest.csv", "--split", "test", "-c", place.config, *arguments[:4], "--views", "1x1", ckpt=False
     )

@@ -9,7 +9,9 @@ from tests.each_case import each_case
 from tests.tasks.synthetic_runs import CLASSES, batch_of, classifier, synthetic_clips, trainer
 from videoctx.data import ClipMixing
 from videoctx.data.annotations import VideoRecord, VideoRecords
-from videoctx.tasks.class_weights import balanced_weights
+from videoctx.data.settings import TrainSettings
+from videoctx.data.training_class_counts import expected_class_counts
+from videoctx.tasks.class_weights import balanced_weights, describe_weights
 from videoctx.tasks.losses import classification_loss
 
 WEIGHTS = [0.5, 2.0, 1.25]
@@ -61,6 +63,41 @@ def test_balanced_weights_are_those_of_the_training_videos():
     assert records.class_counts(3) == [3, 1, 1]
     several = [(True, False, True), (True, False, False), (False, False, False)]
     assert VideoRecords.of([VideoRecord("a.mp4", label, "train") for label in several]).class_counts(3) == [2, 0, 1]
+
+
+@each_case(
+    ("train", "labels", "expected"),
+    [
+        ({}, [0, 0, 0, 2], [3, 0, 1]),
+        ({"order": "class_balanced"}, [0, 0, 0, 2], [2, 0, 2]),
+        ({"order": "weighted"}, [0, 0, 0, 2], [4 * 3.0 / 5, 0, 4 * 2.0 / 5]),
+        ({"order": "weighted"}, [(True, False, True), (True, False, False)], [2, 0, 1]),
+        ({"flip_labels": "swap", "flip_probability": 0.25}, [0, 0, 0, 2], [2.25, 0.75, 1]),
+    ],
+)
+def test_videos_are_counted_as_often_as_an_epoch_takes_them(train, labels, expected):
+    names = ["turn left", "turn right", "clap"]
+    records = [VideoRecord("a.mp4", label, "train", weight=2.0 if label == 2 else 1.0) for label in labels]
+    assert expected_class_counts(records, names, TrainSettings(**train)) == pytest.approx(expected)
+
+
+@each_case(
+    ("weights", "counts", "line"),
+    [
+        ("balanced", [4, 2, 2], "class_weights balanced: from 0.667 (clap) to 1.33 (run), by how often an epoch takes"),
+        ("balanced", [2, 2, 2], "class_weights balanced: all are 1, as an epoch takes each class equally often"),
+        ([1.0, 2.0, 1.0], [2, 2, 2], "class_weights: from 1 (clap) to 2 (run), although an epoch takes each class"),
+        ([1.0, 2.0, 1.0], [4, 2, 2], ""),
+        ([1.0, 1.0, 1.0], [2, 2, 2], ""),
+        ([1.0, 2.0, 1.0], None, ""),
+    ],
+)
+def test_a_line_tells_when_classes_are_weighed_twice(weights, counts, line):
+    balanced = weights == "balanced"
+    tensor = balanced_weights(counts, CLASSES) if balanced else torch.tensor(weights)
+    found = describe_weights(tensor, counts, CLASSES, balanced=balanced)
+    assert found.startswith(line)
+    assert bool(found) == bool(line)
 
 
 def trained(folder, weights, *, ckpt_path=None, run=None, **arguments):

@@ -20,11 +20,14 @@ def run_features(arguments: Sequence[str]) -> None:
     """Write the features of videos to a file: what the classifier of a network sees, or the output of any layer.
 
     The network is that of a checkpoint (--ckpt_path), or one with starting weights and without training
-    (--model.weights, with -c for its architecture and its clips). Videos that cannot be read are listed in the file and
-    at the end, with exit status 1. `videoctx probe` trains a linear classifier on the file.
+    (--model.weights, with -c for its architecture and its clips, or a config that names them). Videos that cannot be
+    read are listed in the file and at the end, with exit status 1. `videoctx probe` trains a linear classifier on the
+    file.
     """
     parser = _parser()
-    net, options = net_from_config(parser, arguments, required=False, settings=_settings)
+    net, options = net_from_config(parser, arguments, required=False, settings=_settings, values=["model.weights"])
+    if options.ckpt_path and not any(argument.startswith("--model.weights") for argument in arguments):
+        options.model.weights = None  # those that a config names are what the training of the checkpoint started from
     if (options.ckpt_path is None) == (options.model.weights is None):
         raise ValueError("expected either --ckpt_path, a trained network, or --model.weights, starting weights")
     if options.ckpt_path and any(argument.startswith("--data.") for argument in arguments):

@@ -12,7 +12,7 @@ import yaml
 from videoctx.cli.current_folder import make_importable
 from videoctx.cli.replaced_classes import without_replaced_arguments
 from videoctx.cli.run_config import for_command
-from videoctx.shipped_configs import SUFFIXES, find_config, read_parts
+from videoctx.shipped_configs import SUFFIXES, find_config, parse_config, read_parts
 
 # Values that follow from another, and from which. They are never set on their own.
 LINKED = {
@@ -26,19 +26,18 @@ SECTIONS = {section for section, _ in LINKED} | {"trainer", "checkpoint", "last_
 
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # environment variables of launchers: only rank zero reports
 
-CONFIG_TEXT = re.compile(r"\s*$|.*[:{\n]", re.DOTALL)  # YAML, not the name of a file or of a shipped config
+CONFIG_TEXT = re.compile(r"\s*$|.*[:{\n]|\[", re.DOTALL)  # YAML, not the name of a file or of a shipped config
 
 
 def with_parts(arguments: Sequence[str]) -> list[str]:
     """Replace every `--config NAME`, `--config=NAME` and `-c NAME` by the texts of the config and of its parts.
 
-    NAME is a YAML file or the name of a shipped config. A config may name others under `parts`, relative to itself:
-    they come first, in order, and the config's own keys override theirs. A config that names the class of `model.net`,
-    itself or in a part, replaces the network of the configs before it, so that no argument of that one is left. What an
-    experiment sets of a network that it does not name stays. A YAML text, and a file of another format, stay as they
-    are. The config of a run is taken without what does not belong to the command (`videoctx.cli.run_config`). Elsewhere
-    too, a class that replaces another does not get its arguments, which a line on stderr reports
-    (`videoctx.cli.replaced_classes`).
+    NAME is a YAML or JSON file or the name of a shipped config. A config may name others under `parts`, relative to
+    itself: they come first, in order, and the config's own keys override theirs. A config that names the class of
+    `model.net`, itself or in a part, replaces the network of the configs before it, so that no argument of that one is
+    left. What an experiment sets of a network that it does not name stays. A YAML text stays as it is. The config of a
+    run is taken without what does not belong to the command (`videoctx.cli.run_config`). Elsewhere too, a class that
+    replaces another does not get its arguments, which a line on stderr reports (`videoctx.cli.replaced_classes`).
 
     Raises:
         ValueError: there is no such config, or it cannot be read.
@@ -54,8 +53,9 @@ def with_parts(arguments: Sequence[str]) -> list[str]:
             continue
         if not separator:
             value = next(remaining, "")
-        if not value.endswith(SUFFIXES) and (CONFIG_TEXT.match(value) or Path(value).is_file()):
-            expanded += [option, value]  # jsonargparse reads a text, or a JSON file
+        if not value.endswith(SUFFIXES) and CONFIG_TEXT.match(value):
+            parse_config(value, option)
+            expanded += [option, value]
             continue
         configs = list(_configs(value, arguments[0]))
         if any("class_path" in _network(config) for config in configs):
@@ -104,7 +104,8 @@ def _configs(name: str, command: str) -> Iterator[dict[str, Any]]:
     Raises:
         ValueError: A section is not a mapping, or sets a value that follows from another.
     """
-    for file, config in read_parts(find_config(name)):
+    named = Path(name) if Path(name).is_file() else find_config(name)
+    for file, config in read_parts(named):
         for section in SECTIONS & config.keys():
             if not isinstance(config[section], dict):
                 raise ValueError(f"{file}: {section} is {config[section]!r}; expected keys and values")

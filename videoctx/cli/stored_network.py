@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from videoctx.cli.given_values import given_value
 from videoctx.evaluation.run_folders import EVALUATIONS
 
 FROM_TRAINING = {"state_dict", "class_names", "epoch"}  # keys of the checkpoints that a training writes
@@ -23,7 +24,7 @@ def with_stored_network(arguments: Sequence[str]) -> list[str]:
         arguments: the subcommand and its options, with the text of every config (`videoctx.cli.parts`).
     """
     command, *options = arguments or [""]
-    path = _value(options, "--ckpt_path") or _value(options, "--model.weights")
+    path = given_value(options, "ckpt_path") or given_value(options, "model.weights")
     if command not in EVALUATIONS or not path or not Path(path).is_file() or not {"-h", "--help"}.isdisjoint(options):
         return list(arguments)
     stored, is_named = _content(path), _names_network(options)
@@ -72,17 +73,6 @@ def _clips(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-
-def _value(options: Sequence[str], name: str) -> str:
-    """Return the value of an option, the last one given. Empty: it is not given."""
-    found = ""
-    for position, option in enumerate(options):
-        if option == name and position + 1 < len(options):
-            found = options[position + 1]
-        elif option.startswith(f"{name}="):
-            found = option.partition("=")[2]
-    return found
 
 
 def _names_network(options: Sequence[str]) -> bool:

@@ -69,16 +69,18 @@ def net_from_config(
     *,
     required: bool = True,
     settings: Callable[[], Mapping[str, type]] = dict,
+    values: Sequence[str] = (),
 ) -> tuple[Network, Namespace]:
     """Add the options of a network to a tool's parser, and parse the tool's arguments.
 
-    A config may be any that `fit` takes. All of it but `model.net` and `settings` is ignored. `--help` does not import
-    torch, and leaves the network's own arguments to `--model.net.help`. Unlike in training, a config can name only
-    networks and layers.
+    A config may be any that `fit` takes. All of it but `model.net`, `settings` and `values` is ignored. `--help` does
+    not import torch, and leaves the network's own arguments to `--model.net.help`. Unlike in training, a config can
+    name only networks and layers.
 
     Args:
         required: Whether there must be a network.
         settings: Returns further groups of options that a config may have, such as `data.clips`, and their dataclasses.
+        values: Options of the tool that a config may have, too, such as `model.weights`.
 
     Returns:
         The network, and the tool's own arguments.
@@ -103,7 +105,7 @@ def net_from_config(
     for position, argument in enumerate(arguments[1:], start=1):
         if arguments[position - 1] in ("-c", "--config"):
             config = yaml.safe_load(argument)
-            arguments[position] = yaml.safe_dump(_parts_of(config, ["model.net", *groups]))
+            arguments[position] = yaml.safe_dump(_parts_of(config, ["model.net", *groups, *values]))
     config = parser.parse_args(arguments)
     check_network(config.model.net)
     plain = (yaml.safe_load(parser.dump(config, skip_unset=False)).get("model") or {}).get("net")

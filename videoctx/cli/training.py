@@ -177,12 +177,12 @@ def run_lightning(arguments: Sequence[str]) -> None:
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once Lightning has shut down.
         SystemExit: another rank is gone, which `LostRank` has reported.
     """
-    if (line := finetuning_recipe(arguments)) and is_first_rank():
+    expanded = with_parts(arguments)
+    if (line := finetuning_recipe(arguments, expanded)) and is_first_rank():
         print(line, file=sys.stderr)
     leave_out_messages()
-    sys.argv[1:] = with_optimizer_defaults(
-        with_stored_network(with_parts(arguments))
-    )  # the CLI reads it, and a launcher starts the other ranks with it
+    # The CLI reads it, and a launcher starts the other ranks with it.
+    sys.argv[1:] = with_optimizer_defaults(with_stored_network(expanded))
     started = StartedRun()
     try:
         VideoCLI(

@@ -34,6 +34,7 @@ from videoctx.data.trainer_state import (
     training_progress,
     use_device,
 )
+from videoctx.data.training_class_counts import expected_class_counts
 from videoctx.data.training_labels import check_training_classes, flipped_classes
 from videoctx.data.transforms.normalize import Normalize
 from videoctx.data.transforms.train_transform import TrainTransform
@@ -149,9 +150,9 @@ class VideoDataModule(LightningDataModule):
         return self.clips.clip_len, self.train.crop_size_px, self.train.crop_size_px
 
     @property
-    def train_class_counts(self) -> list[int]:
-        """Number of training videos that show each class."""
-        return VideoRecords.of(self._train_dataset.records).class_counts(len(self.class_names))
+    def train_class_counts(self) -> list[float]:
+        """Number of videos of each class that a training epoch takes, on average."""
+        return expected_class_counts(self._train_dataset.records, self.class_names, self.train)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -268,9 +269,8 @@ class VideoDataModule(LightningDataModule):
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Bring a batch to the device, unless it is there already."""
-        if isinstance(batch, ReadyBatch):
-            return batch.take()
-        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+        is_there = isinstance(batch, ReadyBatch)
+        return batch.take() if is_there else super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def on_after_batch_transfer(self, batch: DecodedBatch | ClipBatch, dataloader_idx: int) -> ClipBatch:  # noqa: ARG002
         """Make network input of a decoded batch, on its device."""

@@ -1,7 +1,8 @@
-"""The weights of classes in the loss, where some have many more training videos than others.
+"""The weights of classes in the loss, where training takes some much more often than others.
 
 King and Zeng: "Logistic Regression in Rare Events Data" (Political Analysis, 2001): a class of n_k of n videos has the
-weight n / (K · n_k), as with scikit-learn's `class_weight="balanced"`.
+weight n / (K · n_k), as with scikit-learn's `class_weight="balanced"`. n_k is how many videos of the class an epoch
+takes, so that an order that repeats the videos of rare classes is not weighed once more.
 """
 
 import math
@@ -44,22 +45,54 @@ def class_weight_tensor(weights: ClassWeights | None, trainer: Trainer, class_na
     """
     if weights is None:
         return None
+    counts: Sequence[float] | None = getattr(task_data(trainer), "train_class_counts", None)
     if weights != BALANCED:
-        return torch.tensor(weights, dtype=torch.float32)
-    counts = getattr(task_data(trainer), "train_class_counts", None)
-    if counts is None:
+        found = torch.tensor(weights, dtype=torch.float32)
+    elif counts is None:
         raise ValueError(
             "class_weights is balanced, and the data module has no train_class_counts, the number of training videos of"
             " each class; expected numbers"
         )
-    return balanced_weights(counts, class_names)
+    else:
+        found = balanced_weights(counts, class_names)
+    if trainer.is_global_zero and (line := describe_weights(found, counts, class_names, balanced=weights == BALANCED)):
+        print(line)
+    return found
 
 
-def balanced_weights(counts: Sequence[int], class_names: Sequence[str]) -> Tensor:
+def describe_weights(
+    weights: Tensor, counts: Sequence[float] | None, class_names: Sequence[str], *, balanced: bool
+) -> str:
+    """Return a line on weights, where they are computed, or training takes each class equally often anyway.
+
+    Args:
+        weights: (K,).
+        counts: Videos of each class that an epoch takes. None: not known.
+        balanced: Whether the weights follow from the counts.
+
+    >>> describe_weights(torch.tensor([0.5, 1.5]), [3, 1], ["walk", "run"], balanced=True)
+    'class_weights balanced: from 0.5 (walk) to 1.5 (run), by how often an epoch takes each class'
+    """
+    is_even = counts is not None and max(counts) - min(counts) <= 1e-6 * max(counts)
+    if balanced and is_even:
+        return "class_weights balanced: all are 1, as an epoch takes each class equally often (data.train.order)"
+    low, high = int(weights.argmin()), int(weights.argmax())
+    extent = f"from {weights[low]:.3g} ({class_names[low]}) to {weights[high]:.3g} ({class_names[high]})"
+    if balanced:
+        return f"class_weights balanced: {extent}, by how often an epoch takes each class"
+    if is_even and weights[low] != weights[high]:
+        return (
+            f"class_weights: {extent}, although an epoch takes each class equally often (data.train.order), so that the"
+            " classes do not count alike"
+        )
+    return ""
+
+
+def balanced_weights(counts: Sequence[float], class_names: Sequence[str]) -> Tensor:
     """Return the weights with which all classes count alike, (K,): n / (K · n_k), of n labels.
 
     Args:
-        counts: Videos that show each class.
+        counts: Videos of each class that an epoch takes.
 
     Raises:
         ValueError: A class has no video.
@@ -70,7 +103,7 @@ def balanced_weights(counts: Sequence[int], class_names: Sequence[str]) -> Tenso
     if empty := [name for name, count in zip(class_names, counts, strict=True) if not count]:
         raise ValueError(
             f"class_weights is balanced, and {len(empty)} classes have no training video ({first_few(empty)}); expected"
-            " numbers, or a manifest with videos of each class"
+            " numbers, or a manifest with videos of each class whose weights are not 0"
         )
     found = torch.tensor(counts, dtype=torch.float64)
     return (found.sum() / (len(counts) * found)).float()

@@ -79,8 +79,8 @@ class VideoClassifier(LightningModule):
             None: the learning rate is not scaled.
         schedule: The learning rate over the run. None: it is constant.
         multi_label: Whether a video may show several classes. The loss is then binary cross-entropy for each class.
-        class_weights: Weight of each class in the training loss; `balanced`: n / (K · n_k), if a class has n_k of n
-            training videos. With `multi_label`, the weight of videos that show the class. None: all classes are equal.
+        class_weights: Weight of each class in the training loss; `balanced`: n / (K · n_k), if an epoch takes n videos
+            and n_k of a class. With `multi_label`, the weight of videos that show the class. None: all are equal.
         label_smoothing: Share of the target that is spread over all classes; with `multi_label`, over yes and no.
         mixing: Mixes the clips of a batch and their targets, such as `videoctx.data.ClipMixing`. A mixed clip
             counts as correct if the network predicts the class that has the largest share in it.

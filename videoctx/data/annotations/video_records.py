@@ -128,10 +128,11 @@ class VideoRecords(Sequence[VideoRecord]):
             return {code for code in codes if code >= 0}
         return {index for code in codes for index in self._label_sets[code]}
 
-    def class_counts(self, num_classes: int) -> list[int]:
-        """Return how many videos show each class."""
-        codes, counts = np.unique(self._rows["label"], return_counts=True)
-        found = [0] * num_classes
+    def class_counts(self, num_classes: int, frequencies: np.ndarray | None = None) -> list[float]:
+        """Return how many videos show each class, each counted as often as `frequencies` (N,) tells."""
+        codes, code_of_row = np.unique(self._rows["label"], return_inverse=True)
+        counts = np.bincount(code_of_row, weights=frequencies)
+        found = [0.0] * num_classes
         for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
             shown = ([code] if code >= 0 else []) if self._label_sets is None else self._label_sets[code]
             for index in shown:

@@ -60,7 +60,11 @@ class Weighted:
 
     def sample(self, rng: np.random.Generator) -> np.ndarray:
         """Return the videos of one epoch, (len,) int64."""
-        return rng.choice(len(self.weights), size=len(self.weights), p=self.weights / self.weights.sum())
+        return rng.choice(len(self.weights), size=len(self.weights), p=self.probabilities())
+
+    def probabilities(self) -> np.ndarray:
+        """Return the probability of each video at each sample, (num_videos,)."""
+        return self.weights / self.weights.sum()
 
 
 @dataclass(frozen=True, slots=True)
