@@ -3,6 +3,7 @@
 import csv
 import errno
 import io
+import json
 import math
 import os
 import shutil
@@ -145,6 +146,20 @@ def test_results_are_a_table(tested, capsys, monkeypatch):
         "0",
         *(f"{result[name]:.1%}" for name in ("clip_top1", "video_top1")),
     ]
+
+
+def test_a_control_is_named_wherever_its_numbers_are_shown(place, tested, run, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    folder = run("test", "--ckpt_path", place.last, "--data.test.frame_order=shuffled")
+    assert "control: frames shuffled" in capsys.readouterr().out
+    assert json.loads((folder / "card.json").read_text())["data"]["frame_order"] == "shuffled"
+    main(["results", str(folder), str(tested[0])])
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in capsys.readouterr().out.splitlines()]
+    assert {row[1] for row in rows if row[0].endswith((folder.name, tested[0].name))} == {"frames shuffled", ""}
+    main(["report", str(folder)])
+    assert "This test is a control: frames shuffled." in (folder / "report.html").read_text()
+    run("validate", "--ckpt_path", place.last, "--data.test.frame_order=still", name="-val")
+    assert "control: still frame; 3 videos, 3 views" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("num_workers", [0, pytest.param(2, marks=pytest.mark.slow)])

@@ -135,3 +135,18 @@ def test_the_newest_test_is_that_of_the_highest_number(tmp_path):
     (tmp_path / "test-11").mkdir()  # it has failed
     assert newest_test(tmp_path) == (tmp_path / "test-10", f"{tmp_path}: the newest of 3 tests is taken, test-10")
     assert newest_test(tmp_path / "test-2") == (tmp_path / "test-2", "")
+
+
+def test_a_control_is_taken_only_where_there_is_no_other_test(tmp_path):
+    for name, order in (("test", "recorded"), ("test-1", "recorded"), ("test-2", "shuffled")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "results.json").write_text("{}")
+        (tmp_path / name / "card.json").write_text(json.dumps({"data": {"frame_order": order}}))
+    line = f"{tmp_path}: the newest of 3 tests that is no control is taken, test-1"
+    assert newest_test(tmp_path) == (tmp_path / "test-1", line)
+    for name in ("test", "test-1"):
+        shutil.rmtree(tmp_path / name)
+    line = f"{tmp_path}: test-2 is taken, a control (frames shuffled)"
+    assert newest_test(tmp_path) == (tmp_path / "test-2", line)
+    (tmp_path / "test-2" / "card.json").write_text("[]")  # not a card
+    assert newest_test(tmp_path) == (tmp_path / "test-2", "")

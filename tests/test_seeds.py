@@ -124,6 +124,21 @@ def test_of_several_tests_of_a_training_the_newest_is_taken(runs, show):
     assert show(runs)[0] == ["plain", "0.002M", "3", "30.0%", "20.0", "10.0%", "50.0%"]
 
 
+def test_controls_are_networks_of_their_own(runs, show):
+    for seed, value in enumerate([0.2, 0.1, 0.3]):
+        tested = runs / "plain" / f"seed_{seed}" / "version_0" / "test"
+        shutil.copytree(tested, again := tested.with_name("test-1"))
+        result = json.loads((tested / "results.json").read_text()) | {"video_top1": value}
+        (again / "results.json").write_text(json.dumps(result))
+        (again / "card.json").write_text(json.dumps({"data": {"frame_order": "shuffled"}}))
+    assert [row[:4] for row in show(runs)] == [["plain", "0.002M", "3", "40.0%"], ["nl", "0.002M", "2", "95.0%"]]
+    assert [row[:4] for row in show(runs, "--controls")] == [
+        ["plain, frames shuffled", "0.002M", "3", "20.0%"],
+        ["plain", "0.002M", "3", "40.0%"],
+        ["nl", "0.002M", "2", "95.0%"],
+    ]
+
+
 def test_settings_that_are_mixed_in_a_folder_are_refused(runs, refuse):
     for seed in (3, 4):
         write_run(runs / "plain" / f"seed_{seed}", seed=seed, value=0.9, epochs=6)

@@ -92,17 +92,17 @@ def test_names_of_runs_are_whole_and_a_row_has_its_numbers():
         (80, ("views", "params")),
         (60, ("views", "params", "videos", "failed", "clip@1")),
     ):
-        lines = printed(results_table({Path(name): result for name in names}, width=width), width)
+        lines = printed(results_table({Path(name): result for name in names}, {}, width=width), width)
         assert all(sum(name in line and "75.0%" in line for line in lines) == 1 for name in last), width
         text = " ".join(" ".join(lines).split())
         assert "runs in runs/kinetics400; accuracy" in text
         assert ("not shown at this width" in text) == bool(missing)
         assert all(name in text.partition("not shown at this width")[2] for name in missing)
-    lines = printed(results_table({Path(name): result for name in names}, width=40), 40)
+    lines = printed(results_table({Path(name): result for name in names}, {}, width=40), 40)
     assert sum("75.0%" in line for line in lines) == 2
     joined = "".join(line.split("│")[1].strip() for line in lines if line.startswith("│"))
     assert all(name in joined for name in last)
-    failed = printed(results_table({Path("a"): result | {"num_failed": 3}}, width=40), 40)
+    failed = printed(results_table({Path("a"): result | {"num_failed": 3}}, {}, width=40), 40)
     assert any("failed" in line for line in failed)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from videoctx.data.storage.locations import resolve
-from videoctx.evaluation.card import CARD_FILE
 from videoctx.evaluation.confident_errors import shown_classes, shown_predictions
+from videoctx.evaluation.controls import CARD_FILE
 from videoctx.evaluation.evaluation_result import EvaluationResult
 from videoctx.evaluation.result_files import read_json_object
 from videoctx.evaluation.scores import read_run

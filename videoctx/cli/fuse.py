@@ -25,7 +25,7 @@ def run_fuse(arguments: Sequence[str]) -> None:
     parser.add_argument("-o", "--output", type=Path | None, help="folder to create, with the scores and the results")
     options = parser.parse_args(list(arguments))
 
-    from videoctx.evaluation.card import CARD_FILE
+    from videoctx.evaluation.controls import CARD_FILE
     from videoctx.evaluation.evaluation_result import EvaluationResult
     from videoctx.evaluation.fusion import fuse
     from videoctx.evaluation.result_files import RESULT_FILE, read_json_object

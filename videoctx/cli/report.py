@@ -25,8 +25,8 @@ def run_report(arguments: Sequence[str]) -> None:
 
     from videoctx.atomic_write import atomic_write
     from videoctx.cli.report_sources import error_images, training_log
-    from videoctx.evaluation.card import CARD_FILE
     from videoctx.evaluation.confident_errors import most_confident_errors
+    from videoctx.evaluation.controls import CARD_FILE
     from videoctx.evaluation.evaluation_result import EvaluationResult
     from videoctx.evaluation.report.page import render_page
     from videoctx.evaluation.result_files import RESULT_FILE, read_json_object

@@ -15,6 +15,7 @@ def run_results(arguments: Sequence[str]) -> None:
     parser.add_argument("folders", nargs="+", help="run folders, or folders of runs")
     options = parser.parse_args(list(arguments))
 
+    from videoctx.evaluation.controls import controls_of
     from videoctx.evaluation.result_files import read_result, result_files
     from videoctx.evaluation.tables import results_table
     from videoctx.printed_tables import Console
@@ -23,4 +24,6 @@ def run_results(arguments: Sequence[str]) -> None:
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = WIDE  # a file or another program gets all columns
-    console.print(results_table({file.parent: read_result(file) for file in files}, width=console.width))
+    results = {file.parent: read_result(file) for file in files}
+    found = {folder: controls_of(folder) for folder in results}
+    console.print(results_table(results, found, width=console.width))

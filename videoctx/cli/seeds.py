@@ -21,6 +21,11 @@ def run_seeds(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--against", metavar="NETWORK", help="also print the difference from this network, with 95 %% intervals"
     )
+    parser.add_argument(
+        "--controls",
+        action="store_true",
+        help="also list the tests with another data.test.frame_order, each control as a network of its own",
+    )
     parser.add_argument("--plot", metavar="FILE", help="write a PNG with a dot per run")
     parser.add_argument(
         "--marks", type=float, metavar="VALUE", nargs="+", default=[], help="values to mark in the plot, such as chance"
@@ -35,7 +40,7 @@ def run_seeds(arguments: Sequence[str]) -> None:
     from videoctx.evaluation.tables import seed_gain_table, seed_table
 
     folder = Path(options.folder)
-    files, lines = newest_result_files([folder])
+    files, lines = newest_result_files([folder], with_controls=options.controls)
     for line in lines:
         print(line, file=sys.stderr)
     runs = [read_seed_run(file, options.metric) for file in files]

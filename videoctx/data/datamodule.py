@@ -22,6 +22,7 @@ from videoctx.data.loading.loader import VideoLoader
 from videoctx.data.loading.ready_clips import ReadyClips
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.resume import TrainingState, check_resumed, multigrid_plan, skip_trained_batches
+from videoctx.data.sampling.frame_order import check_frame_order
 from videoctx.data.sampling.multigrid import MultigridBatches, Stage
 from videoctx.data.sampling.training_order import training_order
 from videoctx.data.sampling.video_samplers import TrainSampler
@@ -35,9 +36,8 @@ from videoctx.data.trainer_state import (
     use_device,
 )
 from videoctx.data.training_class_counts import expected_class_counts
-from videoctx.data.training_labels import check_training_classes, flipped_classes
-from videoctx.data.transforms.normalize import Normalize
-from videoctx.data.transforms.train_transform import TrainTransform
+from videoctx.data.training_labels import check_training_classes
+from videoctx.data.training_transform import training_transform
 from videoctx.data.validation_split import check_validation_split
 
 
@@ -115,18 +115,7 @@ class VideoDataModule(LightningDataModule):
         self.clips, self.train, self.test, self.loading = clips, train, test, loading
         self.batch_size, self.seed = batch_size, seed
         self.files = LocalFiles(storage.cache_dir, max_cache_bytes=int(storage.cache_bytes))
-        self.train_transform = TrainTransform(
-            crop_size_px=train.crop_size_px,
-            short_side_px=train.short_side_px,
-            flip_probability=train.flip_probability,
-            normalize=Normalize(clips.mean, clips.std),
-            crop_area=train.crop_area,
-            fixed_size_px=train.fixed_size_px,
-            crop_scales=train.crop_scales,
-            augment=train.augment or (),
-            erasing=train.erasing,
-            flipped_classes=flipped_classes(self.class_names) if train.flip_labels == "swap" else None,
-        )
+        self.train_transform = training_transform(clips, train, self.class_names)
         self.views = {"val": test.val_views, "test": test.views}
         self.view_transforms = {
             stage: self._views_of(stage).transform() for stage in self.views if stage in self.splits
@@ -198,6 +187,7 @@ class VideoDataModule(LightningDataModule):
     def setup(self, stage: str) -> None:
         """Check what would make a run worthless, before anything is decoded."""
         check_validation_split(stage, self.manifest, self.splits)
+        check_frame_order(stage, self.test.frame_order)
         if stage != "fit":
             return
         self._resumed = None  # of a run before this one

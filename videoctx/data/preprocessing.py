@@ -5,6 +5,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, get_args
 
 from videoctx.data.sampling.clip_samplers import ClipShape, ShortVideos, UniformClips
+from videoctx.data.sampling.frame_order import FrameOrder
 from videoctx.data.sampling.grids import Grid, GridName, Sampling, find_grid
 from videoctx.data.sampling.protocols import Arithmetic, HeadPooling, ProtocolName
 from videoctx.data.settings import ClipSettings, TestSettings, TrainSettings
@@ -22,6 +23,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "arithmetic": get_args(Arithmetic),
     "crops": get_args(CropsName),
     "head_pooling": get_args(HeadPooling),
+    "frame_order": get_args(FrameOrder),
 }
 
 
@@ -50,6 +52,8 @@ class Preprocessing:
         std: Standard deviation of the red, green and blue channels, in [0, 1].
         train_crop_size_px: Side of the training crops, which the head pooling may depend on. None: they differ, as in
             the short cycle of multigrid training.
+        frame_order: Order in which the network sees the frames of a clip (`videoctx.data.sampling.frame_order`). In a
+            checkpoint it is `recorded`.
 
     Raises:
         ValueError: A value is out of its range, or options exclude each other.
@@ -79,11 +83,17 @@ class Preprocessing:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     train_crop_size_px: int | None = 224
+    frame_order: FrameOrder = "recorded"
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(choices)}")
+        if self.frame_order != "recorded" and self.clip_len == 1:
+            raise ValueError(
+                f"test.frame_order is {self.frame_order!r} with clips.clip_len 1; expected 'recorded': one frame has no"
+                " order"
+            )
         self._check_num_clips(self.views[0])
 
     @classmethod
@@ -122,6 +132,7 @@ class Preprocessing:
             mean=clips.mean,
             std=clips.std,
             train_crop_size_px=_train_crop(train or TrainSettings()),
+            frame_order=test.frame_order,
         )
 
     @classmethod
@@ -185,7 +196,8 @@ class Preprocessing:
         """
         num_clips = self.views[0] if num_clips is None else num_clips
         self._check_num_clips(num_clips)
-        return UniformClips(shape=self.shape, num_clips=num_clips, grid=self.clip_grid.test)
+        grid = self.clip_grid.test
+        return UniformClips(shape=self.shape, num_clips=num_clips, grid=grid, frame_order=self.frame_order)
 
     def transform(self, *, num_crops: int | None = None) -> ViewTransform:
         """Return the transform of decoded clips to network input. By default it takes as many crops as the test.

@@ -13,6 +13,7 @@ from torch import nn
 from videoctx.data.decoding.video_reader import Decoder
 from videoctx.data.decoding.yuv_frames import FrameFormat, check_frame_format
 from videoctx.data.sampling.clip_samplers import ClipShape, RandomClips, ShortVideos
+from videoctx.data.sampling.frame_order import FrameOrder
 from videoctx.data.sampling.grids import Grid, GridName, Sampling, find_grid
 from videoctx.data.sampling.multigrid import Multigrid
 from videoctx.data.sampling.protocols import PROTOCOLS, Arithmetic, HeadPooling, Protocol, ProtocolName
@@ -198,6 +199,9 @@ class TestSettings:
         head_pooling: What of the last feature map is classified: the whole map, or windows of 7 × 7 positions, of
             which probabilities or logits are averaged, or windows as large as the map of a training crop
             (`videoctx.models.test_head`).
+        frame_order: Order in which the network sees the frames of a clip, a control of what time is worth: as
+            `recorded`, `reversed`, `shuffled` (by a permutation per video and clip that follows from the seed), or
+            `still`, the middle frame of the clip at every place.
         batch_size: Number of videos per step and device. All of their views go through the network.
 
     Raises:
@@ -220,6 +224,7 @@ class TestSettings:
     arithmetic: Arithmetic | None = None
     crops: CropsName | None = None
     head_pooling: HeadPooling | None = None
+    frame_order: FrameOrder = "recorded"
     batch_size: int = 1
 
     def __post_init__(self) -> None:
@@ -230,6 +235,7 @@ class TestSettings:
         for name, choices in CHOICES.items():
             if (value := getattr(self, name)) is not None:
                 _check_choice(f"test.{name}", value, choices)
+        _check_choice("test.frame_order", self.frame_order, get_args(FrameOrder))
         check_num_crops(self.rules.crops, self.views[1])
         check_view_crop(self.crop_size_px, self.short_side_px, self.fixed_size_px)
         _check_at_least_one("test.batch_size", self.batch_size)

@@ -34,9 +34,9 @@ from typing import Any
 import torch
 
 from videoctx.atomic_write import atomic_write
+from videoctx.evaluation.controls import controls
 
 PACKAGES = ("videoctx", "torch", "torchvision", "lightning", "decord", "torchcodec", "av", "numpy")
-CARD_FILE = "card.json"
 GIT_SECONDS = 20.0
 
 
@@ -126,6 +126,7 @@ def describe_card(card: Mapping[str, Any]) -> str:
     if data:
         views = "x".join(map(str, data["views"]))
         parts += [f"manifest {data['manifest_sha256'][:12]}", f"{data['protocol']} {views}"]
+    parts += [f"control: {name}" for name in controls(card)]
     if videos["listed"] not in (None, videos["evaluated"]):
         parts.append(f"{videos['evaluated']} of {videos['listed']} videos")
     if card["checkpoint"]:

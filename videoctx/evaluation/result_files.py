@@ -22,7 +22,7 @@ import numpy as np
 from videoctx.atomic_write import atomic_write
 from videoctx.evaluation.evaluation_result import EvaluationResult
 from videoctx.evaluation.ranking import best_classes
-from videoctx.evaluation.run_folders import RESULT_FILE, list_tests, newest_test, number_of
+from videoctx.evaluation.run_folders import RESULT_FILE, list_tests, newest_of_each_control, newest_test, number_of
 from videoctx.evaluation.scores import ScoreError
 from videoctx.evaluation.view_scores import NOT_FINITE, ViewScores
 
@@ -141,8 +141,11 @@ def result_files(folders: Sequence[Path]) -> list[Path]:
     return files
 
 
-def newest_result_files(folders: Sequence[Path]) -> tuple[list[Path], list[str]]:
+def newest_result_files(folders: Sequence[Path], *, with_controls: bool = False) -> tuple[list[Path], list[str]]:
     """Return the results in some folders and below them, of several tests of one training only the newest.
+
+    Args:
+        with_controls: also the newest test of each control.
 
     Returns:
         The files, sorted by path; and a line for each training that has several.
@@ -154,9 +157,10 @@ def newest_result_files(folders: Sequence[Path]) -> tuple[list[Path], list[str]]
     older: set[Path] = set()
     for run in dict.fromkeys(file.parent.parent for file in files if number_of(file.parent, "test") is not None):
         newest, line = newest_test(run)
-        if line:
+        kept = newest_of_each_control(run) if with_controls else [newest]
+        if line and not with_controls:
             lines.append(line)
-            older |= {folder / RESULT_FILE for folder in list_tests(run)} - {newest / RESULT_FILE}
+        older |= {folder / RESULT_FILE for folder in list_tests(run) if folder not in kept}
     return [file for file in files if file not in older], lines
 
 

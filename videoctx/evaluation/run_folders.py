@@ -10,6 +10,8 @@ This file imports neither torch nor numpy, because the command line uses it befo
 import re
 from pathlib import Path
 
+from videoctx.evaluation.controls import controls_of
+
 CONFIG_FILE = "config.yaml"
 TRAINING_CARD_FILE = "training_card.json"
 SCORES_FILE = "scores.parquet"
@@ -69,10 +71,25 @@ def _is_tested(folder: Path) -> bool:
 def newest_test(run: Path) -> tuple[Path, str]:
     """Return the folder with the scores of a tested run, and a line that names it if there was a choice.
 
+    A control (`videoctx.evaluation.controls`) is taken only where a training has no other test.
+
     Args:
         run: the folder of a test, or that of a training with tests inside.
     """
     tests = [] if _is_tested(run) else list_tests(run)
     if not tests:
         return run, ""
-    return tests[-1], f"{run}: the newest of {len(tests)} tests is taken, {tests[-1].name}" if len(tests) > 1 else ""
+    found = {test: controls_of(test) for test in tests}
+    without = [test for test in tests if not found[test]]
+    chosen = (without or tests)[-1]
+    if found[chosen]:
+        return chosen, f"{run}: {chosen.name} is taken, a control ({', '.join(found[chosen])})"
+    if len(without) < len(tests):
+        return chosen, f"{run}: the newest of {len(tests)} tests that is no control is taken, {chosen.name}"
+    return chosen, f"{run}: the newest of {len(tests)} tests is taken, {chosen.name}" if len(tests) > 1 else ""
+
+
+def newest_of_each_control(run: Path) -> list[Path]:
+    """Return the newest test of a training without a control, and the newest of each control, the oldest first."""
+    newest = {controls_of(test): test for test in list_tests(run)}
+    return [test for test in list_tests(run) if test in newest.values()]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import yaml
 
+from videoctx.evaluation.controls import controls_of
 from videoctx.evaluation.result_files import read_result
 from videoctx.evaluation.run_folders import CONFIG_FILE, training_of
 from videoctx.evaluation.seeds import SeedGroup
@@ -22,6 +23,7 @@ class SeedRun(NamedTuple):
     setting: str  # JSON of how it was trained, without seed and output folder, and of the data it was tested on
     num_parameters: int
     value: float  # the metric
+    controls: tuple[str, ...] = ()  # of the test
 
 
 def read_seed_run(file: Path, metric: str) -> SeedRun:
@@ -47,22 +49,24 @@ def read_seed_run(file: Path, metric: str) -> SeedRun:
     config = yaml.safe_load(trained.read_text(encoding="utf-8"))
     seed = config.pop("seed_everything")
     del config["trainer"]["logger"]
+    found = controls_of(file.parent)
     setting = {
         "trained": config,
         "tested": yaml.safe_load(tested.read_text(encoding="utf-8"))["data"],
         "checkpoint": checkpoint.name,
+        "controls": found,
     }
     place = training if file.is_relative_to(training) else file.parent
-    return SeedRun(
-        file.parent, place, seed, json.dumps(setting, sort_keys=True), result["num_parameters"], result[metric]
-    )
+    described = json.dumps(setting, sort_keys=True)
+    return SeedRun(file.parent, place, seed, described, result["num_parameters"], result[metric], found)
 
 
 def group_by_setting(runs: Sequence[SeedRun], folder: Path) -> list[SeedGroup]:
     """Group the runs of each setting.
 
     Args:
-        folder: a folder above all runs. A group is named after the folder below it that holds all of its runs.
+        folder: a folder above all runs. A group is named after the folder below it that holds all of its runs, and
+            after the controls of its tests.
 
     Raises:
         ValueError: two runs have the same setting and seed, or a folder mixes runs of two settings.
@@ -80,6 +84,7 @@ def group_by_setting(runs: Sequence[SeedRun], folder: Path) -> list[SeedGroup]:
         sorted_runs = [run for _, run in sorted(seeds.items())]
         shared = Path(os.path.commonpath([run.place for run in sorted_runs]))
         name = os.path.relpath(shared, folder) if shared != folder else folder.name
+        name = ", ".join([name, *sorted_runs[0].controls])
         if name in groups:
             raise ValueError(f"{shared}: runs of different settings are mixed in there; expected a folder for each")
         groups[name] = SeedGroup(

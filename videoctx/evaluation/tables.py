@@ -107,11 +107,18 @@ def seed_gain_table(found: "Mapping[str, SeedIntervals]", baseline: str, *, widt
     return fitted_table(("network", "mean", f"over {baseline}"), rows, width=width, caption=caption)
 
 
-def results_table(results: Mapping[Path, Mapping[str, Any]], *, width: int) -> Table:
+def results_table(
+    results: Mapping[Path, Mapping[str, Any]], controls: Mapping[Path, Sequence[str]], *, width: int
+) -> Table:
     """Return a table of the results of tested runs, by the folder of each run.
 
     Folders are shown from the folder on that they have in common. Less important columns are left out where the table
     would be wider than `width`.
+
+    Args:
+        results: of each run.
+        controls: of each run (`videoctx.evaluation.controls`). There is a column of them where any run is a control.
+        width: of the terminal.
     """
     metrics = [name for name in RESULT_METRICS if any(name in result for result in results.values())]
     caption = "accuracy; a video that could not be read counts as incorrect"
@@ -120,9 +127,11 @@ def results_table(results: Mapping[Path, Mapping[str, Any]], *, width: int) -> T
         common = common.parent
     if common.name:
         caption = f"runs in {common}; {caption}"
+    any_control = any(controls.values())
     rows = [
         [
             str(folder.relative_to(common)) if common.name else str(folder),
+            *([", ".join(controls.get(folder, ()))] if any_control else []),
             f"{result['num_parameters'] / 1e6:.2f}M",
             *(str(result[name]) for name in COUNTS),
             *(f"{result[name]:.1%}" if name in result else "" for name in metrics),
@@ -131,5 +140,13 @@ def results_table(results: Mapping[Path, Mapping[str, Any]], *, width: int) -> T
     ]
     any_failed = any(result["num_failed"] for result in results.values())
     optional = [name for name in LESS_IMPORTANT if name != "failed" or not any_failed]
-    headings = ("run", "params", "videos", "views", "failed", *(HEADINGS[name] for name in metrics))
+    headings = (
+        "run",
+        *(["control"] if any_control else []),
+        "params",
+        "videos",
+        "views",
+        "failed",
+        *(HEADINGS[name] for name in metrics),
+    )
     return fitted_table(headings, rows, width=width, caption=caption, optional=optional)

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import torch
 
 from videoctx.atomic_write import atomic_write
-from videoctx.evaluation.card import CARD_FILE, make_card, write_card
+from videoctx.evaluation.card import make_card, write_card
+from videoctx.evaluation.controls import CARD_FILE
 from videoctx.evaluation.evaluation_result import EvaluationResult
 from videoctx.evaluation.result_files import write_result_files
 from videoctx.evaluation.run_folders import SCORES_FILE

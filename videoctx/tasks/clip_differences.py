@@ -4,8 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-# Chosen per test, where the options that the protocol stands for are compared; and what is no setting of a test.
-NOT_COMPARED = ("views", "protocol", "train_crop_size_px")
+# Chosen per test, where the options that the protocol stands for are compared, and where another order of the frames is
+# a control; and what is no setting of a test.
+NOT_COMPARED = ("views", "protocol", "frame_order", "train_crop_size_px")
 COLORS = ("mean", "std")  # what every checkpoint of another project is known to expect
 
 

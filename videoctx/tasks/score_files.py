@@ -16,7 +16,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from videoctx.batch import ClipBatch
-from videoctx.evaluation.card import CARD_FILE, describe_card, make_card, write_card
+from videoctx.evaluation.card import describe_card, make_card, write_card
+from videoctx.evaluation.controls import CARD_FILE
 from videoctx.evaluation.evaluation_result import EvaluationResult
 from videoctx.evaluation.result_files import PREDICTIONS_FILE, write_predictions, write_result_files
 from videoctx.evaluation.run_folders import SCORES_FILE

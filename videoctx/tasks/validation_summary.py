@@ -6,7 +6,9 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from videoctx.evaluation.accuracy import Accuracy
+from videoctx.evaluation.controls import controls
 from videoctx.evaluation.video_map import MeanAveragePrecision
+from videoctx.tasks.task_data import task_data
 
 if TYPE_CHECKING:
     from videoctx.tasks.classifier import VideoClassifier
@@ -21,7 +23,9 @@ class ValidationSummary(Callback):
     def on_validation_end(self, trainer: Trainer, *_: Any) -> None:
         result = self.task.val_result
         if trainer.state.fn == TrainerFn.VALIDATING and trainer.is_global_zero and result is not None:
-            print(described(result))
+            data = task_data(trainer)
+            found = controls({"data": data.card("val")} if data else {})
+            print("".join(f"control: {name}; " for name in found) + described(result))
 
 
 def described(result: Accuracy | MeanAveragePrecision) -> str:

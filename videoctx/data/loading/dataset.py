@@ -21,7 +21,7 @@ from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.decoding.video_reader import Decoder, check_decoder, open_video
 from videoctx.data.decoding.yuv_frames import DecodedFrames, FrameFormat, YuvColors, check_frame_format
 from videoctx.data.loading.page_locking import pinned
-from videoctx.data.sampling.clip_samplers import ClipSampler, NoClipError, RandomClips, frame_range
+from videoctx.data.sampling.clip_samplers import ClipSampler, NoClipError, RandomClips, UniformClips, frame_range
 
 
 class SampleIndex(NamedTuple):
@@ -47,7 +47,7 @@ class DecodedVideo:
     seed: int  # seed of the transforms on the device
     frames: Tensor  # (U, H, W, 3) uint8 RGB, U distinct frames; or with `colors`, planes (U, 3 H / 2, W)
     clips: Tensor  # (num_clips, clip_len) int64, positions in `frames`
-    starts: list[int]  # first frame of each clip in the video, num_clips
+    starts: list[int]  # first frame of each clip in the video as recorded, num_clips
     failure: Failure | None = None  # why there are no frames
     crop_size_px: int | None = None  # side of smaller crops, in multigrid training
     colors: YuvColors | None = None  # how the planes become RGB. None: the frames are RGB
@@ -218,7 +218,8 @@ class ClipDecoder:
                 wanted = sampler.clips(stop - first, reader.fps, rng)  # (num_clips, clip_len)
             except NoClipError as error:
                 raise VideoDecodeError(record.path, str(error)) from error
-            decoded = decode_clips(reader, first + wanted, self.frames, self.short_side_px)
+            shown = sampler.in_order(wanted, rng) if isinstance(sampler, UniformClips) else wanted
+            decoded = decode_clips(reader, first + shown, self.frames, self.short_side_px)
         return decoded, (first + wanted[:, 0]).tolist()
 
     def _open(

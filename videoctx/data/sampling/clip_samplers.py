@@ -11,6 +11,8 @@ from typing import Literal
 
 import numpy as np
 
+from videoctx.data.sampling.frame_order import FrameOrder, in_order
+
 ShortVideos = Literal["wrap", "repeat_last", "refuse"]
 
 
@@ -192,11 +194,13 @@ class UniformClips:
         num_clips: Number of clips per video.
         grid: Returns the frames of the clips. By default they begin at `uniform_starts`;
             `videoctx.data.sampling.grids` has others.
+        frame_order: Order in which the network sees the frames of a clip.
     """
 
     shape: ClipShape
     num_clips: int
     grid: ClipGrid = uniform_clips
+    frame_order: FrameOrder = "recorded"
 
     def clips(self, num_frames: int, fps: float, rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002
         """Return frame indices (num_clips, clip_len).
@@ -205,6 +209,10 @@ class UniformClips:
             NoClipError: The video has no such clip.
         """
         return self.grid(num_frames, fps, self.shape, self.num_clips)
+
+    def in_order(self, clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return clips (num_clips, clip_len) in the order in which the network sees their frames."""
+        return in_order(clips, self.frame_order, rng)
 
 
 ClipSampler = RandomClips | UniformClips

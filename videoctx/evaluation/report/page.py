@@ -16,6 +16,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from videoctx.evaluation.confident_errors import ConfidentError
+from videoctx.evaluation.controls import controls
 from videoctx.evaluation.evaluation_result import EvaluationResult, percent
 from videoctx.evaluation.report.class_table import class_table
 from videoctx.evaluation.report.confusion_matrix import confusion_section
@@ -117,7 +118,7 @@ def render_page(
         multi_label=view_scores.multi_label,
         num_videos=len(view_scores.paths),
         num_parameters=result.get("num_parameters"),
-        warnings=_warnings(evaluation_result, result),
+        warnings=[*_controls(card), *_warnings(evaluation_result, result)],
         headline=[(*HEADINGS[name], percent(found)) for name, found in evaluation_result.estimates.items()],
         card=_rows_of_card(card),
         training=training,
@@ -145,6 +146,11 @@ def printable(text: str) -> str:
     """
     text = text.encode("utf-8", "backslashreplace").decode()
     return "".join(c if c.isprintable() or c in " \n\t" or ord(c) > 0x9F else f"\\x{ord(c):02x}" for c in text)
+
+
+def _controls(card: Mapping[str, Any]) -> list[str]:
+    found = ", ".join(controls(card))
+    return [f"This test is a control: {found}. Its numbers are not the accuracy of the network."] if found else []
 
 
 def _warnings(evaluation_result: EvaluationResult, result: Mapping[str, Any]) -> list[str]:
