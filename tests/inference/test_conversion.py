@@ -180,7 +180,9 @@ def test_a_file_of_class_names_is_checked(tmp_path, text, error):
 )
 def test_clip_settings_come_from_the_stored_config_or_the_file_name(config, name, expected):
     usual = ("dense", False)  # the sampling, and whether it is mmaction2's DenseSampleFrames
-    assert published_clip(OURS, config, name) == (*expected, *usual[len(expected) - 2 :])
+    found = published_clip(OURS, config, name)
+    assert found[:4] == (*expected, *usual[len(expected) - 2 :])
+    assert found.is_told == (name not in ("resnext50_32x4d.pth", "resnet_224x224.pth"))
 
 
 MMACTION2_TEST = """

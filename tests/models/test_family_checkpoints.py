@@ -15,7 +15,7 @@ from torch import nn
 from tests.each_case import each_case
 from tests.models.randomized_norms import randomize
 from videoctx.inference.classifier import load
-from videoctx.inference.conversion import convert_checkpoint
+from videoctx.inference.conversion import convert_checkpoint, published_preprocessing
 from videoctx.layers import NonLocal
 from videoctx.models import SlowFast
 from videoctx.models.checkpoints import read_checkpoint
@@ -316,7 +316,13 @@ def test_x3d_of_mmaction2(tmp_path):
 @each_case(
     "weights, file_name, expected, notes",
     [
-        (lambda: x3d_weights(), "x3d.pyth", {"window_size": 7}, "that of X3D-M (XS and S, whose weights have the same"),
+        (
+            lambda: x3d_weights(),
+            "x3d.pyth",
+            {"window_size": 7},
+            "that of X3D-M, as are the clips (16x5) and the test (256 pixels). XS and S have the same weights with"
+            " window_size 5, clips of 4x12 and 13x6 and 182 pixels: rename the file to X3D_XS.pyth or X3D_S.pyth",
+        ),
         (
             lambda: x3d_weights(),
             "x3d_s.pyth",
@@ -335,15 +341,38 @@ def test_what_only_a_name_tells_is_reported(weights, file_name, expected, notes,
     assert notes in " ".join(checkpoint.notes)
 
 
+@each_case(
+    "file_name, deep, clip, crops, is_named",
+    [
+        ("net.pyth", True, (16, 5), (356, 312), False),
+        ("X3D_M.pyth", True, (16, 5), (356, 312), False),  # the weights are deeper
+        ("X3D_L.pyth", True, (16, 5), (356, 312), True),
+        ("net.pyth", False, (16, 5), (256, 224), False),
+        ("X3D_L.pyth", False, (16, 5), (256, 224), False),
+        ("X3D_XS.pyth", False, (4, 12), (182, 160), True),
+        ("X3D_S.pyth", False, (13, 6), (182, 160), True),
+    ],
+)
+def test_the_depth_tells_x3d_l_and_the_name_the_others(file_name, deep, clip, crops, is_named, tmp_path):
+    torch.save({"model_state": x3d_weights(hub.x3d_l if deep else hub.x3d_xs)}, tmp_path / file_name)
+    checkpoint = read_checkpoint(tmp_path / file_name)
+    made = published_preprocessing(checkpoint, file_name)
+    assert (made.clip_len, made.frame_interval) == clip
+    assert (made.crop_size_px, made.train_crop_size_px) == crops
+    assert made.short_side_px == made.crop_size_px
+    assert checkpoint.net["init_args"]["window_size"] == -(-crops[1] // 32)
+    assert ("by the file's name" in " ".join(checkpoint.notes)) == is_named
+
+
 def slowfast_weights(fusion_kernel: int = 7) -> dict:
     with torch.device("meta"):
         peer = create_slowfast(**NARROW, slowfast_fusion_conv_kernel_size=(fusion_kernel, 1, 1))
     return renamed({name: torch.zeros(p.shape) for name, p in peer.state_dict().items()}, PYSLOWFAST_SLOWFAST)
 
 
-def x3d_weights() -> dict:
+def x3d_weights(build=hub.x3d_xs) -> dict:
     with torch.device("meta"):
-        peer = hub.x3d_xs(model_num_class=5)
+        peer = build(model_num_class=5)
     return renamed({name: torch.zeros(p.shape) for name, p in peer.state_dict().items()}, PYSLOWFAST_X3D)
 
 

@@ -15,7 +15,7 @@ from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.sampling.grids import GRIDS, Sampling, find_grid
 from videoctx.data.sampling.protocols import PROTOCOLS, HeadPooling, ProtocolName
 from videoctx.data.settings import ClipSettings, TestSettings
-from videoctx.models.checkpoint_formats import IMAGENET, OURS, Format
+from videoctx.models.checkpoint_formats import IMAGENET, IMAGES, OURS, Format
 from videoctx.models.checkpoints import Checkpoint, read_checkpoint
 from videoctx.models.class_order import class_differences, reorder_classifier
 from videoctx.models.dataset_classes import read_class_names
@@ -151,6 +151,7 @@ def convert_checkpoint(
         if same_classes and names and checkpoint.class_names:
             weights, renamed = _renamed_classes(network, weights, checkpoint.class_names, names)
             checkpoint.notes.extend(renamed)
+        checkpoint.notes.extend(_guessed_clip(checkpoint, path.name, clip_len))
         loaded = load_weights(network, weights, allow_new_head=not same_classes, allow_new_blocks=True)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -257,14 +258,15 @@ def published_preprocessing(
     other_sampling = sampling is not None and (made is None or sampling != made.sampling)
     if made is None or protocol not in (None, made.protocol) or other_sampling:
         protocol = protocol or (made.protocol if made else checkpoint.format.protocol)
-        clip = published_clip(checkpoint.format, checkpoint.config_text, file_name)
+        published = checkpoint.format, checkpoint.config_text, file_name, checkpoint.net
+        clip = published_clip(*published)
         chosen: Sampling = sampling or (made.sampling if made else cast(Sampling, clip.sampling))
         is_dense_range = not made and chosen == "dense" and clip.is_dense_range and protocol == "mmaction2"
         short_side_px, crop_size_px, views = USUAL_TEST.get(protocol, OTHERWISE)
         grid = find_grid(chosen, PROTOCOLS[cast(ProtocolName, protocol)].grid)
         if chosen != "dense":  # the clips of a test cover the whole video, all of them
             views = grid.max_clips or 1, views[1]
-        own = published_test(checkpoint.format, checkpoint.config_text, file_name)
+        own = published_test(*published)
         short_side_px, crop_size_px = own.short_side_px or short_side_px, own.crop_size_px or crop_size_px
         if protocol == checkpoint.format.protocol and chosen == clip.sampling:
             views = min(own.num_clips or views[0], grid.max_clips or sys.maxsize), own.num_crops or views[1]
@@ -286,11 +288,7 @@ def published_preprocessing(
             views=views,
             head_pooling=_own_head_pooling(checkpoint.format, protocol),
         )
-        crop = (
-            made.train_crop_size_px
-            if made
-            else published_train_crop(checkpoint.format, checkpoint.config_text, file_name)
-        )
+        crop = made.train_crop_size_px if made else published_train_crop(*published)
         made = replace(Preprocessing.from_settings(clips, test), train_crop_size_px=crop)
     for name, value in (("clip_len", clip_len), ("frame_interval", frame_interval)):
         if value is not None and value < 1:
@@ -298,6 +296,18 @@ def published_preprocessing(
     return replace(
         made, clip_len=int(clip_len or made.clip_len), frame_interval=int(frame_interval or made.frame_interval)
     )
+
+
+def _guessed_clip(checkpoint: Checkpoint, file_name: str, clip_len: int | None) -> list[str]:
+    """Return a note on clips that nothing tells. Empty: they are told or given, or the weights are of images."""
+    clip = published_clip(checkpoint.format, checkpoint.config_text, file_name, checkpoint.net)
+    if clip_len or checkpoint.preprocessing or clip.is_told or checkpoint.format is IMAGES:
+        return []
+    frames = f"{clip.clip_len} segments" if clip.sampling == "segments" else f"{clip.clip_len}x{clip.frame_interval}"
+    return [
+        f"clips of {frames} are usual in {checkpoint.format.project}, and neither a stored config nor a file name such"
+        " as SLOW_8x8_R50.pyth tells them; --clip_len and --frame_interval set others"
+    ]
 
 
 def _own_head_pooling(known: Format, protocol: str) -> HeadPooling | None:

@@ -77,6 +77,7 @@ SHIFTED_AT_DEPTH = {depth: {"first_conv_every": 2} for depth in (101, 152)}
 FAIR_SOFTMAX = {"affinity": "embedded_gaussian", "softmax_scale": True, "subsample": "input"}
 FAIR_DOT_PRODUCT = {"affinity": "dot_product", "subsample": "input"}
 NON_LOCAL_ARGUMENTS = frozenset(FAIR_SOFTMAX)
+USUAL_CLIP = (8, 8)  # clip_len and frame_interval of most projects, which have others as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Format:
     input: Normalization | None  # None: not known
     net: dict[str, dict[str, Any]]  # arguments of ResNet3D
     protocol: str = "videoctx"  # the project's own test, or the closest one
-    clip: tuple[int, int] = (8, 8)  # clip_len and frame_interval, where nothing tells them
+    clip: tuple[int, int] = USUAL_CLIP  # clip_len and frame_interval, where nothing tells them
     sampling: str = "dense"  # what a clip is, where nothing tells it
     context: dict[str, dict[str, Any]] = field(default_factory=dict)  # arguments of NonLocal; also by affinity
     differs: dict[str, str] = field(default_factory=dict)  # what no argument can express, or no weight tell

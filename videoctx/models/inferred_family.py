@@ -33,7 +33,7 @@ def infer_family(
     """
     stored, stored_of_context = stored_family_arguments(known.family, known.project, config)
     sizes = SIZES[known.family](weights)
-    named, guess = NOT_IN_WEIGHTS[known.family](weights, file_name)
+    named, guess = NOT_IN_WEIGHTS[known.family](weights, file_name, config)
     not_in_weights = named | known.net.get("", {}) | stored
     context = context_arguments(weights, known.context.get("", {}) | stored_of_context, {})
     if context:
@@ -119,16 +119,23 @@ SIZES: dict[str, Callable[[Mapping[str, Tensor]], dict[str, Any]]] = {
 UNTOLD = ", as neither a stored config nor a file name such as {} tells it"
 
 
-def _window_size(weights: Mapping[str, Tensor], file_name: str) -> tuple[dict[str, Any], str]:
-    """Return the window of the X3D in the file's name, or else of X3D-L, which is deeper, or X3D-M."""
-    is_l = _blocks_per_stage(weights)[2] == 25
-    named = x3d_variant(file_name)
-    variant = X3D_VARIANTS[named or ("l" if is_l else "m")]
-    guess = "that of X3D-L" if is_l else "that of X3D-M (XS and S, whose weights have the same shapes, have 5)"
-    return {"window_size": -(-variant.train_crop_px // 32)}, "" if named else guess + UNTOLD.format("X3D_S.pyth")
+def _window_size(weights: Mapping[str, Tensor], file_name: str, config: str) -> tuple[dict[str, Any], str]:
+    """Return the window of the X3D that the depth of the weights or the file's name tells, or else that of X3D-M."""
+    named = x3d_variant(file_name, None)
+    variant = x3d_variant(file_name, {"init_args": _x3d_sizes(weights)}) or named or "m"
+    clips = X3D_VARIANTS[variant]
+    window = {"window_size": -(-clips.train_crop_px // 32)}
+    if variant == named:
+        return window, ""
+    of_test = f", as are the clips ({clips.clip[0]}x{clips.clip[1]}) and the test ({clips.test_crop_px} pixels)"
+    source = f"that of X3D-{variant.upper()}{'' if config else of_test}"
+    if variant == "l":
+        return window, f"{source}, whose depth the weights have"
+    others = "XS and S have the same weights with window_size 5, clips of 4x12 and 13x6 and 182 pixels"
+    return window, f"{source}. {others}: rename the file to X3D_XS.pyth or X3D_S.pyth if it is one of these"
 
 
-def _alpha(weights: Mapping[str, Tensor], file_name: str) -> tuple[dict[str, Any], str]:
+def _alpha(weights: Mapping[str, Tensor], file_name: str, _: str) -> tuple[dict[str, Any], str]:
     """Return α as in the file's name, or else that of the published network with weights of these shapes."""
     if alpha := alpha_in_name(file_name):
         return {"alpha": alpha}, ""
@@ -139,9 +146,9 @@ def _alpha(weights: Mapping[str, Tensor], file_name: str) -> tuple[dict[str, Any
 
 
 # Each returns arguments, and where their values are from if neither the file's name nor a stored config tells them.
-NOT_IN_WEIGHTS: dict[str, Callable[[Mapping[str, Tensor], str], tuple[dict[str, Any], str]]] = {
+NOT_IN_WEIGHTS: dict[str, Callable[[Mapping[str, Tensor], str, str], tuple[dict[str, Any], str]]] = {
     "SlowFast": _alpha,
     "X3D": _window_size,
-    "CSN": lambda _, __: ({}, ""),
-    "R2Plus1D": lambda _, __: ({}, ""),
+    "CSN": lambda *_: ({}, ""),
+    "R2Plus1D": lambda *_: ({}, ""),
 }

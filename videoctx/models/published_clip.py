@@ -1,9 +1,10 @@
 """The clips and crops that a published network was trained on, from its stored config or its file's name."""
 
 import re
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from videoctx.models.checkpoint_formats import Format
+from videoctx.models.checkpoint_formats import USUAL_CLIP, Format
 from videoctx.models.stored_config import mmaction2_test_pipeline
 from videoctx.models.test_head import USUAL_TRAIN_CROP
 
@@ -34,6 +35,7 @@ X3D_VARIANTS = {
     "m": X3DVariant((16, 5), 224, 256),
     "l": X3DVariant((16, 5), 312, 356),
 }
+USUAL_X3D_DEPTH, X3D_L_DEPTH = 2.2, 5.0  # `depth_factor`
 
 
 class PublishedClip(NamedTuple):
@@ -44,16 +46,20 @@ class PublishedClip(NamedTuple):
         frame_interval: Distance between the frames of a dense clip.
         sampling: `dense` or `segments` (`videoctx.data.sampling.grids`).
         is_dense_range: Whether dense clips are those of mmaction2's `DenseSampleFrames`.
+        is_told: Whether the weights, a stored config or the file's name tell the clip, or the project has but one.
     """
 
     clip_len: int
     frame_interval: int
     sampling: str
     is_dense_range: bool = False
+    is_told: bool = True
 
 
-def published_train_crop(known: Format, config_text: str, file_name: str) -> int | None:
-    """Return the side of the training crops: in a stored config of PySlowFast, or of the X3D in the file's name.
+def published_train_crop(
+    known: Format, config_text: str, file_name: str, net: Mapping[str, Any] | None = None
+) -> int | None:
+    """Return the side of the training crops: in a stored config of PySlowFast, or of the X3D (`x3d_variant`).
 
     None: they differ.
 
@@ -65,12 +71,20 @@ def published_train_crop(known: Format, config_text: str, file_name: str) -> int
         return None
     if stored := re.search(r"\bTRAIN_CROP_SIZE: (\d+)", config_text):
         return int(stored[1])
-    variant = x3d_variant(file_name) if getattr(known, "family", "") == "X3D" else None
+    variant = x3d_variant(file_name, net) if getattr(known, "family", "") == "X3D" else None
     return X3D_VARIANTS[variant].train_crop_px if variant else USUAL_TRAIN_CROP
 
 
-def published_clip(known: Format, config_text: str, file_name: str) -> PublishedClip:
+def published_clip(
+    known: Format, config_text: str, file_name: str, net: Mapping[str, Any] | None = None
+) -> PublishedClip:
     """Return what a clip is: as stored, or as in the file's name, or as usual in the project.
+
+    Args:
+        known: The project's format.
+        config_text: Its stored config.
+        file_name: Of the weights.
+        net: The config of the network.
 
     >>> from videoctx.models.checkpoint_formats import OURS
     >>> published_clip(OURS, "DATA:\\n  NUM_FRAMES: 32\\n  SAMPLING_RATE: 2\\n", "some.pth")[:3]
@@ -93,13 +107,14 @@ def published_clip(known: Format, config_text: str, file_name: str) -> Published
     if single := SINGLE_FRAMES.search(file_name):
         return _of_single_frames(int(single[1]), is_dense=is_dense)
     family = getattr(known, "family", "")
-    if family == "X3D" and (variant := x3d_variant(file_name)):
+    if family == "X3D" and (variant := x3d_variant(file_name, net)):
         return PublishedClip(*X3D_VARIANTS[variant].clip, "dense")
     if named := IN_NAME.search(file_name):
         clip_len, interval = int(named[1]), int(named[2])
         alpha = (alpha_in_name(file_name) or 1) if family == "SlowFast" else 1
         return PublishedClip(clip_len * alpha, interval // alpha, "dense", is_dense)
-    return PublishedClip(*known.clip, "dense" if is_dense else known.sampling, is_dense)
+    is_told = known.clip != USUAL_CLIP
+    return PublishedClip(*known.clip, "dense" if is_dense else known.sampling, is_dense, is_told)
 
 
 def _of_single_frames(clip_len: int, *, is_dense: bool) -> PublishedClip:
@@ -108,14 +123,26 @@ def _of_single_frames(clip_len: int, *, is_dense: bool) -> PublishedClip:
     return PublishedClip(clip_len, interval, "dense" if is_dense else "segments", is_dense)
 
 
-def x3d_variant(file_name: str) -> str | None:
-    """Return which X3D a file is named after.
+def x3d_variant(file_name: str, net: Mapping[str, Any] | None) -> str | None:
+    """Return which published X3D a network is. XS, S and M are one network, and are told by the file's name, or else M.
 
-    >>> x3d_variant("X3D_XS.pyth")
-    'xs'
+    Args:
+        file_name: Of the weights.
+        net: The config of the network, whose depth is that of X3D-L or of the others. None: only the name tells it.
+
+    >>> x3d_variant("X3D_XS.pyth", None), x3d_variant("x3d_m.pyth", {"init_args": {"depth_factor": 5.0}})
+    ('xs', 'l')
     """
-    named = X3D_IN_NAME.search(file_name)
-    return named[1].lower() if named else None
+    found = X3D_IN_NAME.search(file_name)
+    named = found[1].lower() if found else None
+    if net is None:
+        return named
+    depth = net.get("init_args", {}).get("depth_factor", USUAL_X3D_DEPTH)
+    if depth == X3D_L_DEPTH:
+        return "l"
+    if depth != USUAL_X3D_DEPTH:
+        return None  # none of the published ones
+    return named if named not in (None, "l") else "m"
 
 
 def alpha_in_name(file_name: str) -> int | None:

@@ -29,8 +29,10 @@ class PublishedTest(NamedTuple):
     target_fps: float | None = None
 
 
-def published_test(known: Format, config_text: str, file_name: str) -> PublishedTest:
-    """Return the test as stored, or as that of the X3D that the file is named after.
+def published_test(
+    known: Format, config_text: str, file_name: str, net: Mapping[str, Any] | None = None
+) -> PublishedTest:
+    """Return the test as stored, or as that of the X3D (`x3d_variant`).
 
     >>> from videoctx.models.checkpoint_formats import FORMATS
     >>> pyslowfast = next(known for known in FORMATS if known.name == "PySlowFast")
@@ -41,7 +43,7 @@ def published_test(known: Format, config_text: str, file_name: str) -> Published
         found = _of_pyslowfast(pyslowfast_values(config_text))
     else:
         found = _of_mmaction2(mmaction2_test_pipeline(config_text))
-    variant = x3d_variant(file_name) if getattr(known, "family", "") == "X3D" else None
+    variant = x3d_variant(file_name, net) if getattr(known, "family", "") == "X3D" else None
     if variant and found.crop_size_px is None:
         size_px = X3D_VARIANTS[variant].test_crop_px
         found = found._replace(short_side_px=size_px, crop_size_px=size_px)
