@@ -1,13 +1,16 @@
 """Requests: the same figures as the command line's, bad input, and what other sites may not do."""
 
 import csv
+import gc
 import json
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from http.client import HTTPConnection
 from urllib.request import Request, urlopen
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -247,6 +250,52 @@ def test_a_slow_job_is_cancelled(served):
     while status.get("state") != "cancelled":
         status = served.ask("GET", f"/jobs/{job['id']}?known={status['version']}")
         assert status["state"] != "done"
+
+
+def test_many_requests_leave_nothing_behind(served):
+    """Counts objects, without the garbage collector: memory freed by it alone would grow in between."""
+    page = {"X-Videoctx-Page": "page-of-many-requests"}
+    jobs = [
+        {"kind": "predict"},
+        {"kind": "timeline"},
+        {"kind": "map", "method": "attention"},
+        {"kind": "map", "method": "gradcam", "layer": "res4"},
+    ]
+
+    def use(times: int) -> None:
+        for _ in range(times):
+            for job in jobs:
+                for name in ("test0.mp4", "test1.mp4"):
+                    content = (served.folder / name).read_bytes()
+                    video = served.ask("POST", f"/videos?name={name}", content, headers=page)["id"]
+                    assert served.run(**job, video=video, network=NL)["state"] == "done"
+        served.ask("DELETE", "/page", headers=page)
+
+    def counts() -> dict[str, int]:
+        work = served.work
+        for kept in (work.maps._clips, work.maps._traces):
+            assert len(kept) <= work.maps.num_kept
+            kept.clear()
+        kinds = Counter(type(one) for one in gc.get_objects())
+        threads = [thread for thread in threading.enumerate() if not thread.name.startswith("asyncio")]
+        return {
+            "frames": kinds[av.VideoFrame],
+            "tensors": kinds[torch.Tensor],
+            "jobs": len(work.network_jobs._jobs),
+            "threads": len(threads),
+            "files": len(list(work.store.folder.rglob("*.mp4"))),
+            "pages": len(work.store._pages),
+        }
+
+    use(1)
+    gc.collect()
+    before = counts()
+    gc.disable()
+    try:
+        use(2)
+        assert counts() == before
+    finally:
+        gc.enable()
 
 
 def test_the_errors_of_a_run_come_first(served):

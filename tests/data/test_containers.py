@@ -1,5 +1,6 @@
 """The probe result on a container, and that `auto` is exact whatever the probe result is."""
 
+import gc
 import shutil
 import subprocess
 from dataclasses import replace
@@ -11,11 +12,13 @@ import numpy as np
 import pytest
 
 from tests.numbered import CLOSED_GOP, read_number, write_video
+from videoctx.data.decoding import display_matrix as display_matrix_file
 from videoctx.data.decoding.containers import VideoDecodeError, probe
 from videoctx.data.decoding.display_matrix import display_matrix
 from videoctx.data.decoding.frame_rate import constant_rate
 from videoctx.data.decoding.video_reader import is_installed, open_video
 from videoctx.data.decoding.video_stream import decode_stream, demux
+from videoctx.inference.timed_frames import timed_frames
 
 OPEN_GOP = CLOSED_GOP | {"x264-params": "open-gop=1:b-adapt=0:b-pyramid=normal:threads=1:log-level=none"}
 MPEG4 = {"g": "24", "bf": "2"}
@@ -172,22 +175,35 @@ def test_a_file_that_does_not_start_with_a_key_frame_is_left_to_pyav(tmp_path, c
     assert probe(str(path)).decoders == ("pyav",)
 
 
-class FrameWithUnknownSideData:
-    """A frame with an entry that PyAV has no name for, as spatial video and some cover art have."""
-
-    def __init__(self, rotation):
-        self.rotation = rotation
-
-    @property
-    def side_data(self):
-        raise ValueError("29 is not a valid Type")
-
-
 @pytest.mark.parametrize(
     ("degrees", "matrix"), [(0, [[1, 0], [0, 1]]), (90, [[0, -1], [1, 0]]), (-90, [[0, 1], [-1, 0]])]
 )
-def test_unknown_side_data_does_not_hide_the_rotation(degrees, matrix):
-    assert display_matrix(FrameWithUnknownSideData(degrees)).tolist() == matrix
+def test_unknown_side_data_does_not_hide_the_rotation(degrees, matrix, monkeypatch):
+    def unknown(_):  # an entry that PyAV has no name for, as spatial video and some cover art have
+        raise ValueError("29 is not a valid Type")
+
+    monkeypatch.setattr(display_matrix_file, "_side_data_of", unknown)
+    assert display_matrix(SimpleNamespace(rotation=degrees)).tolist() == matrix
+
+
+def test_no_frame_waits_for_the_garbage_collector(closed_gop_mp4):
+    def num_frames() -> int:
+        return sum(type(one) is av.VideoFrame for one in gc.get_objects())
+
+    gc.collect()
+    before = num_frames()
+    gc.disable()
+    try:
+        for decoder in ("pyav", "sparse"):
+            with open_video(str(closed_gop_mp4.path), decoder) as reader:
+                reader.read(np.arange(4))
+                reader.read_yuv(np.arange(4))
+            del reader  # with its decoder, which holds an empty frame for the next image
+            assert num_frames() == before, decoder
+        assert sum(image.size > 0 for image, _ in timed_frames(str(closed_gop_mp4.path), 1.0)) > 4
+        assert num_frames() == before
+    finally:
+        gc.enable()
 
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="FFmpeg's command line is not installed")

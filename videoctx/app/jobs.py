@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from videoctx.app.returned_memory import return_free_memory
 from videoctx.user_error import UserError, error_line, is_out_of_memory
 
 ABANDONED_SECONDS = 30.0  # after the last look at a job
@@ -149,6 +150,7 @@ class JobQueue:
             with self._changed:
                 job.error = error
                 self._end(job, state)
+            return_free_memory()
 
     def _next(self) -> Job | None:
         with self._changed:
