@@ -47,7 +47,14 @@ AT_LEAST_ONE = ("max_epochs", "max_steps", "limit_train_batches", "accumulate_gr
 
 
 class VideoCLI(LightningCLI):
-    """The Lightning CLI of video classifiers: its defaults, and the values that follow from others."""
+    """The Lightning CLI of video classifiers: its defaults, and the values that follow from others.
+
+    It has the parser of one command, that of `sys.argv`: Lightning makes those of all four, which takes a second.
+    """
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        return {sys.argv[1]: LightningCLI.subcommands()[sys.argv[1]]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("data.class_names", "model.class_names", apply_on="instantiate")

@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from videoctx.layers.context import ContextBlock
+from videoctx.models.meta_device import on_meta
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,12 @@ def complexity(make_net: Callable[[], nn.Module], *, clip_len: int, size: int) -
     Args:
         make_net: Makes the network. It is called under the meta device.
     """
-    with torch.device("meta"):
+    counter = FlopCounterMode(display=False)
+    with on_meta():
         net = make_net().eval()
         clip = torch.empty(1, 3, clip_len, size, size)
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        net(clip)
+        with counter, torch.no_grad():
+            net(clip)
     flops_of = {name: sum(flops.values()) for name, flops in counter.get_flop_counts().items()}
     root = type(net).__name__
 

@@ -4,13 +4,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from videoctx.first_few import first_few
 from videoctx.models.checkpoint_formats import NON_LOCAL_ARGUMENTS, OURS, Format, by_kind
 from videoctx.models.key_map import STAGES
 from videoctx.models.load_weights import COUNTERS
+from videoctx.models.meta_device import on_meta
 from videoctx.models.network_config import build_network
 from videoctx.models.stored_config import stored_arguments
 from videoctx.models.temporal_tables import BLOCKS_PER_STAGE, TEMPORAL_TABLES
@@ -162,7 +162,7 @@ def _context_block(block: Mapping[str, Tensor], affinity: Mapping, by_affinity: 
 
 def config_difference(net: Mapping[str, Any], weights: Mapping[str, Tensor]) -> list[str]:
     """Return names that only one of the two has, or with another shape. Weights may be without a classifier."""
-    with torch.device("meta"):
+    with on_meta():
         template = build_network(net, len(weights.get("head.bias", [0]))).state_dict()
     ours, theirs = ({name: tuple(tensor.shape) for name, tensor in tensors.items()} for tensors in (template, weights))
     names = [name for name in theirs | ours if not name.endswith(COUNTERS)]

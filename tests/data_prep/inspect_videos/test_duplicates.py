@@ -1,7 +1,9 @@
 """Which videos of a manifest are found to be the same."""
 
-import time
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import pytest
@@ -116,15 +118,29 @@ def test_search_equals_a_loop_over_all_pairs(monkeypatch):
     assert (groups[54], groups[55], groups[56]) == (1, 55, 20)
 
 
-def test_many_videos_are_compared_quickly():
+def test_no_line_is_run_per_pair_or_per_video():
+    """Lines of Python are counted, which is the same on every machine."""
     rng = np.random.default_rng(0)
-    hashes = rng.integers(0, 2**63, (8000, 8), dtype=np.uint64)
-    hashes[1000:3000] = hashes[0] ^ (np.uint64(1) << rng.integers(0, 63, (2000, 8)).astype(np.uint64))  # a dense group
-    start = time.process_time()
-    groups = near_duplicates.groups_of_alike(hashes)
-    assert time.process_time() - start < 5  # of a processor: it takes 0.2; a loop over 32 million pairs a minute
-    assert (groups[1000:3000] == 0).all()
-    assert len(np.unique(groups)) == 6000
+    hashes = rng.integers(0, 2**63, (4096, 8), dtype=np.uint64)
+    hashes[500:1500] = hashes[0] ^ (np.uint64(1) << rng.integers(0, 63, (1000, 8)).astype(np.uint64))  # a dense group
+    num_lines, num_pairs_of_blocks = 0, 8 * 9 // 2
+
+    def count(_frame: FrameType, event: str, _argument: object) -> Callable:
+        nonlocal num_lines
+        num_lines += event == "line"
+        assert num_lines < 100 * num_pairs_of_blocks  # ends a loop over 8 million pairs at once
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        groups = near_duplicates.groups_of_alike(hashes)
+    finally:
+        sys.settrace(before)
+    assert near_duplicates.BLOCK == 512
+    assert num_lines > num_pairs_of_blocks
+    assert (groups[500:1500] == 0).all()
+    assert len(np.unique(groups)) == 3096
 
 
 def test_hashes_in_a_cell(videos):
