@@ -1,24 +1,29 @@
 """Requests: the same figures as the command line's, bad input, and what other sites may not do."""
 
+import base64
 import csv
 import gc
 import json
 import threading
 import time
+import zipfile
 from collections import Counter
 from contextlib import suppress
 from http.client import HTTPConnection
+from io import BytesIO
 from urllib.request import Request, urlopen
 
 import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.tiny_set import CLASSES
+from videoctx.app import maps
 from videoctx.cli import main
 from videoctx.inference.classifier import load
-from videoctx.inference.explanation import explain_by_attention
+from videoctx.inference.explanation import explain_by_attention, explain_by_grad_cam
 from videoctx.visualize.clip_on_video import Query, read_clip
 
 pytest.importorskip("starlette")
@@ -85,6 +90,51 @@ def test_the_map_of_a_place_is_that_of_the_command_line(served, video):
     assert around["frames"][0]["number"] == 0
 
 
+def test_the_figures_of_a_map_are_those_of_the_whole_frames(served, monkeypatch):
+    """However small the page shows the frames."""
+    path = str(served.folder / "test1.mp4")
+    monkeypatch.setattr(maps, "FRAME_PX", 24)
+    video = served.upload(served.folder / "test1.mp4")
+    for network, name, block in ((NL, "nl", "res3.1"), (GC, "gc", None)):
+        trained = load(str(served.folder / f"{name}.ckpt"))
+        clip = read_clip(path, trained.preprocessing)
+        expected = explain_by_attention(trained, clip, block=block)
+        body = {"kind": "map", "video": video, "network": network}
+        found = served.run(**body, method="attention", **({"block": block} if block else {}))["result"]
+        assert (found["low"], found["high"]) == expected.overlay.limits
+        frame, y, x = np.unravel_index(np.nanargmax(expected.overlay.values), expected.overlay.values.shape)
+        assert f"at x {x}, y {y} in frame {clip.indices[frame]}" in found["sentence"]
+        image = Image.open(BytesIO(base64.b64decode(found["frames"][0]["image"].partition(",")[2])))
+        assert image.size == (29, 24)
+        expected = explain_by_grad_cam(trained, clip, layer="res3")
+        found = served.run(**body, method="gradcam", layer="res3")["result"]
+        assert (found["low"], found["high"], found["sentence"]) == (*expected.overlay.limits, expected.title)
+
+
+def test_images_in_a_zip_file_need_a_frame_rate(served, tmp_path):
+    with zipfile.ZipFile(tmp_path / "frames.zip", "w") as archive:
+        for index in range(24):
+            content = BytesIO()
+            Image.new("RGB", (96, 80), (10 * index, 0, 0)).save(content, "JPEG")
+            archive.writestr(f"frames/{index:05d}.jpg", content.getvalue())
+    video = served.upload(tmp_path / "frames.zip")
+    body = {"video": video, "network": NL, "method": "attention"}
+    for kind in ("predict", "timeline", "map"):
+        assert served.run(kind=kind, **body)["error"].startswith("frames.zip: images state no frame rate; expected it")
+        found = served.run(kind=kind, **body, fps=8)
+        assert found["state"] == "done", found
+        if kind == "timeline":
+            assert found["result"]["duration"] == 3
+    for frame in found["result"]["frames"]:
+        assert frame["seconds"] == frame["number"] / 8
+    assert (
+        served.refused("POST", "/jobs", {"kind": "predict", **body, "fps": 0}) == "400 fps is 0; expected 0.1 to 1000"
+    )
+    with urlopen(f"{served.url}/videos/{video}/frame?seconds=1&fps=8") as response:
+        assert response.headers["X-Duration-Seconds"] == "3.000"
+        assert Image.open(response).getpixel((5, 5))[0] == pytest.approx(80, abs=4)
+
+
 def test_a_block_with_one_map_and_one_that_weighs_all_alike(served, video):
     found = served.run(kind="map", video=video, network=GC, method="attention")["result"]
     assert found["query"] is None
@@ -140,6 +190,9 @@ def test_bad_input_is_one_sentence(served, video, broken_files):
         ({"kind": "predict", "video": video, "network": float("nan")}, "400 network is nan; expected a number"),
         ({"kind": "sing", "video": video, "network": 0}, "400 kind is 'sing'; expected fetch, predict"),
         ({"kind": "timeline", "video": video, "network": 0, "stride_seconds": 0}, "400 stride_seconds is 0; expected"),
+        ({"kind": "predict", "video": video, "network": 10**400}, "400 network is 10000000000000000000"),
+        ({"kind": "predict", "video": video, "network": 0.5}, "400 network is 0.5; expected a whole number"),
+        ({"kind": "predict", "video": "x" * 5000, "network": 0}, "400 video has 5000 letters; expected at most 4000"),
         ([1], "400 expected a JSON object"),
     ]:
         assert served.refused("POST", "/jobs", body).startswith(expected), body
@@ -184,6 +237,16 @@ def test_a_part_of_a_video_is_served(served, video):
     with urlopen(f"{served.url}/videos/{video}/frame?seconds=99") as response:
         assert response.headers["X-Duration-Seconds"] == "2.000"
         assert response.read(2) == b"\xff\xd8"
+
+
+def test_a_time_that_is_none_is_refused(served, video):
+    for seconds, expected in {
+        "nan": "400 seconds is nan; expected a number",
+        "inf": "400 seconds is inf; expected 0 to 1e+07",
+        "-1": "400 seconds is -1.0; expected 0 to 1e+07",
+        "abc": "400 seconds is 'abc'; expected a number",
+    }.items():
+        assert served.refused("GET", f"/videos/{video}/frame?seconds={seconds}") == expected
 
 
 def test_two_uploads_at_once(served):

@@ -143,3 +143,14 @@ def test_sheet_shows_frames_and_overlays_in_order(tmp_path):
     assert column_a < column_b == pytest.approx(column_hot, abs=1)
     assert row_a > row_b  # frame 0 stands above its overlay, which is the same; frame 1's overlay is another
     assert row_hot > row_b
+
+
+def test_a_smaller_overlay_keeps_its_color_scale_and_its_places():
+    values = np.full((1, 40, 60), np.nan)
+    values[:, :, 20:40] = np.linspace(0.1, 0.9, 40)[:, None]
+    overlay = Overlay(frames=np.zeros((1, 40, 60, 3), np.uint8), values=values, unit="weight", query=(0, 29.5, 19.5))
+    small = overlay.shrunk(np.zeros((1, 10, 15, 3), np.uint8))
+    assert small.limits == overlay.limits == (0.0, 0.9)
+    assert np.nanmax(small.values) < 0.9
+    assert np.isnan(small.values[0, 0]).tolist() == [True] * 5 + [False] * 5 + [True] * 5
+    assert small.query == (0, 7.0, 4.5)

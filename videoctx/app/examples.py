@@ -1,5 +1,6 @@
 """Examples: some videos of a manifest."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ class Example:
     path: str
     name: str
     label: str
+    fps: float | None = None  # of images, which state none
 
 
 def read_examples(manifest: Path, *, most: int = NUM_EXAMPLES) -> list[Example]:
@@ -30,6 +32,16 @@ def read_examples(manifest: Path, *, most: int = NUM_EXAMPLES) -> list[Example]:
     if len(chosen) > most:
         chosen = [chosen[index * len(chosen) // most] for index in range(most)]
     return [
-        Example(resolve(manifest.parent, row["path"]), shown_name(row["path"]), row.get("label") or "")
+        Example(
+            resolve(manifest.parent, row["path"]), shown_name(row["path"]), row.get("label") or "", _fps(row.get("fps"))
+        )
         for row in chosen
     ]
+
+
+def _fps(text: str | None) -> float | None:
+    try:
+        fps = float(text or "nan")
+    except ValueError:
+        return None
+    return fps if math.isfinite(fps) and fps > 0 else None

@@ -23,10 +23,10 @@ MOST_SECONDS = 1e7
 
 @dataclass(frozen=True)
 class _Clip:
-    """A clip with small frames, and how many pixels of the video one of theirs has, along x and y."""
+    """A clip, and its small frames. The clip has its size alone and no pixels: those of 4K would fill the memory."""
 
-    small: ClipOnVideo
-    scale: tuple[float, float]
+    whole: ClipOnVideo
+    small_frames: np.ndarray
 
 
 class MapFinder:
@@ -41,7 +41,16 @@ class MapFinder:
         self._clips: OrderedDict[tuple[Any, ...], _Clip] = OrderedDict()
         self._traces: OrderedDict[tuple[Any, ...], BlockOnClip] = OrderedDict()
 
-    def find(self, network: ServedNetwork, video: str, file: str, body: Mapping[str, Any], job: Job) -> dict[str, Any]:
+    def find(
+        self,
+        network: ServedNetwork,
+        video: str,
+        file: str,
+        body: Mapping[str, Any],
+        job: Job,
+        *,
+        fps: float | None = None,
+    ) -> dict[str, Any]:
         """Return the map that a page asks for, over all frames of the clip.
 
         Args:
@@ -50,6 +59,7 @@ class MapFinder:
             body: `method` is `attention`, with `block`, `relative` and the place (`frame`, `x`, `y`) of the query; or
                 `gradcam`, with `layer` and `target_class`. `seconds` is the middle of the clip; null: that of the
                 video.
+            fps: frames per second of images, which state none.
 
         Raises:
             VideoDecodeError: the video cannot be read.
@@ -58,31 +68,30 @@ class MapFinder:
         method = text_of(body, "method")
         if method not in ("attention", "gradcam"):
             raise ValueError(f"method is {method!r}; expected attention or gradcam")
-        key = (network.name, video, number_of(body, "seconds", least=0, most=MOST_SECONDS))
+        key = (network.name, video, number_of(body, "seconds", least=0, most=MOST_SECONDS), fps)
         clip = self._clip(key, network, file)
         job.check()
         with cancellable(network.trained.net, job):
             if method == "gradcam":
                 layer, target = text_of(body, "layer"), text_of(body, "target_class", "") or None
-                explanation = explain_by_grad_cam(network.trained, clip.small, layer=layer, target_class=target)
+                explanation = explain_by_grad_cam(network.trained, clip.whole, layer=layer, target_class=target)
                 return _shown(clip, explanation, explanation.title)
             block = text_of(body, "block", "") or None
             traced = self._trace((*key, block), network, clip, block)
-        query = _query(clip.small, body)
-        explanation = explain_block(traced, clip.small, query=query, relative=bool(body.get("relative", True)))
+        query = _query(clip.whole, body)
+        explanation = explain_block(traced, clip.whole, query=query, relative=bool(body.get("relative", True)))
         return _shown(clip, explanation, _sentence(clip, traced, explanation, has_query=query is not None))
 
     def _clip(self, key: tuple[Any, ...], network: ServedNetwork, file: str) -> _Clip:
         def read() -> _Clip:
-            clip = read_clip(file, network.trained.preprocessing, around_seconds=key[-1])
+            clip = read_clip(file, network.trained.preprocessing, around_seconds=key[2], images_fps=key[3])
             frames = np.stack([shrunk_to(frame, FRAME_PX) for frame in clip.frames])
-            (_, height, width, _), (_, small_height, small_width, _) = clip.frames.shape, frames.shape
-            return _Clip(replace(clip, frames=frames), (width / small_width, height / small_height))
+            return _Clip(replace(clip, frames=np.broadcast_to(np.uint8(0), clip.frames.shape)), frames)
 
         return _kept(self._clips, key, read, self.num_kept)
 
     def _trace(self, key: tuple[Any, ...], network: ServedNetwork, clip: _Clip, block: str | None) -> BlockOnClip:
-        return _kept(self._traces, key, lambda: trace_block(network.trained, clip.small, block), self.num_kept)
+        return _kept(self._traces, key, lambda: trace_block(network.trained, clip.whole, block), self.num_kept)
 
 
 def _kept(cache: OrderedDict[tuple[Any, ...], Any], key: tuple[Any, ...], make: Any, most: int) -> Any:
@@ -95,13 +104,13 @@ def _kept(cache: OrderedDict[tuple[Any, ...], Any], key: tuple[Any, ...], make: 
 
 
 def _query(clip: ClipOnVideo, body: Mapping[str, Any]) -> Query | None:
-    """Return the place that was clicked, in pixels of the small frames.
+    """Return the place that was clicked, in pixels of the video.
 
     Raises:
         ValueError: it is outside the clip or the network's crop.
     """
     num_frames, height, width, _ = clip.frames.shape
-    frame = number_of(body, "frame", least=0, most=num_frames - 1)
+    frame = number_of(body, "frame", least=0, most=num_frames - 1, whole=True)
     x, y = (number_of(body, name, least=0, most=1) for name in ("x", "y"))
     if frame is None or x is None or y is None:
         return None
@@ -133,17 +142,16 @@ def _sentence(clip: _Clip, traced: BlockOnClip, explanation: Explanation, *, has
 
 
 def _place(clip: _Clip, place: tuple[int, float, float]) -> str:
-    (frame, x, y), (x_scale, y_scale) = place, clip.scale
-    x, y = max(0.0, (x + 0.5) * x_scale - 0.5), max(0.0, (y + 0.5) * y_scale - 0.5)
-    return f"x {x:.0f}, y {y:.0f} in frame {clip.small.indices[frame]}"
+    frame, x, y = place
+    return f"x {max(0.0, x):.0f}, y {max(0.0, y):.0f} in frame {clip.whole.indices[frame]}"
 
 
 def _shown(clip: _Clip, explanation: Explanation, sentence: str) -> dict[str, Any]:
-    overlay, small = explanation.overlay, clip.small
-    low, high = overlay.limits
-    _, height, width, _ = small.frames.shape
-    left, top, right, bottom = small.box
-    query = overlay.query
+    whole, overlay = clip.whole, explanation.overlay.shrunk(clip.small_frames)
+    low, high = explanation.overlay.limits
+    _, height, width, _ = whole.frames.shape
+    left, top, right, bottom = whole.box
+    query = explanation.overlay.query
     return {
         "name": explanation.name,
         "sentence": sentence,
@@ -159,9 +167,9 @@ def _shown(clip: _Clip, explanation: Explanation, sentence: str) -> dict[str, An
         "frames": [
             {
                 "number": int(number),
-                "seconds": round(float(number) / small.fps, 3) if small.fps > 0 else None,
+                "seconds": round(float(number) / whole.fps, 3) if whole.fps > 0 else None,
                 "image": data_url(image),
             }
-            for number, image in zip(small.indices, overlay.images(), strict=True)
+            for number, image in zip(whole.indices, overlay.images(), strict=True)
         ],
     }

@@ -11,8 +11,11 @@ from videoctx.evaluation.view_subset import Views
 NUM_BEST = 5
 
 
-def predict(network: ServedNetwork, file: str, job: Job) -> dict[str, Any]:
+def predict(network: ServedNetwork, file: str, job: Job, *, fps: float | None = None) -> dict[str, Any]:
     """Return the best classes, as `videoctx classify --json` writes them, the views, and the time it took.
+
+    Args:
+        fps: frames per second of images, which state none.
 
     Raises:
         VideoDecodeError: the video cannot be read.
@@ -21,7 +24,7 @@ def predict(network: ServedNetwork, file: str, job: Job) -> dict[str, Any]:
     trained = network.trained
     started = time.perf_counter()
     with cancellable(trained.for_evaluation().net, job):
-        prediction = trained.predict(file, top=NUM_BEST)
+        prediction = trained.predict(file, top=NUM_BEST, fps=fps)
     milliseconds = 1000 * (time.perf_counter() - started)
     views = Views(*trained.preprocessing.views)
     return {

@@ -23,8 +23,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from videoctx.app.jobs import Job, QueueFullError
+from videoctx.app.maps import MOST_SECONDS
+from videoctx.app.request_fields import number_of
 from videoctx.app.videos import Video, VideoError
-from videoctx.app.workplace import Workplace
+from videoctx.app.workplace import FRAME_RATES, Workplace
 from videoctx.user_error import UserError, error_line
 
 PAGE = Path(__file__).parent / "page"
@@ -37,6 +39,7 @@ SWEEP_SECONDS = 10.0
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data: blob:; media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(self)",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -164,7 +167,16 @@ class _Routes:
             video = await asyncio.to_thread(self.work.add_source, await _json_of(request), page)
         else:
             video = await self._upload(request, page)
-        return _Json({"id": video.id, "name": video.name, "fetched": video.path is not None})
+        of_images = self.work.store.is_of_images(video)
+        return _Json(
+            {
+                "id": video.id,
+                "name": video.name,
+                "fetched": video.path is not None,
+                "of_images": of_images,
+                "fps": video.fps,
+            }
+        )
 
     async def _upload(self, request: Request, page: str) -> Video:
         store = self.work.store
@@ -196,12 +208,12 @@ class _Routes:
         return FileResponse(video.path, media_type=kind if is_video else "application/octet-stream")
 
     async def frame(self, request: Request) -> Response:
-        try:
-            seconds = float(request.query_params.get("seconds", "0"))
-        except ValueError as error:
-            raise HTTPException(400, "seconds is no number") from error
+        asked = {name: _number(text) for name, text in request.query_params.items() if name in ("seconds", "fps")}
+        seconds = number_of(asked, "seconds", least=0, most=MOST_SECONDS) or 0.0
+        fps = number_of(asked, "fps", least=FRAME_RATES[0], most=FRAME_RATES[1])
         async with self.frames:
-            image, duration = await asyncio.to_thread(self.work.frame_at, request.path_params["id"], seconds)
+            found = await asyncio.to_thread(self.work.frame_at, request.path_params["id"], seconds, fps=fps)
+        image, duration = found
         return Response(image, media_type="image/jpeg", headers={"X-Duration-Seconds": f"{duration:.3f}"})
 
     async def add_job(self, request: Request) -> Response:
@@ -243,6 +255,13 @@ class _Routes:
     async def close_page(self, request: Request) -> Response:
         await asyncio.to_thread(self.work.store.close_page, request.headers[PAGE_HEADER])
         return _Json({})
+
+
+def _number(text: str) -> object:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _status(job: Job, num_before: int) -> dict[str, Any]:

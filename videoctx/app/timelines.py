@@ -6,8 +6,9 @@ import numpy as np
 
 from videoctx.app.jobs import Job
 from videoctx.app.networks import ServedNetwork
+from videoctx.app.rate_and_duration import rate_and_duration
 from videoctx.app.small_images import data_url, shrunk_to
-from videoctx.data.decoding.containers import VideoDecodeError, probe
+from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.sampling.clip_samplers import NoClipError
 from videoctx.inference.leading_classes import leading_classes
 from videoctx.inference.timed_frames import timed_frames
@@ -22,24 +23,27 @@ DIGITS = 4  # as in the table of the command line
 Item = TypeVar("Item")
 
 
-def find_moments(network: ServedNetwork, file: str, job: Job, *, stride_seconds: float) -> dict[str, Any]:
+def find_moments(
+    network: ServedNetwork, file: str, job: Job, *, stride_seconds: float, fps: float | None = None
+) -> dict[str, Any]:
     """Return the probabilities of the leading classes over time, with thumbnails.
 
     Args:
         stride_seconds: between the starts of two clips.
+        fps: frames per second of images, which state none.
 
     Raises:
         VideoDecodeError: the video cannot be read to its end, or has no clip.
         NotFiniteError: the network gives NaN or infinity for a clip.
     """
     trained = network.trained.for_evaluation()
-    container = probe(file)
+    rate, duration = rate_and_duration(file, fps)
     moments, thumbnails = _Thinned[Moment](MAX_MOMENTS), _Thumbnails()
     try:
-        timeline = Timeline(trained, fps=container.fps, stride_seconds=stride_seconds)
-        for image, seconds in timed_frames(file, container.fps):
+        timeline = Timeline(trained, fps=rate, stride_seconds=stride_seconds)
+        for image, seconds in timed_frames(file, rate):
             job.check()
-            job.progress = min(1.0, seconds / container.duration_seconds) if container.duration_seconds > 0 else None
+            job.progress = min(1.0, seconds / duration) if duration > 0 else None
             thumbnails.add(image, seconds)
             for moment in timeline.add(image, seconds):
                 moments.add(moment)
@@ -59,7 +63,7 @@ def find_moments(network: ServedNetwork, file: str, job: Job, *, stride_seconds:
         "num_more": num_more,
         "thumbnails": thumbnails.images,
         "num_moments": moments.num_added,
-        "duration": max(container.duration_seconds, moments.kept[-1].end_seconds),
+        "duration": max(duration, moments.kept[-1].end_seconds),
     }
 
 

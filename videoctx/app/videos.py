@@ -18,7 +18,7 @@ from pathlib import Path
 
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.storage.local_files import LocalFiles
-from videoctx.data.storage.locations import is_url
+from videoctx.data.storage.locations import holds_images, is_url
 from videoctx.user_error import UserError
 
 SILENT_SECONDS = 1800.0  # after which a page counts as closed
@@ -43,6 +43,7 @@ class Video:
         page: the page that it belongs to.
         path: a local file. None: it has not been fetched yet.
         source: where it is fetched from: a path, a URL, or a member of a tar file.
+        fps: frames per second of images, which state none. None: not known, or no images.
         num_bytes: what it takes of the server's own folder.
     """
 
@@ -51,6 +52,7 @@ class Video:
     path: str | None = None
     source: str | None = None
     public_only: bool = False
+    fps: float | None = None
     num_bytes: int = 0
     id: str = field(default_factory=lambda: secrets.token_urlsafe(9))
     used: float = field(default_factory=time.monotonic)
@@ -116,11 +118,14 @@ class VideoStore:
 
     # Videos -----------------------------------------------------------------------------------------------------------
 
-    def add_source(self, source: str, name: str, page: str, *, public_only: bool = False) -> Video:
+    def add_source(
+        self, source: str, name: str, page: str, *, public_only: bool = False, fps: float | None = None
+    ) -> Video:
         """Add an example or a URL. It is fetched when it is used first."""
         with self._lock:
             known = (video for video in self._videos.values() if (video.page, video.source) == (page, source))
             video = next(known, None) or Video(name=shown_name(name), page=page, source=source, public_only=public_only)
+            video.fps = fps
             if not is_url(source):
                 video.path = source
             return self._add(video)
@@ -173,6 +178,10 @@ class VideoStore:
         """Delete a video, as soon as nobody uses it."""
         with self._lock:
             self._drop(video)
+
+    def is_of_images(self, video: Video) -> bool:
+        """Return whether a video is an archive or a folder of images, which state no frame rate."""
+        return holds_images(video.path or video.source or "")
 
     @contextmanager
     def local_file(self, id: str) -> Iterator[str]:

@@ -13,15 +13,16 @@ from videoctx.app.jobs import Job, JobQueue
 from videoctx.app.maps import MapFinder
 from videoctx.app.networks import ServedNetwork
 from videoctx.app.predictions import predict
+from videoctx.app.rate_and_duration import rate_and_duration
 from videoctx.app.request_fields import network_of, number_of, text_of
 from videoctx.app.small_images import jpeg_of, shrunk_to
 from videoctx.app.tested_run import TestedRun
 from videoctx.app.timelines import find_moments
 from videoctx.app.videos import Video, VideoStore, shown_name
-from videoctx.data.decoding.containers import probe
 from videoctx.data.decoding.video_reader import open_video
 
 PREVIEW_PX = 360  # the short side of a frame that stands for a video which the browser does not play
+FRAME_RATES = (0.1, 1000.0)
 STRIDES = (0.1, 3600.0)  # seconds
 
 
@@ -73,12 +74,12 @@ class Workplace:
         Raises:
             ValueError: there is no such example, or the URL is not accepted.
         """
-        if (number := number_of(body, "example", least=0, most=max(0, len(self.examples) - 1))) is not None:
+        if (number := number_of(body, "example", least=0, most=max(0, len(self.examples) - 1), whole=True)) is not None:
             if not self.examples:
                 raise ValueError("there are no examples; expected --manifest")
             example = self.examples[int(number)]
-            return self.store.add_source(example.path, example.name, page)
-        if (number := number_of(body, "run", least=0, most=1e12)) is not None:
+            return self.store.add_source(example.path, example.name, page, fps=example.fps)
+        if (number := number_of(body, "run", least=0, most=1e12, whole=True)) is not None:
             if self.run is None:
                 raise ValueError("there is no tested run; expected --run")
             path = self.run.path(int(number))
@@ -100,13 +101,18 @@ class Workplace:
         if kind == "fetch":
             return self.fetch_jobs.add(lambda _: self._with_file(video, lambda file: {"num_bytes": _size(file)}))
         network = network_of(body, self.networks)
+        fps = number_of(body, "fps", least=FRAME_RATES[0], most=FRAME_RATES[1]) or video.fps
         if kind == "predict":
-            return self._network_job(video, lambda file, job: predict(network, file, job))
+            return self._network_job(video, lambda file, job: predict(network, file, job, fps=fps))
         if kind == "timeline":
             stride = number_of(body, "stride_seconds", least=STRIDES[0], most=STRIDES[1]) or 1.0
-            return self._network_job(video, lambda file, job: find_moments(network, file, job, stride_seconds=stride))
+            return self._network_job(
+                video, lambda file, job: find_moments(network, file, job, stride_seconds=stride, fps=fps)
+            )
         if kind == "map":
-            return self._network_job(video, lambda file, job: self.maps.find(network, video.id, file, body, job))
+            return self._network_job(
+                video, lambda file, job: self.maps.find(network, video.id, file, body, job, fps=fps)
+            )
         raise ValueError(f"kind is {kind!r}; expected fetch, predict, timeline or map")
 
     def find_job(self, id: str) -> tuple[Job, JobQueue] | None:
@@ -116,19 +122,21 @@ class Workplace:
                 return job, queue
         return None
 
-    def frame_at(self, id: str, seconds: float) -> tuple[bytes, float]:
+    def frame_at(self, id: str, seconds: float, *, fps: float | None = None) -> tuple[bytes, float]:
         """Return the frame that is shown at a time, as a JPEG file, and the length of the video in seconds.
 
         Raises:
             VideoDecodeError: the video cannot be read.
         """
         with self.store.local_file(id) as file, self._decoding:
-            container = probe(file)
-            times = container.frame_seconds
-            index = max(0, int(np.searchsorted(times, seconds + 1e-6, side="right")) - 1)
-            with open_video(file) as reader:
+            rate, duration = rate_and_duration(file, fps)
+            with open_video(file, fps=fps) as reader:
+                times = reader.frame_seconds
+                if times is None:
+                    times = np.arange(reader.num_frames) / (rate or 1.0)
+                index = max(0, int(np.searchsorted(times, seconds + 1e-6, side="right")) - 1)
                 (image,) = reader.read(np.array([min(index, reader.num_frames - 1)]))
-        return jpeg_of(shrunk_to(image, PREVIEW_PX)), container.duration_seconds
+        return jpeg_of(shrunk_to(image, PREVIEW_PX)), duration
 
     def tested_videos(self, query: Mapping[str, str]) -> dict[str, Any]:
         """Return some videos of the run.

@@ -5,7 +5,7 @@ is the same everywhere has the color in the middle of the scale, and no frame is
 of a frame outside the network's crop are darkened.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import matplotlib
 import numpy as np
@@ -25,6 +25,7 @@ class Overlay:
         unit: of the values, for the color bar.
         query: the position to mark: which of the T frames, and the pixel x, y. None: no mark.
         is_uniform: whether the map weighs all places alike (`videoctx.visualize.uniform_map`).
+        ends: of the color scale. None: those of the values.
     """
 
     frames: np.ndarray
@@ -32,6 +33,7 @@ class Overlay:
     unit: str
     query: tuple[int, float, float] | None = None
     is_uniform: bool = False
+    ends: tuple[float, float] | None = None
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -39,6 +41,8 @@ class Overlay:
 
         A uniform map is in the middle of the scale: it has no greatest value.
         """
+        if self.ends is not None:
+            return self.ends
         least, greatest = float(np.nanmin(self.values)), float(np.nanmax(self.values))
         reach = max(-least, greatest) * (2 if self.is_uniform else 1) or 1.0
         return (-reach, reach) if least < 0 else (0.0, reach)
@@ -47,6 +51,20 @@ class Overlay:
     def colors(self) -> matplotlib.colors.Colormap:
         """The color map."""
         return matplotlib.colormaps["inferno" if self.limits[0] == 0 else "coolwarm"]
+
+    def shrunk(self, frames: np.ndarray) -> "Overlay":
+        """Return the same map over smaller frames (T, h, w, 3), on the same color scale."""
+        _, height, width = self.values.shape
+        _, small_height, small_width, _ = frames.shape
+        y_scale, x_scale = height / small_height, width / small_width
+        rows = ((np.arange(small_height) + 0.5) * y_scale).astype(int)
+        columns = ((np.arange(small_width) + 0.5) * x_scale).astype(int)
+        query = self.query
+        if query is not None:
+            frame, x, y = query
+            query = frame, (x + 0.5) / x_scale - 0.5, (y + 0.5) / y_scale - 0.5
+        values = self.values[:, rows[:, None], columns]  # (T, h, w)
+        return replace(self, frames=frames, values=values, query=query, ends=self.limits)
 
     def images(self) -> np.ndarray:
         """Return every frame under its map, with a cross at the query, (T, H, W, 3) uint8."""

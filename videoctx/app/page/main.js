@@ -29,6 +29,7 @@ class App {
     });
     // The length of the video, which decides what runs by itself, is known a moment later.
     this.player.screen.addEventListener("loadedmetadata", () => this.opened === "when" && this.tabs.when.begin());
+    this.player.addEventListener("length", () => this.opened === "when" && this.tabs.when.begin());
     const buttons = [...document.querySelectorAll("[role=tab]")];
     buttons.forEach((button) => {
       button.addEventListener("click", () => this.select(button.id.replace("tab-", "")));

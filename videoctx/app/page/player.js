@@ -17,6 +17,11 @@ export class Player extends EventTarget {
     this.screen.addEventListener("timeupdate", () => this.dispatchEvent(new Event("time")));
     this.screen.addEventListener("seeking", () => this.dispatchEvent(new Event("time")));
     this.screen.addEventListener("error", () => this.screen.getAttribute("src") && this.showStills(0));
+    find("#fps").addEventListener("change", () => {
+      if (!find("#fps").reportValidity() || !this.fps) return;
+      this.showStills(0);
+      this.dispatchEvent(new Event("video"));
+    });
     find("input", this.stills).addEventListener("input", (event) => this.seek(Number(event.target.value)));
     this.takeFiles(state.max_upload_bytes);
     this.takeExamples(state.examples);
@@ -26,6 +31,15 @@ export class Player extends EventTarget {
       if (url) this.open({ url }, url);
     });
     find("#record").addEventListener("click", () => this.record());
+  }
+
+  // What a job needs to know of the video. `fps`: of images, which state none.
+  get asked() {
+    return { video: this.video?.id, fps: this.fps };
+  }
+
+  get fps() {
+    return this.video?.of_images ? Number(find("#fps").value) : null;
   }
 
   get time() {
@@ -65,7 +79,8 @@ export class Player extends EventTarget {
     addEventListener("drop", (event) => {
       event.preventDefault();
       mark(-depth);
-      take(event.dataTransfer.files[0]);
+      if (event.dataTransfer.items[0]?.webkitGetAsEntry?.()?.isDirectory) this.fail(new Error("A folder was dropped; expected a video, or a .zip or .tar file of its frames"));
+      else take(event.dataTransfer.files[0]);
     });
   }
 
@@ -133,18 +148,25 @@ export class Player extends EventTarget {
     this.tell("");
     find("#player").hidden = false;
     find("#player figcaption").textContent = video.name;
+    find("#fps-field").hidden = !video.of_images;
+    find("#fps").value = video.fps ?? 25;
     this.stills.hidden = true;
     this.screen.hidden = false;
     if (this.screen.src.startsWith("blob:")) URL.revokeObjectURL(this.screen.src);
     this.screen.srcObject = null;
-    this.screen.src = address;
+    if (video.of_images) {
+      this.screen.removeAttribute("src");
+      this.showStills(0);
+    } else {
+      this.screen.src = address;
+    }
     this.dispatchEvent(new Event("video"));
   }
 
   // Frames from the server stand for a video that the browser does not play.
   async showStills(seconds) {
     const video = this.video;
-    const response = await fetch(`/videos/${video.id}/frame?seconds=${seconds}`).catch(() => null);
+    const response = await fetch(`/videos/${video.id}/frame?seconds=${seconds}${this.fps ? `&fps=${this.fps}` : ""}`).catch(() => null);
     if (!response?.ok || this.video !== video) {
       if (this.video === video) find("#player").hidden = true;
       return;
@@ -160,6 +182,8 @@ export class Player extends EventTarget {
     range.setAttribute("aria-valuetext", clock(seconds, true));
     this.screen.hidden = true;
     this.stills.hidden = false;
+    this.dispatchEvent(new Event("length"));
+    if (video.of_images) return;
     find("#player figcaption").textContent = `${video.name}: the browser does not play this file; the server shows its frames.`;
   }
 

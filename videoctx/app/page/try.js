@@ -11,7 +11,7 @@ export class Try {
 
   open() {
     const { app } = this;
-    const key = JSON.stringify([app.player.video?.id, app.chosen()]);
+    const key = JSON.stringify([app.player.asked, app.chosen()]);
     if (key === this.shown) return;
     this.shown = key;
     this.cards.forEach((card) => card.stop());
@@ -20,7 +20,7 @@ export class Try {
     find("#panel-try .cards").replaceChildren(...this.cards.map((card) => card.element));
     if (!app.player.video) return;
     this.cards.forEach((card, position) =>
-      card.run({ kind: "predict", video: app.player.video.id, network: chosen[position] }, showBars),
+      card.run({ kind: "predict", ...app.player.asked, network: chosen[position] }, showBars),
     );
   }
 }

@@ -25,7 +25,7 @@ export class When {
 
   open() {
     const { app } = this;
-    const key = JSON.stringify([app.player.video?.id, app.chosen()]);
+    const key = JSON.stringify([app.player.asked, app.chosen()]);
     if (key === this.shown) return;
     this.cards.forEach((card) => card.stop());
     this.charts = [];
@@ -54,7 +54,7 @@ export class When {
     this.colors.clear();
     this.cards.forEach((card, position) => {
       const network = app.chosen()[position];
-      const request = { kind: "timeline", video: app.player.video.id, network, stride_seconds: Number(find("#stride").value) };
+      const request = { kind: "timeline", ...app.player.asked, network, stride_seconds: Number(find("#stride").value) };
       card.run(request, (result, body) => this.charts.push(new Chart(result, body, app.player, this.colors)));
     });
   }

@@ -22,10 +22,10 @@ export class Where {
 
   open() {
     const { app } = this;
-    const key = JSON.stringify([app.player.video?.id, app.chosen()]);
+    const key = JSON.stringify([app.player.asked, app.chosen()]);
     if (key === this.shown) return;
     this.strips.forEach((strip) => strip.card.stop());
-    if (JSON.parse(this.shown || "[null]")[0] !== app.player.video?.id) {
+    if (JSON.stringify(JSON.parse(this.shown || "[null]")[0]) !== JSON.stringify(app.player.asked)) {
       this.place = null;
       this.seconds = null;
     }
@@ -91,7 +91,7 @@ class Strip {
       return;
     }
     if (!player.video) return;
-    const request = { kind: "map", video: player.video.id, network: this.network, method, seconds: this.where.seconds };
+    const request = { kind: "map", ...player.asked, network: this.network, method, seconds: this.where.seconds };
     if (attention) {
       Object.assign(request, { block: this.block.select.value, relative: find("#relative").checked });
       const place = this.where.place;
