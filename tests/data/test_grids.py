@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.each_case import each_case
+from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.sampling.clip_samplers import (
     ClipShape,
     ClipTooLongError,
@@ -17,6 +18,7 @@ from videoctx.data.sampling.clip_samplers import (
     UnknownFrameRateError,
 )
 from videoctx.data.sampling.grids import GRIDS, find_grid
+from videoctx.data.settings import ClipSettings, TestSettings
 
 EVERY = [(sampling, name) for sampling, grids in GRIDS.items() for name in grids]
 WHOLE = [(sampling, name) for sampling, name in EVERY if sampling != "dense"]
@@ -176,6 +178,49 @@ def test_clips_of_a_dense_range_computed_by_hand(name, video, starts, last):
     clips = clips_of("dense", name, *video)
     assert [clip[0] for clip in clips] == starts
     assert clips[-1] == last
+
+
+@each_case("name", ["mmaction2_dense", "tsm"])
+def test_a_range_of_64_frames_computed_by_hand(name):
+    """12 frames, ⌊64 / 12⌋ = 5 apart, cover 60; clips start from 0 to N - 64 all the same."""
+    clips = clips_of("dense", name, 300, 12, 10, frame_interval=5, sample_range=64)
+    assert [clip[0] for clip in clips] == [0, 26, 52, 78, 104, 131, 157, 183, 209, 236]  # 236 / 9 = 26.22
+    assert clips[-1] == list(range(236, 292, 5))
+    # 40 frames: all clips start at 0, and wrap around at 40
+    assert (
+        clips_of("dense", name, 40, 12, 10, frame_interval=5, sample_range=64)
+        == [[0, 5, 10, 15, 20, 25, 30, 35, 0, 5, 10, 15]] * 10
+    )
+    # 16 frames, every 2nd, span 31: the range, not the clip, must fit
+    assert [clip[0] for clip in clips_of("dense", name, 100, 16, 3, frame_interval=2, sample_range=64)] == [0, 18, 36]
+    # at 60 frames per second, counted at 30: the range is of 128 frames
+    assert [
+        clip[0]
+        for clip in clips_of("dense", name, 228, 16, 3, frame_interval=2, sample_range=64, fps=60.0, target_fps=30)
+    ] == [0, 50, 100]
+
+
+@each_case("name", ["mmaction2_dense", "tsm"])
+def test_training_clips_of_a_range_of_64_frames(name):
+    shape = ClipShape(clip_len=12, frame_interval=5, sample_range=64)
+    clips = training_clips("dense", name, 70, shape)
+    assert set(clips[:, 0].tolist()) == set(range(6))  # numpy's randint(0, 70 - 64), which leaves out the last
+    assert (clips - clips[:, :1]).tolist() == [list(range(0, 60, 5))] * len(clips)
+    for num_frames in (64, 65):  # one place, and randint(0, 1)
+        assert set(training_clips("dense", name, num_frames, shape)[:, 0].tolist()) == {0}
+
+
+def test_a_range_is_for_the_grids_that_have_one():
+    with pytest.raises(ValueError, match=r"sample_range is 64 with clips.sampling dense and clips.grid videoctx;"):
+        ClipSettings(sample_range=64)
+    with pytest.raises(ValueError, match=r"sampling segments and clips.grid tsm; expected None, or clips"):
+        ClipSettings(sampling="segments", grid="tsm", sample_range=64)
+    with pytest.raises(ValueError, match="sample_range is 0; expected 1 or more"):
+        ClipSettings(grid="tsm", sample_range=0)
+    clips = ClipSettings(clip_len=12, frame_interval=5, grid="mmaction2_dense", sample_range=64)
+    made = Preprocessing.from_settings(clips, TestSettings(views=(10, 1)))
+    found = Preprocessing.from_dict(made.as_dict()).sampler().clips(300, 30.0, np.random.default_rng(0))
+    assert found[:, 0].tolist() == [0, 26, 52, 78, 104, 131, 157, 183, 209, 236]
 
 
 @each_case(

@@ -170,6 +170,21 @@ def test_a_file_of_class_names_is_checked(tmp_path, text, error):
         ("dict(type='SampleFrames', clip_len=1, frame_interval=1, num_clips=16)", "a.pth", (16, 4, "segments")),
         ("dict(type='DenseSampleFrames', clip_len=1, frame_interval=1, num_clips=8)", "a.pth", (8, 8, "dense", True)),
         ("dict(type='DenseSampleFrames', clip_len=32, frame_interval=2, num_clips=1)", "a.pth", (32, 2, "dense", True)),
+        (
+            "dict(type='DenseSampleFrames', clip_len=1, frame_interval=1, num_clips=12)",
+            "a.pth",
+            (12, 5, "dense", True, 64),
+        ),
+        (
+            "dict(type='DenseSampleFrames', clip_len=16, frame_interval=2, sample_range=128)",
+            "a.pth",
+            (16, 2, "dense", True, 128),
+        ),
+        (
+            "dict(type='DenseSampleFrames', clip_len=1, frame_interval=1, num_clips=8, sample_range=128)",
+            "a.pth",
+            (8, 16, "dense", True),
+        ),
         ("", "tsm_r50_8xb16-1x1x8-50e_sthv2-rgb.pth", (8, 8, "segments")),
         ("", "tsm_r50_8xb16-dense-1x1x8-50e_kinetics400-rgb.pth", (8, 8, "dense", True)),
         ("", "i3d_r50_8xb8-dense-32x2x1-100e_kinetics400-rgb.pth", (32, 2, "dense", True)),
@@ -179,9 +194,9 @@ def test_a_file_of_class_names_is_checked(tmp_path, text, error):
     ],
 )
 def test_clip_settings_come_from_the_stored_config_or_the_file_name(config, name, expected):
-    usual = ("dense", False)  # the sampling, and whether it is mmaction2's DenseSampleFrames
+    usual = ("dense", False, None)  # the sampling, whether it is mmaction2's DenseSampleFrames, and its range
     found = published_clip(OURS, config, name)
-    assert found[:4] == (*expected, *usual[len(expected) - 2 :])
+    assert found[:5] == (*expected, *usual[len(expected) - 2 :])
     assert found.is_told == (name not in ("resnext50_32x4d.pth", "resnet_224x224.pth"))
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from tests.tasks.synthetic_runs import classifier, small_resnet, synthetic_clips, trainer
 from videoctx.layers import NonLocal, SelfCalibratedConv3d
 from videoctx.layers.conv import plain_conv3d
-from videoctx.tasks.parameter_groups import parameter_groups, scale_new_layers
+from videoctx.tasks.parameter_groups import parameter_groups, scale_layers
 
 
 def with_block(num_classes: int) -> nn.Module:
@@ -83,7 +83,7 @@ def test_new_norms_do_not_decay():
     net = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2), nn.Linear(2, 2), nn.LayerNorm(2))
     new = ["2.weight", "2.bias", "3.weight", "3.bias"]
     optimizer = torch.optim.SGD(parameter_groups(net, new=new, new_lr_factor=4.0), lr=0.5, weight_decay=0.1)
-    scale_new_layers(optimizer)
+    scale_layers(optimizer)
     assert [(g["lr"], g["weight_decay"], len(g["params"])) for g in optimizer.param_groups] == [
         (0.5, 0.1, 2),
         (0.5, 0.0, 2),

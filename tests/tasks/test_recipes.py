@@ -110,6 +110,13 @@ def test_every_recipe_is_looked_at():
     assert set(CLIPS) == {recipe for recipe in recipes if not recipe.startswith("kinetics400")}
 
 
+def test_the_classifier_and_biases_have_the_rates_of_tsm():
+    for recipe in OPTIONS:
+        is_of_tsm = recipe in ("something_something_v2_tsm", "jester_mmaction2", "diving48_mmaction2")
+        expected = {"head_lr_factor": 5.0, "bias_lr_factor": 2.0, "decay_biases": False} if is_of_tsm else None
+        assert config_of(recipe)["model"].get("layer_rates") == expected, recipe
+
+
 @pytest.mark.parametrize("recipe", CORNERS)
 def test_the_learning_rate_at_the_corners(recipe):
     config = config_of(recipe)

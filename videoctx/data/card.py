@@ -36,6 +36,7 @@ def data_card(
         "sampling": clips.sampling,
         "grid": clips.grid or "videoctx",
         "target_fps": clips.target_fps,
+        "sample_range": clips.sample_range,
         "short_videos": clips.short_videos,
         "decoder": loading.decoder,
         "frames": loading.training_frames if made is None else loading.evaluation_frames,

@@ -37,6 +37,7 @@ class Preprocessing:
         sampling: What a clip is: dense, or one frame of each of T parts, or evenly spaced frames of the whole video.
         grid: Whose formula chooses the frames (`videoctx.data.sampling.grids`).
         target_fps: Frames per second at which `frame_interval` counts. None: frames of the video.
+        sample_range: Frames that are left where the last clip starts, if not clip_len · frame_interval.
         short_videos: What fills a clip that is longer than its video.
         protocol: Protocol that the options come from, as far as they are not set on their own.
         short_side_px: Short side that frames are resized to before the crops.
@@ -84,6 +85,7 @@ class Preprocessing:
     std: tuple[float, float, float]
     train_crop_size_px: int | None = 224
     frame_order: FrameOrder = "recorded"
+    sample_range: int | None = None
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -133,6 +135,7 @@ class Preprocessing:
             std=clips.std,
             train_crop_size_px=_train_crop(train or TrainSettings()),
             frame_order=test.frame_order,
+            sample_range=clips.sample_range,
         )
 
     @classmethod
@@ -163,6 +166,7 @@ class Preprocessing:
             frame_interval=self.frame_interval,
             short_videos=self.short_videos,
             target_fps=self.target_fps,
+            sample_range=self.sample_range,
         )
 
     @property
@@ -175,7 +179,7 @@ class Preprocessing:
     @property
     def clip_grid(self) -> Grid:
         """The formulas that choose the frames of clips."""
-        return find_grid(self.sampling, self.grid, target_fps=self.target_fps)
+        return find_grid(self.sampling, self.grid, target_fps=self.target_fps, sample_range=self.sample_range)
 
     @property
     def resizing(self) -> Resizing:

@@ -48,6 +48,8 @@ class ClipSettings:
             package's in training, and in test that of `test.protocol`.
         target_fps: Frame rate at which `frame_interval` counts. None: frames of the video in training, and in test as
             the grid does.
+        sample_range: With the grids `mmaction2_dense` and `tsm`, clips start where so many frames of the video are
+            left: 64 in these projects. None: clip_len · frame_interval.
         short_videos: What fills a clip that is longer than its video: the video again (`wrap`), its last frame
             (`repeat_last`), or an error (`refuse`). Grids of other projects have rules of their own.
         mean: Mean of the red, green and blue channels, in [0, 1].
@@ -65,6 +67,7 @@ class ClipSettings:
     sampling: Sampling = "dense"
     grid: GridName | None = None
     target_fps: float | None = None
+    sample_range: int | None = None
     short_videos: ShortVideos = "wrap"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
@@ -84,12 +87,15 @@ class ClipSettings:
             frame_interval=self.frame_interval,
             short_videos=self.short_videos,
             target_fps=self.target_fps,
+            sample_range=self.sample_range,
         )
 
     @property
     def train_grid(self) -> Grid:
         """The formulas of training clips."""
-        return find_grid(self.sampling, self.grid or "videoctx", target_fps=self.target_fps)
+        return find_grid(
+            self.sampling, self.grid or "videoctx", target_fps=self.target_fps, sample_range=self.sample_range
+        )
 
     def train_sampler(self, clips_per_video: int) -> RandomClips:
         """Return the sampler of a training video's clips."""

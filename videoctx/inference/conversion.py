@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from videoctx.atomic_write import atomic_write
 from videoctx.data.preprocessing import Preprocessing
-from videoctx.data.sampling.grids import GRIDS, Sampling, find_grid
+from videoctx.data.sampling.grids import GRIDS, GridName, Sampling, find_grid
 from videoctx.data.sampling.protocols import PROTOCOLS, HeadPooling, ProtocolName
 from videoctx.data.settings import ClipSettings, TestSettings
 from videoctx.models.checkpoint_formats import IMAGENET, IMAGES, OURS, Format
@@ -31,6 +31,9 @@ NOT_IN_WEIGHTS = (
     *("first_conv", "first_conv_every", "norm_eps"),
     *("alpha", "slow_frames", "window_size"),  # of SlowFast and X3D
 )
+
+# Protocol → the grid of its dense clips that are placed by a range of frames.
+RANGE_GRIDS: dict[str, GridName] = {"mmaction2": "mmaction2_dense", "tsm": "tsm"}
 
 # Short side, crop size and views of the projects' own tests (`videoctx.data.sampling.protocols`).
 USUAL_TEST: dict[str, tuple[int, int, tuple[int, int]]] = {"torchvision": (128, 112, (5, 1))}
@@ -261,7 +264,8 @@ def published_preprocessing(
         published = checkpoint.format, checkpoint.config_text, file_name, checkpoint.net
         clip = published_clip(*published)
         chosen: Sampling = sampling or (made.sampling if made else cast(Sampling, clip.sampling))
-        is_dense_range = not made and chosen == "dense" and clip.is_dense_range and protocol == "mmaction2"
+        is_dense_range = not made and chosen == "dense" and clip.is_dense_range
+        range_grid = RANGE_GRIDS.get(protocol) if is_dense_range else None
         short_side_px, crop_size_px, views = USUAL_TEST.get(protocol, OTHERWISE)
         grid = find_grid(chosen, PROTOCOLS[cast(ProtocolName, protocol)].grid)
         if chosen != "dense":  # the clips of a test cover the whole video, all of them
@@ -275,7 +279,8 @@ def published_preprocessing(
             clip_len=made.clip_len if made else clip.clip_len,
             frame_interval=made.frame_interval if made else clip.frame_interval,
             sampling=chosen,
-            grid="mmaction2_dense" if is_dense_range else None,
+            grid=range_grid,
+            sample_range=clip.sample_range if range_grid else None,
             target_fps=own.target_fps if chosen == "dense" else None,
             short_videos=made.short_videos if made else "wrap",
             mean=made.mean if made else mean,

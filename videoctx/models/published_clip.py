@@ -46,6 +46,7 @@ class PublishedClip(NamedTuple):
         frame_interval: Distance between the frames of a dense clip.
         sampling: `dense` or `segments` (`videoctx.data.sampling.grids`).
         is_dense_range: Whether dense clips are those of mmaction2's `DenseSampleFrames`.
+        sample_range: Its `sample_range`, where that is not clip_len · frame_interval.
         is_told: Whether the weights, a stored config or the file's name tell the clip, or the project has but one.
     """
 
@@ -53,6 +54,7 @@ class PublishedClip(NamedTuple):
     frame_interval: int
     sampling: str
     is_dense_range: bool = False
+    sample_range: int | None = None
     is_told: bool = True
 
 
@@ -98,29 +100,39 @@ def published_clip(
     if sampled:  # before the clips of the training, which may be shorter
         config_text = ", ".join(f"{name}={value}" for name, value in sampled.items())
     is_dense = "DenseSampleFrames" in config_text or bool(DENSE.search(file_name))
+    ranged = re.search(r"\bsample_range=(\d+)", config_text)
+    sample_range = int(ranged[1]) if ranged and is_dense else DENSE_RANGE
     for of_len, of_interval in STORED:
         lengths, intervals = re.search(of_len, config_text), re.search(of_interval, config_text)
         if lengths and intervals and int(lengths[1]) > 1:
-            return PublishedClip(int(lengths[1]), int(intervals[1]), "dense", is_dense)
+            clip = int(lengths[1]), int(intervals[1])
+            return PublishedClip(*clip, "dense", is_dense, _other_range(*clip, sample_range) if is_dense else None)
         if lengths and (frames := re.search(r"\bnum_clips=(\d+)", config_text)) and int(frames[1]) > 1:
-            return _of_single_frames(int(frames[1]), is_dense=is_dense)
+            return _of_single_frames(int(frames[1]), sample_range, is_dense=is_dense)
     if single := SINGLE_FRAMES.search(file_name):
-        return _of_single_frames(int(single[1]), is_dense=is_dense)
+        return _of_single_frames(int(single[1]), sample_range, is_dense=is_dense)
     family = getattr(known, "family", "")
     if family == "X3D" and (variant := x3d_variant(file_name, net)):
         return PublishedClip(*X3D_VARIANTS[variant].clip, "dense")
     if named := IN_NAME.search(file_name):
         clip_len, interval = int(named[1]), int(named[2])
         alpha = (alpha_in_name(file_name) or 1) if family == "SlowFast" else 1
-        return PublishedClip(clip_len * alpha, interval // alpha, "dense", is_dense)
+        clip = clip_len * alpha, interval // alpha
+        return PublishedClip(*clip, "dense", is_dense, _other_range(*clip, sample_range) if is_dense else None)
     is_told = known.clip != USUAL_CLIP
-    return PublishedClip(*known.clip, "dense" if is_dense else known.sampling, is_dense, is_told)
+    return PublishedClip(*known.clip, "dense" if is_dense else known.sampling, is_dense, is_told=is_told)
 
 
-def _of_single_frames(clip_len: int, *, is_dense: bool) -> PublishedClip:
+def _of_single_frames(clip_len: int, sample_range: int, *, is_dense: bool) -> PublishedClip:
     """Return the clip of a 2D network: one frame of each part, or frames evenly spaced in a range of the video."""
-    interval = max(DENSE_RANGE // clip_len, 1)
-    return PublishedClip(clip_len, interval, "dense" if is_dense else "segments", is_dense)
+    interval = max(sample_range // clip_len, 1)
+    if not is_dense:
+        return PublishedClip(clip_len, interval, "segments")
+    return PublishedClip(clip_len, interval, "dense", is_dense, _other_range(clip_len, interval, sample_range))
+
+
+def _other_range(clip_len: int, interval: int, sample_range: int) -> int | None:
+    return None if sample_range == clip_len * interval else sample_range
 
 
 def x3d_variant(file_name: str, net: Mapping[str, Any] | None) -> str | None:

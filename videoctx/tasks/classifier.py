@@ -43,7 +43,7 @@ from videoctx.tasks.losses import checked_logits, classification_loss, label_pro
 from videoctx.tasks.lost_rank import LostRank
 from videoctx.tasks.memory_note import MemoryNote
 from videoctx.tasks.multigrid import MultigridPlan
-from videoctx.tasks.parameter_groups import parameter_groups, scale_new_layers
+from videoctx.tasks.parameter_groups import USUAL_RATES, LayerRates, parameter_groups, scale_layers
 from videoctx.tasks.preemption import Preemption
 from videoctx.tasks.resumed_optimizer import ResumedOptimizerCheck
 from videoctx.tasks.schedules import Schedule
@@ -89,6 +89,7 @@ class VideoClassifier(LightningModule):
             In evaluation they are an error.
         new_layers_lr_factor: Learning rate of the layers that `weights` lack, such as a new classifier and new context
             blocks, over that of all others.
+        layer_rates: Learning rates of biases and of the classifier, and whether biases decay, as in TSM's recipe.
         freeze: Modules that are not trained and run in evaluation mode, such as `stem` and `res2`; or `backbone`, all
             but the classifier. What `weights` lack inside them, such as new context blocks, is trained, and reported.
         views_per_forward: Most views that go through the network at once in evaluation.
@@ -124,6 +125,7 @@ class VideoClassifier(LightningModule):
         mixing: nn.Module | None = None,
         weights: str | None = None,
         new_layers_lr_factor: float = 1.0,
+        layer_rates: LayerRates = USUAL_RATES,
         freeze: Sequence[str] | str = (),
         views_per_forward: int = 8,
         channels_last: bool | None = None,
@@ -156,16 +158,14 @@ class VideoClassifier(LightningModule):
         self.lr_batch_size = lr_batch_size
         self.schedule = schedule
         self.multi_label = multi_label
-        self.label_smoothing = label_smoothing
-        self.mixing = mixing
+        self.label_smoothing, self.mixing = label_smoothing, mixing
         self.weights = weights
-        self.new_layers_lr_factor = new_layers_lr_factor
+        self.new_layers_lr_factor, self.layer_rates = new_layers_lr_factor, layer_rates
         self.new_parameters: list[str] = []  # names of those that `weights` lack
         self.frozen_names = [freeze] if isinstance(freeze, str) else list(freeze)
         check_names(self.net, self.frozen_names)
         self.views_per_forward = views_per_forward
-        self.compiled = compiled
-        self.compiled_blocks = compiled_blocks
+        self.compiled, self.compiled_blocks = compiled, compiled_blocks
         self.fused_optimizer = fused_optimizer
         self.seed = seed
         self.preprocessing: dict[str, Any] | None = None  # how test clips are made, stored in checkpoints
@@ -288,11 +288,11 @@ class VideoClassifier(LightningModule):
                 f"model.new_layers_lr_factor is {self.new_layers_lr_factor:g} and there are no model.weights, so all"
                 " layers are new and have the learning rate of the optimizer"
             )
-        groups = parameter_groups(
-            self.net, decay_norms=self.decay_norms, new=self.new_parameters, new_lr_factor=self.new_layers_lr_factor
-        )
+        new, factor = self.new_parameters, self.new_layers_lr_factor
+        decays = self.decay_norms
+        groups = parameter_groups(self.net, decay_norms=decays, new=new, new_lr_factor=factor, rates=self.layer_rates)
         optimizer = self.optimizer(groups)
-        scale_new_layers(optimizer)
+        scale_layers(optimizer)
         choose_step(optimizer, fused=self.fused_optimizer)
         if self.lr_batch_size and (step := step_size(self.trainer)):
             scaled = scale_learning_rates(optimizer, step, lr_batch_size=self.lr_batch_size)

@@ -1,6 +1,7 @@
 """Parameter groups: which parameters get the weight decay, and which a learning rate of their own."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -11,8 +12,42 @@ NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
 LR_FACTOR = "lr_factor"  # of a group whose learning rate is not the optimizer's
 
 
+@dataclass(frozen=True, kw_only=True)
+class LayerRates:
+    """Learning rates and weight decay of biases and of the classifier.
+
+    TSM's and mmaction2's recipes have `head_lr_factor` 5, `bias_lr_factor` 2 and `decay_biases` False, with which the
+    bias of the classifier has ten times the learning rate (`get_optim_policies`, `TSMOptimWrapperConstructor`).
+
+    Args:
+        head_lr_factor: Learning rate of the classifier over that of the other layers.
+        bias_lr_factor: Learning rate of biases over that of weights, also in the classifier. Norms have none.
+        decay_biases: Whether biases get the weight decay.
+
+    Raises:
+        ValueError: A factor is not above 0.
+    """
+
+    head_lr_factor: float = 1.0
+    bias_lr_factor: float = 1.0
+    decay_biases: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("head_lr_factor", "bias_lr_factor"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"layer_rates.{name} is {getattr(self, name)}; expected more than 0")
+
+
+USUAL_RATES = LayerRates()
+
+
 def parameter_groups(
-    module: nn.Module, *, decay_norms: bool = False, new: Collection[str] = (), new_lr_factor: float = 1.0
+    module: nn.Module,
+    *,
+    decay_norms: bool = False,
+    new: Collection[str] = (),
+    new_lr_factor: float = 1.0,
+    rates: LayerRates = USUAL_RATES,
 ) -> list[dict[str, Any]]:
     """Return groups for an optimizer: the parameters of norms, with a weight decay of zero, and all others.
 
@@ -20,10 +55,14 @@ def parameter_groups(
     its complexity.
 
     Args:
-        module: Only its parameters that require a gradient are in the groups.
+        module: Only its parameters that require a gradient are in the groups. The classifier is its `head`.
         decay_norms: Let norms decay as well, as in mmaction2 and GluonCV.
         new: Names of parameters that are in groups of their own, if their learning rate is another one.
-        new_lr_factor: The learning rate of `new` over that of the others (`scale_new_layers`).
+        new_lr_factor: The learning rate of `new` over that of the others (`scale_layers`).
+        rates: Of biases and of the classifier, which multiply that of `new`.
+
+    Raises:
+        ValueError: The classifier has a learning rate of its own, and the network has no `head`.
     """
     norms = {
         id(parameter)
@@ -31,26 +70,38 @@ def parameter_groups(
         if isinstance(layer, NORMS)
         for parameter in layer.parameters(recurse=False)
     }
-    names = {} if new_lr_factor == 1 else dict.fromkeys(new)
-    groups: dict[tuple[bool, bool], dict[str, Any]] = {}  # by whether the parameters are new, and those of norms
-    for is_new in (False, True):
-        for is_norm in (False, True):
-            groups[is_new, is_norm] = {"params": []}
-            if is_norm and not decay_norms:
-                groups[is_new, is_norm]["weight_decay"] = 0.0
-            if is_new:
-                groups[is_new, is_norm][LR_FACTOR] = new_lr_factor
+    names = set() if new_lr_factor == 1 else set(new)
+    has_own_biases = rates.bias_lr_factor != 1 or not rates.decay_biases
+    if rates.head_lr_factor != 1 and not any(name.startswith("head.") for name, _ in module.named_parameters()):
+        raise ValueError(
+            f"layer_rates.head_lr_factor is {rates.head_lr_factor:g}, and {type(module).__name__} has no layer named"
+            " head; expected 1"
+        )
+    groups: dict[tuple[bool, bool, str], dict[str, Any]] = {}  # by whether it is new, of the classifier, and its kind
     for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
-            groups[name in names, id(parameter) in norms and not decay_norms]["params"].append(parameter)
-    kept = {key: group for key, group in groups.items() if group["params"]}
-    if len(kept) > 1:  # by which name the learning rate of each is logged
-        for (is_new, is_norm), group in kept.items():
-            group["name"] = f"{'new_' if is_new else ''}{'norms' if is_norm else 'weights'}"
-    return list(kept.values())
+        if not parameter.requires_grad:
+            continue
+        is_new, is_head = name in names, rates.head_lr_factor != 1 and name.startswith("head.")
+        is_norm = id(parameter) in norms
+        is_bias = has_own_biases and not is_norm and name.rpartition(".")[2] == "bias"
+        kind = "norms" if is_norm and not decay_norms else "biases" if is_bias else "weights"
+        group = groups.setdefault((is_new, is_head, kind), {"params": []})
+        group["params"].append(parameter)
+        if kind == "norms" or (kind == "biases" and not rates.decay_biases):
+            group["weight_decay"] = 0.0
+        factor = new_lr_factor if is_new else 1.0
+        factor *= rates.head_lr_factor if is_head else 1.0
+        factor *= rates.bias_lr_factor if is_bias else 1.0
+        if factor != 1:
+            group[LR_FACTOR] = factor
+    if len(groups) > 1:  # by which name the learning rate of each is logged
+        for (is_new, is_head, kind), group in groups.items():
+            group["name"] = f"{'new_' if is_new else ''}{'head_' if is_head else ''}{kind}"
+    order = {"weights": 0, "biases": 1, "norms": 2}
+    return [groups[key] for key in sorted(groups, key=lambda key: (*key[:2], order[key[2]]))]
 
 
-def scale_new_layers(optimizer: Optimizer) -> None:
-    """Multiply the learning rate of the groups of new parameters, which the optimizer has given its own."""
+def scale_layers(optimizer: Optimizer) -> None:
+    """Multiply the learning rates of the groups that have a factor, which the optimizer has given its own."""
     for group in optimizer.param_groups:
         group["lr"] *= group.get(LR_FACTOR, 1.0)

@@ -90,7 +90,8 @@ def check_optimizer(optimizer: Optimizer, saved: SavedOptimizer) -> None:
     name = type(optimizer).__name__
     ours, theirs = ([_settings(group) for group in groups] for groups in (optimizer.param_groups, saved.groups))
     if [group["params"] for group in ours] != [group["params"] for group in theirs]:
-        raise ValueError(f"the checkpoint's optimizer has other groups of parameters (model.decay_norms); {EXPECTED}")
+        options = "model.decay_norms, model.layer_rates"
+        raise ValueError(f"the checkpoint's optimizer has other groups of parameters ({options}); {EXPECTED}")
     if unknown := sorted(theirs[0].keys() - ours[0].keys()):
         raise ValueError(f"the checkpoint's optimizer has {', '.join(unknown)}, which {name} lacks; {EXPECTED}")
     _refuse_differences("model.optimizer", ours, theirs)

@@ -51,6 +51,8 @@ class ClipShape:
             as in Non-local), its last frame (`repeat_last`), or an error (`refuse`).
         target_fps: Frames per second at which `frame_interval` counts. A frame between two frames of the video is the
             earlier one. None: frames of the video.
+        sample_range: With the grids `mmaction2_dense` and `tsm`, clips start where so many frames of the video are
+            left, counted as `frame_interval` is. None: clip_len · frame_interval.
 
     Raises:
         ValueError: A value is out of its range.
@@ -65,6 +67,7 @@ class ClipShape:
     frame_interval: int
     short_videos: ShortVideos = "wrap"
     target_fps: float | None = None
+    sample_range: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("clip_len", "frame_interval"):
@@ -74,6 +77,8 @@ class ClipShape:
             raise ValueError(f"short_videos is {self.short_videos!r}; expected one of {', '.join(choices)}")
         if self.target_fps is not None and not 0 < self.target_fps <= 1000:
             raise ValueError(f"target_fps is {self.target_fps:g}; expected more than 0, up to 1000")
+        if self.sample_range is not None and self.sample_range < 1:
+            raise ValueError(f"sample_range is {self.sample_range}; expected 1 or more")
 
     def step(self, fps: float = 0.0) -> Fraction:
         """Return the distance between consecutive frames, in frames of a video with `fps` frames per second.

@@ -23,7 +23,9 @@ In training a clip starts anywhere from 0 to: `last` (`videoctx`, `torchvision`)
 `mmaction2`; N - W with target_fps), N - T · interval - 1 (`mmaction2_dense`, `tsm`), or N - W, also between frames
 (`pyslowfast`, `pytorchvideo`). It starts at 0 if that is negative.
 
-`mmaction2_dense` is `DenseSampleFrames`. Its `sample_range` is T · interval here, which is the 64 of its configs.
+`mmaction2_dense` is `DenseSampleFrames`. `data.clips.sample_range` is its `sample_range`, which replaces T · interval
+in these formulas; its frames of a 2D network are ⌊sample_range / T⌋ apart. In its configs it is 64, which T · interval
+is as well wherever T divides 64. Its `num_sample_positions`, 10, is the number of clips.
 """
 
 import math
@@ -105,7 +107,8 @@ def random_dense_range_clips(
 
 
 def _dense_range(fps: float, shape: ClipShape) -> int:
-    return math.floor(shape.clip_len * shape.step(fps))
+    intervals = Fraction(shape.sample_range or shape.clip_len * shape.frame_interval, shape.frame_interval)
+    return math.floor(intervals * shape.step(fps))
 
 
 def pyslowfast_clips(num_frames: int, fps: float, shape: ClipShape, num_clips: int) -> np.ndarray:

@@ -42,6 +42,7 @@ class Grid:
         placement: Where the clips of a test start. None: at random.
         target_fps: Frames per second at which the project counts frames. None: frames of the video.
         max_clips: Number of different clips in a test. None: any number.
+        has_range: Whether clips are placed by a range of frames, which may be longer than they are (`sample_range`).
     """
 
     test: ClipGrid
@@ -49,8 +50,12 @@ class Grid:
     placement: ClipPlacement | None
     target_fps: float | None = None
     max_clips: int | None = None
+    has_range: bool = False
 
 
+DENSE_RANGE = Grid(
+    test=dense.dense_range_clips, train=dense.random_dense_range_clips, placement="ends_or_start", has_range=True
+)
 DENSE: dict[GridName, Grid] = {
     "videoctx": Grid(test=uniform_clips, train=random_clips, placement="ends_or_middle"),
     "nonlocal": Grid(test=dense.nonlocal_clips, train=dense.wrapped_random_clips, placement="from_start"),
@@ -61,9 +66,7 @@ DENSE: dict[GridName, Grid] = {
         target_fps=dense.FPS,
     ),
     "mmaction2": Grid(test=dense.mmaction2_clips, train=dense.wrapped_random_clips, placement="ends_or_middle"),
-    "mmaction2_dense": Grid(
-        test=dense.dense_range_clips, train=dense.random_dense_range_clips, placement="ends_or_start"
-    ),
+    "mmaction2_dense": DENSE_RANGE,
     "pytorchvideo": Grid(
         test=dense.pytorchvideo_clips,
         train=dense.pytorchvideo_random_clips,
@@ -76,7 +79,7 @@ DENSE: dict[GridName, Grid] = {
         placement="ends_or_start",
         target_fps=dense.FPS,
     ),
-    "tsm": Grid(test=dense.dense_range_clips, train=dense.random_dense_range_clips, placement="ends_or_start"),
+    "tsm": DENSE_RANGE,
 }
 SEGMENTS: dict[GridName, Grid] = {
     "videoctx": Grid(test=whole.segment_clips, train=whole.random_segment_clips, placement="part_centers"),
@@ -120,11 +123,14 @@ UNIFORM: dict[GridName, Grid] = {
 GRIDS: dict[Sampling, dict[GridName, Grid]] = {"dense": DENSE, "segments": SEGMENTS, "uniform": UNIFORM}
 
 
-def find_grid(sampling: Sampling, name: GridName, *, target_fps: float | None = None) -> Grid:
+def find_grid(
+    sampling: Sampling, name: GridName, *, target_fps: float | None = None, sample_range: int | None = None
+) -> Grid:
     """Return the formulas of a project for a kind of clips.
 
     Raises:
-        ValueError: The project has none; or frames are to be counted by time in clips that cover the whole video.
+        ValueError: The project has none; or frames are to be counted by time in clips that cover the whole video; or
+            clips are to lie in a range, which the formulas do not have.
 
     >>> find_grid("segments", "tsm").max_clips
     2
@@ -140,5 +146,11 @@ def find_grid(sampling: Sampling, name: GridName, *, target_fps: float | None = 
         raise ValueError(
             f"clips.target_fps is {target_fps:g} with clips.sampling {sampling}, whose frames are spread over the whole"
             " video; expected None, or clips.sampling dense"
+        )
+    if sample_range is not None and not grids[name].has_range:
+        kept = [known for known, grid in DENSE.items() if grid.has_range]
+        raise ValueError(
+            f"clips.sample_range is {sample_range} with clips.sampling {sampling} and clips.grid {name}; expected None,"
+            f" or clips.sampling dense and clips.grid {' or '.join(kept)}"
         )
     return grids[name]
