@@ -47,7 +47,7 @@ def test_training_card(tmp_path, monkeypatch):
     found = make_training_card(
         data=DATA, num_ranks=16, num_nodes=2, checkpoint=None, seed=3, device=torch.device("cpu")
     )
-    shared = card().keys() - {"network", "videos", "clip_differences"}
+    shared = card().keys() - {"network", "videos", "context_off", "clip_differences"}
     assert found.keys() == shared | {"ranks"}
     assert (found["data"], found["ranks"], found["seed"]) == (DATA, {"all": 16, "nodes": 2}, 3)
 

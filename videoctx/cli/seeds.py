@@ -24,7 +24,7 @@ def run_seeds(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--controls",
         action="store_true",
-        help="also list the tests with another data.test.frame_order, each control as a network of its own",
+        help="also list the tests under controls, such as another data.test.frame_order, each as a network of its own",
     )
     parser.add_argument("--plot", metavar="FILE", help="write a PNG with a dot per run")
     parser.add_argument(

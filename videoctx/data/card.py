@@ -1,7 +1,7 @@
 """The data part of a result's card (`videoctx.evaluation.card`)."""
 
 from videoctx.data.preprocessing import Preprocessing
-from videoctx.data.settings import ClipSettings, LoadingSettings
+from videoctx.data.settings import ClipSettings, LoadingSettings, TrainSettings
 
 
 def data_card(
@@ -11,10 +11,10 @@ def data_card(
     split: str,
     num_videos: int,
     clips: ClipSettings,
+    train: TrainSettings,
     loading: LoadingSettings,
     seed: int,
     made: Preprocessing | None = None,
-    decoded_short_side_px: int | None = None,
 ) -> dict[str, object]:
     """Return what a result stores about its data, as plain values.
 
@@ -22,9 +22,9 @@ def data_card(
         manifest_sha256: Fingerprint of the split (`videoctx.data.fingerprint`).
         num_videos: Number of videos that the manifest lists in the split.
         clips: What a training clip is.
+        train: Which training videos, and how they are decoded.
         loading: How the videos are decoded.
         made: How the views were made. None for training.
-        decoded_short_side_px: Short side that larger training frames are scaled to where they are decoded.
     """
     card: dict[str, object] = {
         "manifest": manifest,
@@ -44,5 +44,9 @@ def data_card(
     }
     if made is None:
         on_gpu = 0.0 if loading.gpu_decoding is None else loading.gpu_decoding.share
-        return card | {"decoded_short_side_px": decoded_short_side_px, "share_decoded_on_gpu": on_gpu}
+        return card | {
+            "video_fraction": train.video_fraction,
+            "decoded_short_side_px": train.decoded_short_side_px,
+            "share_decoded_on_gpu": on_gpu,
+        }
     return card | made.as_dict() | {"clip_placement": made.clip_grid.placement}

@@ -11,6 +11,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 
 from videoctx.batch import ClipBatch
 from videoctx.data.annotations import CLASS_FILE, VideoRecord, VideoRecords, check_manifest, read_classes, read_manifest
+from videoctx.data.annotations.video_fraction import fraction_of_videos
 from videoctx.data.card import data_card
 from videoctx.data.failures import TrainingFailures
 from videoctx.data.fingerprint import fingerprint
@@ -164,7 +165,7 @@ class VideoDataModule(LightningDataModule):
             loading=self.loading,
             seed=self.seed,
             made=None if stage == "train" else self._views_of(stage),
-            decoded_short_side_px=self.train.decoded_short_side_px,
+            train=self.train,
         )
 
     def clips_beside_training(self, num_batches: int) -> Iterator[ClipBatch]:
@@ -326,7 +327,14 @@ class VideoDataModule(LightningDataModule):
     @cached_property
     def _train_dataset(self) -> VideoDataset:
         clips, decoder = self.clips.train_sampler(self.train.clips_per_video), self.loading.decoder
-        records, frames, short = self._records("train"), self.loading.training_frames, self.train.decoded_short_side_px
+        frames, short = self.loading.training_frames, self.train.decoded_short_side_px
+        records = fraction_of_videos(
+            self._records("train"),
+            self.train.video_fraction,
+            class_names=self.class_names,
+            multi_label=self.multi_label,
+            seed=self.seed,
+        )
         return VideoDataset(records, sampler=clips, seed=self.seed, decoder=decoder, frames=frames, short_side_px=short)
 
     def _check_classes(self) -> None:

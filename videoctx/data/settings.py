@@ -125,6 +125,8 @@ class TrainSettings:
         augment: Further transforms of a training clip, (T, 3, H, W) uint8, in order, such as
             `torchvision.transforms.v2.RandAugment`. All frames of a clip get the same random parameters.
         erasing: Transform of the normalized training clip, such as `torchvision.transforms.v2.RandomErasing`.
+        video_fraction: Fraction of the training videos that are trained on, the same of every class. With one seed, the
+            videos of a smaller fraction are among those of a larger one.
         clips_per_video: Number of training clips per decoded video, each augmented independently.
         order: Order of the videos in an epoch: every video once (`shuffled`), or as many samples with replacement,
             with equal probability per class (`class_balanced`) or in proportion to the manifest's `weight`
@@ -154,6 +156,7 @@ class TrainSettings:
     flip_labels: FlipLabels = "refuse"
     augment: list[nn.Module] | None = None
     erasing: nn.Module | None = None
+    video_fraction: float = 1.0
     clips_per_video: int = 1
     order: OrderName = "shuffled"
     shuffle_buffer: int = 1000
@@ -169,6 +172,8 @@ class TrainSettings:
             )
         _check_fraction("train.flip_probability", self.flip_probability)
         _check_choice("train.flip_labels", self.flip_labels, get_args(FlipLabels))
+        if not 0 < self.video_fraction <= 1:
+            raise ValueError(f"train.video_fraction is {self.video_fraction}; expected more than 0, up to 1")
         _check_at_least_one("train.clips_per_video", self.clips_per_video)
         _check_choice("train.order", self.order, get_args(OrderName))
         _check_at_least_one("train.shuffle_buffer", self.shuffle_buffer)

@@ -4,6 +4,7 @@
 |---|---|
 | `data` | the card of the data module (`card(stage)`): the manifest and its hash, the protocol, the decoder |
 | `network` | of a test: the class, the depth and the context blocks of the network |
+| `context_off` | of a test: the context blocks that `videoctx.tasks.ContextOff` switched off |
 | `clip_differences` | of a test: the settings of its clips that are not those of the training, with both values |
 | `videos` | of a test: the numbers of videos in the manifest, of those evaluated, and of those that could not be read |
 | `ranks` | of a training: the number of ranks and of nodes |
@@ -25,7 +26,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -50,6 +51,7 @@ def make_card(
     seed: int,
     device: torch.device,
     clip_differences: Mapping[str, object] | None = None,
+    context_off: Sequence[str] = (),
 ) -> dict[str, object]:
     """Return the card of a test or of predictions.
 
@@ -62,10 +64,12 @@ def make_card(
         seed: of the task.
         device: on which the network ran.
         clip_differences: the settings of clips that are not those of the training, with both values.
+        context_off: the names of context blocks that were switched off.
     """
     return {
         "data": dict(data),
         "network": network,
+        "context_off": list(context_off),
         "clip_differences": dict(clip_differences or {}),
         "videos": {"listed": data.get("num_videos"), "evaluated": num_videos, "failed": num_failed},
         **_circumstances(checkpoint, seed, device),

@@ -22,7 +22,8 @@ def controls(card: Mapping[str, Any]) -> tuple[str, ...]:
     """
     data = card.get("data")
     order = data.get("frame_order") if isinstance(data, Mapping) else None
-    return (FRAME_ORDERS[order],) if order in FRAME_ORDERS else ()
+    shown = (FRAME_ORDERS[order],) if order in FRAME_ORDERS else ()
+    return (*shown, "context off") if card.get("context_off") else shown
 
 
 def controls_of(folder: Path) -> tuple[str, ...]:

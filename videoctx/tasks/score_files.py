@@ -25,6 +25,7 @@ from videoctx.evaluation.scores import ScoreWriter, merge_scores, read_scores
 from videoctx.evaluation.view_scores import ViewScores
 from videoctx.models.network_name import network_name
 from videoctx.models.test_head import describe_test_head
+from videoctx.tasks.context_off import blocks_switched_off
 from videoctx.tasks.task_data import task_data
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ def _write_card(view_scores: ViewScores, path: Path, trainer: Trainer, task: "Vi
         num_failed=int(view_scores.failed.sum()),
         checkpoint=str(trainer.ckpt_path) if trainer.ckpt_path else task.weights,
         clip_differences=task.clip_differences,
+        context_off=blocks_switched_off(trainer),
         seed=task.seed,
         device=task.device,
     )

@@ -8,6 +8,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from videoctx.evaluation.accuracy import Accuracy
 from videoctx.evaluation.controls import controls
 from videoctx.evaluation.video_map import MeanAveragePrecision
+from videoctx.tasks.context_off import blocks_switched_off
 from videoctx.tasks.task_data import task_data
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class ValidationSummary(Callback):
         result = self.task.val_result
         if trainer.state.fn == TrainerFn.VALIDATING and trainer.is_global_zero and result is not None:
             data = task_data(trainer)
-            found = controls({"data": data.card("val")} if data else {})
+            found = controls({"data": data.card("val") if data else {}, "context_off": blocks_switched_off(trainer)})
             print("".join(f"control: {name}; " for name in found) + described(result))
 
 

@@ -98,6 +98,17 @@ class VideoRecords(Sequence[VideoRecord]):
         sets = list(code_of_set) if num_classes else None
         return cls(paths, rows, list(code_of_text), label_sets=sets, num_classes=num_classes)
 
+    def take(self, indices: np.ndarray) -> "VideoRecords":
+        """Return the rows at some positions."""
+        return VideoRecords(
+            self._paths.take(pa.array(indices)),
+            self._rows[indices],
+            self._texts,
+            root=self._root,
+            label_sets=self._label_sets,
+            num_classes=self._num_classes,
+        )
+
     @property
     def rows(self) -> np.ndarray:
         """(N,) array of `ROW`."""
