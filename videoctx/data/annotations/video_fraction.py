@@ -31,7 +31,7 @@ def fraction_of_videos(
     >>> records = VideoRecords.of([VideoRecord(f"{index}.mp4", index % 2, "train") for index in range(8)])
     >>> half = fraction_of_videos(records, 0.5, class_names=["run", "walk"], multi_label=False, seed=0)
     >>> half.class_counts(2)
-    [2, 2]
+    [2.0, 2.0]
     """
     if fraction == 1:
         return records
