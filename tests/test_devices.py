@@ -16,7 +16,7 @@ from videoctx.cli import main
 from videoctx.cli.gpu_errors import unusable_gpu
 from videoctx.cli.memory import what_to_change
 from videoctx.data.loading import page_locking
-from videoctx.tasks.emulated_bf16 import warn_of_emulated_bf16
+from videoctx.tasks.precision import warn_of_emulated_bf16
 from videoctx.user_error import is_out_of_memory
 
 OUT_OF_MEMORY = (

@@ -8,7 +8,8 @@ from torch.optim import SGD
 from videoctx.layers import GlobalContext, NonLocal, SqueezeExcitation
 from videoctx.layers.pointwise import BatchNorm, ChannelLayerNorm
 from videoctx.models import ResNet3D
-from videoctx.tasks.parameter_groups import LayerRates, parameter_groups, scale_layers
+from videoctx.tasks.layer_rates import LayerRates
+from videoctx.tasks.parameter_groups import parameter_groups, scale_layers
 
 
 def names_by_group(module: nn.Module) -> list[set[str]]:

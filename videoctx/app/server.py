@@ -212,8 +212,7 @@ class _Routes:
         seconds = number_of(asked, "seconds", least=0, most=MOST_SECONDS) or 0.0
         fps = number_of(asked, "fps", least=FRAME_RATES[0], most=FRAME_RATES[1])
         async with self.frames:
-            found = await asyncio.to_thread(self.work.frame_at, request.path_params["id"], seconds, fps=fps)
-        image, duration = found
+            image, duration = await asyncio.to_thread(self.work.frame_at, request.path_params["id"], seconds, fps=fps)
         return Response(image, media_type="image/jpeg", headers={"X-Duration-Seconds": f"{duration:.3f}"})
 
     async def add_job(self, request: Request) -> Response:

@@ -260,8 +260,9 @@ class VideoDataModule(LightningDataModule):
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Bring a batch to the device, unless it is there already."""
-        is_there = isinstance(batch, ReadyBatch)
-        return batch.take() if is_there else super().transfer_batch_to_device(batch, device, dataloader_idx)
+        if isinstance(batch, ReadyBatch):
+            return batch.take()
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def on_after_batch_transfer(self, batch: DecodedBatch | ClipBatch, dataloader_idx: int) -> ClipBatch:  # noqa: ARG002
         """Make network input of a decoded batch, on its device."""

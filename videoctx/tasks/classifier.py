@@ -32,18 +32,19 @@ from videoctx.tasks.chance_level import ChanceLevel
 from videoctx.tasks.checkpoint_contents import check_checkpoint, checkpoint_contents
 from videoctx.tasks.class_weights import ClassWeights, check_class_weights, class_weight_tensor
 from videoctx.tasks.clip_differences import clip_differences, describe_differences
-from videoctx.tasks.emulated_bf16 import warn_of_emulated_bf16
 from videoctx.tasks.evaluation_network import EvaluationNetwork
 from videoctx.tasks.finished_run import check_unfinished
 from videoctx.tasks.frozen_modules import FrozenModules
 from videoctx.tasks.fused_optimizer import choose_step
+from videoctx.tasks.layer_rates import USUAL_RATES, LayerRates
 from videoctx.tasks.learning_rate import check_accumulation, run_scheduler, scale_learning_rates, step_size
 from videoctx.tasks.loss_watch import LossWatch
 from videoctx.tasks.losses import checked_logits, classification_loss, label_probabilities
 from videoctx.tasks.lost_rank import LostRank
 from videoctx.tasks.memory_note import MemoryNote
 from videoctx.tasks.multigrid import MultigridPlan
-from videoctx.tasks.parameter_groups import USUAL_RATES, LayerRates, parameter_groups, scale_layers
+from videoctx.tasks.parameter_groups import parameter_groups, scale_layers, warn_of_new_layers
+from videoctx.tasks.precision import check_precision
 from videoctx.tasks.preemption import Preemption
 from videoctx.tasks.resumed_optimizer import ResumedOptimizerCheck
 from videoctx.tasks.schedules import Schedule
@@ -55,8 +56,6 @@ from videoctx.tasks.training_card import TrainingCard
 from videoctx.tasks.validation_summary import ValidationSummary
 
 logger = logging.getLogger(__name__)
-
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # the other ones of the Trainer have no float32 for clips and loss
 
 
 class VideoClassifier(LightningModule):
@@ -158,14 +157,17 @@ class VideoClassifier(LightningModule):
         self.lr_batch_size = lr_batch_size
         self.schedule = schedule
         self.multi_label = multi_label
-        self.label_smoothing, self.mixing = label_smoothing, mixing
+        self.label_smoothing = label_smoothing
+        self.mixing = mixing
         self.weights = weights
-        self.new_layers_lr_factor, self.layer_rates = new_layers_lr_factor, layer_rates
+        self.new_layers_lr_factor = new_layers_lr_factor
+        self.layer_rates = layer_rates
         self.new_parameters: list[str] = []  # names of those that `weights` lack
         self.frozen_names = [freeze] if isinstance(freeze, str) else list(freeze)
         check_names(self.net, self.frozen_names)
         self.views_per_forward = views_per_forward
-        self.compiled, self.compiled_blocks = compiled, compiled_blocks
+        self.compiled = compiled
+        self.compiled_blocks = compiled_blocks
         self.fused_optimizer = fused_optimizer
         self.seed = seed
         self.preprocessing: dict[str, Any] | None = None  # how test clips are made, stored in checkpoints
@@ -242,9 +244,7 @@ class VideoClassifier(LightningModule):
         ]
 
     def setup(self, stage: str) -> None:
-        if self.trainer.precision not in PRECISIONS:
-            raise ValueError(f"trainer.precision is {self.trainer.precision}; expected {' or '.join(PRECISIONS)}")
-        warn_of_emulated_bf16(self.trainer.precision, self.trainer.strategy.root_device)
+        check_precision(self.trainer.precision, self.trainer.strategy.root_device)
         if stage == "fit":
             check_several_classes(self.class_names, multi_label=self.multi_label)
             self._class_weights = class_weight_tensor(self.class_weights, self.trainer, self.class_names)
@@ -284,13 +284,14 @@ class VideoClassifier(LightningModule):
         if self.schedule or self.lr_batch_size:
             check_accumulation(self.trainer)
         if self.new_layers_lr_factor != 1 and not self.weights and not self.trainer.ckpt_path:
-            logger.warning(
-                f"model.new_layers_lr_factor is {self.new_layers_lr_factor:g} and there are no model.weights, so all"
-                " layers are new and have the learning rate of the optimizer"
-            )
-        new, factor = self.new_parameters, self.new_layers_lr_factor
-        decays = self.decay_norms
-        groups = parameter_groups(self.net, decay_norms=decays, new=new, new_lr_factor=factor, rates=self.layer_rates)
+            warn_of_new_layers(self.new_layers_lr_factor)
+        groups = parameter_groups(
+            self.net,
+            decay_norms=self.decay_norms,
+            new=self.new_parameters,
+            new_lr_factor=self.new_layers_lr_factor,
+            rates=self.layer_rates,
+        )
         optimizer = self.optimizer(groups)
         scale_layers(optimizer)
         choose_step(optimizer, fused=self.fused_optimizer)

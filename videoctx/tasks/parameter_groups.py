@@ -1,44 +1,19 @@
 """Parameter groups: which parameters get the weight decay, and which a learning rate of their own."""
 
+import logging
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import Optimizer
 
+from videoctx.tasks.layer_rates import USUAL_RATES, LayerRates
+
+logger = logging.getLogger(__name__)
+
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
 LR_FACTOR = "lr_factor"  # of a group whose learning rate is not the optimizer's
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerRates:
-    """Learning rates and weight decay of biases and of the classifier.
-
-    TSM's and mmaction2's recipes have `head_lr_factor` 5, `bias_lr_factor` 2 and `decay_biases` False, with which the
-    bias of the classifier has ten times the learning rate (`get_optim_policies`, `TSMOptimWrapperConstructor`).
-
-    Args:
-        head_lr_factor: Learning rate of the classifier over that of the other layers.
-        bias_lr_factor: Learning rate of biases over that of weights, also in the classifier. Norms have none.
-        decay_biases: Whether biases get the weight decay.
-
-    Raises:
-        ValueError: A factor is not above 0.
-    """
-
-    head_lr_factor: float = 1.0
-    bias_lr_factor: float = 1.0
-    decay_biases: bool = True
-
-    def __post_init__(self) -> None:
-        for name in ("head_lr_factor", "bias_lr_factor"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"layer_rates.{name} is {getattr(self, name)}; expected more than 0")
-
-
-USUAL_RATES = LayerRates()
 
 
 def parameter_groups(
@@ -99,6 +74,14 @@ def parameter_groups(
             group["name"] = f"{'new_' if is_new else ''}{'head_' if is_head else ''}{kind}"
     order = {"weights": 0, "biases": 1, "norms": 2}
     return [groups[key] for key in sorted(groups, key=lambda key: (*key[:2], order[key[2]]))]
+
+
+def warn_of_new_layers(lr_factor: float) -> None:
+    """Warn, where a network starts without weights, that a learning rate of new layers has no effect."""
+    logger.warning(
+        f"model.new_layers_lr_factor is {lr_factor:g} and there are no model.weights, so all layers are new and have"
+        " the learning rate of the optimizer"
+    )
 
 
 def scale_layers(optimizer: Optimizer) -> None:

@@ -21,7 +21,8 @@ from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.decoding.video_reader import Decoder, check_decoder, open_video
 from videoctx.data.decoding.yuv_frames import DecodedFrames, FrameFormat, YuvColors, check_frame_format
 from videoctx.data.loading.page_locking import pinned
-from videoctx.data.sampling.clip_samplers import ClipSampler, NoClipError, RandomClips, UniformClips, frame_range
+from videoctx.data.sampling.clip_samplers import ClipSampler, NoClipError, RandomClips, frame_range
+from videoctx.data.sampling.frame_order import in_order
 
 
 class SampleIndex(NamedTuple):
@@ -218,7 +219,7 @@ class ClipDecoder:
                 wanted = sampler.clips(stop - first, reader.fps, rng)  # (num_clips, clip_len)
             except NoClipError as error:
                 raise VideoDecodeError(record.path, str(error)) from error
-            shown = sampler.in_order(wanted, rng) if isinstance(sampler, UniformClips) else wanted
+            shown = in_order(wanted, sampler.frame_order, rng)
             decoded = decode_clips(reader, first + shown, self.frames, self.short_side_px)
         return decoded, (first + wanted[:, 0]).tolist()
 

@@ -7,11 +7,11 @@ A dense clip is `clip_len` frames, `frame_interval` apart, counted at the video'
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from videoctx.data.sampling.frame_order import FrameOrder, in_order
+from videoctx.data.sampling.frame_order import FrameOrder
 
 ShortVideos = Literal["wrap", "repeat_last", "refuse"]
 
@@ -170,6 +170,7 @@ class RandomClips:
     shape: ClipShape
     num_clips: int = 1
     grid: RandomGrid = random_clips
+    frame_order: ClassVar[FrameOrder] = "recorded"
 
     def clips(self, num_frames: int, fps: float, rng: np.random.Generator) -> np.ndarray:
         """Return frame indices (num_clips, clip_len).
@@ -199,7 +200,7 @@ class UniformClips:
         num_clips: Number of clips per video.
         grid: Returns the frames of the clips. By default they begin at `uniform_starts`;
             `videoctx.data.sampling.grids` has others.
-        frame_order: Order in which the network sees the frames of a clip.
+        frame_order: Order in which the network sees the frames of a clip. `clips` returns them as recorded.
     """
 
     shape: ClipShape
@@ -214,10 +215,6 @@ class UniformClips:
             NoClipError: The video has no such clip.
         """
         return self.grid(num_frames, fps, self.shape, self.num_clips)
-
-    def in_order(self, clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return clips (num_clips, clip_len) in the order in which the network sees their frames."""
-        return in_order(clips, self.frame_order, rng)
 
 
 ClipSampler = RandomClips | UniformClips
