@@ -61,6 +61,33 @@ def test_killed_process_leaves_no_file_under_the_name(tmp_path):
     assert not path.exists()
 
 
+def test_process_that_ends_at_once_deletes_what_its_threads_write_and_nothing_else(tmp_path):
+    code = """if True:
+        import os, sys, threading
+        from videoctx.atomic_write import atomic_write, exit_at_once
+        begun = threading.Event()
+
+        def write():
+            with atomic_write(sys.argv[1]) as part:
+                part.write_text("half")
+                begun.set()
+                threading.Event().wait()
+
+        threading.Thread(target=write, daemon=True).start()
+        begun.wait()
+        child = os.fork()
+        if not child:
+            exit_at_once(0)
+        os.waitpid(child, 0)
+        print(len(os.listdir(os.path.dirname(sys.argv[1]))), flush=True)
+        exit_at_once(7)
+    """
+    root = Path(__file__).parents[1]
+    run = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], cwd=root, capture_output=True, text=True)
+    assert (run.returncode, run.stdout, run.stderr) == (7, "1\n", "")
+    assert not os.listdir(tmp_path)
+
+
 def test_threads_may_write_the_same_file(tmp_path):
     together = Barrier(4)
 

@@ -14,10 +14,21 @@ from videoctx.cli import main
 from videoctx.interrupts import without_interrupts
 
 PROGRAM = """
-import os, signal, sys
+import os, signal, sys, threading
+from videoctx.atomic_write import atomic_write
 from videoctx.interrupts import Terminated, interrupts_end_with
 sys.path.insert(0, sys.argv[1])
 number = int(sys.argv[3])
+begun, end = threading.Event(), threading.Event()
+
+def write():
+    with atomic_write(os.path.join(sys.argv[1], "written by a thread")) as part:
+        part.touch()
+        begun.set()
+        end.wait()
+
+threading.Thread(target=write).start()
+begun.wait()
 with interrupts_end_with("program", "; some is left"):
     try:
         if sys.argv[2] == "import":
@@ -32,6 +43,7 @@ with interrupts_end_with("program", "; some is left"):
         raise
     finally:
         print("cleaned up")
+        end.set()
 """
 MODULE = "import os, signal, sys\nos.kill(os.getpid(), int(sys.argv[3]))\n"
 
@@ -46,6 +58,7 @@ def test_one_line_and_the_status_of_the_signal(tmp_path_factory, number, status,
     assert done.stderr == f"program: {word}; some is left\n"
     assert done.returncode == status
     assert done.stdout == "cleaned up\n" * cleans_up
+    assert not list(folder.glob(".part-*"))
 
 
 def test_ctrl_c_at_any_import_of_the_command_line(monkeypatch, capsys):

@@ -8,10 +8,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from types import TracebackType
+from typing import NoReturn
 
 # Errors that mean the file being written, although most libraries raise them without its name.
 WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.ENFILE)
 MAX_NAME = 60  # characters, so that a temporary name fits into 255 bytes
+
+_unfinished: set[Path] = set()  # the temporary files that this process writes now, in any of its threads
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unfinished.clear)
 
 
 @contextmanager
@@ -51,6 +56,7 @@ def atomic_write_together(*paths: str | Path) -> Iterator[tuple[Path, ...]]:
     parts = tuple(map(_temporary_path, paths))
     temporary = [(path, part) for path, part in zip(paths, parts, strict=True) if part != Path(path)]
     try:
+        _unfinished.update(part for _, part in temporary)
         with ErrorsNaming(paths, parts):
             yield parts
         for path, part in temporary:
@@ -66,6 +72,15 @@ def atomic_write_together(*paths: str | Path) -> Iterator[tuple[Path, ...]]:
         for _, part in temporary:
             with suppress(OSError):
                 part.unlink()
+            _unfinished.discard(part)
+
+
+def exit_at_once(status: int) -> NoReturn:
+    """End the process without waiting for its threads; what they are writing is deleted."""
+    for part in list(_unfinished):
+        with suppress(OSError):
+            part.unlink()
+    os._exit(status)
 
 
 def check_writable(path: str | Path) -> None:

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from videoctx.atomic_write import exit_at_once
+
 IMPORT_SYSTEM = ("importlib._bootstrap", "_frozen_importlib")  # its name after and before `importlib` is imported
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ends: 128 + SIGINT
 TERMINATED = 143  # the same of SIGTERM
@@ -50,7 +52,7 @@ class _Signals:
         if self.ends or _is_importing(frame):
             if not self.reported:
                 os.write(2, f"{self.line}\n".encode(errors="replace"))  # `print` may be what is interrupted
-            os._exit(self.status)
+            exit_at_once(self.status)
         self.ends = True
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 

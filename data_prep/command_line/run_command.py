@@ -1,11 +1,11 @@
 """Run a command: parse its arguments, print an error as one line, and return the exit status."""
 
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
+from videoctx.atomic_write import exit_at_once
 from videoctx.interrupts import INTERRUPTED, TERMINATED, interrupts_end_with
 from videoctx.terminal import CLOSED_PIPE, printable, printable_output
 from videoctx.user_error import UserError, error_line, missing_library
@@ -66,10 +66,10 @@ def run_command(
 def leave(status: int) -> NoReturn:
     """End the process at once.
 
-    Threads that wait for a server are not waited for, and another Ctrl-C has no effect on the exit status. Every file
-    on the disk is complete at any time, because files are written atomically.
+    Threads that wait for a server or write a file are not waited for, and another Ctrl-C has no effect on the exit
+    status. Every file on the disk is complete at any time, because files are written atomically.
     """
     with suppress(BrokenPipeError):
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(status)
+    exit_at_once(status)

@@ -11,6 +11,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch.distributed import DistError
 
+from videoctx.atomic_write import exit_at_once
+
 SECONDS_TO_LEARN = 3.0  # until a process that has closed its connections has an exit status
 SECONDS_TO_END = 20.0  # until a rank is ended whose starter is gone; it may wait for a device forever
 EXIT_STATUS = 2
@@ -82,7 +84,7 @@ def _end_with(starter: int) -> None:
         time.sleep(1)
     time.sleep(SECONDS_TO_END)  # the closed connection may end it in the usual way
     _report("this rank ends: the one that started it is gone")
-    os._exit(EXIT_STATUS)
+    exit_at_once(EXIT_STATUS)
 
 
 def _report(line: str) -> None:
