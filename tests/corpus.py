@@ -11,8 +11,10 @@ import av
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from tests.numbered import paint, read_number
+from tests.once_per_session import once_per_session
 from videoctx.data.annotations import ProbeResult
 from videoctx.data.decoding.containers import VideoDecodeError, file_status, probe
 from videoctx.data.decoding.pyav_reader import count_frames
@@ -146,8 +148,18 @@ def read_faint_number(image: np.ndarray) -> int:
     return read_number(((image.astype(float) - 32) / 0.75).clip(0, 255))
 
 
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which all test processes make the files that they only read."""
+    return once_per_session(tmp_path_factory, "corpus", lambda _: None)
+
+
 def make(name: str, folder: Path) -> Path:
     """Write one file of the corpus, and what it is made of; a file that is there is kept."""
+    with FileLock(folder / f"{name}.lock"):
+        return _make(name, folder)
+
+
+def _make(name: str, folder: Path) -> Path:
     path = folder / name
     if path.exists():
         return path

@@ -289,7 +289,9 @@ def test_a_rank_that_is_killed_is_named_and_nothing_of_the_run_is_left(folder):
     assert "Traceback" not in error
 
 
-@pytest.mark.parametrize(("number", "step"), [(signal.SIGTERM, 3), (signal.SIGUSR1, NUM_VIDEOS)])
+@pytest.mark.parametrize(
+    ("number", "step"), [(signal.SIGTERM, 3), pytest.param(signal.SIGUSR1, NUM_VIDEOS, marks=pytest.mark.slow)]
+)
 def test_a_signal_writes_a_checkpoint_from_which_the_rest_is_trained(folder, number, step, monkeypatch, capsys):
     """In the middle of an epoch, and in its last step."""
     monkeypatch.setattr("sys.argv", ["videoctx"])

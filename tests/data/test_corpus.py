@@ -45,7 +45,7 @@ def _not_for_ever(capfd):
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("corpus")
+    return corpus.shared_folder(tmp_path_factory)
 
 
 @cache
@@ -296,7 +296,7 @@ def test_decord_hangs_on_the_hanging_video(tmp_path):
     try:
         assert child.stdout.readline() == "3000\n"
         with pytest.raises(subprocess.TimeoutExpired):
-            child.wait(timeout=2)
+            child.wait(timeout=1)
     finally:
         child.kill()
         child.wait()

@@ -10,7 +10,7 @@ import pytest
 
 from data_prep.transcode.encoders import GOP_LENGTH, Encoding, check_result, encode_with_ffmpeg, encode_with_pyav
 from data_prep.transcode.segment import plan_segment
-from tests.corpus import expect, make, read_faint_number
+from tests.corpus import expect, make, read_faint_number, shared_folder
 from tests.data_prep.transcode.read_back import SMALL, images, needs_ffmpeg, numbers
 from tests.numbered import CLOSED_GOP, read_number, write_video
 from videoctx.data.decoding.containers import probe
@@ -26,7 +26,7 @@ AS_IT_IS = Encoding(short_side_px=1080, fps=None, crf=18, preset="ultrafast")
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory):
-    return partial(make, folder=tmp_path_factory.mktemp("corpus"))
+    return partial(make, folder=shared_folder(tmp_path_factory))
 
 
 def encode(source, target, *, encoder, encoding=SMALL, start=None, end=None):
