@@ -11,13 +11,12 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-import av
 import numpy as np
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
 from videoctx.atomic_write import atomic_write
-from videoctx.inference.timed_frames import timed_frames
+from videoctx.inference.timed_frames import open_timed_frames
 from videoctx.visualize.video_file import write_video
 
 FOLDER = Path(__file__).parents[1] / "videoctx" / "app"
@@ -91,10 +90,12 @@ def show_when(page: Page, video: Path) -> None:
 
 def joined(videos: list[Path], path: Path) -> Path:
     """Write videos one after another, at their own frame rate."""
-    with av.open(str(videos[0])) as container:
-        fps = float(container.streams.video[0].average_rate or 0)
-    frames = np.stack([image for video in videos for image, _ in timed_frames(str(video), fps)])
-    write_video(path, frames, fps=fps)
+    frames, fps = [], 0.0
+    for video in videos:
+        with open_timed_frames(str(video)) as opened:
+            fps = opened.fps
+            frames += [image for image, _ in opened.frames]
+    write_video(path, np.stack(frames), fps=fps)
     return path
 
 

@@ -12,6 +12,7 @@ from urllib.error import HTTPError
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.evaluation.synthetic_scores import write_run
 from tests.numbered import write_video
@@ -66,16 +67,22 @@ def app_folder(tmp_path_factory) -> Path:
         write_checkpoint(folder / "gc.ckpt", "GlobalContext", ratio=0.5)
         write_checkpoint(folder / "plain.ckpt", None)
         write_video(folder / "long.mp4", num_frames=240, width=96, height=80, fps=20)
-        probabilities = np.array([[0.6, 0.3, 0.1], [0.9, 0.05, 0.05], [0.1, 0.2, 0.7], [0.2, 0.7, 0.1], [1, 1, 1]])
+        (folder / "images" / "test5").mkdir(parents=True)
+        for index in range(24):
+            Image.new("RGB", (96, 80), (10 * index, 0, 0)).save(folder / "images" / "test5" / f"{index:05d}.jpg")
+        (folder / "images.csv").write_text(f"path,label,split,fps\nimages/test5,{CLASSES[0]},test,8\n")
+        probabilities = np.array(
+            [[0.6, 0.3, 0.1], [0.9, 0.05, 0.05], [0.1, 0.2, 0.7], [0.2, 0.7, 0.1], [1, 1, 1], [0.8, 0.1, 0.1]]
+        )
         run = write_run(
             folder / "run",
             np.log(probabilities)[:, None, None],
-            np.array([0, 1, 2, 0, 1]),
+            np.array([0, 1, 2, 0, 1, 0]),
             class_names=CLASSES,
-            paths=[f"test{index}.mp4" for index in range(4)] + ["gone.mp4"],
+            paths=[*(f"test{index}.mp4" for index in range(4)), "gone.mp4", "images/test5"],
             failed=(4,),
         )
-        (run / "card.json").write_text(json.dumps({"folder": str(folder)}))
+        (run / "card.json").write_text(json.dumps({"folder": str(folder), "data": {"manifest": "images.csv"}}))
 
     return once_per_session(tmp_path_factory, "app", fill)
 

@@ -41,6 +41,13 @@ def test_bad_arguments_are_one_line(app_folder, refused, tmp_path):
     assert refused(tmp_path / "text.ckpt", "--port=0").startswith(f"{tmp_path / 'text.ckpt'}: ")
     assert "no scores.parquet in there" in refused(checkpoint, "--port=0", "--run", tmp_path)
     assert "cannot read the manifest" in refused(checkpoint, "--port=0", "--manifest", tmp_path / "m.csv")
+    for text, expected in {
+        "path,label,split,fps\na.zip,walk,test,fast\n": "line 2: fps is 'fast'; expected a number, zero or more",
+        "path,label,split\n": "no rows",
+        "a text": "",
+    }.items():
+        (tmp_path / "m.csv").write_text(text)
+        assert expected in refused(checkpoint, "--port=0", "--manifest", tmp_path / "m.csv"), text
     assert refused(checkpoint, "--port=0", "--host", "host.invalid").startswith("host is 'host.invalid': ")
     assert "port" in refused(checkpoint, "--port=65536")
     assert "ckpt_path" in refused()

@@ -56,16 +56,20 @@ def test_the_moments_are_those_of_the_timeline(served, tmp_path):
     main(
         [
             *("classify", str(served.folder / "long.mp4"), "--ckpt_path", str(served.folder / "nl.ckpt")),
-            *("--timeline", str(tmp_path), "--stride", "0.5", "--top", "3"),
+            *("--timeline", str(tmp_path), "--stride", "0.5", "--top", "3", "--json", str(tmp_path / "found.json")),
         ]
     )
     with (tmp_path / "long-timeline.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [f"{start:.3f}" for start in found["starts"]] == [row["start_seconds"] for row in rows]
-    shown = {one["class"]: one["probabilities"] for one in found["classes"]}
-    for index, row in enumerate(rows):
-        of_row = {row[f"class_{rank}"]: float(row[f"probability_{rank}"]) for rank in (1, 2, 3)}
-        assert {name: values[index] for name, values in shown.items()} == {name: of_row[name] for name in shown}
+    clips = json.loads((tmp_path / "found.json").read_text())["clips"]
+    assert len(clips) == len(rows) == found["num_moments"]
+    assert found["starts"] == [clip["start_seconds"] for clip in clips] == [float(row["start_seconds"]) for row in rows]
+    assert found["ends"] == [clip["end_seconds"] for clip in clips] == [float(row["end_seconds"]) for row in rows]
+    for index, (clip, row) in enumerate(zip(clips, rows, strict=True)):
+        of_clip = {one["class"]: one["probability"] for one in clip["classes"]}
+        assert {one["class"]: one["probabilities"][index] for one in found["classes"]} == of_clip
+        of_row = {row[f"class_{rank}"]: row[f"probability_{rank}"] for rank in (1, 2, 3)}
+        assert {name: f"{probability:.4f}" for name, probability in of_clip.items()} == of_row
     assert 12 <= len(found["thumbnails"]) <= 24
     assert found["duration"] == pytest.approx(12)
 
@@ -369,16 +373,20 @@ def test_the_errors_of_a_run_come_first(served):
         ("gone.mp4", False),
         ("test0.mp4", False),
         ("test2.mp4", False),
+        ("images/test5", False),
     ]
     assert (found[0]["labels"], found[0]["prediction"]) == ([CLASSES[1]], CLASSES[0])
     assert found[0]["confidence"] == pytest.approx(0.9, abs=0.001)
     assert found[2]["failure"] == "the file is empty"
     of_class = served.ask("GET", f"/results?class={CLASSES[0]}&start=1")
-    assert ([one["name"] for one in of_class["videos"]], of_class["num_videos"]) == (["test0.mp4"], 2)
+    assert ([one["name"] for one in of_class["videos"]], of_class["num_videos"]) == (["test0.mp4", "images/test5"], 3)
     video = served.ask("POST", "/videos", {"run": found[0]["index"]})
     assert video["name"] == "test1.mp4"
     assert served.run(kind="predict", video=video["id"], network=0)["state"] == "done"
-    assert served.refused("POST", "/videos", {"run": 5}).startswith("400 run is 5; expected the number of a tested")
+    images = served.ask("POST", "/videos", {"run": found[-1]["index"]})
+    assert (images["of_images"], images["fps"]) == (True, 8)
+    assert served.run(kind="predict", video=images["id"], network=0)["state"] == "done"
+    assert served.refused("POST", "/videos", {"run": 6}).startswith("400 run is 6; expected the number of a tested")
     assert served.refused("GET", "/results?class=x") == "400 class is 'x'; expected a class of the run"
 
 

@@ -18,7 +18,7 @@ from videoctx.data.decoding.display_matrix import display_matrix
 from videoctx.data.decoding.frame_rate import constant_rate
 from videoctx.data.decoding.video_reader import is_installed, open_video
 from videoctx.data.decoding.video_stream import decode_stream, demux
-from videoctx.inference.timed_frames import timed_frames
+from videoctx.inference.timed_frames import open_timed_frames
 
 OPEN_GOP = CLOSED_GOP | {"x264-params": "open-gop=1:b-adapt=0:b-pyramid=normal:threads=1:log-level=none"}
 MPEG4 = {"g": "24", "bf": "2"}
@@ -200,7 +200,9 @@ def test_no_frame_waits_for_the_garbage_collector(closed_gop_mp4):
                 reader.read_yuv(np.arange(4))
             del reader  # with its decoder, which holds an empty frame for the next image
             assert num_frames() == before, decoder
-        assert sum(image.size > 0 for image, _ in timed_frames(str(closed_gop_mp4.path), 1.0)) > 4
+        with open_timed_frames(str(closed_gop_mp4.path)) as opened:
+            assert sum(image.size > 0 for image, _ in opened.frames) > 4
+        del opened
         assert num_frames() == before
     finally:
         gc.enable()

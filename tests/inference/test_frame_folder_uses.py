@@ -14,7 +14,7 @@ from videoctx.cli.report_sources import error_images
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.evaluation.confident_errors import ConfidentError
 from videoctx.inference.classifier import load
-from videoctx.inference.timed_frames import average_fps, timed_frames
+from videoctx.inference.timed_frames import open_timed_frames
 from videoctx.inference.video_paths import video_paths
 
 
@@ -68,14 +68,15 @@ def test_attention_and_timeline_take_images(network, images, tmp_path, capsys):
     assert f"{images}: " in capsys.readouterr().out
     main(["attention", str(images), *common, "--method", "gradcam", "--layer", "res5", "--output", str(tmp_path)])
     assert len(list(tmp_path.rglob("test0-*"))) >= 4
-    frames = list(timed_frames(str(images), average_fps(str(images), 10.0)))
-    assert [seconds for _, seconds in frames] == pytest.approx(np.arange(20) / 10)
+    with open_timed_frames(str(images), 10.0) as opened:
+        assert [seconds for _, seconds in opened.frames] == pytest.approx(np.arange(20) / 10)
+    assert opened.duration_seconds == pytest.approx(2)
 
 
 def test_a_report_shows_the_images_of_an_error(network, images, tmp_path):
     made = load(network.checkpoint).preprocessing
     manifest = images.parent / "manifest.csv"
-    manifest.write_text("path,label,split,fps\ntest0,blue_up,test,10\n")
+    manifest.write_text("path,label,split,fps\nother,blue_up,test,\ntest0,blue_up,test,1e1\n")
     error = ConfidentError(str(images), ["blue_up"], "red_still", 0.9, 0.9, start_frame=0, clip=0, crop=0)
     card = {"folder": str(tmp_path), "data": made.as_dict() | {"manifest": str(manifest)}}
     (found,) = error_images([error], card)

@@ -19,7 +19,7 @@ from videoctx.inference.classifier import Classifier, NotFiniteError, load
 from videoctx.inference.frame_clips import FrameTransform, frame_offsets
 from videoctx.inference.live import LiveClassifier
 from videoctx.inference.live_source import LiveSource
-from videoctx.inference.timed_frames import timed_frames
+from videoctx.inference.timed_frames import open_timed_frames
 from videoctx.inference.timeline import Timeline
 from videoctx.inference.timeline_files import write_timeline
 from videoctx.visualize.clip_on_video import Query, read_clip
@@ -44,9 +44,10 @@ def timeline_of(path, *, preprocessing=PREPROCESSING, fps, stride_seconds):
     timeline = Timeline(Classifier(net, ["a", "b"], None, preprocessing, False), fps=fps, stride_seconds=stride_seconds)
     most_open = 0
     moments = []
-    for image, seconds in timed_frames(str(path), fps):
-        moments += timeline.add(image, seconds)
-        most_open = max(most_open, len(timeline._windows))
+    with open_timed_frames(str(path)) as opened:
+        for image, seconds in opened.frames:
+            moments += timeline.add(image, seconds)
+            most_open = max(most_open, len(timeline._windows))
     return net.clips, [*moments, *timeline.finish()], most_open
 
 
@@ -137,8 +138,8 @@ def test_a_broken_video_leaves_no_output(network, tmp_path, refused, broken_file
     assert not list((tmp_path / "made").iterdir())
     encode(tmp_path / "a.mp4", name="red_still", seed=0)
     break_video(tmp_path / "a.mp4", "text")
-    with pytest.raises(VideoDecodeError):
-        list(timed_frames(str(tmp_path / "a.mp4"), 30.0))
+    with pytest.raises(VideoDecodeError), open_timed_frames(str(tmp_path / "a.mp4")):
+        pass
     assert "one video with --timeline" in refused(
         "classify", tmp_path, "--ckpt_path", network.checkpoint, "--timeline", tmp_path / "made"
     )
@@ -146,7 +147,8 @@ def test_a_broken_video_leaves_no_output(network, tmp_path, refused, broken_file
 
 def test_frames_are_in_order_and_upright(tmp_path):
     video = write_video(tmp_path / "turned.mp4", num_frames=5, rotation=90)
-    shown = [(read_number(image), seconds) for image, seconds in timed_frames(str(video.path), 30.0)]
+    with open_timed_frames(str(video.path)) as opened:
+        shown = [(read_number(image), seconds) for image, seconds in opened.frames]
     assert [number for number, _ in shown] == [0, 1, 2, 3, 4]
     assert [seconds for _, seconds in shown] == pytest.approx([index / 30 for index in range(5)], abs=1e-3)
 

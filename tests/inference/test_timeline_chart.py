@@ -6,15 +6,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from tests.each_case import each_case
+from videoctx.inference.leading_classes import LEAST_CLASSES
 from videoctx.inference.timeline import Moment
-from videoctx.inference.timeline_chart import (
-    LEAST_CLASSES,
-    MAX_MOMENTS,
-    MAX_THUMBNAILS,
-    MOST_CLASSES,
-    TimelineChart,
-    clock,
-)
+from videoctx.inference.timeline_chart import MAX_MOMENTS, MAX_THUMBNAILS, MOST_CLASSES, TimelineChart, clock
 
 
 def chart_of(probabilities: np.ndarray, *, seconds: float = 10.0, multi_label: bool = False) -> TimelineChart:
@@ -50,6 +44,11 @@ def test_leading_classes_and_the_others_sum_to_one(num_classes, num_leading):
     assert labels[-1] == {3: " class 2", 2: " other", 40: " other (also 20 that lead at times)"}[num_leading]
     top = areas[-1].get_paths()[0].vertices[:, 1].max()
     assert top == pytest.approx(1, abs=1e-6)
+
+
+def test_a_single_other_class_is_named():
+    labels = [area.get_label() for area in drawn(chart_of(leading_in_turn(8, 7))).collections]
+    assert labels[-1] == " class 7"
 
 
 def test_several_labels_per_video_are_lines():

@@ -1,10 +1,10 @@
 """Examples: some videos of a manifest."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from videoctx.app.videos import shown_name
+from videoctx.data.annotations.image_rates import image_rate
 from videoctx.data.annotations.manifest import read_table
 from videoctx.data.storage.locations import resolve
 
@@ -25,23 +25,19 @@ def read_examples(manifest: Path, *, most: int = NUM_EXAMPLES) -> list[Example]:
     """Return videos of a manifest, at even distances; of its test split, if it has one.
 
     Raises:
-        AnnotationError: the manifest cannot be read.
+        AnnotationError: the manifest cannot be read or has no rows, or a frame rate is no number.
     """
-    rows = list(read_table(manifest).rows)
-    chosen = [row for row in rows if row.get("split") == "test"] or rows
+    table = read_table(manifest)
+    rows = list(zip(table.lines, table.rows, strict=True))
+    chosen = [(line, row) for line, row in rows if row["split"] == "test"] or rows
     if len(chosen) > most:
         chosen = [chosen[index * len(chosen) // most] for index in range(most)]
     return [
         Example(
-            resolve(manifest.parent, row["path"]), shown_name(row["path"]), row.get("label") or "", _fps(row.get("fps"))
+            resolve(manifest.parent, row["path"]),
+            shown_name(row["path"]),
+            row["label"],
+            image_rate(row, f"{manifest}, line {line}"),
         )
-        for row in chosen
+        for line, row in chosen
     ]
-
-
-def _fps(text: str | None) -> float | None:
-    try:
-        fps = float(text or "nan")
-    except ValueError:
-        return None
-    return fps if math.isfinite(fps) and fps > 0 else None

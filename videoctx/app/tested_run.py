@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from videoctx.data.storage.locations import resolve
+from videoctx.data.annotations.annotation_error import AnnotationError
+from videoctx.data.annotations.image_rates import image_rates
+from videoctx.data.storage.locations import holds_images, resolve
 from videoctx.evaluation.confident_errors import shown_classes, shown_predictions
 from videoctx.evaluation.controls import CARD_FILE
 from videoctx.evaluation.evaluation_result import EvaluationResult
@@ -33,6 +35,7 @@ class TestedRun:
         self.result = EvaluationResult(read_run(folder, allow_nan=True))
         card: Mapping[str, Any] = read_json_object(folder / CARD_FILE)
         self._root = str(card.get("folder", "."))
+        self._manifest = (card.get("data") or {}).get("manifest")
         self.shown = shown_classes(self.result)
         self.predictions, self.confidences, self.incorrect = shown_predictions(self.result)
 
@@ -57,6 +60,16 @@ class TestedRun:
         if not 0 <= index < len(paths):
             raise ValueError(f"run is {index}; expected the number of a tested video, from 0 to {len(paths) - 1}")
         return resolve(self._root, paths[index])
+
+    def image_rate(self, index: int) -> float | None:
+        """Return the frames per second that the manifest of the test gives to a video that is stored as images."""
+        if not self._manifest or not holds_images(self.path(index)):
+            return None
+        path = self.result.view_scores.paths[index]
+        try:
+            return image_rates(resolve(self._root, str(self._manifest)), [path]).get(path)
+        except AnnotationError:
+            return None  # the manifest is not there any more: the page asks for the rate
 
     def videos(self, class_index: int | None, *, start: int = 0) -> dict[str, Any]:
         """Return some videos, errors first and the most confident ones before others; then the least confident ones.

@@ -6,19 +6,17 @@ import numpy as np
 
 from videoctx.app.jobs import Job
 from videoctx.app.networks import ServedNetwork
-from videoctx.app.rate_and_duration import rate_and_duration
 from videoctx.app.small_images import data_url, shrunk_to
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.sampling.clip_samplers import NoClipError
 from videoctx.inference.leading_classes import leading_classes
-from videoctx.inference.timed_frames import timed_frames
+from videoctx.inference.timed_frames import open_timed_frames
 from videoctx.inference.timeline import Moment, Timeline
 
 NUM_CLASSES = 8  # that are shown
 MAX_MOMENTS = 8000  # a page cannot show more
 MAX_THUMBNAILS = 24
 THUMBNAIL_PX = 72
-DIGITS = 4  # as in the table of the command line
 
 Item = TypeVar("Item")
 
@@ -37,18 +35,19 @@ def find_moments(
         NotFiniteError: the network gives NaN or infinity for a clip.
     """
     trained = network.trained.for_evaluation()
-    rate, duration = rate_and_duration(file, fps)
     moments, thumbnails = _Thinned[Moment](MAX_MOMENTS), _Thumbnails()
     try:
-        timeline = Timeline(trained, fps=rate, stride_seconds=stride_seconds)
-        for image, seconds in timed_frames(file, rate):
-            job.check()
-            job.progress = min(1.0, seconds / duration) if duration > 0 else None
-            thumbnails.add(image, seconds)
-            for moment in timeline.add(image, seconds):
+        with open_timed_frames(file, fps) as video:
+            duration = video.duration_seconds
+            timeline = Timeline(trained, fps=video.fps, stride_seconds=stride_seconds)
+            for image, seconds in video.frames:
+                job.check()
+                job.progress = min(1.0, seconds / duration) if duration > 0 else None
+                thumbnails.add(image, seconds)
+                for moment in timeline.add(image, seconds):
+                    moments.add(moment)
+            for moment in timeline.finish():
                 moments.add(moment)
-        for moment in timeline.finish():
-            moments.add(moment)
     except NoClipError as error:
         raise VideoDecodeError(file, str(error)) from error
     values = np.stack([moment.probabilities for moment in moments.kept])  # (moments, K)
@@ -58,7 +57,7 @@ def find_moments(
         "starts": [round(moment.start_seconds, 3) for moment in moments.kept],
         "ends": [round(moment.end_seconds, 3) for moment in moments.kept],
         "classes": [
-            {"class": trained.class_names[index], "probabilities": _rounded(values[:, index])} for index in shown
+            {"class": trained.class_names[index], "probabilities": values[:, index].tolist()} for index in shown
         ],
         "num_more": num_more,
         "thumbnails": thumbnails.images,
@@ -95,7 +94,3 @@ class _Thumbnails:
         self.images.append({"seconds": round(seconds, 3), "image": data_url(shrunk_to(image, THUMBNAIL_PX))})
         if len(self.images) > MAX_THUMBNAILS:
             self.images, self.distance_seconds = self.images[::2], 2 * self.distance_seconds
-
-
-def _rounded(values: np.ndarray) -> list[float]:
-    return [float(f"{value:.{DIGITS}f}") for value in values]

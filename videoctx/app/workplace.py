@@ -13,13 +13,14 @@ from videoctx.app.jobs import Job, JobQueue
 from videoctx.app.maps import MapFinder
 from videoctx.app.networks import ServedNetwork
 from videoctx.app.predictions import predict
-from videoctx.app.rate_and_duration import rate_and_duration
 from videoctx.app.request_fields import network_of, number_of, text_of
 from videoctx.app.small_images import jpeg_of, shrunk_to
 from videoctx.app.tested_run import TestedRun
 from videoctx.app.timelines import find_moments
 from videoctx.app.videos import Video, VideoStore, shown_name
+from videoctx.data.decoding.containers import probe
 from videoctx.data.decoding.video_reader import open_video
+from videoctx.data.storage.locations import holds_images
 
 PREVIEW_PX = 360  # the short side of a frame that stands for a video which the browser does not play
 FRAME_RATES = (0.1, 1000.0)
@@ -83,7 +84,7 @@ class Workplace:
             if self.run is None:
                 raise ValueError("there is no tested run; expected --run")
             path = self.run.path(int(number))
-            return self.store.add_source(path, shown_name(path), page)
+            return self.store.add_source(path, shown_name(path), page, fps=self.run.image_rate(int(number)))
         url = text_of(body, "url").strip()
         check_url(url)
         name = shown_name(urlsplit(url).path) or url
@@ -128,14 +129,14 @@ class Workplace:
         Raises:
             VideoDecodeError: the video cannot be read.
         """
-        with self.store.local_file(id) as file, self._decoding:
-            rate, duration = rate_and_duration(file, fps)
-            with open_video(file, fps=fps) as reader:
-                times = reader.frame_seconds
-                if times is None:
-                    times = np.arange(reader.num_frames) / (rate or 1.0)
-                index = max(0, int(np.searchsorted(times, seconds + 1e-6, side="right")) - 1)
-                (image,) = reader.read(np.array([min(index, reader.num_frames - 1)]))
+        with self.store.local_file(id) as file, self._decoding, open_video(file, fps=fps) as reader:
+            rate = reader.fps or 1.0
+            duration = reader.num_frames / rate if holds_images(file) else probe(file).duration_seconds
+            times = reader.frame_seconds
+            if times is None:
+                times = np.arange(reader.num_frames) / rate
+            index = max(0, int(np.searchsorted(times, seconds + 1e-6, side="right")) - 1)
+            (image,) = reader.read(np.array([min(index, reader.num_frames - 1)]))
         return jpeg_of(shrunk_to(image, PREVIEW_PX)), duration
 
     def tested_videos(self, query: Mapping[str, str]) -> dict[str, Any]:

@@ -30,7 +30,21 @@ def classify_timeline(
             num_best=num_best,
             title=name.name,
         )
-    print(f"{path}: {files.num_moments} clips of {files.num_frames} frames")
+    print(f"{path}: {len(files.moments)} clips of {files.num_frames} frames")
     written = [str(file) for file in files[:3]]
     print("\n".join(written))
-    return {"video": path, "num_frames": files.num_frames, "num_clips": files.num_moments, "files": written}
+    clips = [
+        {
+            "start_seconds": round(moment.start_seconds, 3),
+            "end_seconds": round(moment.end_seconds, 3),
+            "classes": [{"class": name, "probability": probability} for name, probability in moment.classes],
+        }
+        for moment in files.moments
+    ]
+    return {
+        "video": path,
+        "num_frames": files.num_frames,
+        "num_clips": len(clips),
+        "files": written,
+        "clips": clips,
+    }

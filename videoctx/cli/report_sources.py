@@ -5,7 +5,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from videoctx.data.annotations import AnnotationError, read_table
+from videoctx.data.annotations import AnnotationError
+from videoctx.data.annotations.image_rates import image_rates
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.storage.local_files import LocalFiles
@@ -68,16 +69,9 @@ def _image_rates(paths: Sequence[str], card: Mapping[str, Any]) -> dict[str, flo
     if not wanted or not manifest:
         return {}
     try:
-        rows = read_table(resolve(folder, str(manifest))).rows
+        return image_rates(resolve(folder, str(manifest)), wanted)
     except AnnotationError:
         return {}  # the manifest is not there any more: each image then has its reason
-    rates = {row["path"]: row.get("fps", "") for row in rows}
-    return {
-        path: float(fps)
-        for path in wanted
-        for name, fps in rates.items()
-        if (path == name or path.endswith(f"/{name}")) and fps.replace(".", "", 1).isdecimal()
-    }
 
 
 def _preprocessing(data: Mapping[str, Any]) -> Preprocessing:

@@ -1,6 +1,8 @@
 """The frames of a video with their times, one by one, each decoded once."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,35 +13,42 @@ from videoctx.data.decoding.pyav_reader import decode
 from videoctx.data.storage.locations import holds_images
 
 
-def average_fps(path: str, given: float | None = None) -> float:
-    """Return the average frame rate, or 0 if it is unknown.
+class TimedFrames(NamedTuple):
+    """A video that is read from its first frame to its last.
 
     Args:
-        given: The frame rate of images, which state none.
-
-    Raises:
-        VideoDecodeError: The file is no video.
+        fps: its average frame rate, or 0 if it is unknown.
+        duration_seconds: as its file states it.
+        frames: upright images (H, W, 3) uint8 RGB, each with its time in seconds after the first one.
     """
-    if holds_images(path):
-        with open_frame_folder(path, given) as images:
-            return images.fps
-    return probe(path).fps
+
+    fps: float
+    duration_seconds: float
+    frames: Iterator[tuple[np.ndarray, float]]
 
 
-def timed_frames(path: str, fps: float) -> Iterator[tuple[np.ndarray, float]]:
-    """Yield upright images (H, W, 3) uint8 RGB, each with its time in seconds after the first one.
+@contextmanager
+def open_timed_frames(path: str, given_fps: float | None = None) -> Iterator[TimedFrames]:
+    """Open a video, or images that stand for one.
 
     Args:
-        fps: Frame rate for frames without a time.
+        given_fps: The frame rate of images, which state none.
 
     Raises:
-        VideoDecodeError: A frame is damaged, or has no time while `fps` is 0.
+        VideoDecodeError: The file is no video, or images have no frame rate. Inside the `with` block: a frame is
+            damaged, or has no time while the frame rate is unknown.
     """
     if holds_images(path):
-        with open_frame_folder(path, fps) as images:
-            for index in range(images.num_frames):
-                yield images.image(index)[1].copy(), index / fps  # torch wants to be able to write
+        with open_frame_folder(path, given_fps) as images:
+            fps = images.fps
+            frames = ((images.image(index)[1].copy(), index / fps) for index in range(images.num_frames))
+            yield TimedFrames(fps, images.num_frames / fps, frames)  # a copy, as torch wants to be able to write
         return
+    container = probe(path)
+    yield TimedFrames(container.fps, container.duration_seconds, _timed(path, container.fps))
+
+
+def _timed(path: str, fps: float) -> Iterator[tuple[np.ndarray, float]]:
     first, last = None, 0.0
     for index, frame in enumerate(decode(path)):
         if frame.time is None and not fps > 0:

@@ -12,13 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator, PercentFormatter
 from PIL import Image
 
-from videoctx.evaluation.ranking import best_classes
 from videoctx.inference.leading_classes import leading_classes
 from videoctx.inference.timeline import Moment
 from videoctx.terminal import printable
 
 MOST_CLASSES = 20  # as many as there are colors
-LEAST_CLASSES = 5  # also those that never lead
 MAX_MOMENTS = 2000  # the chart cannot show more
 MAX_THUMBNAILS = 64  # kept, of which at most `MOST_SHOWN` are drawn
 MOST_SHOWN = 12
@@ -99,9 +97,7 @@ class TimelineChart:
     def _draw_classes(self, axes: Axes, start: float, end: float) -> None:
         """Draw the classes that are the best at some moment, those with the highest peaks first, and the others."""
         values = self._probabilities()
-        leading, num_more = leading_classes(values, MOST_CLASSES)
-        by_peak = best_classes(values.max(axis=0), LEAST_CLASSES + len(leading))
-        shown = [*leading, *(index for index in by_peak if index not in leading)][: max(LEAST_CLASSES, len(leading))]
+        shown, num_more = leading_classes(values, MOST_CLASSES)
         x = np.array([start, *self._seconds, end])
         of_class = np.concatenate([values[:1], values, values[-1:]])[:, shown].T  # (classes, moments + 2)
         labels = [" " + textwrap.shorten(self._names[index], LEGEND_LETTERS, placeholder="…") for index in shown]

@@ -13,19 +13,27 @@ from videoctx.data.sampling.clip_samplers import NoClipError
 from videoctx.evaluation.ranking import best_classes
 from videoctx.inference.captioned_video import CaptionedVideo, shrunk
 from videoctx.inference.classifier import Classifier, NotFiniteError
-from videoctx.inference.timed_frames import average_fps, timed_frames
+from videoctx.inference.timed_frames import open_timed_frames
 from videoctx.inference.timeline import Moment, Timeline
 from videoctx.inference.timeline_chart import TimelineChart
 
 
+class BestOfMoment(NamedTuple):
+    """The times of the first and the last frame of a clip, and its best classes with their probabilities."""
+
+    start_seconds: float
+    end_seconds: float
+    classes: list[tuple[str, float]]
+
+
 class TimelineFiles(NamedTuple):
-    """The files of a timeline, and the number of frames and moments in it."""
+    """The files of a timeline, the number of frames in it, and its moments."""
 
     table: Path
     chart: Path
     video: Path
     num_frames: int
-    num_moments: int
+    moments: list[BestOfMoment]
 
 
 def write_timeline(
@@ -50,29 +58,32 @@ def write_timeline(
     names = trained.class_names
     paths = [stem.with_name(f"{stem.name}{suffix}") for suffix in (".csv", ".png", ".mp4")]
     chart = TimelineChart(names, multi_label=trained.multi_label)
+    moments: list[BestOfMoment] = []
     try:
         with ExitStack() as stack:
             table_part, chart_part, video_part = stack.enter_context(atomic_write_together(*paths))
-            rate = average_fps(file, fps)
-            timeline = Timeline(trained, fps=rate, stride_seconds=stride_seconds)
+            opened = stack.enter_context(open_timed_frames(file, fps))
+            timeline = Timeline(trained, fps=opened.fps, stride_seconds=stride_seconds)
             table = csv.writer(
                 stack.enter_context(table_part.open("w", newline="", encoding="utf-8")), lineterminator="\n"
             )
             num_best = min(num_best, len(names))
             ranks = [f"{name}_{rank}" for rank in range(1, num_best + 1) for name in ("class", "probability")]
             table.writerow(["start_seconds", "end_seconds", *ranks])
-            video = stack.enter_context(CaptionedVideo(video_part, fps=rate))
+            video = stack.enter_context(CaptionedVideo(video_part, fps=opened.fps))
             caption: str | None = None
             waiting: list[tuple[np.ndarray, float]] = []  # for the first caption: no more frames than a clip spans
 
             def note(moment: Moment) -> str:
                 chart.add(moment)
                 order = best_classes(moment.probabilities, num_best)
-                cells = [cell for index in order for cell in (names[index], f"{moment.probabilities[index]:.4f}")]
+                best = [(names[index], float(moment.probabilities[index])) for index in order]
+                moments.append(BestOfMoment(moment.start_seconds, moment.end_seconds, best))
+                cells = [cell for name, probability in best for cell in (name, f"{probability:.4f}")]
                 table.writerow([f"{moment.start_seconds:.3f}", f"{moment.end_seconds:.3f}", *cells])
-                return f"{names[order[0]]} {moment.probabilities[order[0]]:.0%}"
+                return f"{best[0][0]} {best[0][1]:.0%}"
 
-            for image, seconds in timed_frames(file, rate):
+            for image, seconds in opened.frames:
                 for moment in timeline.add(image, seconds):
                     caption = note(moment)
                 small = shrunk(image)
@@ -90,4 +101,4 @@ def write_timeline(
     except NotFiniteError as error:
         raise NotFiniteError(f"{file}: {error}") from error
     table_path, chart_path, video_path = paths
-    return TimelineFiles(table_path, chart_path, video_path, timeline.num_frames, chart.num_moments)
+    return TimelineFiles(table_path, chart_path, video_path, timeline.num_frames, moments)

@@ -15,6 +15,10 @@ export function make(tag, { text, ...properties } = {}, ...children) {
   return element;
 }
 
+export const CHOOSE = "Choose a video to begin.";
+
+export const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
+
 export const percent = (value) => `${(100 * value).toFixed(1)} %`;
 
 export function clock(seconds, precise = false) {
@@ -36,10 +40,15 @@ export class Card {
   constructor(title) {
     this.body = make("div", { className: "card-body" });
     this.state = make("div", { className: "working", role: "status" });
+    this.news = make("p", { className: "unseen", role: "status" }); // for screen readers
     this.element = make("section", { className: "card", "aria-label": title });
     if (title) this.element.append(make("h3", { text: title }));
-    this.element.append(this.state, this.body);
+    this.element.append(this.state, this.news, this.body);
     this.controller = null;
+  }
+
+  hint(text) {
+    this.body.replaceChildren(make("p", { className: "hint", text }));
   }
 
   stop() {
@@ -48,17 +57,25 @@ export class Card {
     this.state.replaceChildren();
   }
 
-  // Run a job, and show its result by `show`. A job that is still running is cancelled.
+  // Run a job, and show its result by `show`, which may return a text for screen readers. A job that is still running
+  // is cancelled.
   async run(request, show, { keep = false } = {}) {
     this.stop();
     const controller = new AbortController();
     this.controller = controller;
+    this.news.textContent = "";
     const text = make("span", { text: "Waiting …" });
     const bar = make("progress", { max: 1, "aria-label": "Progress" });
     const cancel = make("button", { type: "button", text: "Cancel" });
+    const stopped = (focus) => {
+      const again = make("button", { type: "button", text: "Run again" });
+      again.onclick = () => this.run(request, show, { keep });
+      this.state.replaceChildren("Cancelled.", again);
+      if (focus) again.focus();
+    };
     cancel.onclick = () => {
       controller.abort();
-      this.state.replaceChildren("Cancelled.");
+      stopped(true);
     };
     // A job of an instant shows nothing, so that the page does not flicker.
     const timer = setTimeout(() => this.state.replaceChildren(text, bar, cancel), 250);
@@ -69,11 +86,11 @@ export class Card {
     };
     try {
       const result = await run(request, { onStatus, signal: controller.signal });
-      if (this.controller === controller) show(result, this.body);
+      if (this.controller === controller) this.news.textContent = show(result, this.body) ?? "";
     } catch (error) {
       if (error instanceof Cancelled) {
-        if (this.controller === controller) this.state.replaceChildren("Cancelled.");
         clearTimeout(timer);
+        if (this.controller === controller && !controller.signal.aborted) stopped(false);
         return;
       }
       if (this.controller === controller) this.body.replaceChildren(errorLine(error));

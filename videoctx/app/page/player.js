@@ -111,6 +111,7 @@ export class Player extends EventTarget {
   // Upload a file. The player shows it at once, from this computer.
   async send(file, name) {
     const controller = this.begin("Sending …");
+    find("#example").value = "";
     const { signal } = controller;
     try {
       const video = await upload(file, name, (share) => this.tell(`Sending … ${Math.round(100 * share)} %`), signal);
@@ -123,6 +124,7 @@ export class Player extends EventTarget {
   // Open an example, a tested video or a web address, which the server may have to fetch first.
   async open(source, name) {
     const controller = this.begin(`Opening ${name} …`);
+    if (!("example" in source)) find("#example").value = "";
     const { signal } = controller;
     try {
       const video = await addSource(source);

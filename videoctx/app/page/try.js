@@ -1,6 +1,6 @@
 // Try: the best classes of the whole video, as bars.
 
-import { Card, find, make, percent } from "./elements.js";
+import { CHOOSE, Card, count, find, make, percent } from "./elements.js";
 
 export class Try {
   constructor(app) {
@@ -18,7 +18,10 @@ export class Try {
     const chosen = app.chosen();
     this.cards = chosen.map((index) => new Card(app.state.networks[index].name));
     find("#panel-try .cards").replaceChildren(...this.cards.map((card) => card.element));
-    if (!app.player.video) return;
+    if (!app.player.video) {
+      this.cards.forEach((card) => card.hint(CHOOSE));
+      return;
+    }
     this.cards.forEach((card, position) =>
       card.run({ kind: "predict", ...app.player.asked, network: chosen[position] }, showBars),
     );
@@ -37,10 +40,12 @@ function showBars(result, body) {
       make("span", { className: "track", "aria-hidden": "true" }, fill),
     );
   });
-  const views = `${result.num_views} view${result.num_views === 1 ? "" : "s"} (${result.views})`;
+  const [clips, crops] = result.views.split("x").map(Number);
+  const views = `${count(result.num_views, "view")} (${count(clips, "clip")} × ${count(crops, "crop")})`;
   body.replaceChildren(
     make("ol", { className: "bars", "aria-label": "The best classes" }, ...items),
     make("p", { className: "facts", text: `${views} in ${result.milliseconds} ms` }),
   );
   body.classList.add("card");
+  return result.classes.length ? `${result.classes[0].class} ${percent(result.classes[0].probability)}` : "";
 }

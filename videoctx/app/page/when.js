@@ -1,12 +1,14 @@
 // When: the probabilities of the best classes over time, stacked, with thumbnails under the axis.
 
-import { Card, clock, find, make, percent } from "./elements.js";
+import { CHOOSE, Card, clock, count, find, make, percent } from "./elements.js";
 
 const COLORS = ["#2f6fd0", "#e07b1a", "#2a9d5c", "#c2413b", "#8457c5", "#9a6a3c", "#d264a6", "#3aa6b9", "#b5a12b", "#6b7f99", "#7fb069", "#5b4a8a"];
 const REST = "all others";
 const WIDTH = 1000;
 const HEIGHT = 100;
 const SHORT_SECONDS = 60; // videos of this length are looked at without being asked
+const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400]; // seconds
+const TICK_PX = 90; // that a time takes at least
 const SVG = "http://www.w3.org/2000/svg";
 
 export class When {
@@ -34,6 +36,7 @@ export class When {
     this.shown = key;
     find("#find-moments").disabled = !app.player.video;
     this.begun = false;
+    if (!app.player.video) this.cards.forEach((card) => card.hint(CHOOSE));
     this.begin();
   }
 
@@ -44,6 +47,7 @@ export class When {
     this.begun = true;
     find("#stride").value = duration < 10 ? 0.2 : 1;
     if (duration <= SHORT_SECONDS) this.find();
+    else this.cards.forEach((card) => card.hint("A long video is looked through when you press “Find the moments”."));
   }
 
   find() {
@@ -55,7 +59,12 @@ export class When {
     this.cards.forEach((card, position) => {
       const network = app.chosen()[position];
       const request = { kind: "timeline", ...app.player.asked, network, stride_seconds: Number(find("#stride").value) };
-      card.run(request, (result, body) => this.charts.push(new Chart(result, body, app.player, this.colors)));
+      const show = (result, body) => {
+        const chart = new Chart(result, body, app.player, this.colors);
+        this.charts.push(chart);
+        return `${count(result.num_moments, "clip")} classified. ${chart.chart.getAttribute("aria-valuetext")}`;
+      };
+      card.run(request, show);
     });
   }
 }
@@ -83,8 +92,9 @@ class Chart {
     this.chart.addEventListener("keydown", (event) => this.press(event));
     this.legend = make("ul", { className: "legend" });
     const more = result.num_more ? `, ${result.num_more} more classes are the best at some moment` : "";
-    const facts = `${result.num_moments} clip${result.num_moments === 1 ? "" : "s"}${more}`;
-    body.replaceChildren(this.chart, this.ticks(), this.legend, make("p", { className: "facts", text: facts }));
+    const facts = `${count(result.num_moments, "clip")}${more}`;
+    const plot = make("div", { className: "plot" }, this.axis(), this.chart, this.ticks());
+    body.replaceChildren(plot, this.legend, make("p", { className: "facts", text: facts }));
     body.classList.add("card");
     this.move();
   }
@@ -137,11 +147,19 @@ class Chart {
     return make("div", { className: "thumbs" }, ...images);
   }
 
+  axis() {
+    const labels = ["100 %", "50 %", "0 %"].map((text) => make("span", { text }));
+    return make("div", { className: "axis", "aria-hidden": "true" }, ...labels);
+  }
+
+  // Times at round distances.
   ticks() {
-    const precise = this.duration < 10;
-    const ticks = Array.from({ length: 5 }, (_, index) => {
-      const tick = make("span", { text: clock((index / 4) * this.duration, precise) });
-      tick.style.left = `${25 * index}%`;
+    const most = Math.max(2, Math.floor(find("#tabs").clientWidth / TICK_PX));
+    const step = STEPS.find((seconds) => this.duration / seconds <= most) ?? STEPS.at(-1);
+    const ticks = Array.from({ length: Math.floor(this.duration / step + 1e-6) + 1 }, (_, index) => {
+      const tick = make("span", { text: clock(index * step, step < 1) });
+      tick.style.left = `${Math.min(100, (100 * index * step) / this.duration)}%`;
+      tick.classList.toggle("end", index > 0 && this.duration - index * step < step / 4);
       return tick;
     });
     return make("div", { className: "ticks", "aria-hidden": "true" }, ...ticks);

@@ -1,6 +1,6 @@
 // Where: the frames of a clip under a map. A click on a place shows where the network looks from there.
 
-import { Card, clock, find, make } from "./elements.js";
+import { CHOOSE, Card, clock, find, make } from "./elements.js";
 
 const STEP = 1 / 16; // of a frame, per arrow key
 
@@ -90,7 +90,10 @@ class Strip {
       this.card.body.replaceChildren(make("p", { text }));
       return;
     }
-    if (!player.video) return;
+    if (!player.video) {
+      this.card.hint(CHOOSE);
+      return;
+    }
     const request = { kind: "map", ...player.asked, network: this.network, method, seconds: this.where.seconds };
     if (attention) {
       Object.assign(request, { block: this.block.select.value, relative: find("#relative").checked });
@@ -117,10 +120,10 @@ class Strip {
     this.scale.replaceChildren(figure(result.low), colors, figure(result.high), result.unit);
     if (result.query) this.cross = { ...result.query };
     this.placeCross();
-    if (!this.strip.isConnected) {
-      this.card.body.replaceChildren(this.sentence, this.scale, this.strip);
-      this.card.body.classList.add("card");
-    }
+    if (this.strip.isConnected) return "";
+    this.card.body.replaceChildren(this.sentence, this.scale, this.strip);
+    this.card.body.classList.add("card");
+    return this.sentence.textContent;
   }
 
   build(count) {
