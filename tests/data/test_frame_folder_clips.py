@@ -8,6 +8,8 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+import torch
+from lightning.pytorch import Callback
 
 from tests.data.test_sampling_options import AS_PIXELS, numbers
 from tests.each_case import each_case
@@ -15,6 +17,8 @@ from tests.frame_folders import tar_of, write_images, zip_of
 from tests.http_server import FileServer
 from tests.numbered import read_number
 from tests.something_set import LENGTHS, make_something
+from tests.tiny_set import write_config
+from videoctx.cli import main
 from videoctx.data.datamodule import VideoDataModule
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.loading.one_video import read_one_video
@@ -78,6 +82,65 @@ def test_training_and_test_take_the_frames_of_the_videos(something, clips):
     for how in STORED:
         assert clips_of(data_of(something / f"{how}.csv", **clips)) == expected, how
     assert expected[2] == [0, 0]
+
+
+class KeepNumbers(Callback):
+    """Writes the numbers that the frames of each video show, by path, to `seen.pt` in `folder`."""
+
+    def __init__(self, folder: str) -> None:
+        self.file, self.seen = Path(folder, "seen.pt"), {}
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        data = trainer.datamodule
+        records = data.loaders["train" if trainer.training else "test"].dataset.records
+        for video, clip in zip(batch.video.tolist(), numbers(batch.clips[:]), strict=True):
+            record = records[batch.rows[video]]
+            self.seen.setdefault(Path(record.path).name, []).append(clip)
+        torch.save(self.seen, self.file)
+
+    on_test_batch_end = on_train_batch_end
+
+
+def test_fit_and_test_by_the_command_line_take_the_frames_of_the_published_formula(something, tmp_path, monkeypatch):
+    """Videos, folders and archives of one manifest, as of Something-Something: TSM's segments of eight frames."""
+    rows = []
+    for how in ("manifest", *STORED):
+        with (something / f"{how}.csv").open() as file:
+            rows += [row | {"fps": "" if how == "manifest" else "12"} for row in csv.DictReader(file)]
+    with (something / "mixed.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    config = write_config(tmp_path / "config.yaml", manifest=something / "mixed.csv", runs=tmp_path)
+    monkeypatch.setattr("sys.argv", ["videoctx"])
+
+    def seen(command, *options):
+        keep = [
+            "--trainer.callbacks+=tests.data.test_frame_folder_clips.KeepNumbers",
+            f"--trainer.callbacks.folder={tmp_path}",
+        ]
+        frames = ["--data.clips.clip_len=8", "--data.clips.sampling=segments", "--data.clips.grid=tsm"]
+        pixels = ["--data.clips.mean=[0,0,0]", "--data.clips.std=[1,1,1]", "--data.train.flip_probability=0"]
+        size = [f"--data.{stage}.fixed_size_px=[48,48]" for stage in ("train", "test")]
+        size += [f"--data.{stage}.crop_size_px=48" for stage in ("train", "test")]
+        main([command, "-c", str(config), *frames, *pixels, *size, *keep, *options])
+        return torch.load(tmp_path / "seen.pt")
+
+    train = seen("fit", "--data.val_split=null", "--data.batch_size=4", "--trainer.max_epochs=1")
+    checkpoint = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    test = seen("test", "--data.test_split=val", "--data.test.views=[1,1]", "--ckpt_path", str(checkpoint))
+    for stage, found in (("train", train), ("validation", test)):
+        first = 1 if stage == "train" else 1 + len(LENGTHS["train"])
+        assert len(found) == 4 * len(LENGTHS[stage])
+        for number, num_frames in enumerate(LENGTHS[stage], start=first):
+            tick = num_frames / 8
+            for name in ("{}.mp4", *STORED.values()):
+                (clip,) = found[name.format(number)]
+                if stage == "validation":
+                    assert clip == [int(tick / 2 + tick * segment) for segment in range(8)], name
+                elif num_frames >= 8:
+                    whole = num_frames // 8  # TSM's training: a random frame of each segment of whole frames
+                    assert [frame // whole for frame in clip] == list(range(8)), name
 
 
 def test_trimmed_clips_take_the_frames_of_the_videos(something):

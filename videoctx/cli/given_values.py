@@ -7,7 +7,7 @@ import yaml
 
 
 def given_value(arguments: Sequence[str], key: str) -> str:
-    """Return the last value that options and configs give to a key. Empty: none does.
+    """Return the last value that options and configs give to a key. Empty: none does, or the last one is null.
 
     Args:
         arguments: A command with its options, with the text of every config (`videoctx.cli.parts`).
@@ -17,6 +17,8 @@ def given_value(arguments: Sequence[str], key: str) -> str:
     'a.pt'
     >>> given_value(["test", "-c", "model: {weights: a.pt}", "--model.weights=b.pt"], "model.weights")
     'b.pt'
+    >>> given_value(["test", "-c", "model: {weights: a.pt}", "-c", "model: {weights: null}"], "model.weights")
+    ''
     """
     found = ""
     for position, argument in enumerate(arguments):
@@ -24,9 +26,9 @@ def given_value(arguments: Sequence[str], key: str) -> str:
         if not separator and position + 1 < len(arguments):
             value = arguments[position + 1]
         if option == f"--{key}":
-            found = value
+            found = "" if value == "null" else value
         elif option in ("-c", "--config"):
-            found = _in_config(value, key) or found
+            found = _in_config(value, key, otherwise=found)
     return found
 
 
@@ -38,11 +40,13 @@ def given_configs(arguments: Sequence[str]) -> Iterator[str]:
             yield value if separator else "".join(arguments[position + 1 : position + 2])
 
 
-def _in_config(text: str, key: str) -> str:
+def _in_config(text: str, key: str, *, otherwise: str) -> str:
     try:
         found: Any = yaml.safe_load(text)
     except yaml.YAMLError:
-        return ""  # the parser reports it
+        return otherwise  # the parser reports it
     for part in key.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
+        if not isinstance(found, Mapping) or part not in found:
+            return otherwise
+        found = found[part]
     return found if isinstance(found, str) else ""
