@@ -90,7 +90,7 @@ class KeepNumbers(Callback):
     def __init__(self, folder: str) -> None:
         self.file, self.seen = Path(folder, "seen.pt"), {}
 
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):  # noqa: ARG002
         data = trainer.datamodule
         records = data.loaders["train" if trainer.training else "test"].dataset.records
         for video, clip in zip(batch.video.tolist(), numbers(batch.clips[:]), strict=True):
