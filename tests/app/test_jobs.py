@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from videoctx.app import jobs
+from videoctx.app.abandonable import run_until_cancelled
 from videoctx.app.jobs import Job, JobQueue, QueueFullError
 from videoctx.data.decoding.containers import VideoDecodeError
 
@@ -49,6 +50,22 @@ def test_jobs_run_one_after_another_in_their_order(queue, busy):
     wait_for(lambda: all(job.is_over for job in waiting))
     assert order == [0, 1, 2]
     assert (busy.state, busy.result) == ("done", "released")
+
+
+def test_a_job_that_waits_for_a_server_is_cancelled(queue):
+    entered, release = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        entered.set()
+        release.wait(60)
+
+    job, failing = (queue.add(lambda job, work=work: run_until_cancelled(job, work)) for work in (slow, lambda: 1 / 0))
+    last = queue.add(lambda job: run_until_cancelled(job, lambda: 3))
+    assert entered.wait(60)
+    queue.cancel(job)
+    wait_for(lambda: last.is_over)
+    assert (job.state, failing.state, last.result) == ("cancelled", "failed", 3)
+    release.set()
 
 
 def test_a_waiting_and_a_running_job_can_be_cancelled(queue, busy):

@@ -120,6 +120,8 @@ def test_a_click_on_the_timeline_moves_the_player(opened, served):
     chart = tab.locator(".chart")
     chart.wait_for()
     assert tab.locator(".thumbs img").count() >= 8
+    assert tab.locator(".ticks span").all_inner_texts() == [f"0:{second:02d}" for second in (0, 2, 4, 6, 8, 10, 12)]
+    assert sorted(text.split()[0] for text in tab.locator(".legend li").all_inner_texts()) == sorted(CLASSES)
     box = chart.bounding_box()
     chart.click(position={"x": box["width"] * 0.5, "y": 40})
     video = tab.locator("#player video")
@@ -219,15 +221,18 @@ def test_the_webcam_is_recorded(opened):
 
 @pytest.mark.slow
 def test_a_phone_in_the_dark_shows_all_in_its_width_with_contrast(opened, served):
-    for scheme in ("dark", "light"):
-        tab = opened(width=390, color_scheme=scheme)
+    for scheme, width in (("dark", 390), ("light", 320)):
+        tab = opened(width=width, color_scheme=scheme)
         choose(tab, served.folder / "test0.mp4")
         probabilities(tab)
         tab.select_option("#compare", "1")
         for name in ("try", "when", "where", "results"):
             tab.click(f"#tab-{name}")
             tab.locator(f"#panel-{name} :is(.bars, .chart, .strip, .tested li)").first.wait_for()
-            assert tab.evaluate("document.documentElement.scrollWidth") <= 390, name
+            tab.evaluate(
+                "document.querySelectorAll('option').forEach((one) => (one.text += ' of a long name'.repeat(9)))"
+            )
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width, name
             assert tab.evaluate(CONTRAST) == [], (scheme, name)
 
 

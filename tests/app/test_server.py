@@ -208,6 +208,8 @@ def test_urls_lead_to_the_public_web_alone(served):
     for host in ("127.0.0.1", "localhost", "[::1]", "169.254.169.254"):
         video = served.ask("POST", "/videos", {"url": f"http://{host}:1/a.mp4"})
         assert not video["fetched"]
+        refused = served.refused("POST", "/jobs", {"kind": "predict", "video": video["id"], "network": NL})
+        assert refused == "400 the video has not been fetched; expected a request of kind fetch before"
         status = served.run(kind="fetch", video=video["id"])
         assert status["error"].endswith("is not an address of the public internet"), host
 

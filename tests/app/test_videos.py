@@ -6,8 +6,10 @@ import pytest
 
 from tests.http_server import FileServer
 from videoctx.app import videos
+from videoctx.app.jobs import Cancelled
 from videoctx.app.videos import Video, VideoError, VideoStore
 from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.storage import remote
 
 
 @pytest.fixture
@@ -97,6 +99,24 @@ def test_a_download_is_deleted_with_its_video(store):
         large = store.add_source(server.url("b.mp4"), "b.mp4", "page")
         with pytest.raises(VideoDecodeError, match=r"^b\.mp4: .* more than 100 bytes"), store.local_file(large.id):
             pass
+
+
+def test_a_download_that_is_cancelled_ends_between_its_parts(store, monkeypatch):
+    monkeypatch.setattr(remote, "PIECE_BYTES", 20)
+    num_parts = []
+
+    def check() -> None:
+        num_parts.append(1)
+        if len(num_parts) == 3:
+            raise Cancelled
+
+    with FileServer({"a.mp4": bytes(70)}) as server:
+        video = store.add_source(server.url("a.mp4"), "a.mp4", "page")
+        with pytest.raises(Cancelled), store.local_file(video.id, check=check):
+            pass
+        assert (len(num_parts), video.path) == (3, None)
+        with store.local_file(video.id) as path:
+            assert Path(path).read_bytes() == bytes(70)
 
 
 def test_examples_are_used_in_place_and_never_deleted(store, tmp_path):

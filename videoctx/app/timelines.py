@@ -59,6 +59,7 @@ def find_moments(
         "classes": [
             {"class": trained.class_names[index], "probabilities": values[:, index].tolist()} for index in shown
         ],
+        "num_others": len(trained.class_names) - len(shown),
         "num_more": num_more,
         "thumbnails": thumbnails.images,
         "num_moments": moments.num_added,

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -184,8 +184,11 @@ class VideoStore:
         return holds_images(video.path or video.source or "")
 
     @contextmanager
-    def local_file(self, id: str) -> Iterator[str]:
+    def local_file(self, id: str, *, check: Callable[[], None] | None = None) -> Iterator[str]:
         """Yield the local file of a video, which is fetched if need be and stays until the block ends.
+
+        Args:
+            check: called before each part of a download, which ends if it raises.
 
         Raises:
             VideoError: there is no such video.
@@ -197,7 +200,7 @@ class VideoStore:
         try:
             with video.fetching:
                 if video.path is None:
-                    self._fetch(video)
+                    self._fetch(video, check)
             assert video.path is not None
             yield video.path
         except VideoDecodeError as error:
@@ -208,10 +211,10 @@ class VideoStore:
                 if video.dropped:
                     self._drop(video)
 
-    def _fetch(self, video: Video) -> None:
+    def _fetch(self, video: Video, check: Callable[[], None] | None) -> None:
         assert video.source is not None
         files = self._public_files if video.public_only else self._own_files
-        path = video.held.enter_context(files.local_copy(video.source))
+        path = video.held.enter_context(files.local_copy(video.source, check=check))
         self.grow(video, Path(path).stat().st_size)
         video.path = path
 

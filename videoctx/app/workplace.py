@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from videoctx.app.abandonable import run_until_cancelled
 from videoctx.app.examples import Example
 from videoctx.app.jobs import Job, JobQueue
 from videoctx.app.maps import MapFinder
@@ -51,7 +52,7 @@ class Workplace:
         self.store = store or VideoStore()
         self.maps = MapFinder()
         self.network_jobs = JobQueue()  # one at a time: they share the processor
-        self.fetch_jobs = JobQueue(num_threads=2)
+        self.fetch_jobs = JobQueue(num_threads=4)
         self._decoding = threading.Lock()
 
     def close(self) -> None:
@@ -100,7 +101,9 @@ class Workplace:
         """
         kind, video = text_of(body, "kind"), self.store.find(text_of(body, "video"))
         if kind == "fetch":
-            return self.fetch_jobs.add(lambda _: self._with_file(video, lambda file: {"num_bytes": _size(file)}))
+            return self.fetch_jobs.add(lambda job: run_until_cancelled(job, lambda: self._fetched(video, job)))
+        if video.path is None:
+            raise ValueError("the video has not been fetched; expected a request of kind fetch before")
         network = network_of(body, self.networks)
         fps = number_of(body, "fps", least=FRAME_RATES[0], most=FRAME_RATES[1]) or video.fps
         if kind == "predict":
@@ -155,6 +158,10 @@ class Workplace:
             raise ValueError(f"start is {start!r}; expected a number from 0")
         return self.run.videos(names.index(name) if name else None, start=int(start))
 
+    def _fetched(self, video: Video, job: Job) -> dict[str, int]:
+        with self.store.local_file(video.id, check=job.check) as file:
+            return {"num_bytes": Path(file).stat().st_size}
+
     def _network_job(self, video: Video, work: Callable[[str, Job], Any]) -> Job:
         return self.network_jobs.add(lambda job: self._with_file(video, lambda file: work(file, job)))
 
@@ -179,7 +186,3 @@ def check_url(url: str) -> None:
         is_web = False
     if not is_web:
         raise ValueError(f"{url[:100]!r} is no address of a video on the web; expected https://HOST/VIDEO")
-
-
-def _size(file: str) -> int:
-    return Path(file).stat().st_size

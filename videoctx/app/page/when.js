@@ -183,7 +183,7 @@ class Chart {
     this.now.style.left = `${(100 * seconds) / this.duration}%`;
     const nearest = this.middles.reduce((best, middle, index) => (Math.abs(middle - seconds) < Math.abs(this.middles[best] - seconds) ? index : best), 0);
     const shares = this.result.classes.map(({ class: name, probabilities }, index) => [name, probabilities[nearest], this.colors[index]]);
-    if (!this.result.multi_label) shares.push([REST, Math.max(0, 1 - shares.reduce((sum, [, share]) => sum + share, 0)), null]);
+    if (!this.result.multi_label && this.result.num_others) shares.push([REST, Math.max(0, 1 - shares.reduce((sum, [, share]) => sum + share, 0)), null]);
     this.legend.replaceChildren(
       ...shares.map(([name, share, color]) => {
         const swatch = make("i", { "aria-hidden": "true" });

@@ -9,7 +9,7 @@ first if it is remote. If a file changes behind its URL while it is in the cache
 import hashlib
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -69,11 +69,15 @@ class LocalFiles:
         self._cache: FileCache | None = None
 
     @contextmanager
-    def local_copy(self, path: str) -> Iterator[str]:
+    def local_copy(self, path: str, *, check: Callable[[], None] | None = None) -> Iterator[str]:
         """Yield a local file with the video's bytes, valid inside the `with`.
 
         A local path is returned as it is, without a check. A `VideoDecodeError` for the local file that is raised
         inside the `with` becomes one for `path`.
+
+        Args:
+            path: A file, a URL or a member of a tar file.
+            check: Called before each part of the download of a URL, which ends if it raises.
 
         Raises:
             VideoDecodeError: The video cannot be fetched.
@@ -81,7 +85,7 @@ class LocalFiles:
             CacheFolderError: Another user could change what is in the cache folder.
             OSError: The cache folder cannot be written.
         """
-        with self._local_file(path) as local:
+        with self._local_file(path, check) as local:
             try:
                 yield local
             except VideoDecodeError as error:
@@ -114,7 +118,7 @@ class LocalFiles:
                 raise VideoDecodeError(path, error.strerror or str(error)) from error
 
     @contextmanager
-    def _local_file(self, path: str) -> Iterator[str]:
+    def _local_file(self, path: str, check: Callable[[], None] | None) -> Iterator[str]:
         _check_accepted(path)
         location = split_member(path)
         if location is not None:
@@ -126,7 +130,9 @@ class LocalFiles:
         elif path.startswith(LOCAL):
             yield local_path(path)
         elif is_url(path):
-            with self._opened_cache().local_copy(_entry_name(path), self._remote(path)) as file:
+            source = self._remote(path)
+            source.check = check
+            with self._opened_cache().local_copy(_entry_name(path), source) as file:
                 yield str(file)
         else:
             yield path

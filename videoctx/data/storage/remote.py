@@ -48,12 +48,14 @@ class Remote:
         public_only: connect over HTTP to addresses of the public internet alone, redirects included. The URL's scheme
             is not checked.
         max_file_bytes: a larger file is an error. None: any size.
+        check: called before each part of a download, which ends if it raises. None: nothing is called.
     """
 
     url: str
     patience: Patience
     public_only: bool = False
     max_file_bytes: int | None = None
+    check: Callable[[], None] | None = None
     _info: dict[str, Any] | None = None
 
     def size(self) -> int | None:
@@ -72,6 +74,8 @@ class Remote:
                 self._request(_fetch_at_once, file_system, name, bounded, size)
                 return
             while target.tell() < size:
+                if self.check is not None:
+                    self.check()
                 target.write(self._request(_fetch_piece, file_system, name, target.tell(), size))
 
     def _check_size(self, num_bytes: int) -> None:
