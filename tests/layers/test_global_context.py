@@ -64,10 +64,12 @@ def test_simplified_non_local_is_its_equation(shape):
 @each_case("shape", SHAPES)
 @each_case("fusion", FUSIONS)
 @each_case("pooling", POOLINGS)
-def test_global_context_is_its_equation(pooling, fusion, shape):
+@each_case("layer_norm", [True, False])
+def test_global_context_is_its_equation(layer_norm, pooling, fusion, shape):
     def reference(x, tensors):
         def branch(prefix):
-            return {part: layer(tensors, f"{prefix}.{part}") for part in ("reduce", "norm", "expand")}
+            parts = ("reduce", "norm", "expand") if layer_norm else ("reduce", "expand")
+            return {part: layer(tensors, f"{prefix}.{part}") for part in parts}
 
         if fusion == "scale_and_add":
             branches = {"scale": branch("transform.transforms.0"), "add": branch("transform.transforms.1")}
@@ -76,7 +78,7 @@ def test_global_context_is_its_equation(pooling, fusion, shape):
         key = tensors["context.key.weight"].flatten() if pooling == "attention" else None
         return context_loops.global_context(x, key=key, **branches)
 
-    block = randomized(GlobalContext(CHANNELS, pooling=pooling, fusion=fusion, ratio=2 / 3))
+    block = randomized(GlobalContext(CHANNELS, pooling=pooling, fusion=fusion, layer_norm=layer_norm, ratio=2 / 3))
     alone = {"context.key.weight"} if is_one_position(shape) and pooling == "attention" else set()
     assert_same_function(block, reference, random_input(*shape), without_gradient=alone)
 
@@ -202,9 +204,9 @@ def test_a_strong_key_picks_one_position():
 
 def test_squeeze_excitation_is_global_context_without_its_norm():
     """GCNet, section 3.3: average pooling, scale, and no LayerNorm."""
-    gc, se = randomized(BLOCKS["gc-average-scale"]()), randomized(BLOCKS["se"]())
-    se.load_state_dict({name: value for name, value in gc.state_dict().items() if "norm" not in name})
-    gc.transform.norm = torch.nn.Identity()
+    without = GlobalContext(CHANNELS, pooling="average", fusion="scale", layer_norm=False, ratio=0.5)
+    gc, se = randomized(without), randomized(BLOCKS["se"]())
+    se.load_state_dict(gc.state_dict())
     x = random_input(*VIDEO)
     torch.testing.assert_close(gc(x), se(x), **TOLERANCE)
 
@@ -227,6 +229,7 @@ CHANGES = [
     (GlobalContext, {"pooling": "average"}),
     (GlobalContext, {"fusion": "scale"}),
     (GlobalContext, {"fusion": "scale_and_add"}),
+    (GlobalContext, {"layer_norm": False}),
 ]
 
 

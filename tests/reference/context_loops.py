@@ -98,12 +98,16 @@ def global_context(
 
     Args:
         key: W_k of attention pooling, or None for average pooling.
-        scale: `reduce`, `norm` (γ, β) and `expand` of the branch whose sigmoid multiplies x, or None.
+        scale: `reduce`, `norm` (γ, β; absent without LayerNorm) and `expand` of the branch whose sigmoid multiplies x,
+            or None.
         add: the same for the branch that is added to x.
     """
 
     def bottleneck(branch: dict[str, Linear], context: Tensor) -> Tensor:
-        return linear(branch["expand"], relu(layer_norm(linear(branch["reduce"], context), *branch["norm"])))
+        narrow = linear(branch["reduce"], context)
+        if "norm" in branch:
+            narrow = layer_norm(narrow, *branch["norm"])
+        return linear(branch["expand"], relu(narrow))
 
     def block(x: FeatureMap) -> FeatureMap:
         context = average(x) if key is None else attention(x, key)

@@ -69,6 +69,7 @@ class GlobalContext(ContextBlock):
         pooling: how the context is computed: attention pooling (GCNet) or average pooling (as in SE).
         fusion: how the transformed context is combined with x. `"add"` adds it, `"scale"` multiplies x by its sigmoid,
             `"scale_and_add"` does both, with a bottleneck for each.
+        layer_norm: normalize the bottleneck before its ReLU. GCNet's ablation also trains without.
         ratio: width of the bottleneck relative to `channels`. GCNet has 1/16 on ImageNet and 1/4 on Kinetics.
 
     Raises:
@@ -88,10 +89,11 @@ class GlobalContext(ContextBlock):
         *,
         pooling: Literal["attention", "average"] = "attention",
         fusion: Literal["add", "scale", "scale_and_add"] = "add",
+        layer_norm: bool = True,
         ratio: float = 1 / 16,
     ) -> None:
         def bottleneck() -> nn.Module:
-            return BottleneckTransform(channels, ratio=ratio, layer_norm=True, zero_init=True)
+            return BottleneckTransform(channels, ratio=ratio, layer_norm=layer_norm, zero_init=True)
 
         poolings: dict[str, Callable[[], nn.Module]] = {
             "attention": lambda: AttentionPooling(channels),
