@@ -20,10 +20,11 @@ import torch
 from PIL import Image
 
 from tests.tiny_set import CLASSES
-from videoctx.app import maps
+from videoctx.app import maps, timelines
 from videoctx.cli import main
 from videoctx.inference.classifier import load
 from videoctx.inference.explanation import explain_by_attention, explain_by_grad_cam
+from videoctx.inference.timeline import Moment
 from videoctx.visualize.clip_on_video import Query, read_clip
 
 pytest.importorskip("starlette")
@@ -72,6 +73,16 @@ def test_the_moments_are_those_of_the_timeline(served, tmp_path):
         assert {name: f"{probability:.4f}" for name, probability in of_clip.items()} == of_row
     assert 12 <= len(found["thumbnails"]) <= 24
     assert found["duration"] == pytest.approx(12)
+
+
+def test_of_many_moments_every_second_or_fourth_is_kept():
+    moments = timelines._Moments(4)
+    for index in range(9):
+        moments.add(Moment(index, index + 0.5, np.array([index, -index], np.float32)))
+    assert moments.num_added == 9
+    assert moments.starts.tolist() == [0, 4, 8]
+    assert moments.ends.tolist() == [0.5, 4.5, 8.5]
+    assert moments.probabilities.tolist() == [[0, 0], [4, -4], [8, -8]]
 
 
 def test_the_map_of_a_place_is_that_of_the_command_line(served, video):

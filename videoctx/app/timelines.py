@@ -1,6 +1,7 @@
 """When: the classes of every moment of a video, as `videoctx classify --timeline` finds them."""
 
-from typing import Any, Generic, TypeVar
+from array import array
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +19,6 @@ MAX_MOMENTS = 8000  # a page cannot show more
 MAX_THUMBNAILS = 24
 THUMBNAIL_PX = 72
 
-Item = TypeVar("Item")
-
 
 def find_moments(
     network: ServedNetwork, file: str, job: Job, *, stride_seconds: float, fps: float | None = None
@@ -35,7 +34,7 @@ def find_moments(
         NotFiniteError: the network gives NaN or infinity for a clip.
     """
     trained = network.trained.for_evaluation()
-    moments, thumbnails = _Thinned[Moment](MAX_MOMENTS), _Thumbnails()
+    moments, thumbnails = _Moments(MAX_MOMENTS), _Thumbnails()
     try:
         with open_timed_frames(file, fps) as video:
             duration = video.duration_seconds
@@ -50,12 +49,12 @@ def find_moments(
                 moments.add(moment)
     except NoClipError as error:
         raise VideoDecodeError(file, str(error)) from error
-    values = np.stack([moment.probabilities for moment in moments.kept])  # (moments, K)
+    values = moments.probabilities  # (moments, K)
     shown, num_more = leading_classes(values, NUM_CLASSES)
     return {
         "multi_label": trained.multi_label,
-        "starts": [round(moment.start_seconds, 3) for moment in moments.kept],
-        "ends": [round(moment.end_seconds, 3) for moment in moments.kept],
+        "starts": [round(seconds, 3) for seconds in moments.starts],
+        "ends": [round(seconds, 3) for seconds in moments.ends],
         "classes": [
             {"class": trained.class_names[index], "probabilities": values[:, index].tolist()} for index in shown
         ],
@@ -63,23 +62,36 @@ def find_moments(
         "num_more": num_more,
         "thumbnails": thumbnails.images,
         "num_moments": moments.num_added,
-        "duration": max(duration, moments.kept[-1].end_seconds),
+        "duration": max(duration, moments.ends[-1]),
     }
 
 
-class _Thinned(Generic[Item]):
-    """At most so many of a row of items: every one, every second, every fourth, …"""
+class _Moments:
+    """At most so many moments: every one, every second, every fourth, …
+
+    They are numbers in growing arrays. As objects, they would lie between the freed tensors of the clips and keep the C
+    library from using that memory again: a video of two hours took 9 GB.
+    """
 
     def __init__(self, most: int) -> None:
         self.most, self.every, self.num_added = most, 1, 0
-        self.kept: list[Item] = []
+        self.starts, self.ends, self._values = array("d"), array("d"), array("f")
 
-    def add(self, item: Item) -> None:
+    @property
+    def probabilities(self) -> np.ndarray:
+        """(moments, K) float32."""
+        return np.array(self._values, dtype=np.float32).reshape(len(self.starts), -1)
+
+    def add(self, moment: Moment) -> None:
         if self.num_added % self.every == 0:
-            self.kept.append(item)
+            self.starts.append(moment.start_seconds)
+            self.ends.append(moment.end_seconds)
+            self._values.extend(moment.probabilities.tolist())
         self.num_added += 1
-        if len(self.kept) > self.most:
-            self.kept, self.every = self.kept[::2], 2 * self.every
+        if len(self.starts) > self.most:
+            self.every *= 2
+            self._values = array("f", self.probabilities[::2].ravel().tolist())
+            self.starts, self.ends = self.starts[::2], self.ends[::2]
 
 
 class _Thumbnails:

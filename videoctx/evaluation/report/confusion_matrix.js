@@ -90,6 +90,9 @@ if (matrix) {
       if (x > 1000 - 5 * unit) continue;
       if (index % step === 0 && predictions[index] !== undefined) texts.push(label(predictions[index], x, side * tall + 8, most, true));
     }
+    // In the corner: what the rows and the columns are.
+    texts.push(label("class ↑", left - 8, side * tall + 14 * unit, most, false));
+    texts.push(label("prediction →", left - 8, side * tall + 30 * unit, most + 2, false));
     labels.replaceChildren(...texts);
     drawNumbers(unit);
     matrix.dataset.size = view.size;
