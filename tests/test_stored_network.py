@@ -77,7 +77,7 @@ def test_clips_are_those_of_the_file(converted, options):
     [
         ["fit", "--model.weights", "FILE"],
         ["test"],
-        ["test", "--ckpt_path", "nowhere.pt"],
+        ["test", "--ckpt_path", "nowhere.pt", "--model.net=videoctx.models.ResNet3D"],
         ["test", "--ckpt_path", "FILE", "--help"],
         [],
     ],
@@ -97,6 +97,33 @@ def test_other_arguments_stay_as_they_are(arguments, converted):
 def test_weights_alone_are_those_of_the_named_network(converted, named):
     kept = with_stored_network(["test", "--ckpt_path", str(converted), *named])
     assert kept == ["test", "--model.weights", str(converted), *named]
+
+
+def test_classes_are_those_of_the_file_where_the_manifest_has_none(converted, tmp_path):
+    torch.save(torch.load(converted) | {"multi_label": True}, converted)
+    options = ["test", f"--ckpt_path={converted}", f"--data.manifest={tmp_path / 'manifest.csv'}"]
+    for named in ([], ["--model.net=videoctx.models.ResNet3D"]):
+        data = yaml.safe_load(with_stored_network([*options, *named])[2])["data"]
+        assert (data["class_file"], data["multi_label"]) == (CLASSES, True)
+    (tmp_path / "classes.txt").write_text("a\nb\n")
+    assert "class_file" not in yaml.safe_load(with_stored_network(options)[2])["data"]
+
+
+@each_case(
+    "content, message",
+    [
+        (None, "net.pt: no such checkpoint"),
+        (b"", "net.pt: not a checkpoint; expected"),
+        ({"fc.weight": torch.zeros(2, 2)}, "net.pt: does not state its network; expected -c or --model.net, or what"),
+    ],
+)
+def test_a_file_that_cannot_tell_its_network_is_named(content, message, tmp_path):
+    if isinstance(content, dict):
+        torch.save(content, tmp_path / "net.pt")
+    elif content is not None:
+        (tmp_path / "net.pt").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        with_stored_network(["test", f"--ckpt_path={tmp_path / 'net.pt'}"])
 
 
 @pytest.mark.slow

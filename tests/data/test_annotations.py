@@ -61,6 +61,11 @@ def test_classes_are_numbered_by_line(class_file):
     assert read_classes(class_file(b"walk\nrun\n")) == ["walk", "run"]
 
 
+def test_classes_may_be_given_themselves():
+    assert read_classes(["walk", "run"]) == ["walk", "run"]
+    refused(lambda: read_classes(["walk", "walk"]), "class_file: classes named more than once: walk")
+
+
 def test_class_file_with_byte_order_mark_windows_line_ends_and_blank_lines(class_file):
     assert read_classes(class_file("\ufeffwalk\r\n laufen, schnell \r\n\r\n跑\r\n".encode())) == [
         "walk",

@@ -28,10 +28,11 @@ def classify_videos(
     paths = list(dict.fromkeys(path for video in videos for path in video_paths(video)))
     chosen = Views.parse(views) if views else Views(*trained.preprocessing.views)
     predictions = trained.predict(paths, top=num_best, views=chosen, fps=fps)
-    if len(paths) == 1:
-        print(printable(paths[0]))
-    console = Console()
-    console.print(_table(predictions, console))
+    if len(paths) > 1 or not predictions[0].failure:  # the one line below tells all of a single failure
+        if len(paths) == 1:
+            print(printable(paths[0]))
+        console = Console()
+        console.print(_table(predictions, console))
     for prediction in predictions:
         if prediction.failure:
             print(printable(f"{prediction.path}: {prediction.failure}"), file=sys.stderr)
@@ -44,7 +45,7 @@ def classify_videos(
 
 def _table(predictions: Sequence[Prediction], console: Console) -> Table:
     """Return a row per class for a single video, and a row per video for several."""
-    if len(predictions) == 1 and not predictions[0].failure:
+    if len(predictions) == 1:
         return class_table(predictions[0], console)
     table = Table()
     table.add_column("video", overflow="fold")  # a name that is cut could be another video's

@@ -8,13 +8,14 @@ from typing import Any
 import yaml
 
 from videoctx.cli.given_values import given_value
+from videoctx.data.annotations import CLASS_FILE
 from videoctx.evaluation.run_folders import EVALUATIONS
 
 FROM_TRAINING = {"state_dict", "class_names", "epoch"}  # keys of the checkpoints that a training writes
 
 
 def with_stored_network(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments of an evaluation with the network and the clips that its checkpoint stores.
+    """Return the arguments of an evaluation with the network, the clips and the classes that its checkpoint stores.
 
     They come first, so that whatever else is given stays as it is. A file with weights alone, as `videoctx convert` or
     `torch.save(net.state_dict(), …)` writes it, becomes that of `--model.weights`, also where a network is named. Other
@@ -22,22 +23,41 @@ def with_stored_network(arguments: Sequence[str]) -> list[str]:
 
     Args:
         arguments: the subcommand and its options, with the text of every config (`videoctx.cli.parts`).
+
+    Raises:
+        ValueError: no network is named, and the checkpoint is missing, damaged, or does not state its network.
     """
     command, *options = arguments or [""]
     path = given_value(options, "ckpt_path") or given_value(options, "model.weights")
-    if command not in EVALUATIONS or not path or not Path(path).is_file() or not {"-h", "--help"}.isdisjoint(options):
+    if command not in EVALUATIONS or not path or not {"-h", "--help"}.isdisjoint(options):
         return list(arguments)
-    stored, is_named = _content(path), _names_network(options)
-    net = stored.get("net")
-    if stored and not stored.keys() >= FROM_TRAINING and (is_named or isinstance(net, Mapping)):
+    is_named = _names_network(options)
+    if not Path(path).is_file():
+        if is_named:
+            return list(arguments)
+        raise ValueError(f"{path}: no such checkpoint")
+    stored = _content(path, is_needed=not is_named)
+    knows_network = isinstance(stored.get("net"), Mapping)
+    if not is_named and not knows_network:
+        raise ValueError(
+            f"{path}: does not state its network; expected -c or --model.net, or what `videoctx convert` makes of it"
+        )
+    if stored and not stored.keys() >= FROM_TRAINING:
         options = [option.replace("--ckpt_path", "--model.weights", 1) for option in options]
-    if is_named or not isinstance(net, Mapping):
-        return [command, *options]
-    return [command, "-c", yaml.safe_dump({"model": {"net": dict(net)}} | _clips(stored)), *options]
+    known = _classes(stored, given_value(options, "data.manifest"))
+    if not is_named:
+        known = {"model": {"net": dict(stored["net"])}, "data": _clips(stored) | known}
+    elif known:
+        known = {"data": known}
+    return [command, *(["-c", yaml.safe_dump(known)] if known else []), *options]
 
 
-def _content(path: str) -> Mapping[str, Any]:
-    """Return what a checkpoint holds, whose tensors are not read. Empty: it cannot be read, which others report."""
+def _content(path: str, *, is_needed: bool) -> Mapping[str, Any]:
+    """Return what a checkpoint holds, whose tensors are not read. Empty: it cannot be read, which others report.
+
+    Raises:
+        ValueError: it cannot be read, and is needed.
+    """
     import torch
 
     from videoctx.models.checkpoint_file import read_stored
@@ -48,8 +68,18 @@ def _content(path: str) -> Mapping[str, Any]:
         try:
             stored = read_stored(path)
         except ValueError:
+            if is_needed:
+                raise
             return {}
     return stored if isinstance(stored, Mapping) else {}
+
+
+def _classes(stored: Mapping[str, Any], manifest: str) -> dict[str, Any]:
+    """Return what the classes are, as settings of the data, where the manifest has no class file beside it."""
+    names = stored.get("class_names")
+    if not isinstance(names, list) or not manifest or Path(manifest).with_name(CLASS_FILE).exists():
+        return {}
+    return {"class_file": [str(name) for name in names], "multi_label": stored.get("multi_label") is True}
 
 
 def _clips(stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,10 +94,8 @@ def _clips(stored: Mapping[str, Any]) -> dict[str, Any]:
     own = {name: _plain(value) for name, value in made.items() if name not in rules or value != rules[name]}
     groups = {"clips": ClipSettings, "test": TestSettings}
     return {
-        "data": {
-            group: {field.name: own[field.name] for field in fields(kind) if field.name in own}
-            for group, kind in groups.items()
-        }
+        group: {field.name: own[field.name] for field in fields(kind) if field.name in own}
+        for group, kind in groups.items()
     }
 
 

@@ -57,7 +57,7 @@ class VideoDataModule(LightningDataModule):
     Args:
         manifest: CSV file with one row per video.
         root: Folder or URL that relative paths in the manifest start from. By default the manifest's folder.
-        class_file: File with one class name per line. By default `classes.txt` beside the manifest.
+        class_file: File with one class name per line, or the names. By default `classes.txt` beside the manifest.
         multi_label: Whether a video may show several classes, or none.
         train_split: Value of the manifest's `split` column to train on.
         val_split: Value of the `split` column to validate on. None: no validation.
@@ -88,7 +88,7 @@ class VideoDataModule(LightningDataModule):
         manifest: str,
         *,
         root: str | None = None,
-        class_file: str | None = None,
+        class_file: str | Sequence[str] | None = None,
         multi_label: bool = False,
         train_split: str = "train",
         val_split: str | None = "val",

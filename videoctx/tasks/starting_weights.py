@@ -135,7 +135,8 @@ class StartingWeights(Callback):
                 f"has {differences}; the rows of its classifier were brought to the order of the data"
             )
         if not is_trained:
-            raise ValueError(f"has other classes than the data: {differences}; expected the same, in any order")
+            hint = " (a class of the class file may be without videos)" if set(theirs) < set(ours) else ""
+            raise ValueError(f"has other classes than the data: {differences}; expected the same, in any order{hint}")
         if len(ours) == len(theirs):
             classifier = known_classifier(net, weights, len(ours))
             weights = {name: tensor for name, tensor in weights.items() if name not in classifier}

@@ -10,12 +10,18 @@ from videoctx.data.class_names import look_alikes, nfc, why_alike
 CLASS_FILE = "classes.txt"
 
 
-def read_classes(path: str | Path) -> list[str]:
+def read_classes(path: str | Path | Sequence[str]) -> list[str]:
     """Read the class names, in the order of their indices.
+
+    Args:
+        path: File with one class name per line, or the names themselves.
 
     Raises:
         AnnotationError: The file is missing, empty or not UTF-8, or names a class twice, or two that look alike.
     """
+    if not isinstance(path, str | Path):
+        check_class_names(path, "class_file")
+        return list(path)
     try:
         names = [nfc(line).strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
     except OSError as error:
