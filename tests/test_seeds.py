@@ -13,7 +13,10 @@ from matplotlib.image import imread
 from tests.evaluation.synthetic_scores import write_run as write_scores
 from tests.tiny_set import make_set, write_config
 from videoctx.cli import main
-from videoctx.evaluation.seeds import SeedGroup, draw_seeds
+from videoctx.evaluation.bootstrap import Estimate, Interval
+from videoctx.evaluation.learning_curves import read_learning_curve, read_learning_curves
+from videoctx.evaluation.seed_plots import draw_gains, draw_seeds
+from videoctx.evaluation.seeds import SeedGroup, SeedIntervals, class_gains
 
 BLOCK, OTHER_BLOCK = "videoctx.layers.NonLocal", "videoctx.layers.GlobalContext"
 
@@ -195,6 +198,36 @@ def test_equal_networks_differ_by_zero(tmp_path, show):
     assert rows["same"][-2] == rows["plain"][-2] != ""
 
 
+def test_classes_that_differ_most(tmp_path, show):
+    """Per class: means over two runs of each network, counted by hand. Both tables before it have other columns."""
+    labels = np.array([0] * 4 + [1] * 2)
+    right = {
+        "plain": [[1, 1, 0, 0, 1, 1], [1, 0, 0, 0, 1, 1]],  # class 0: 3 of 8; class 1: 4 of 4
+        "nl": [[1, 1, 1, 1, 0, 1], [1, 1, 1, 0, 0, 1]],  # class 0: 7 of 8; class 1: 2 of 4
+    }
+    for name, seeds in right.items():
+        for seed, is_right in enumerate(seeds):
+            tested = write_run(tmp_path / name / f"seed_{seed}", seed=seed, value=np.mean(is_right), context=name)
+            logits = np.zeros((6, 1, 1, 2))
+            logits[np.arange(6), 0, 0, np.where(is_right, labels, 1 - labels)] = 3
+            order = np.random.default_rng(seed).permutation(6)
+            write_scores(tested, logits[order], labels[order], paths=[f"{index}.mp4" for index in order])
+    rows = [row for row in show(tmp_path, "--against", "plain", "--per_class", 2) if len(row) == 6]
+    assert [row[2:5] for row in rows] == [["4", "37.5%", "87.5%"], ["2", "100.0%", "50.0%"]]
+    assert [row[5].split(" (")[0] for row in rows] == ["+50.0", "-50.0"]
+    assert rows[1][5] == "-50.0 (-100.0 – +0.0)"  # video 4 or 5 alone: always, or never
+    assert len([row for row in show(tmp_path, "--against", "plain", "--per_class", 1) if len(row) == 6]) == 1
+
+
+def test_equal_networks_differ_in_no_class(tmp_path):
+    with_scores(tmp_path, {"plain": [np.arange(8) % 3 > 0] * 2}, 8)
+    tests = tuple(sorted(file.parent for file in tmp_path.rglob("scores.parquet")))
+    group = SeedGroup("plain", 1500, {0: 0.5, 1: 0.5}, tests)
+    (one,) = class_gains(group, group)  # the other class has no videos
+    assert one.num_videos == 8
+    assert one.gain == (0, (0, 0))
+
+
 def test_runs_that_cannot_be_compared_are_refused(tmp_path, refuse):
     with_scores(tmp_path, {"plain": [np.ones(4, dtype=bool)] * 2}, 4)
     assert "no network 'nl' in" in refuse(tmp_path, "--against", "nl")
@@ -234,6 +267,76 @@ def test_marks_in_the_plot(runs, show):
     columns = changed.any(axis=0).nonzero()[0]
     assert changed.sum() > 50
     assert (columns[1:] - columns[:-1]).max() > 100  # two lines
+
+
+def test_the_plot_of_differences_has_a_bar_as_long_as_the_interval(tmp_path):
+    def interval(low: float, high: float) -> SeedIntervals:
+        return SeedIntervals(Estimate(0.5, Interval(0.4, 0.6)), Estimate((low + high) / 2, Interval(low, high)))
+
+    found = {"plain": interval(0, 0), "narrow": interval(-0.01, 0.01), "wide": interval(-0.04, 0.04)}
+    draw_gains(found, tmp_path / "gains.png", baseline="plain", metric="video_top1")
+    image = imread(tmp_path / "gains.png")
+    lengths = (image[..., 2] - image[..., 0] > 0.4).sum(axis=1)
+    rows = np.flatnonzero(lengths)
+    narrow, wide = np.split(lengths[rows], np.flatnonzero(np.diff(rows) > 5) + 1)  # the baseline has no row
+    assert wide.max() / narrow.max() == pytest.approx(4, abs=0.4)
+
+
+# Learning curves --------------------------------------------------------------------------------------------------
+
+
+def write_log(run: Path, values: dict[int, float], *, resumed_from: Path | None = None) -> Path:
+    """Write the log of a training, as Lightning does: epochs from 0, and rows of other metrics between."""
+    run.mkdir(parents=True, exist_ok=True)
+    rows = [f"{epoch},{epoch},,{value}\n{epoch},{epoch},0.5," for epoch, value in values.items()]
+    (run / "metrics.csv").write_text("\n".join(["epoch,step,train/loss,val/video_top1", *rows, "7,8"]))
+    config = yaml.safe_load(file.read_text()) if (file := run / "config.yaml").is_file() else {}
+    checkpoint = str(resumed_from / "checkpoints" / "last.ckpt") if resumed_from else None
+    file.write_text(yaml.safe_dump(config | {"ckpt_path": checkpoint}))
+    (run / "training_card.json").write_text("{}")
+    return run
+
+
+def test_learning_curves_are_means_over_seeds(tmp_path):
+    logs = [{0: 0.1, 1: 0.4}, {0: 0.3, 1: 0.4}]
+    runs = {seed: write_log(tmp_path / str(seed), values) for seed, values in enumerate(logs)}
+    curves = read_learning_curves(runs, "video_top1")
+    assert curves.epochs == (0, 1)
+    np.testing.assert_allclose(curves.mean, [0.2, 0.4])
+    np.testing.assert_allclose(curves.deviation, [0.02**0.5, 0], atol=1e-9)  # √(0.02 / 1)
+    assert not curves.missing
+
+
+def test_the_curve_of_a_resumed_training_is_whole(tmp_path):
+    """The later training logs what follows its checkpoint. Where both logged an epoch, the later one counts."""
+    first = write_log(tmp_path / "version_0", {0: 0.1, 1: 0.2, 2: 0.9})
+    second = write_log(tmp_path / "version_1", {2: 0.3, 3: 0.4}, resumed_from=first)
+    write_log(first, {0: 0.1, 1: 0.2, 2: 0.9}, resumed_from=second)  # a circle ends
+    assert read_learning_curve(second, "video_top1") == {0: 0.1, 1: 0.2, 2: 0.3, 3: 0.4}
+
+
+def test_an_epoch_that_a_training_lacks_is_named(tmp_path):
+    runs = {0: write_log(tmp_path / "0", {0: 0.1, 1: 0.2}), 1: write_log(tmp_path / "1", {0: 0.3})}
+    curves = read_learning_curves(runs, "video_top1")
+    assert curves.epochs == (0,)
+    assert curves.missing == (f"{tmp_path / '1'}: no val/video_top1 in epoch 2, which is left out",)
+    with pytest.raises(ValueError, match=r"metrics.csv: no values of val/video_map; expected a training"):
+        read_learning_curves(runs, "video_map")
+
+
+def test_curves_are_drawn_for_each_network(runs, show):
+    for training in {file.parent for file in runs.rglob("training_card.json")}:
+        write_log(training, {0: 0.2, 1: 0.5 if "nl" in str(training) else 0.3})
+    show(runs, "--plot_curves", runs / "curves.png")
+    image = imread(runs / "curves.png")
+    blue, orange = image[..., 2] - image[..., 0] > 0.4, image[..., 0] - image[..., 2] > 0.6
+    assert blue.sum() > 300
+    assert orange.sum() > 300
+
+
+@pytest.mark.parametrize("option", ["--per_class=2", "--plot_gains=gains.png"])
+def test_differences_need_a_network(runs, refuse, option):
+    assert f"{option.split('=')[0]} compares with a network; expected --against NETWORK" in refuse(runs, option)
 
 
 @pytest.mark.slow

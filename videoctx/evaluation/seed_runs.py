@@ -23,6 +23,7 @@ class SeedRun(NamedTuple):
     setting: str  # JSON of how it was trained, without seed and output folder, and of the data it was tested on
     num_parameters: int
     value: float  # the metric
+    training: Path  # whose checkpoint was tested
     controls: tuple[str, ...] = ()  # of the test
 
 
@@ -58,7 +59,7 @@ def read_seed_run(file: Path, metric: str) -> SeedRun:
     }
     place = training if file.is_relative_to(training) else file.parent
     described = json.dumps(setting, sort_keys=True)
-    return SeedRun(file.parent, place, seed, described, result["num_parameters"], result[metric], found)
+    return SeedRun(file.parent, place, seed, described, result["num_parameters"], result[metric], training, found)
 
 
 def group_by_setting(runs: Sequence[SeedRun], folder: Path) -> list[SeedGroup]:
@@ -92,5 +93,6 @@ def group_by_setting(runs: Sequence[SeedRun], folder: Path) -> list[SeedGroup]:
             sorted_runs[0].num_parameters,
             values={run.seed: run.value for run in sorted_runs},
             folders=tuple(run.folder for run in sorted_runs),
+            trainings={run.seed: run.training for run in sorted_runs},
         )
     return list(groups.values())

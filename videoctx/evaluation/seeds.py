@@ -6,23 +6,18 @@ seeds, such as three, the part of the interval that comes from them is too narro
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
-from videoctx.atomic_write import atomic_write
 from videoctx.evaluation.bootstrap import SEED, Estimate, estimate, resampled
 from videoctx.evaluation.comparison import check_same_videos, order_of_videos
 from videoctx.evaluation.evaluation_result import EvaluationResult
 from videoctx.evaluation.scores import read_run
 from videoctx.evaluation.view_scores import ViewScores
-
-ROW_INCHES = 0.32
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +29,14 @@ class SeedGroup:
         num_parameters: of the network.
         values: seed → the metric, in [0, 1].
         folders: of the tested runs.
+        trainings: the folders of the trainings that were tested, by their seed.
     """
 
     name: str
     num_parameters: int
     values: dict[int, float]
     folders: tuple[Path, ...]
+    trainings: dict[int, Path] = field(default_factory=dict)
 
     @property
     def mean(self) -> float:
@@ -50,6 +47,24 @@ class SeedGroup:
     def deviation(self) -> float | None:
         """The standard deviation over seeds, with n - 1. None for a single run."""
         return stdev(self.values.values()) if len(self.values) > 1 else None
+
+
+class ClassGain(NamedTuple):
+    """The mean accuracy of one class over the runs of a baseline and of a group.
+
+    Args:
+        name: of the class.
+        num_videos: of the class.
+        baseline: the mean over the baseline's runs.
+        mean: the mean over the group's runs.
+        gain: the second minus the first, with its interval over seeds and videos.
+    """
+
+    name: str
+    num_videos: int
+    baseline: float
+    mean: float
+    gain: Estimate
 
 
 class SeedIntervals(NamedTuple):
@@ -90,6 +105,57 @@ def seed_intervals(groups: Sequence[SeedGroup], baseline: SeedGroup, metric: str
     return found
 
 
+def class_gains(group: SeedGroup, baseline: SeedGroup) -> list[ClassGain]:
+    """Return the difference in each class's accuracy, the greatest first. Classes without test videos are left out.
+
+    Args:
+        group: of tested runs over the same videos as the baseline's.
+
+    Raises:
+        ScoreError: a run has no scores that can be read.
+        ValueError: the runs have different videos, or a video may have several labels.
+    """
+    first = read_run(baseline.folders[0])
+    if first.multi_label:
+        raise ValueError("videos have several labels, so classes have no accuracy; expected one label per video")
+    labels = np.eye(len(first.class_names))[first.labels]  # (V, K)
+    rng = np.random.default_rng(SEED)
+    parts = [_correct_videos(one, first) for one in (baseline, group)]  # (S, V) each
+    means = [correct.mean(axis=0) @ labels / np.maximum(labels.sum(axis=0), 1) for correct in parts]
+    resamples = []  # of the gain, (r, K) each
+    for weights in resampled(len(labels)):
+        with np.errstate(invalid="ignore"):  # a class of which no video was sampled has no accuracy
+            by_run = [np.einsum("rv,sv,vk->rsk", weights, correct, labels, optimize=True) for correct in parts]
+            sampled = [np.stack([_mean_of_sampled(one, rng) for one in runs]) for runs in by_run]
+            resamples.append((sampled[1] - sampled[0]) / (weights @ labels))
+    gains = np.concatenate(resamples)  # (R, K)
+    found = [
+        ClassGain(name, int(count), before, after, estimate("recall", after - before, gains[:, index]))
+        for index, (name, count, before, after) in enumerate(
+            zip(first.class_names, labels.sum(axis=0), *(mean.tolist() for mean in means), strict=True)
+        )
+        if count
+    ]
+    return sorted(found, key=lambda one: (-abs(one.gain.value), one.name))
+
+
+def _mean_of_sampled(runs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the mean (K,) of runs (S, K) that are sampled with replacement."""
+    return runs[rng.integers(len(runs), size=len(runs))].mean(axis=0)
+
+
+def _correct_videos(group: SeedGroup, first: ViewScores) -> np.ndarray:
+    """Return (S, V) float64: whether each run predicts each video of the first run correctly."""
+    found = []
+    for folder in group.folders:
+        view_scores = read_run(folder)
+        check_same_videos(first, view_scores)
+        correct = np.empty(len(first.paths))
+        correct[order_of_videos(first, view_scores)] = EvaluationResult(view_scores).ranks == 0
+        found.append(correct)
+    return np.stack(found)
+
+
 def _on_resamples(folder: Path, metric: str, first: ViewScores) -> np.ndarray:
     """Return (R,) values of a run's metric on resampled videos, which are the same for every run."""
     view_scores = read_run(folder)
@@ -100,30 +166,3 @@ def _on_resamples(folder: Path, metric: str, first: ViewScores) -> np.ndarray:
     if metric not in parts[0]:
         raise ValueError(f"{metric} is not computed from scores; expected one of {', '.join(parts[0])}")
     return np.concatenate([part[metric] for part in parts])
-
-
-def draw_seeds(groups: Sequence[SeedGroup], path: Path, *, metric: str, marks: Sequence[float] = ()) -> None:
-    """Draw a PNG with one row per group, one dot per run and a bar at their mean.
-
-    Args:
-        groups: from top to bottom.
-        path: the file to write.
-        metric: the title of the axis.
-        marks: values to mark with a dashed line through all rows, such as chance.
-    """
-    figure = Figure(figsize=(6, 0.9 + ROW_INCHES * len(groups)), layout="constrained")
-    axes = figure.subplots()
-    for row, group in enumerate(groups):
-        values = sorted(group.values.values())
-        # Spread the dots of a row a little, so that equal runs do not hide each other.
-        heights = [row + 0.4 * ((place + 0.5) / len(values) - 0.5) for place in range(len(values))]
-        axes.plot(values, heights, "o", color="C0", markersize=4, alpha=0.7, clip_on=False)
-        axes.plot([group.mean] * 2, [row - 0.35, row + 0.35], color="C1", linewidth=2, clip_on=False)
-    for mark in marks:
-        axes.axvline(mark, color="gray", linestyle="--", linewidth=0.8, zorder=0)
-    axes.set(xlim=(0, 1), ylim=(len(groups) - 0.5, -0.5), xlabel=f"{metric}: one dot per seed, a bar at their mean")
-    axes.set_yticks(range(len(groups)), [group.name for group in groups])
-    axes.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
-    axes.grid(axis="x", alpha=0.3)
-    with atomic_write(path) as part:
-        figure.savefig(part, dpi=100, format="png")

@@ -14,7 +14,7 @@ from videoctx.evaluation.result_files import COUNTS
 if TYPE_CHECKING:  # their modules import scipy and matplotlib, which a table does not need
     from videoctx.evaluation.bootstrap import Estimate
     from videoctx.evaluation.comparison import ClassDifference, Comparison
-    from videoctx.evaluation.seeds import SeedGroup, SeedIntervals
+    from videoctx.evaluation.seeds import ClassGain, SeedGroup, SeedIntervals
     from videoctx.evaluation.view_curve import Point
 
 HEADINGS = {
@@ -105,6 +105,28 @@ def seed_gain_table(found: "Mapping[str, SeedIntervals]", baseline: str, *, widt
         rows.append([name, percent(mean), "" if name == baseline else over])
     caption = "in brackets 95 % intervals over seeds and videos"
     return fitted_table(("network", "mean", f"over {baseline}"), rows, width=width, caption=caption)
+
+
+def class_gain_table(
+    found: "Mapping[str, Sequence[ClassGain]]", baseline: str, *, num_classes: int, width: int
+) -> Table:
+    """Return a table of the classes whose accuracy differs most from the baseline's, the first ones of each network.
+
+    Args:
+        num_classes: of all classes that have test videos.
+    """
+    rows = []
+    for name, gains in found.items():
+        for one in gains:
+            low, high = (100 * end for end in one.gain.interval)
+            over = f"{100 * one.gain.value:+.1f} ({low:+.1f} – {high:+.1f})"
+            rows.append([name, one.name, str(one.num_videos), f"{one.baseline:.1%}", f"{one.mean:.1%}", over])
+    headings = ("network", "class", "videos", baseline, "mean", f"over {baseline}")
+    caption = (
+        "classes that differ most; in brackets 95 % intervals over seeds and videos. Of a network's"
+        f" {num_classes} classes, one in 20 is outside its interval by chance"
+    )
+    return fitted_table(headings, rows, width=width, caption=caption)
 
 
 def results_table(
