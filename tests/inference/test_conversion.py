@@ -9,6 +9,7 @@ import torch
 from tests.each_case import each_case
 from tests.tiny_set import CLASSES
 from videoctx.cli import main
+from videoctx.data.annotations import read_classes
 from videoctx.inference.classifier import load
 from videoctx.inference.conversion import convert_checkpoint
 from videoctx.models import ResNet3D
@@ -149,6 +150,7 @@ def test_class_names_of_published_data_sets(name, num_classes, known):
     assert len(set(names)) == num_classes
     assert {index: names[index] for index in known} == known
     assert name == "imagenet" or names == sorted(names)
+    assert read_classes(names) == names  # as the classes of data
 
 
 @pytest.mark.parametrize(("text", "error"), [("a\n\nb\n", "line 2 is empty"), ("a\nb\na\n", "'a' is in lines 1 and 3")])
@@ -156,6 +158,11 @@ def test_a_file_of_class_names_is_checked(tmp_path, text, error):
     (tmp_path / "names.txt").write_text(text)
     with pytest.raises(ValueError, match=error):
         read_class_names(tmp_path / "names.txt")
+
+
+def test_a_file_of_class_names_is_read_as_that_of_data(tmp_path):
+    (tmp_path / "names.txt").write_bytes("\ufeffcafe\u0301\r\n 跑 \r\n\r\n".encode())
+    assert read_class_names(tmp_path / "names.txt") == read_classes(tmp_path / "names.txt") == ["caf\xe9", "跑"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from tests.each_case import each_case
-from videoctx.models import ResNet3D
+from videoctx.models import ResNet3D, SlowFast
 from videoctx.visualize.gradcam import grad_cam
 from videoctx.visualize.grids import Axis, Grid
 
@@ -152,6 +152,13 @@ class Bypass(Pooled):
 def test_layers_without_a_map_are_refused(layer, message):
     with pytest.raises(ValueError, match=message):
         grad_cam(Bypass().eval(), clip_of(2, 6, 6), layer)
+
+
+def test_layers_of_pathways_are_suggested():
+    with torch.device("meta"):
+        net = SlowFast(2, width=8).eval()
+    with pytest.raises(ValueError, match=r"layer res5 gives tuple; .*, res5\.slow, res5\.fast$"):
+        grad_cam(net, torch.zeros(1, 3, 8, 32, 32, device="meta"), "res5")
 
 
 def test_nan_has_no_map():

@@ -97,6 +97,7 @@ def explain_block(
     if attention.depends_on_query:
         position = frame, x, y = clip.video_position(place)
         chosen = "" if query else ", the position to which it adds most"
+        x, y = max(0.0, x), max(0.0, y)  # the first cells of a grid may be centered outside
         title = f"{kind} at {name}, seen from x {x:.0f}, y {y:.0f} in frame {clip.indices[frame]}{chosen}"
     note = ""
     if uniform := attention.is_uniform(cell):

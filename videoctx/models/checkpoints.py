@@ -219,8 +219,8 @@ def _recognize(theirs: Mapping[str, Tensor]) -> list[Format]:
     unknown, closest = min(zip(unknown_names, candidates, strict=True), key=lambda pair: len(pair[0]))
     if other := next((network for name in unknown if (network := cousin(name))), ""):
         raise ValueError(f"the weights are of {other}")
-    if len(unknown) == len(theirs):
-        projects = ", ".join(dict.fromkeys(known.name for known in FORMATS))
+    if 2 * len(unknown) >= len(theirs):  # names such as head.1.weight are those of many
+        projects = ", ".join(dict.fromkeys(known.project for known in FORMATS))
         raise ValueError(f"weights of a project not known here ({first_few(unknown)}); expected one of {projects}")
     if unknown:
         raise ValueError(f"most weights are of {closest.name}, but not {len(unknown)}: {first_few(unknown)}")

@@ -1,13 +1,14 @@
 """Class names of published data sets, in the label order of published weights.
 
-ImageNet's order is torchvision's and Kinetics-400's is PyTorchVideo's. The names of Kinetics-600 and -700 are in
+ImageNet's order is torchvision's, and Kinetics-400's is PyTorchVideo's. The names of Kinetics-600 and -700 are in
 alphabetical order, as the projects that publish weights number them. No published weights of these two sets were at
-hand to compare with.
+hand to compare with. Of ImageNet's two classes named cardigan, the dog is named Cardigan Welsh corgi.
 """
 
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal, get_args
+from unicodedata import normalize
 
 DatasetName = Literal["kinetics400", "kinetics600", "kinetics700", "imagenet"]
 
@@ -28,7 +29,7 @@ def read_class_names(source: str | Path) -> list[str]:
         text = (files("videoctx.models") / "class_names" / f"{source}.txt").read_text(encoding="utf-8")
     else:
         try:
-            text = Path(source).read_text(encoding="utf-8")
+            text = Path(source).read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
             raise ValueError(f"{source}: not a text file in UTF-8; expected one class name per line") from error
         except OSError as error:
@@ -36,7 +37,7 @@ def read_class_names(source: str | Path) -> list[str]:
                 f"class_names is {str(source)!r}, which cannot be read ({error.strerror}); expected a file with one"
                 f" name per line, or one of {', '.join(get_args(DatasetName))}"
             ) from error
-    names = [line.strip() for line in text.splitlines()]
+    names = [normalize("NFC", line).strip() for line in text.splitlines()]  # as in class files of data
     while names and not names[-1]:
         names.pop()
     for number, name in enumerate(names, start=1):

@@ -128,8 +128,11 @@ def _near(layer: str, modules: dict[str, nn.Module]) -> str:
 
 
 def _video_layers(modules: dict[str, nn.Module]) -> str:
-    parts = [name for name in modules if _is_part(name) and isinstance(modules[name], nn.Sequential)]
-    return ", ".join(parts) or "a convolution"
+    """Name the stages of a network, or those of its pathways."""
+    for depth in (0, 1):
+        if parts := [n for n, layer in modules.items() if n.count(".") == depth and isinstance(layer, nn.Sequential)]:
+            return ", ".join(parts)
+    return "a convolution"
 
 
 def _is_part(name: str) -> bool:
