@@ -114,7 +114,7 @@ PARTS = {
         libraries=("lightning",),
     ),
     "visualize": Part(
-        what="attention, Grad-CAM, overlays",
+        what="attention, Grad-CAM, receptive fields, overlays",
         imports=("layers", "data"),
         libraries=("av", "matplotlib", "numpy"),
     ),

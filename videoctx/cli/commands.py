@@ -31,6 +31,7 @@ GROUPS = {
         "features": "write the features of videos, of the last or any layer, to a file",
         "probe": "train a linear classifier on features, and test it",
         "attention": "show where a network looks, by attention maps or Grad-CAM",
+        "receptive_field": "measure and draw how far a unit of a layer sees, for several networks",
         "app": "open a local page: drop a video, see its classes, when, and where a network looks",
         "export": "write a network with its preprocessing as an ONNX or torch.export file",
     },

@@ -52,16 +52,14 @@ def grad_cam(net: nn.Module, clip: Tensor, layer: str, *, class_index: int | Non
         ValueError: there is no such layer, it does not run, its output is not (1, C, T, H, W), the logit does not
             depend on it, or a logit is NaN.
     """
-    modules = {name: module for name, module in net.named_modules() if name}
-    if layer not in modules:
-        raise ValueError(f"no layer {layer!r}; expected {_near(layer, modules)}")
+    found = find_layer(net, layer)
     outputs: list[Any] = []
 
     def keep(_: nn.Module, __: Any, output: Any) -> Any:
         outputs.append(output)
         return output.clone() if isinstance(output, Tensor) else None  # a later layer may change it in place
 
-    hook = modules[layer].register_forward_hook(keep)
+    hook = found.register_forward_hook(keep)
     try:
         with torch.enable_grad(), GridTrace(clip) as trace:
             # the clip needs gradients, because the weights may not have any
@@ -72,11 +70,7 @@ def grad_cam(net: nn.Module, clip: Tensor, layer: str, *, class_index: int | Non
         raise ValueError(f"layer {layer} does not run in a forward pass; expected one that does")
     features = outputs[-1]
     if not is_video(features) or len(features) != 1:
-        given = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-        raise ValueError(
-            f"layer {layer} gives {given}; expected a layer whose output is (1, C, T, H, W), such as"
-            f" {_video_layers(modules)}"
-        )
+        raise not_a_map(net, layer, features)
     if logits.isnan().any():
         raise ValueError("the network gives NaN for this clip; expected numbers, whose gradients can be shown")
     index = int(logits.argmax()) if class_index is None else class_index
@@ -92,6 +86,27 @@ def grad_cam(net: nn.Module, clip: Tensor, layer: str, *, class_index: int | Non
         grid=trace.grid_of(features),
         class_index=index,
         logits=logits.detach().cpu(),
+    )
+
+
+def find_layer(net: nn.Module, layer: str) -> nn.Module:
+    """Return the layer of a name.
+
+    Raises:
+        ValueError: there is none; the message has similar names.
+    """
+    modules = {name: module for name, module in net.named_modules() if name}
+    if layer not in modules:
+        raise ValueError(f"no layer {layer!r}; expected {_near(layer, modules)}")
+    return modules[layer]
+
+
+def not_a_map(net: nn.Module, layer: str, output: object) -> ValueError:
+    """Return the error about a layer whose output is not (1, C, T, H, W) for one clip."""
+    given = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    such_as = _video_layers({name: module for name, module in net.named_modules() if name})
+    return ValueError(
+        f"layer {layer} gives {given}; expected a layer whose output is (1, C, T, H, W), such as {such_as}"
     )
 
 
