@@ -25,7 +25,7 @@ BAD_PATHS = {
     "concat.mp4": "a playlist",
     "image.mp4": "an image or a list of files",
     "photo.mp4": "a JPEG image, or several",
-    "truncated.mp4": "not a video",
+    "truncated.mp4": "the file has no index",
     "zeroed.flv": "damaged",
     "song.m4a": "no video stream",
     "song_with_cover.m4a": "no video stream",

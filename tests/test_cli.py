@@ -223,7 +223,7 @@ def test_losses_depend_on_the_seed_and_not_on_the_workers(run, change, same):
 BROKEN = {
     "missing": "No such file or directory",
     "empty": "the file is empty",
-    "truncated": "not a video",
+    "truncated": "the file has no index",
     "text": "expected a video",
 }
 

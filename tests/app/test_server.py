@@ -182,7 +182,7 @@ def test_bad_input_is_one_sentence(served, video, broken_files):
     for name, expected in {
         "text": "clip.mp4: a text file; expected a video",
         "empty": "clip.mp4: the file is empty",
-        "truncated": "clip.mp4: ",
+        "truncated": "clip.mp4: not a whole video: the file has no index",
         "audio only": "clip.mp4: no video stream in the file",
     }.items():
         broken = served.upload(broken_files[name], "clip.mp4")
@@ -231,6 +231,10 @@ def test_other_sites_and_names_are_refused(served):
         refused = served.refused(method, path, b"", headers=headers)
         assert refused == "403 expected the header x-videoctx-page, which the page sends"
     assert served.refused("GET", "/state", headers={"Host": "example.com"}).startswith("403 example.com is not this")
+    for origin in ("http://example.com", "null", "https://127.0.0.1", "http://["):
+        refused = served.refused("GET", "/state", headers={"Origin": origin})
+        assert refused == "403 the request comes from the page of another site", origin
+    assert served.ask("GET", "/state", headers={"Origin": served.url})["networks"]
     for name in ("localhost:1", "[::1]:1", "192.168.1.7"):
         assert served.ask("GET", "/state", headers={"Host": name})["networks"]
     with urlopen(served.url) as response:

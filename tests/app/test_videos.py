@@ -10,6 +10,7 @@ from videoctx.app.jobs import Cancelled
 from videoctx.app.videos import Video, VideoError, VideoStore
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.storage import remote
+from videoctx.inference.timed_frames import open_timed_frames
 
 
 @pytest.fixture
@@ -48,6 +49,15 @@ def test_the_oldest_upload_that_is_not_in_use_makes_room(store):
         assert files(store) == [80, 100]
     with pytest.raises(VideoError, match="the video is not on the server any more"):
         store.find(second.id)
+
+
+def test_an_archive_that_is_not_read_is_named(store):
+    video = store.start_upload("a.Tar.gz", "page", 10)
+    with (
+        pytest.raises(VideoDecodeError, match="an archive of another kind"),
+        open_timed_frames(video.path, 10),
+    ):
+        pass
 
 
 def test_no_room_is_an_error(store):

@@ -128,6 +128,9 @@ class _Guard:
             return (
                 f"{name or 'no host'} is not this server's name; expected localhost, an address, or the name in --host"
             )
+        origin = request.headers.get("origin")
+        if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
+            return "the request comes from the page of another site"
         if request.method not in ("GET", "HEAD") and not PAGE_ID.fullmatch(request.headers.get(PAGE_HEADER, "")):
             return f"expected the header {PAGE_HEADER}, which the page sends"
         return None

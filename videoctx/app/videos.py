@@ -261,5 +261,5 @@ def shown_name(name: str) -> str:
 
 
 def _suffix(name: str) -> str:
-    found = re.search(r"\.[A-Za-z0-9]{1,8}$", name)
+    found = re.search(r"(\.tar)?\.[A-Za-z0-9]{1,8}$", name, re.IGNORECASE)
     return found.group().lower() if found else ""

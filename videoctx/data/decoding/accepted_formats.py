@@ -49,6 +49,7 @@ FFMPEG_OPTIONS = tuple(word for name, value in OPEN_OPTIONS.items() for word in 
 HEAD_BYTES = 64
 JPEG = b"\xff\xd8\xff"
 TEXT_BYTES = frozenset(b"\t\n\f\r\x1b") | frozenset(range(0x20, 0x100))
+MOST_ATOMS = 10_000  # that are read: of a recording in fragments there are many
 MP4_ATOMS = (b"ftyp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"styp", b"sidx", b"pnot", b"uuid")
 
 
@@ -71,7 +72,32 @@ def why_not_accepted(path: str, *, not_accepted: bool) -> str | None:
         return "a text file; expected a video"
     if head.startswith(JPEG):
         return "a JPEG image, or several; `ffmpeg -framerate 25 -i FILE -c copy NEW.avi` makes a video of several"
-    return "an image or a list of files, not a container of videos" if not_accepted else None
+    if not_accepted:
+        return "an image or a list of files, not a container of videos"
+    if _lacks_index(path):
+        return "not a whole video: the file has no index (moov), so it was cut off or is still being written"
+    return None
+
+
+def _lacks_index(path: str) -> bool:
+    """Return whether a file starts as MP4 and ends before its index, which most writers put behind the frames."""
+    position = 0
+    with Path(path).open("rb") as file:
+        for _ in range(MOST_ATOMS):
+            file.seek(position)
+            head = file.read(16)
+            kind = head[4:8]
+            if len(head) < 8:
+                return position > 0
+            if kind == b"moov" or (position == 0 and kind not in MP4_ATOMS):
+                return False
+            size = int.from_bytes(head[:4], "big")
+            if size == 1:
+                size = int.from_bytes(head[8:16], "big")
+            if size < 8:  # 0: up to the end of the file
+                return size == 0
+            position += size
+    return False
 
 
 def _head(path: str) -> bytes:

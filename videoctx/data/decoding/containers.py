@@ -114,8 +114,8 @@ def open_container(path: str) -> Iterator[av.container.InputContainer]:
             container = open_input(f"file:{path}", options=OPEN_OPTIONS)
         except av.FFmpegError as error:
             not_accepted = isinstance(error, av.ArgumentError)
-            reason = why_not_accepted(path, not_accepted=not_accepted) or "not a video that FFmpeg knows"
-            raise VideoDecodeError(path, f"{reason}: {error.strerror}") from error
+            reason = why_not_accepted(path, not_accepted=not_accepted)
+            raise VideoDecodeError(path, reason or f"not a video that FFmpeg knows: {error.strerror}") from error
     with decoder_errors(path), container:
         stream = video_stream(container)
         if stream is None:
