@@ -51,7 +51,7 @@ def test_help_lists_every_command_in_its_group(helps):
     text, _ = helps[""]
     for title, commands in GROUPS.items():
         section = text.partition(f"{title}:\n")[2].partition("\n\n")[0]
-        assert section.splitlines() == [f"  {name:<10}  {line}" for name, line in commands.items()]
+        assert section.splitlines() == [f"  {name:<15}  {line}" for name, line in commands.items()]
 
 
 def test_the_tools_that_take_a_network_name_the_option_that_lists_its_arguments(helps):
