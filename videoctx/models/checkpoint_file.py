@@ -110,5 +110,5 @@ def _read_pickle(path: Path) -> Any:
 
 
 def _one_line(error: Exception) -> str:
-    """Return what an error says, without the place in the source of torch that raised it."""
+    """Return the message of an error, without the place in the source of torch that raised it."""
     return re.sub(r"\[enforce fail at [^]]*\]\W*", "", " ".join(str(error).split()))[:200]
