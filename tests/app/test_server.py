@@ -21,6 +21,7 @@ from PIL import Image
 
 from tests.tiny_set import CLASSES
 from videoctx.app import maps, timelines
+from videoctx.app.tested_run import TestedRun
 from videoctx.cli import main
 from videoctx.inference.classifier import load
 from videoctx.inference.explanation import explain_by_attention, explain_by_grad_cam
@@ -405,6 +406,15 @@ def test_the_errors_of_a_run_come_first(served):
     assert served.run(kind="predict", video=images["id"], network=0)["state"] == "done"
     assert served.refused("POST", "/videos", {"run": 6}).startswith("400 run is 6; expected the number of a tested")
     assert served.refused("GET", "/results?class=x") == "400 class is 'x'; expected a class of the run"
+
+
+def test_a_run_with_a_card_of_other_types_is_shown(served, tmp_path):
+    for name in ("scores.parquet", "card.json"):
+        (tmp_path / name).write_bytes((served.folder / "run" / name).read_bytes())
+    (tmp_path / "card.json").write_text(json.dumps({"folder": 5, "data": [1]}))
+    run = TestedRun(tmp_path)
+    assert run.path(5).endswith("5/images/test5")
+    assert run.image_rate(5) is None
 
 
 def test_examples_are_those_of_the_test_split(served):

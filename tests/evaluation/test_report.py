@@ -464,3 +464,13 @@ def test_card_of_another_version_leaves_out_only_the_images(tmp_path):
     text = (run / "report.html").read_text(encoding="utf-8")
     assert "protocol is &#39;other&#39;; expected one of videoctx" in text
     assert "the card names no checkpoint" in text
+
+
+def test_card_with_values_of_other_types_is_no_traceback(tmp_path):
+    run = write_run(tmp_path, *random_run(0))
+    card = {"folder": 5, "data": [1], "checkpoint": "a.ckpt", "network": ["a"], "context_off": {}}
+    (run / "card.json").write_text(json.dumps(card))
+    main(["report", str(run), "--errors", "1"])
+    assert "the card names no checkpoint" in (run / "report.html").read_text(encoding="utf-8")
+    (run / "card.json").write_text(json.dumps(card | {"data": {"frame_order": [], "manifest": 7}, "checkpoint": {}}))
+    main(["report", str(run), "--errors", "1"])

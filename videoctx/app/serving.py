@@ -1,5 +1,6 @@
 """Runs the server until Ctrl-C."""
 
+import errno
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +8,10 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.applications import Starlette
 
+EXPECTED = {
+    errno.EADDRNOTAVAIL: "an address of this computer as --host",
+    errno.EACCES: "a port from 1024, or 0 for any that is free",
+}
 GOODBYE_SECONDS = 1  # that open connections get at the end
 
 
@@ -34,9 +39,8 @@ def listening_socket(host: str, port: int) -> Iterator[socket.socket]:
             opened.bind(address)
             opened.listen(128)
         except OSError as error:
-            raise ValueError(
-                f"port {port} of {host}: {error.strerror}; expected a port that is free, or 0 for any"
-            ) from error
+            expected = EXPECTED.get(error.errno or 0, "a port that is free, or 0 for any")
+            raise ValueError(f"port {port} of {host}: {error.strerror}; expected {expected}") from error
         yield opened
 
 

@@ -10,7 +10,7 @@ from videoctx.data.annotations.annotation_error import AnnotationError
 from videoctx.data.annotations.image_rates import image_rates
 from videoctx.data.storage.locations import holds_images, resolve
 from videoctx.evaluation.confident_errors import shown_classes, shown_predictions
-from videoctx.evaluation.controls import CARD_FILE
+from videoctx.evaluation.controls import CARD_FILE, data_of
 from videoctx.evaluation.evaluation_result import EvaluationResult
 from videoctx.evaluation.result_files import read_json_object
 from videoctx.evaluation.scores import read_run
@@ -35,7 +35,7 @@ class TestedRun:
         self.result = EvaluationResult(read_run(folder, allow_nan=True))
         card: Mapping[str, Any] = read_json_object(folder / CARD_FILE)
         self._root = str(card.get("folder", "."))
-        self._manifest = (card.get("data") or {}).get("manifest")
+        self._manifest = data_of(card).get("manifest")
         self.shown = shown_classes(self.result)
         self.predictions, self.confidences, self.incorrect = shown_predictions(self.result)
 

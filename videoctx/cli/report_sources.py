@@ -13,6 +13,7 @@ from videoctx.data.storage.local_files import LocalFiles
 from videoctx.data.storage.locations import holds_images, resolve
 from videoctx.data.storage.remote import StorageError
 from videoctx.evaluation.confident_errors import ConfidentError
+from videoctx.evaluation.controls import data_of
 from videoctx.evaluation.report.page import ErrorImage, Training
 from videoctx.evaluation.report.training_curves import METRICS_FILE, read_curves
 from videoctx.evaluation.run_folders import training_of
@@ -36,10 +37,10 @@ def training_log(fit: Path | None, run: Path, card: Mapping[str, Any]) -> Traini
             raise ValueError(f"{fit}: no {METRICS_FILE} in there; expected the folder of a run of `videoctx fit`")
         return Training(path=str(path), log=read_curves(path))
     folder, checkpoint = training_of(run), card.get("checkpoint")
-    if folder is None and not checkpoint:
+    if folder is None and not isinstance(checkpoint, Mapping):
         return Training(reason="the card names no checkpoint; --fit names the folder of the training")
-    if folder is None and checkpoint:
-        trained = Path(card.get("folder", "."), str(checkpoint["path"]))
+    if folder is None and isinstance(checkpoint, Mapping):
+        trained = Path(str(card.get("folder", ".")), str(checkpoint.get("path", "")))
         folder = training_of(trained) or trained.parent.parent
     assert folder is not None
     path = folder / METRICS_FILE
@@ -54,17 +55,19 @@ def training_log(fit: Path | None, run: Path, card: Mapping[str, Any]) -> Traini
 def error_images(errors: Sequence[ConfidentError], card: Mapping[str, Any]) -> list[ErrorImage]:
     """Return an image of the frames of each error as the network got them, or the reason why there is none."""
     try:
-        preprocessing = _preprocessing(card.get("data") or {})
+        preprocessing = _preprocessing(data_of(card))
     except (ValueError, TypeError) as error:
         return [ErrorImage(reason=f"the card lacks how the clips were made: {error}")] * len(errors)
     files = LocalFiles(num_attempts=1)
     rates = _image_rates([error.path for error in errors], card)
-    return [_image(error, card.get("folder", "."), files, preprocessing, rates.get(error.path)) for error in errors]
+    return [
+        _image(error, str(card.get("folder", ".")), files, preprocessing, rates.get(error.path)) for error in errors
+    ]
 
 
 def _image_rates(paths: Sequence[str], card: Mapping[str, Any]) -> dict[str, float]:
     """Return the frame rate of each video that is stored as images, by the manifest on the card of a test."""
-    folder, manifest = card.get("folder", "."), (card.get("data") or {}).get("manifest")
+    folder, manifest = str(card.get("folder", ".")), data_of(card).get("manifest")
     wanted = [path for path in paths if holds_images(resolve(folder, path))]
     if not wanted or not manifest:
         return {}

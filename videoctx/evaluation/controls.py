@@ -14,15 +14,24 @@ CARD_FILE = "card.json"
 FRAME_ORDERS = {"reversed": "frames reversed", "shuffled": "frames shuffled", "still": "still frame"}
 
 
+def data_of(card: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the card of a test states about the data; empty if it states nothing.
+
+    >>> data_of({"data": {"split": "test"}}), data_of({"data": None})
+    ({'split': 'test'}, {})
+    """
+    data = card.get("data")
+    return data if isinstance(data, Mapping) else {}
+
+
 def controls(card: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the controls that the card of a test states. Empty: it is no control.
 
     >>> controls({"data": {"frame_order": "shuffled"}})
     ('frames shuffled',)
     """
-    data = card.get("data")
-    order = data.get("frame_order") if isinstance(data, Mapping) else None
-    shown = (FRAME_ORDERS[order],) if order in FRAME_ORDERS else ()
+    order = data_of(card).get("frame_order")
+    shown = (FRAME_ORDERS[order],) if isinstance(order, str) and order in FRAME_ORDERS else ()
     return (*shown, "context off") if card.get("context_off") else shown
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
+from videoctx.evaluation.controls import data_of
+
 
 def page_title(card: Mapping[str, Any], run: Path) -> str:
     """Return the network, the manifest with its split, and the date on the card of a test.
@@ -16,8 +18,7 @@ def page_title(card: Mapping[str, Any], run: Path) -> str:
         >>> page_title({"network": "ResNet3D-18", "data": data, "time": "2026-03-01T12:00:00+00:00"}, Path("run"))
         'ResNet3D-18 on toy/manifest.csv (test), 2026-03-01'
     """
-    data = card.get("data")
-    data = data if isinstance(data, Mapping) else {}
+    data = data_of(card)
     title = str(card.get("network") or f"Test of {run.resolve().name}")
     if data.get("manifest"):
         title += f" on {'/'.join(PurePath(str(data['manifest'])).parts[-2:])}"
