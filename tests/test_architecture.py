@@ -106,7 +106,7 @@ PARTS = {
         what="scores, metrics, intervals, comparison, report: knows no network and no video format",
         imports=("batch",),
         libraries=("jinja2", "markupsafe", "matplotlib", "numpy", "pyarrow", "scipy", "torchmetrics"),
-        in_files={"rich": ("fitted_table.py", "tables.py"), "yaml": ("learning_curves.py", "seed_runs.py")},
+        in_files={"rich": ("fitted_table.py", "tables.py"), "yaml": ("resumed_trainings.py",)},
     ),
     "tasks": Part(
         what="the LightningModule and the callbacks",

@@ -103,6 +103,19 @@ def test_a_run_of_another_setting_is_another_network(runs, show, change):
     assert rows["other/seed_3/version_0"] == ["0.002M", "1", "60.0%", "", "60.0%", "60.0%"]
 
 
+def test_a_resumed_training_has_the_setting_of_one_that_was_not_interrupted(runs, show):
+    """Its config names the checkpoint, and not the weights that the first part started from."""
+    for seed, resumed in enumerate((False, True)):
+        for version in range(1 + resumed):
+            tested = write_run(runs / "tuned" / str(seed) / str(version), seed=seed, value=0.5)
+            config = yaml.safe_load((file := tested.parent / "config.yaml").read_text())
+            config["model"]["weights"] = None if version else "resnet18.pth"
+            config["ckpt_path"] = str(tested.parents[2] / "0/version_0/checkpoints/last.ckpt") if version else None
+            file.write_text(yaml.safe_dump(config))
+    shutil.rmtree(runs / "tuned/1/0/version_0/test")
+    assert {name: count for name, _, count, *_ in show(runs)}["tuned"] == "2"
+
+
 def test_the_seed_is_that_of_the_training(runs, show):
     """Every run here was tested with seed 0."""
     write_run(runs / "plain" / "seed_3", seed=3, value=0.4)

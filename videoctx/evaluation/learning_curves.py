@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 
-from videoctx.evaluation.run_folders import CONFIG_FILE, training_of
+from videoctx.evaluation.resumed_trainings import trainings_resumed
 
 METRICS_FILE = "metrics.csv"
 
@@ -69,12 +68,8 @@ def read_learning_curve(training: Path, metric: str) -> dict[int, float]:
         ValueError: the log has no such metric.
     """
     found: dict[int, float] = {}
-    seen: set[Path] = set()
-    folder: Path | None = training
-    while folder is not None and folder.resolve() not in seen:
-        seen.add(folder.resolve())
+    for folder in trainings_resumed(training):
         found = _logged(folder / METRICS_FILE, f"val/{metric}") | found
-        folder = _resumed_from(folder)
     if not found:
         raise ValueError(f"{training / METRICS_FILE}: no values of val/{metric}; expected a training with validation")
     return found
@@ -95,13 +90,3 @@ def _logged(file: Path, column: str) -> dict[int, float]:
         except csv.Error as error:
             raise ValueError(f"{file}: not a CSV file ({error})") from error
     return found
-
-
-def _resumed_from(training: Path) -> Path | None:
-    """Return the folder of the training whose checkpoint a training was resumed from."""
-    config = training / CONFIG_FILE
-    if not config.is_file():
-        return None
-    stored = yaml.safe_load(config.read_text(encoding="utf-8"))
-    checkpoint = stored.get("ckpt_path") if isinstance(stored, dict) else None
-    return training_of(checkpoint) if isinstance(checkpoint, str) else None

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
 from videoctx.evaluation.controls import controls_of
 from videoctx.evaluation.result_files import read_result
+from videoctx.evaluation.resumed_trainings import config_of_whole_training, read_run_config
 from videoctx.evaluation.run_folders import CONFIG_FILE, training_of
 from videoctx.evaluation.seeds import SeedGroup
 
@@ -32,6 +31,8 @@ def read_seed_run(file: Path, metric: str) -> SeedRun:
 
     That is the training that the test lies in, or else the one that the checkpoint lies in.
 
+    A training that was resumed has the setting of one that was not interrupted.
+
     Raises:
         ValueError: there is no checkpoint, no config of its training, or no such metric.
     """
@@ -44,16 +45,16 @@ def read_seed_run(file: Path, metric: str) -> SeedRun:
     checkpoint = Path(result["checkpoint"])
     training = training_of(file.parent) or training_of(checkpoint) or checkpoint.parents[1]
     trained, tested = training / CONFIG_FILE, file.with_name(CONFIG_FILE)
-    for config in (trained, tested):
-        if not config.is_file():
-            raise ValueError(f"{file}: expected the run's config at {config}; paths are as the test was given them")
-    config = yaml.safe_load(trained.read_text(encoding="utf-8"))
+    for needed in (trained, tested):
+        if not needed.is_file():
+            raise ValueError(f"{file}: expected the run's config at {needed}; paths are as the test was given them")
+    config = config_of_whole_training(training)
     seed = config.pop("seed_everything")
     del config["trainer"]["logger"]
     found = controls_of(file.parent)
     setting = {
         "trained": config,
-        "tested": yaml.safe_load(tested.read_text(encoding="utf-8"))["data"],
+        "tested": read_run_config(tested.parent)["data"],
         "checkpoint": checkpoint.name,
         "controls": found,
     }
