@@ -192,8 +192,10 @@ def test_an_error_of_a_run_is_one_click_from_where(opened):
     rows = tab.locator("#tested li")
     expect(rows).to_have_count(6)
     expect(rows.first).to_contain_text(f"{CLASSES[1]} → {CLASSES[0]} 90.0 %")
-    rows.first.get_by_role("button").click()
+    rows.first.get_by_role("button").focus()
+    tab.keyboard.press("Enter")
     expect(tab.locator("#tab-where")).to_have_attribute("aria-selected", "true")
+    expect(tab.locator("#tab-where")).to_be_focused()
     expect(tab.locator(".frame")).to_have_count(4)
 
 

@@ -47,6 +47,8 @@ class App {
 
   select(name, focus = false) {
     this.opened = name;
+    const focused = document.activeElement?.closest("[role=tabpanel]"); // is the focus in a panel that is hidden now?
+    focus ||= focused && focused.id !== `panel-${name}`;
     for (const button of document.querySelectorAll("[role=tab]")) {
       const isChosen = button.id === `tab-${name}`;
       button.setAttribute("aria-selected", isChosen);
