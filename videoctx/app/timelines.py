@@ -1,4 +1,7 @@
-"""When: the classes of every moment of a video, as `videoctx classify --timeline` finds them."""
+"""When: the classes of every moment of a video, as `videoctx classify --timeline` finds them.
+
+The page draws its chart itself, because it is clicked, is as wide as the window, and is dark where the page is.
+"""
 
 from array import array
 from typing import Any
