@@ -10,6 +10,7 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from videoctx.cli.parts import with_parts
+from videoctx.cli.value_message import short_message
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,7 +39,7 @@ class ToolParser(ArgumentParser):
     """A parser whose errors are a `ValueError`, which the command line prints in one line."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise ValueError(message) from ex
+        raise ValueError(short_message(message)) from ex
 
 
 def tool_parser(prog: str, description: str | None) -> ToolParser:

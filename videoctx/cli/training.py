@@ -25,7 +25,8 @@ from videoctx.cli.replaced_classes import with_optimizer_defaults
 from videoctx.cli.run_folder import RunFolder, check_free
 from videoctx.cli.started_run import StartedRun
 from videoctx.cli.stored_network import with_stored_network
-from videoctx.cli.user_error_parser import UserErrorParser, short_message
+from videoctx.cli.user_error_parser import UserErrorParser
+from videoctx.cli.value_message import short_message
 from videoctx.data.datamodule import VideoDataModule
 from videoctx.tasks import VideoClassifier
 from videoctx.tasks.epoch_lines import EpochLines

@@ -69,18 +69,3 @@ def _expected(name: str, known: Sequence[str]) -> str:
     near += [by_last[part] for part in difflib.get_close_matches(last, by_last, n=3)]
     near = list(dict.fromkeys(near))[:3]
     return f"; expected {'perhaps ' if near else 'one of '}{', '.join(near or known)}"
-
-
-def short_message(message: str) -> str:
-    """Return jsonargparse's message on a value, which has lines for each accepted type, as one line."""
-    keys = [key for key in re.findall(r'Parser key "([\w.]+)"', message) if key != "config"]
-    absent = re.search(r"module '([\w.]+)' has no attribute '(\w+)'", message)
-    value = re.search(r"(?:Given|Got) value: (.+)", message)  # the innermost comes first
-    wanted = re.findall(r"Expected a (?:<class '(?:\w+\.)*(\w+)'>|typing\.Literal\[(.+?)\]|(dot import path))", message)
-    name = ".".join(dict.fromkeys(keys))
-    if keys and absent:
-        return f"{name}: no {absent[1]}.{absent[2]}: {absent[0]}"
-    if not (keys and value and wanted):
-        return message
-    kinds = dict.fromkeys(kind or choices or (path and "a class by its full name") for kind, choices, path in wanted)
-    return f"{name} is {value[1]}; expected {' or '.join(kinds).replace('NoneType', 'null')}"
