@@ -75,7 +75,7 @@ def test_there_is_always_a_channel_between():
 
 # Arguments --------------------------------------------------------------------------------------------------------
 
-CHANGES = [{"kernel_size": (1, 3, 3)}, {"stride": (2, 1, 1)}, {"groups": 2}, {"mid_channels": 5}]
+CHANGES = [{"kernel_size": (1, 3, 3)}, {"stride": (2, 1, 1)}, {"groups": 2}, {"mid_channels": 5}, {"norm_eps": 0.1}]
 
 
 @each_case("change", CHANGES)

@@ -132,6 +132,23 @@ def test_torchvisions_video_networks(tmp_path, name, expected):
     torch.testing.assert_close(logits(net, clip), logits(theirs, clip), rtol=1e-4, atol=1e-4)
 
 
+def test_r2plus1d_34_of_ig65m(tmp_path):
+    """It has the names of torchvision's network, and the middle channels and the ε of Caffe2's."""
+    layers = torchvision.models.video.resnet
+    arguments = {"block": layers.BasicBlock, "conv_makers": [layers.Conv2Plus1D] * 4, "stem": layers.R2Plus1dStem}
+    theirs = layers.VideoResNet(**arguments, layers=[3, 4, 6, 3], num_classes=6)
+    for stage, channels, middle in ((theirs.layer2, 128, 288), (theirs.layer3, 256, 576), (theirs.layer4, 512, 1152)):
+        stage[0].conv2[0] = layers.Conv2Plus1D(channels, channels, middle)
+    for layer in randomize(theirs).modules():
+        if isinstance(layer, nn.BatchNorm3d):
+            layer.eps = 1e-3
+    net, checkpoint = rebuilt(saved(theirs.state_dict(), tmp_path, "r2plus1d_34_clip8_ft_kinetics_from_ig65m.pth"))
+    assert checkpoint.format.name == "IG-65M"
+    assert {layer.eps for layer in net.modules() if hasattr(layer, "eps")} == {1e-3}
+    clip = a_clip(num_frames=4, size=32)
+    torch.testing.assert_close(logits(net, clip), logits(theirs, clip), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d"])
 def test_torchvisions_image_networks(tmp_path, name):
     theirs = randomize(getattr(torchvision.models, name)(num_classes=6))

@@ -16,7 +16,7 @@ from videoctx.models import Res2NetBottleneck3d, ResNet3D
 from videoctx.models.bf16_gradients import convolutions_with_incorrect_gradients
 from videoctx.models.folding import fold_batch_norms
 from videoctx.models.inference import for_inference
-from videoctx.models.r2plus1d import BasicBlock2Plus1d, FactorizedBlock2Plus1d
+from videoctx.models.r2plus1d import BasicBlock2Plus1d, FactorizedBlock2Plus1d, OwnWidthsBlock2Plus1d
 from videoctx.models.residual_blocks import Bottleneck3d
 
 CONTEXT_AT = {"res2": [0], "res3": [1]}
@@ -41,6 +41,7 @@ NETWORKS = {
     "r2plus1d": {"temporal_kernels": "r3d", "block": BasicBlock2Plus1d, "stem_conv": layers.Conv2Plus1d},
     "self-calibrated": {"depth": 50, "conv": partial(layers.SelfCalibratedConv3d, pooling=(1, 2, 2))},
     "attention-augmented": {"conv": partial(layers.AttentionAugmentedConv3d, num_heads=1, min_key_channels=2)},
+    "own widths": {"temporal_kernels": "r3d", "block": OwnWidthsBlock2Plus1d},
     "factorized shortcut": {"temporal_kernels": "r3d", "block": FactorizedBlock2Plus1d},
     "depthwise": {"depth": 50, "temporal_kernels": "r3d", "conv": layers.DepthwiseConv3d},
     "channel-separated": {"depth": 50, "temporal_kernels": "r3d", "conv": layers.ChannelSeparatedConv3d},

@@ -18,6 +18,7 @@ class Conv2Plus1d(nn.Module):
     Args:
         mid_channels: number of channels M between the two convolutions. None: ⌊t·k²·C_in·C_out / (k²·C_in + t·C_out)⌋,
             which gives the pair as many parameters as the t×k×k convolution that it replaces.
+        norm_eps: ε of the BatchNorm.
 
     >>> import torch
     >>> conv = Conv2Plus1d(64, 64)
@@ -36,6 +37,7 @@ class Conv2Plus1d(nn.Module):
         stride: tuple[int, int, int] = (1, 1, 1),
         groups: int = 1,
         mid_channels: int | None = None,
+        norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
         kernel_t, kernel_h, kernel_w = kernel_size
@@ -49,6 +51,7 @@ class Conv2Plus1d(nn.Module):
             in_channels, mid_channels, kernel_size=(1, kernel_h, kernel_w), stride=(1, *stride[1:]), groups=groups
         )
         self.norm = BatchNorm(mid_channels)
+        self.norm.eps = norm_eps
         self.relu = nn.ReLU(inplace=True)
         self.temporal = plain_conv3d(
             mid_channels, out_channels, kernel_size=(kernel_t, 1, 1), stride=(stride[0], 1, 1), groups=groups

@@ -119,6 +119,8 @@ def by_kind(table: Mapping[str, Any], kind: str) -> Any:
     return table.get(kind, table.get(""))
 
 
+TORCHVISION_R2PLUS1D_NAMES = KeyMap(TORCHVISION_R2PLUS1D, stages="1234")
+
 # Formats ----------------------------------------------------------------------------------------------------------
 
 
@@ -340,7 +342,7 @@ FORMATS = (
     ),
     Format(
         "torchvision, R(2+1)D",
-        KeyMap(TORCHVISION_R2PLUS1D, stages="1234"),
+        TORCHVISION_R2PLUS1D_NAMES,
         TORCHVISION_VIDEO,
         net={
             "r3d": HALVED_BY_STAGES
@@ -354,6 +356,28 @@ FORMATS = (
         },
         protocol="torchvision",
         clip=(16, 2),
+    ),
+    Format(
+        "IG-65M",
+        TORCHVISION_R2PLUS1D_NAMES,
+        TORCHVISION_VIDEO,
+        net={
+            "r3d": HALVED_BY_STAGES
+            | {
+                "norm_eps": 1e-3,
+                "stem_conv": {
+                    "class_path": "videoctx.layers.Conv2Plus1d",
+                    "init_args": {"mid_channels": 45, "norm_eps": 1e-3},
+                },
+                "block": {
+                    "class_path": "videoctx.models.r2plus1d.OwnWidthsBlock2Plus1d",
+                    "init_args": {"norm_eps": 1e-3},
+                },
+            }
+        },
+        protocol="torchvision",
+        clip=(8, 1),
+        differs={"": "published for clips of 8 and of 32 frames, as the file is named: --clip_len 32 sets the latter"},
     ),
     OURS,
 )

@@ -19,7 +19,7 @@ from videoctx.layers.neighborhood import VideoConv
 from videoctx.layers.pointwise import Pointwise
 from videoctx.layers.self_calibrated import SelfCalibratedConv3d
 from videoctx.layers.temporal_shift import TemporalShiftConv3d
-from videoctx.models.r2plus1d import BasicBlock2Plus1d, FactorizedBlock2Plus1d
+from videoctx.models.r2plus1d import BasicBlock2Plus1d, FactorizedBlock2Plus1d, OwnWidthsBlock2Plus1d
 from videoctx.models.res2net import Res2NetBottleneck3d
 from videoctx.models.residual_blocks import BasicBlock3d, Bottleneck3d
 from videoctx.models.stem import Stem
@@ -32,6 +32,7 @@ NORMS_AFTER: dict[type[nn.Module], tuple[tuple[str, str], ...]] = {
     Bottleneck3d: (("conv1", "norm1"), ("conv2", "norm2"), ("conv3", "norm3")),
     BasicBlock2Plus1d: (("conv1", "norm1"), ("conv2", "norm2")),
     FactorizedBlock2Plus1d: (("conv1", "norm1"), ("conv2", "norm2")),
+    OwnWidthsBlock2Plus1d: (("conv1", "norm1"), ("conv2", "norm2")),
     Conv2Plus1d: (("spatial", "norm"),),
     RenderingTransformer: (("refine", "refine_norm"), ("downsample", "downsample_norm")),
     ChannelSeparatedConv3d: (("pointwise", "norm"),),

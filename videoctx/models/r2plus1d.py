@@ -1,4 +1,4 @@
-"""The basic blocks of R(2+1)D, of torchvision and of mmaction2: both convolutions in space, then in time.
+"""The basic blocks of R(2+1)D, of torchvision, IG-65M and mmaction2: both convolutions in space, then in time.
 
 Tran, Wang, Torresani, Ray, LeCun, Paluri: "A Closer Look at Spatiotemporal Convolutions for Action Recognition"
 (CVPR 2018, arXiv 1711.11248), section 3.5.
@@ -6,11 +6,14 @@ Tran, Wang, Torresani, Ray, LeCun, Paluri: "A Closer Look at Spatiotemporal Conv
 | block                    | middle channels of its convolutions        | shortcut                                   |
 |--------------------------|--------------------------------------------|--------------------------------------------|
 | `BasicBlock2Plus1d`      | those of the first, in both: torchvision's | a 1×1×1 convolution                        |
+| `OwnWidthsBlock2Plus1d`  | of each by itself, as in the paper         | a 1×1×1 convolution, as in IG-65M's        |
 | `FactorizedBlock2Plus1d` | of each by itself, as in the paper         | two 1×1×1 convolutions, as in mmaction2    |
 
 Differs from the paper: torchvision's middle channels leave the first block of res3, res4 and res5 with fewer parameters
 than its 3D counterpart. mmaction2's shortcuts have the middle channels of a convolution over three frames.
 """
+
+from functools import partial
 
 from torch import nn
 
@@ -30,6 +33,22 @@ class BasicBlock2Plus1d(BasicBlock3d):
         super().__init__(in_channels, out_channels, shape._replace(conv=Conv2Plus1d))
         middle: int = self.conv1.get_submodule("spatial").out_channels  # type: ignore[assignment] # of a convolution
         self.conv2 = Conv2Plus1d(out_channels, out_channels, kernel_size=(shape.kernel_t, 3, 3), mid_channels=middle)
+
+
+class OwnWidthsBlock2Plus1d(BasicBlock3d):
+    """Two (2+1)D convolutions, each with its own number of middle channels; for depths 18 and 34.
+
+    Args:
+        norm_eps: ε of the BatchNorms inside the convolutions.
+
+    Raises:
+        ValueError: `first_conv` is given.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, shape: BlockShape, *, norm_eps: float = 1e-5) -> None:
+        _refuse_first_conv(shape)
+        conv = partial(Conv2Plus1d, norm_eps=norm_eps)
+        super().__init__(in_channels, out_channels, shape._replace(conv=conv))
 
 
 class FactorizedBlock2Plus1d(BasicBlock3d):
