@@ -449,7 +449,7 @@ def test_a_config_key_that_is_not_accepted(refused, tmp_path, text, parts):
 @each_case(
     ("option", "line"),
     [
-        ("trainer.max_epochs=three", "trainer.max_epochs is three; expected int or null"),
+        ("trainer.max_epochs=three", "trainer.max_epochs is three; expected a whole number or null"),
         ("model.net.init_args.depth=19", "model.net.depth is 19; expected 18, 34, 50, 101, 152, 200"),
         ("model.schedule=WarmupCosin", "model.schedule is WarmupCosin; expected a class by its full name or null"),
         (

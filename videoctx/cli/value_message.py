@@ -8,10 +8,15 @@ ACCEPTED = {
     "NonNegativeInt": "a whole number of 0 or more",
     "PositiveFloat": "a number above 0",
     "Port": "a whole number from 0 to 65535",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
     "NoneType": "null",
 }
 KEY = re.compile(r'Parser key "([\w.]+)"')
 ABSENT = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
+NO_MODULE = re.compile(r"No module named '([\w.]+)'")
 VALUES = (  # the innermost value comes first
     re.compile(r"(?:Given|Got) value: (.+)"),
     re.compile(r"Not of type \w+: (\S+) does not conform"),
@@ -31,6 +36,8 @@ def short_message(message: str) -> str:
     name = ".".join(dict.fromkeys(keys))
     if keys and (absent := ABSENT.search(message)):
         return f"{name}: no {absent[1]}.{absent[2]}: {absent[0]}"
+    if keys and (no_module := NO_MODULE.search(message)):
+        return f"{name}: there is no module {no_module[1]}; expected one that is installed or in the current folder"
     value = next((found for pattern in VALUES if (found := pattern.search(message))), None)
     kinds = RESTRICTED.findall(message)  # of a tool's option, which is never set to null
     if not kinds:
