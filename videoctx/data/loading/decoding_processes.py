@@ -19,6 +19,7 @@ from videoctx.data.loading.dataset import ClipDecoder, SampleIndex
 from videoctx.data.loading.shared_frames import Sent, pack
 from videoctx.interrupts import without_interrupts
 
+LOOK_EVERY_SECONDS = 1.0  # at the processes, while a task is waited for
 REMEDY = (
     "expected enough memory and processes for data.loading.num_workers of them on each device, or fewer; and in a"
     ' script of your own, `if __name__ == "__main__":` before what it runs'
@@ -30,6 +31,7 @@ class Task(NamedTuple):
 
     future: Future[Sent]
     slot: Slot
+    pool: ProcessPool
 
 
 class DecodingProcesses:
@@ -85,7 +87,21 @@ class DecodingProcesses:
                 ) from error
             self._unfinished[future] = slot
         future.add_done_callback(self._finished)
-        return Task(future, slot)
+        return Task(future, slot, self._pool)
+
+    def result(self, task: Task) -> Sent:
+        """Wait for the result of a task.
+
+        Raises:
+            BrokenProcessPool: A process of another task, or an idle one, died.
+            ProcessExpired: The process of this task died.
+            TimeoutError: The deadline has passed.
+        """
+        while not _is_done(task):
+            # Pebble forgets a task that is requested at the moment when an idle process is found dead.
+            if not task.pool.active and not _is_done(task):
+                raise BrokenProcessPool("the decoding processes have ended")
+        return task.future.result()
 
     def close(self) -> None:
         """End the processes. Threads that wait for a task get a CancelledError."""
@@ -100,6 +116,15 @@ class DecodingProcesses:
     def _finished(self, future: Future[Sent]) -> None:
         with self._lock:
             self._unfinished.pop(future, None)
+
+
+def _is_done(task: Task) -> bool:
+    """Wait a moment for a task, and return whether it is done."""
+    try:
+        task.future.exception(timeout=LOOK_EVERY_SECONDS)
+    except TimeoutError:  # an error of the task is returned and not raised
+        return False
+    return True
 
 
 def _no_pool() -> None:

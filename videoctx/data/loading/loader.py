@@ -201,7 +201,7 @@ class VideoLoader:
         for attempt in range(ATTEMPTS):
             task = task or processes.decode(index, record, location)
             try:
-                return unpack(task.future.result(), task.slot, processes.slots)
+                return unpack(processes.result(task), task.slot, processes.slots)
             except TimeoutError:
                 reason = f"decoding took longer than {self.deadline_seconds:g} s; its process was killed"
                 task = None  # or else the error's traceback would keep it and its memory
