@@ -7,6 +7,7 @@ from videoctx.app.videos import shown_name
 from videoctx.data.annotations.image_rates import image_rate
 from videoctx.data.annotations.manifest import read_table
 from videoctx.data.storage.locations import resolve
+from videoctx.inference.even_distances import at_even_distances
 
 NUM_EXAMPLES = 60
 
@@ -30,8 +31,6 @@ def read_examples(manifest: Path, *, most: int = NUM_EXAMPLES) -> list[Example]:
     table = read_table(manifest)
     rows = list(zip(table.lines, table.rows, strict=True))
     chosen = [(line, row) for line, row in rows if row["split"] == "test"] or rows
-    if len(chosen) > most:
-        chosen = [chosen[index * len(chosen) // most] for index in range(most)]
     return [
         Example(
             resolve(manifest.parent, row["path"]),
@@ -39,5 +38,5 @@ def read_examples(manifest: Path, *, most: int = NUM_EXAMPLES) -> list[Example]:
             row["label"],
             image_rate(row, f"{manifest}, line {line}"),
         )
-        for line, row in chosen
+        for line, row in at_even_distances(chosen, most)
     ]

@@ -41,8 +41,8 @@ def run_receptive_field(arguments: Sequence[str]) -> None:
 
     from videoctx.data.annotations import read_manifest
     from videoctx.inference.classifier import load
+    from videoctx.inference.even_distances import at_even_distances
     from videoctx.inference.receptive_field import measure_receptive_field
-    from videoctx.inference.records_at_even_distances import records_at_even_distances
     from videoctx.visualize.receptive_field_sheet import draw_receptive_fields
 
     networks = {name: load(path) for name, path in zip(names, options.ckpt_path, strict=True)}
@@ -58,7 +58,7 @@ def run_receptive_field(arguments: Sequence[str]) -> None:
                 labels_required=False,
                 multi_label=trained.multi_label,
             )
-            records = records_at_even_distances(every, options.num_videos)
+            records = at_even_distances(every, options.num_videos)
             task = progress.add_task(name, total=len(records))
             fields[name], failed = measure_receptive_field(
                 trained, records, layer=options.layer, on_video=partial(progress.advance, task)

@@ -15,8 +15,8 @@ from videoctx.data.storage.remote import StorageError
 from videoctx.evaluation.confident_errors import ConfidentError
 from videoctx.evaluation.controls import data_of
 from videoctx.evaluation.report.page import ErrorImage, Training
-from videoctx.evaluation.report.training_curves import METRICS_FILE, read_curves
-from videoctx.evaluation.run_folders import training_of
+from videoctx.evaluation.report.training_curves import read_curves
+from videoctx.evaluation.run_folders import METRICS_FILE, training_of
 from videoctx.visualize.view_sheet import view_sheet
 
 

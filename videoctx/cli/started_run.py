@@ -4,10 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
-from videoctx.evaluation.run_folders import CONFIG_FILE, SCORES_FILE, TRAINING_CARD_FILE
+from videoctx.evaluation.run_folders import CONFIG_FILE, METRICS_FILE, SCORES_FILE, TRAINING_CARD_FILE
 
 # What a run writes before its first step.
-METRICS_FILE = "metrics.csv"
 FIRST_FILES = (CONFIG_FILE, TRAINING_CARD_FILE, METRICS_FILE, "hparams.yaml")
 
 

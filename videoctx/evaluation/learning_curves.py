@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from videoctx.evaluation.resumed_trainings import trainings_resumed
-
-METRICS_FILE = "metrics.csv"
+from videoctx.evaluation.run_folders import METRICS_FILE
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from videoctx.evaluation.controls import controls_of
 
 CONFIG_FILE = "config.yaml"
 TRAINING_CARD_FILE = "training_card.json"
+METRICS_FILE = "metrics.csv"  # of Lightning's CSVLogger
 SCORES_FILE = "scores.parquet"
 RESULT_FILE = "results.json"
 

@@ -14,7 +14,7 @@ from videoctx.data.loading.dataset import VideoDataset
 from videoctx.data.loading.loader import VideoLoader
 from videoctx.data.sampling.video_samplers import EvaluationSampler
 from videoctx.inference.classifier import Classifier
-from videoctx.inference.records_at_even_distances import records_at_even_distances
+from videoctx.inference.even_distances import at_even_distances
 from videoctx.visualize.attention import attention_blocks, find_block, trace_blocks
 from videoctx.visualize.query_dependence import QueryDependence, query_dependence, summarize
 
@@ -66,7 +66,7 @@ def records_to_analyze(
     records = read_manifest(
         manifest, trained.class_names, split=split, labels_required=False, multi_label=trained.multi_label
     )
-    return records_at_even_distances(records, num_videos)
+    return at_even_distances(records, num_videos)
 
 
 def analyze_attention(

@@ -12,13 +12,11 @@ the central pixel. The field has frames as well as pixels.
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from videoctx.visualize.gradcam import find_layer, not_a_map
-from videoctx.visualize.grids import is_video
+from videoctx.visualize.layer_output import run_to_layer
 
 THRESHOLD = 1 - math.erf(math.sqrt(2))  # 4.55%
 
@@ -76,26 +74,9 @@ def central_gradients(net: nn.Module, clips: Tensor, layer: str) -> Tensor:
         >>> (found > 0).sum().item()
         9
     """
-    outputs: list[Any] = []
-
-    def keep(_: nn.Module, __: Any, output: Any) -> Any:
-        outputs.append(output)
-        return output.clone() if isinstance(output, Tensor) else None  # a later layer may change it in place
-
-    hook = find_layer(net, layer).register_forward_hook(keep)
-    clips = clips.clone().requires_grad_()
-    try:
-        with torch.enable_grad():
-            net(clips)
-    finally:
-        hook.remove()
-    if not outputs:
-        raise ValueError(f"layer {layer} does not run in a forward pass; expected one that does")
-    features = outputs[-1]
-    if not is_video(features) or len(features) != len(clips):
-        raise not_a_map(net, layer, features)
-    middle = tuple(size // 2 for size in features.shape[2:])
-    (gradients,) = torch.autograd.grad(features[:, :, *middle].sum(), clips, allow_unused=True)
+    clips, _, features = run_to_layer(net, clips, layer)
+    t, h, w = (size // 2 for size in features.shape[2:])
+    (gradients,) = torch.autograd.grad(features[:, :, t, h, w].sum(), clips, allow_unused=True)
     if gradients is None or not gradients.any():
         raise ValueError(f"layer {layer} does not depend on the clip; expected a trained layer that does")
     if not gradients.isfinite().all():

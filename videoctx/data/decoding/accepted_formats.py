@@ -9,7 +9,10 @@ FFmpeg takes it for a JPEG file; raw frames without a header, whose size nothing
 (MLV, VobSub); text, subtitles and sound.
 """
 
+import os
 from pathlib import Path
+
+from videoctx.data.decoding.file_structure import boxes
 
 # FFmpeg's names
 USUAL_FORMATS = ("mov", "mp4", "matroska", "webm", "avi", "mpegts", "mpeg", "flv", "live_flv", "asf", "asf_o", "ogg")
@@ -49,7 +52,7 @@ FFMPEG_OPTIONS = tuple(word for name, value in OPEN_OPTIONS.items() for word in 
 HEAD_BYTES = 64
 JPEG = b"\xff\xd8\xff"
 TEXT_BYTES = frozenset(b"\t\n\f\r\x1b") | frozenset(range(0x20, 0x100))
-MOST_ATOMS = 10_000  # that are read: of a recording in fragments there are many
+BOX_HEADER_BYTES = 8
 MP4_ATOMS = (b"ftyp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"styp", b"sidx", b"pnot", b"uuid")
 
 
@@ -81,23 +84,12 @@ def why_not_accepted(path: str, *, not_accepted: bool) -> str | None:
 
 def _lacks_index(path: str) -> bool:
     """Return whether a file starts as MP4 and ends before its index, which most writers put behind the frames."""
-    position = 0
     with Path(path).open("rb") as file:
-        for _ in range(MOST_ATOMS):
-            file.seek(position)
-            head = file.read(16)
-            kind = head[4:8]
-            if len(head) < 8:
-                return position > 0
-            if kind == b"moov" or (position == 0 and kind not in MP4_ATOMS):
-                return False
-            size = int.from_bytes(head[:4], "big")
-            if size == 1:
-                size = int.from_bytes(head[8:16], "big")
-            if size < 8:  # 0: up to the end of the file
-                return size == 0
-            position += size
-    return False
+        size = os.fstat(file.fileno()).st_size
+        found = list(boxes(file, 0, size))
+    kinds = [kind for kind, *_ in found]
+    is_whole_chain = bool(found) and found[-1][2] > size - BOX_HEADER_BYTES  # else other bytes follow the last box
+    return is_whole_chain and kinds[0] in MP4_ATOMS and b"moov" not in kinds
 
 
 def _head(path: str) -> bytes:

@@ -32,10 +32,8 @@ def is_fragmented(path: str) -> bool:
     """Return whether an MP4 file stores its samples in movie fragments, `moof` boxes."""
     with Path(path).open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        for kind, start, stop in _boxes(file, 0, size):
-            if kind == b"moof" or (
-                kind == b"moov" and any(inner == b"mvex" for inner, *_ in _boxes(file, start, stop))
-            ):
+        for kind, start, stop in boxes(file, 0, size):
+            if kind == b"moof" or (kind == b"moov" and any(inner == b"mvex" for inner, *_ in boxes(file, start, stop))):
                 return True
     return False
 
@@ -51,7 +49,7 @@ def structural_damage(path: str, format_name: str) -> str | None:
         if format_name.startswith("matroska"):
             return matroska_damage(file, size)
         if format_name.startswith("mov"):
-            ends = (stop for kind, _, stop in _boxes(file, 0, size) if kind in BOXES_WITH_FRAMES)
+            ends = (stop for kind, _, stop in boxes(file, 0, size) if kind in BOXES_WITH_FRAMES)
             return missing_end(size, max(ends, default=size))
         if format_name == "mpegts":
             return _cut_ts_packet(file, size)
@@ -73,7 +71,7 @@ def missing_end(size: int, promised: int) -> str | None:
     return f"truncated: {size} of {promised} bytes are there" if promised > size else None
 
 
-def _boxes(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
+def boxes(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
     """Yield the type of each box of an MP4 file, and where its content starts and stops."""
     for _ in range(MOST_BOXES):
         file.seek(start)

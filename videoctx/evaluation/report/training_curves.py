@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-METRICS_FILE = "metrics.csv"
 CLIPS_PER_SECOND = "train/clips_per_second"
 DATA_WAIT_FRACTION = "train/data_wait_fraction"
 LEARNING_RATE = "lr-"  # prefix of the names that LearningRateMonitor logs
