@@ -367,7 +367,7 @@ NL_AT = ["--model.net.init_args.context=videoctx.layers.NonLocal", "--model.net.
         (["--trainer.epochs=2"], ["trainer.epochs", "max_epochs"]),
         (["--data.seed=3"], ["data.seed", "seed_everything"]),
         # values
-        (["--data.batch_size=none"], ["data.batch_size", "int", "none"]),
+        (["--data.batch_size=none"], ["data.batch_size is none; expected a whole number"]),
         (["--data.clips.short_videos=loop"], ["data.clips.short_videos", "'wrap', 'repeat_last', 'refuse'", "loop"]),
         (["--data.batch_size=0"], ["batch_size is 0; expected 1 or more"]),
         (["--data.test.batch_size=0"], ["test.batch_size is 0; expected 1 or more"]),
