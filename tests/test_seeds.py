@@ -16,7 +16,7 @@ from videoctx.cli import main
 from videoctx.evaluation.bootstrap import Estimate, Interval
 from videoctx.evaluation.learning_curves import read_learning_curve, read_learning_curves
 from videoctx.evaluation.seed_plots import draw_gains, draw_seeds
-from videoctx.evaluation.seeds import SeedGroup, SeedIntervals, class_gains
+from videoctx.evaluation.seeds import SeedGroup, SeedIntervals, class_gains, classes_without_videos
 
 BLOCK, OTHER_BLOCK = "videoctx.layers.NonLocal", "videoctx.layers.GlobalContext"
 
@@ -113,7 +113,19 @@ def test_a_resumed_training_has_the_setting_of_one_that_was_not_interrupted(runs
             config["ckpt_path"] = str(tested.parents[2] / "0/version_0/checkpoints/last.ckpt") if version else None
             file.write_text(yaml.safe_dump(config))
     shutil.rmtree(runs / "tuned/1/0/version_0/test")
-    assert {name: count for name, _, count, *_ in show(runs)}["tuned"] == "2"
+    counts = {name: count for name, _, count, *_ in show(runs)}
+    assert counts == {"plain": "3", "nl": "2", "tuned": "2"}  # the first part is no training of its own
+
+
+def test_trainings_without_a_test_and_videos_that_failed_are_in_the_table(runs, show):
+    shutil.rmtree(runs / "nl/seed_1/version_0/test")
+    file = runs / "plain/seed_2/version_0/test/results.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"num_failed": 4}))
+    assert show(runs) == [
+        ["plain", "0.002M", "3", "40.0%", "10.0", "30.0%", "50.0%", "4"],
+        ["nl/seed_0/version_0", "0.002M", "1", "100.0%", "", "100.0%", "100.0%", "0"],
+        ["nl/seed_1/version_0", "", "0", "not tested", "", "", "", ""],
+    ]
 
 
 def test_the_seed_is_that_of_the_training(runs, show):
@@ -236,7 +248,8 @@ def test_equal_networks_differ_in_no_class(tmp_path):
     with_scores(tmp_path, {"plain": [np.arange(8) % 3 > 0] * 2}, 8)
     tests = tuple(sorted(file.parent for file in tmp_path.rglob("scores.parquet")))
     group = SeedGroup("plain", 1500, {0: 0.5, 1: 0.5}, tests)
-    (one,) = class_gains(group, group)  # the other class has no videos
+    (one,) = class_gains(group, group)
+    assert len(classes_without_videos(group)) == 1
     assert one.num_videos == 8
     assert one.gain == (0, (0, 0))
 

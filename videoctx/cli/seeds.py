@@ -55,8 +55,8 @@ def run_seeds(arguments: Sequence[str]) -> None:
     from videoctx.evaluation.learning_curves import read_learning_curves
     from videoctx.evaluation.result_files import newest_result_files
     from videoctx.evaluation.seed_plots import draw_gains, draw_learning_curves, draw_seeds
-    from videoctx.evaluation.seed_runs import group_by_setting, read_seed_run
-    from videoctx.evaluation.seeds import class_gains, seed_intervals
+    from videoctx.evaluation.seed_runs import group_by_setting, read_seed_run, trainings_without_test
+    from videoctx.evaluation.seeds import class_gains, classes_without_videos, seed_intervals
     from videoctx.evaluation.tables import class_gain_table, seed_gain_table, seed_table
 
     folder = Path(options.folder)
@@ -68,7 +68,8 @@ def run_seeds(arguments: Sequence[str]) -> None:
     if options.against and options.against not in groups:
         raise ValueError(f"no network {options.against!r} in {folder}; expected one of {', '.join(groups)}")
     console = Console()
-    console.print(seed_table(list(groups.values()), options.metric, width=console.width))
+    untested = [str(training.relative_to(folder)) for training in trainings_without_test(folder, runs)]
+    console.print(seed_table(list(groups.values()), options.metric, width=console.width, untested=untested))
     if options.against:
         baseline = groups[options.against]
         intervals = seed_intervals(list(groups.values()), baseline, options.metric)
@@ -79,7 +80,15 @@ def run_seeds(arguments: Sequence[str]) -> None:
             gains = {name: class_gains(group, baseline) for name, group in groups.items() if group is not baseline}
             first = {name: found[: options.per_class] for name, found in gains.items()}
             num_classes = max(map(len, gains.values()), default=0)
-            console.print(class_gain_table(first, options.against, num_classes=num_classes, width=console.width))
+            console.print(
+                class_gain_table(
+                    first,
+                    options.against,
+                    num_classes=num_classes,
+                    width=console.width,
+                    without_videos=classes_without_videos(baseline),
+                )
+            )
     if options.plot:
         draw_seeds(list(groups.values()), Path(options.plot), metric=options.metric, marks=options.marks)
     if options.plot_curves:

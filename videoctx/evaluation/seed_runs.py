@@ -1,4 +1,4 @@
-"""Finds tested runs that differ only in their seed."""
+"""Finds tested runs that differ only in their seed, and trainings that were not tested."""
 
 import json
 import os
@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from videoctx.evaluation.controls import controls_of
 from videoctx.evaluation.result_files import read_result
-from videoctx.evaluation.resumed_trainings import config_of_whole_training, read_run_config
-from videoctx.evaluation.run_folders import CONFIG_FILE, training_of
+from videoctx.evaluation.resumed_trainings import config_of_whole_training, read_run_config, trainings_resumed
+from videoctx.evaluation.run_folders import CONFIG_FILE, TRAINING_CARD_FILE, training_of
 from videoctx.evaluation.seeds import SeedGroup
 
 
@@ -23,6 +23,7 @@ class SeedRun(NamedTuple):
     num_parameters: int
     value: float  # the metric
     training: Path  # whose checkpoint was tested
+    num_failed: int  # videos of the test that could not be evaluated
     controls: tuple[str, ...] = ()  # of the test
 
 
@@ -60,7 +61,30 @@ def read_seed_run(file: Path, metric: str) -> SeedRun:
     }
     place = training if file.is_relative_to(training) else file.parent
     described = json.dumps(setting, sort_keys=True)
-    return SeedRun(file.parent, place, seed, described, result["num_parameters"], result[metric], training, found)
+    return SeedRun(
+        folder=file.parent,
+        place=place,
+        seed=seed,
+        setting=described,
+        num_parameters=result["num_parameters"],
+        value=result[metric],
+        training=training,
+        num_failed=result["num_failed"],
+        controls=found,
+    )
+
+
+def trainings_without_test(folder: Path, runs: Sequence[SeedRun]) -> list[Path]:
+    """Return the trainings below a folder that have no test, such as those that failed, sorted by path.
+
+    A training from which another one was resumed is a part of that one.
+
+    Args:
+        runs: all tested runs below the folder.
+    """
+    tested = {part.resolve() for run in runs for part in trainings_resumed(run.training)}
+    found = sorted(file.parent for file in folder.rglob(TRAINING_CARD_FILE))
+    return [training for training in found if training.resolve() not in tested]
 
 
 def group_by_setting(runs: Sequence[SeedRun], folder: Path) -> list[SeedGroup]:
@@ -95,5 +119,6 @@ def group_by_setting(runs: Sequence[SeedRun], folder: Path) -> list[SeedGroup]:
             values={run.seed: run.value for run in sorted_runs},
             folders=tuple(run.folder for run in sorted_runs),
             trainings={run.seed: run.training for run in sorted_runs},
+            num_failed=sum(run.num_failed for run in sorted_runs),
         )
     return list(groups.values())

@@ -30,6 +30,7 @@ class SeedGroup:
         values: seed → the metric, in [0, 1].
         folders: of the tested runs.
         trainings: the folders of the trainings that were tested, by their seed.
+        num_failed: videos that could not be evaluated and count as incorrect, over all runs.
     """
 
     name: str
@@ -37,6 +38,7 @@ class SeedGroup:
     values: dict[int, float]
     folders: tuple[Path, ...]
     trainings: dict[int, Path] = field(default_factory=dict)
+    num_failed: int = 0
 
     @property
     def mean(self) -> float:
@@ -137,6 +139,17 @@ def class_gains(group: SeedGroup, baseline: SeedGroup) -> list[ClassGain]:
         if count
     ]
     return sorted(found, key=lambda one: (-abs(one.gain.value), one.name))
+
+
+def classes_without_videos(group: SeedGroup) -> list[str]:
+    """Return the classes of which no video was tested.
+
+    Raises:
+        ScoreError: the group's first run has no scores that can be read.
+    """
+    first = read_run(group.folders[0])
+    tested = set(first.labels.tolist())
+    return [name for index, name in enumerate(first.class_names) if index not in tested]
 
 
 def _mean_of_sampled(runs: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -10,6 +10,7 @@ from rich.table import Table
 from videoctx.evaluation.evaluation_result import percent
 from videoctx.evaluation.fitted_table import fitted_table
 from videoctx.evaluation.result_files import COUNTS
+from videoctx.first_few import first_few
 
 if TYPE_CHECKING:  # their modules import scipy and matplotlib, which a table does not need
     from videoctx.evaluation.bootstrap import Estimate
@@ -77,8 +78,16 @@ def class_table(differences: "Sequence[ClassDifference]", *, width: int) -> Tabl
     return fitted_table(headings, rows, width=width, caption="classes that differ most")
 
 
-def seed_table(groups: "Sequence[SeedGroup]", metric: str, *, width: int) -> Table:
-    """Return a table of mean, deviation and range of a metric over seeds: one row per network."""
+def seed_table(groups: "Sequence[SeedGroup]", metric: str, *, width: int, untested: Sequence[str] = ()) -> Table:
+    """Return a table of mean, deviation and range of a metric over seeds: one row per network.
+
+    Args:
+        groups: of tested runs. There is a column of failed videos where any run has one.
+        metric: what their values are.
+        width: of the terminal.
+        untested: names of trainings without a test, with a row each.
+    """
+    any_failed = any(group.num_failed for group in groups)
     rows = [
         [
             group.name,
@@ -88,11 +97,17 @@ def seed_table(groups: "Sequence[SeedGroup]", metric: str, *, width: int) -> Tab
             "" if group.deviation is None else f"{100 * group.deviation:.1f}",
             f"{min(group.values.values()):.1%}",
             f"{max(group.values.values()):.1%}",
+            str(group.num_failed),
         ]
         for group in groups
     ]
-    headings = ("network", "params", "runs", "mean", "deviation", "least", "most")
+    rows += [[name, "", "0", "not tested", "", "", "", ""] for name in untested]
+    headings = ["network", "params", "runs", "mean", "deviation", "least", "most", "failed"]
     caption = f"{metric} over seeds; the deviation is of single runs, not of the mean"
+    if any_failed:
+        caption += "; failed videos, over all runs, count as incorrect"
+    else:
+        rows, headings = [row[:-1] for row in rows], headings[:-1]
     return fitted_table(headings, rows, width=width, caption=caption, optional=("params", "least", "most"))
 
 
@@ -108,12 +123,21 @@ def seed_gain_table(found: "Mapping[str, SeedIntervals]", baseline: str, *, widt
 
 
 def class_gain_table(
-    found: "Mapping[str, Sequence[ClassGain]]", baseline: str, *, num_classes: int, width: int
+    found: "Mapping[str, Sequence[ClassGain]]",
+    baseline: str,
+    *,
+    num_classes: int,
+    width: int,
+    without_videos: Sequence[str] = (),
 ) -> Table:
     """Return a table of the classes whose accuracy differs most from the baseline's, the first ones of each network.
 
     Args:
+        found: of each network.
+        baseline: the network that is compared with.
         num_classes: of all classes that have test videos.
+        width: of the terminal.
+        without_videos: the other classes, which the caption names.
     """
     rows = []
     for name, gains in found.items():
@@ -126,6 +150,8 @@ def class_gain_table(
         "classes that differ most; in brackets 95 % intervals over seeds and videos. Of a network's"
         f" {num_classes} classes, one in 20 is outside its interval by chance"
     )
+    if without_videos:
+        caption += f"; without test videos: {first_few(without_videos, most=10)}"
     return fitted_table(headings, rows, width=width, caption=caption)
 
 
