@@ -83,6 +83,22 @@ def test_a_job_that_nobody_looks_at_is_cancelled(busy, monkeypatch):
     assert busy.state == "cancelled"
 
 
+def test_the_jobs_of_a_closed_page_are_cancelled(queue):
+    began = threading.Event()
+
+    def work(job: Job) -> None:
+        began.set()
+        while True:
+            job.check()
+            time.sleep(0.001)
+
+    running, waiting, other = queue.add(work, "page"), queue.add(lambda _: 1, "page"), queue.add(lambda _: 2, "other")
+    assert began.wait(60)
+    queue.close_page("page")
+    wait_for(lambda: other.is_over)
+    assert (running.state, waiting.state, other.result) == ("cancelled", "cancelled", 2)
+
+
 def test_an_error_is_one_sentence_and_the_next_job_runs(queue, caplog):
     def fail(error: BaseException):
         def work(_: Job) -> None:

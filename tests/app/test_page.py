@@ -2,12 +2,14 @@
 
 import base64
 import re
+import subprocess
 import threading
 from shutil import which
 
 import pytest
 
 from tests.tiny_set import CLASSES
+from videoctx.app import tested_run
 from videoctx.inference.classifier import load
 
 pytest.importorskip("starlette")
@@ -20,6 +22,30 @@ DROP = """async ([drop, name, encoded]) => {
   const transfer = new DataTransfer();
   transfer.items.add(new File([bytes], name));
   drop.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+}"""
+LATE_WEBCAM = """() => {
+  const devices = navigator.mediaDevices;
+  const now = devices.getUserMedia.bind(devices);
+  const allowed = new Promise((allow) => (window.allow = allow));
+  window.streams = [];
+  devices.getUserMedia = async (wanted) => {
+    await allowed;
+    streams.push(await now(wanted));
+    return streams.at(-1);
+  };
+}"""
+STATES = "() => streams.map((stream) => stream.getTracks()[0].readyState)"
+DRAG = """async (slider) => {
+  const seen = [];
+  for (let index = 0; index < 40; index += 1) {
+    if (index < 20) {
+      slider.value = index * 0.04;
+      slider.dispatchEvent(new Event("input"));
+    }
+    await new Promise((next) => setTimeout(next, 10));
+    seen.push(Number(slider.value));
+  }
+  return seen;
 }"""
 CONTRAST = """() => {
   const parse = (color) => color.match(/[\\d.]+/g).map(Number);
@@ -162,6 +188,74 @@ def test_a_click_on_a_place_shows_where_the_block_looks_from_there(opened, serve
     expect(tab.locator("#panel-where .card").first).to_contain_text("This network has no block with an attention map")
     tab.select_option("#method", "gradcam")
     expect(tab.locator("#panel-where .card").first).to_contain_text("Grad-CAM of '")
+
+
+def test_a_place_that_the_network_does_not_see_leaves_the_frames(opened, served):
+    tab = opened()
+    choose(tab, served.folder / "test0.mp4")
+    tab.click("#tab-where")
+    frames, line = tab.locator(".frame"), tab.locator("#panel-where .error")
+    frames.nth(1).click(position={"x": 1, "y": 40})
+    expect(line).to_contain_text("the network does not see this place")
+    image, cross = (frames.nth(1).locator(one).bounding_box() for one in (".image", ".cross"))
+    assert cross["y"] == pytest.approx(image["y"] + 40, abs=2)
+    frames.nth(1).click(position={"x": 70, "y": 40})
+    expect(line).to_have_count(0)
+    expect(frames).to_have_count(4)
+
+
+def test_a_second_press_before_the_response_changes_nothing(opened, monkeypatch):
+    monkeypatch.setattr(tested_run, "VIDEOS_AT_ONCE", 2)
+    tab = opened()
+    tab.click("#tab-results")
+    expect(tab.locator("#tested li")).to_have_count(2)
+    tab.evaluate("() => [1, 2].forEach(() => document.querySelector('#more').click())")
+    expect(tab.locator("#tested li")).to_have_count(4)
+    names = tab.locator("#tested .file").all_inner_texts()
+    assert names == ["test1.mp4", "test3.mp4", "gone.mp4", "test0.mp4"]
+    tab.locator("#tested button").first.dblclick()
+    expect(tab.locator("#tab-where")).to_have_attribute("aria-selected", "true")
+    expect(tab.locator(".frame")).to_have_count(4)
+
+
+def test_when_has_a_word_on_a_video_of_no_known_length_and_on_a_broken_one(opened, tmp_path):
+    ffmpeg = which("ffmpeg") or pytest.skip("there is no ffmpeg to write a video without length")
+    source = ["-f", "lavfi", "-i", "testsrc=size=96x80:rate=10:duration=2"]
+    subprocess.run([ffmpeg, "-v", "error", *source, "-c:v", "libvpx", "-live", "1", tmp_path / "live.webm"], check=True)
+    tab = opened()
+    tab.click("#tab-when")
+    choose(tab, tmp_path / "live.webm")
+    expect(tab.locator("#panel-when .card .hint")).to_have_text(re.compile("^A video of unknown length is looked"))
+    tab.set_input_files("#file", {"name": "text.mp4", "mimeType": "video/mp4", "buffer": b"hello" * 100})
+    expect(tab.locator("#panel-when .error")).to_have_text(re.compile(r"^text\.mp4: a text file; expected a video"))
+
+
+def test_the_slider_of_frames_does_not_jump_back(opened, b_frame_avi):
+    tab = opened()
+    tab.set_input_files(
+        "#file", {"name": "b.avi", "mimeType": "video/x-msvideo", "buffer": b_frame_avi.path.read_bytes()}
+    )
+    expect(tab.locator("#stills img")).to_be_visible()
+    seen = tab.locator("#stills input").evaluate(DRAG)
+    assert seen == sorted(seen)
+    assert seen[-1] == pytest.approx(0.76)
+    expect(tab.locator("#stills img")).to_have_attribute("alt", "The frame at 0:00.76")
+
+
+def test_a_webcam_that_is_allowed_late_records_once_and_not_after_another_choice(opened, served):
+    tab = opened()
+    tab.evaluate(LATE_WEBCAM)
+    tab.click("#record")
+    choose(tab, served.folder / "test0.mp4")
+    for _ in range(2):
+        tab.click("#record")
+    tab.evaluate("() => allow()")
+    expect(tab.locator("#note")).to_have_text("Recording …")
+    tab.wait_for_function("() => streams.length === 3")
+    assert sorted(tab.evaluate(STATES)) == ["ended", "ended", "live"]
+    choose(tab, served.folder / "test0.mp4")
+    assert tab.evaluate(STATES) == ["ended"] * 3
+    expect(tab.locator("#record")).to_have_text("Record from the webcam")
 
 
 def test_a_newcomer_is_told_what_to_do(opened):

@@ -312,6 +312,21 @@ def test_an_interrupted_upload_and_a_closed_page_leave_nothing(served):
     video = served.ask("POST", "/videos?name=a.mp4", b"1", headers={"X-Videoctx-Page": "closed-page"})["id"]
     served.ask("DELETE", "/page", headers={"X-Videoctx-Page": "closed-page"})
     assert not list(served.work.store.folder.glob(f"{video}*"))
+    refused = served.refused("POST", "/videos?name=a.mp4", b"1", headers={"Content-Length": "5000000000"})
+    assert refused == "413 the file has 5.0 GB; expected at most 4 GB"
+
+
+def test_a_closed_page_ends_its_jobs(served):
+    page, release = {"X-Videoctx-Page": "page-that-closes"}, threading.Event()
+    blocking = served.work.network_jobs.add(lambda _: release.wait(60))
+    try:
+        video = served.ask("POST", "/videos", {"example": 0}, headers=page)["id"]
+        job = served.ask("POST", "/jobs", {"kind": "predict", "video": video, "network": NL}, headers=page)["id"]
+        served.ask("DELETE", "/page", headers=page)
+        assert served.work.network_jobs.find(job).state == "cancelled"
+        assert not blocking.is_over
+    finally:
+        release.set()
 
 
 def test_a_slow_job_is_cancelled(served):

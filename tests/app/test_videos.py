@@ -22,9 +22,9 @@ def store():
 
 
 def upload(store: VideoStore, num_bytes: int, page: str = "page") -> Video:
-    video = store.start_upload("a.mp4", page, num_bytes)
-    store.grow(video, num_bytes)
-    Path(video.path).write_bytes(bytes(num_bytes))
+    with store.upload("a.mp4", page, num_bytes) as video:
+        store.grow(video, num_bytes)
+        Path(video.path).write_bytes(bytes(num_bytes))
     return video
 
 
@@ -34,11 +34,24 @@ def files(store: VideoStore) -> list[int]:
 
 def test_an_upload_that_is_too_large_is_refused_with_and_without_its_size(store):
     with pytest.raises(VideoError, match=r"the file has 0\.0 GB; expected at most"):
-        store.start_upload("a.mp4", "page", 101)
-    video = store.start_upload("a.mp4", "page", None)
-    store.grow(video, 60)
-    with pytest.raises(VideoError, match="the file is too large"):
+        upload(store, 101)
+    with store.upload("a.mp4", "page", None) as video:
         store.grow(video, 60)
+        with pytest.raises(VideoError, match="the file is too large") as caught:
+            store.grow(video, 60)
+    assert caught.value.status == 413
+
+
+def test_an_upload_is_not_deleted_for_another_one(store):
+    with store.upload("a.mp4", "page", 90) as first, store.upload("b.mp4", "other", None) as second:
+        store.grow(first, 80)
+        store.grow(second, 100)
+        upload(store, 60)
+        store.grow(first, 10)
+        with pytest.raises(VideoError, match="the disk of the server has no room") as caught:
+            upload(store, 70)
+    assert caught.value.status == 507
+    assert files(store) == [0, 0]
 
 
 def test_the_oldest_upload_that_is_not_in_use_makes_room(store):
@@ -52,8 +65,8 @@ def test_the_oldest_upload_that_is_not_in_use_makes_room(store):
 
 
 def test_an_archive_that_is_not_read_is_named(store):
-    video = store.start_upload("a.Tar.gz", "page", 10)
     with (
+        store.upload("a.Tar.gz", "page", 10) as video,
         pytest.raises(VideoDecodeError, match="an archive of another kind"),
         open_timed_frames(video.path, 10),
     ):
@@ -67,13 +80,13 @@ def test_no_room_is_an_error(store):
         store.local_file(other.id),
         pytest.raises(VideoError, match="the disk of the server has no room"),
     ):
-        store.start_upload("b.mp4", "page", 90)
+        upload(store, 90)
 
 
 def test_a_full_disk_is_an_error(store, monkeypatch):
     monkeypatch.setattr(videos, "SPARE_DISK_BYTES", 10**18)
     with pytest.raises(VideoError, match="the disk of the server has no room"):
-        store.start_upload("b.mp4", "page", 1)
+        upload(store, 1)
 
 
 def test_a_closed_page_leaves_nothing_but_what_is_in_use(store):

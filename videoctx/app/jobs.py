@@ -1,6 +1,6 @@
 """A queue of jobs: one runs at a time, the others wait for it, and each can be cancelled.
 
-A job whose page asks for it no more, because the browser was closed, is cancelled too.
+A job is cancelled too when its page is closed, or asks for it no more because the browser has crashed.
 """
 
 import itertools
@@ -37,6 +37,7 @@ class Job:
 
     Attributes:
         work: what is done. It calls `check` now and then, and may set `progress`.
+        page: the page that waits for it.
         state: `waiting`, `running`, `done`, `failed` or `cancelled`.
         progress: from 0 to 1; None where it is not known.
         result: of the work, once it is done.
@@ -44,6 +45,7 @@ class Job:
     """
 
     work: Callable[["Job"], Any]
+    page: str = ""
     id: str = field(default_factory=lambda: secrets.token_urlsafe(9))
     state: State = "waiting"
     progress: float | None = None
@@ -98,13 +100,13 @@ class JobQueue:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def add(self, work: Callable[[Job], Any]) -> Job:
-        """Append a job.
+    def add(self, work: Callable[[Job], Any], page: str = "") -> Job:
+        """Append a job of a page.
 
         Raises:
             QueueFullError: Too many wait.
         """
-        job = Job(work)
+        job = Job(work, page)
         with self._changed:
             self._forget_old()
             waiting = sum(one.state == "waiting" for one in self._jobs.values())
@@ -133,6 +135,12 @@ class JobQueue:
             job.stop.set()
             if job.state == "waiting":
                 self._end(job, "cancelled")
+
+    def close_page(self, page: str) -> None:
+        """Cancel the jobs of a page."""
+        for job in list(self._jobs.values()):
+            if job.page == page and not job.is_over:
+                self.cancel(job)
 
     def close(self, timeout_seconds: float = 5.0) -> None:
         """Cancel all jobs and end the threads, as far as they end in time."""

@@ -184,20 +184,16 @@ class _Routes:
     async def _upload(self, request: Request, page: str) -> Video:
         store = self.work.store
         length = request.headers.get("content-length", "")
-        video = store.start_upload(
-            request.query_params.get("name", ""), page, int(length) if length.isdecimal() else None
-        )
-        assert video.path is not None
+        name, num_bytes = request.query_params.get("name", ""), int(length) if length.isdecimal() else None
         try:
-            with open(video.path, "wb") as file:
-                async for part in request.stream():
-                    store.grow(video, len(part))
-                    await asyncio.to_thread(file.write, part)
-        except BaseException as error:  # also when the browser was closed
-            store.drop(video)
-            if isinstance(error, ClientDisconnect):
-                raise HTTPException(400, "the upload was interrupted") from error
-            raise
+            with store.upload(name, page, num_bytes) as video:
+                assert video.path is not None
+                with open(video.path, "wb") as file:
+                    async for part in request.stream():
+                        store.grow(video, len(part))
+                        await asyncio.to_thread(file.write, part)
+        except ClientDisconnect as error:
+            raise HTTPException(400, "the upload was interrupted") from error
         return video
 
     async def video(self, request: Request) -> Response:
@@ -219,7 +215,7 @@ class _Routes:
         return Response(image, media_type="image/jpeg", headers={"X-Duration-Seconds": f"{duration:.3f}"})
 
     async def add_job(self, request: Request) -> Response:
-        job = self.work.add_job(await _json_of(request))
+        job = self.work.add_job(await _json_of(request), request.headers[PAGE_HEADER])
         return _Json({"id": job.id})
 
     async def job(self, request: Request) -> Response:
@@ -255,7 +251,7 @@ class _Routes:
         return _Json({})
 
     async def close_page(self, request: Request) -> Response:
-        await asyncio.to_thread(self.work.store.close_page, request.headers[PAGE_HEADER])
+        await asyncio.to_thread(self.work.close_page, request.headers[PAGE_HEADER])
         return _Json({})
 
 
@@ -305,5 +301,5 @@ async def _http_error(_: Request, error: Exception) -> Response:
 
 
 async def _user_error(_: Request, error: Exception) -> Response:
-    status = 503 if isinstance(error, QueueFullError) else 404 if isinstance(error, VideoError) else 400
+    status = 503 if isinstance(error, QueueFullError) else error.status if isinstance(error, VideoError) else 400
     return _Json({"error": error_line(error)}, status)

@@ -30,7 +30,15 @@ MAX_VIDEOS = 1000  # per server; most are examples, which take no room
 
 
 class VideoError(UserError):
-    """A video that the server does not take, or does not have any more."""
+    """A video that the server does not take, or does not have any more.
+
+    Args:
+        status: of the response (RFC 9110, section 15): 413 for one that is too large, 507 (RFC 4918) for a full disk.
+    """
+
+    def __init__(self, message: str, *, status: int = 404) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(eq=False)
@@ -130,22 +138,33 @@ class VideoStore:
                 video.path = source
             return self._add(video)
 
-    def start_upload(self, name: str, page: str, num_bytes: int | None) -> Video:
-        """Return a video with an empty file, which `grow` lets take more room.
+    @contextmanager
+    def upload(self, name: str, page: str, num_bytes: int | None) -> Iterator[Video]:
+        """Yield a video with an empty file, which `grow` lets take more room. It is dropped if the block raises.
 
         Raises:
             VideoError: it is too large, or the disk is full.
         """
         if num_bytes is not None and num_bytes > self.max_upload_bytes:
             raise VideoError(
-                f"the file has {num_bytes / 1e9:.1f} GB; expected at most {self.max_upload_bytes / 1e9:g} GB"
+                f"the file has {num_bytes / 1e9:.1f} GB; expected at most {self.max_upload_bytes / 1e9:g} GB",
+                status=413,
             )
-        video = Video(name=shown_name(name), page=page)
-        video.path = str(self.folder / f"{video.id}{_suffix(name)}")
-        with self._lock:
+
+        def start() -> Video:
+            video = Video(name=shown_name(name), page=page)
+            video.path = str(self.folder / f"{video.id}{_suffix(name)}")
             self._make_room(num_bytes or 0)
             Path(video.path).touch(mode=0o600)
             return self._add(video)
+
+        with self._in_use(start) as video:
+            try:
+                yield video
+            except BaseException:  # also when the browser was closed
+                with self._lock:
+                    self._drop(video)
+                raise
 
     def grow(self, video: Video, num_bytes: int) -> None:
         """Let a video take more room.
@@ -157,7 +176,9 @@ class VideoStore:
             if video.dropped:
                 raise VideoError("the page was closed during the upload")
             if video.num_bytes + num_bytes > self.max_upload_bytes:
-                raise VideoError(f"the file is too large; expected at most {self.max_upload_bytes / 1e9:g} GB")
+                raise VideoError(
+                    f"the file is too large; expected at most {self.max_upload_bytes / 1e9:g} GB", status=413
+                )
             self._make_room(num_bytes, keep=video)
             video.num_bytes += num_bytes
 
@@ -174,11 +195,6 @@ class VideoStore:
             video.used = time.monotonic()
             return video
 
-    def drop(self, video: Video) -> None:
-        """Delete a video, as soon as nobody uses it."""
-        with self._lock:
-            self._drop(video)
-
     def is_of_images(self, video: Video) -> bool:
         """Return whether a video is an archive or a folder of images, which state no frame rate."""
         return holds_images(video.path or video.source or "")
@@ -194,17 +210,24 @@ class VideoStore:
             VideoError: there is no such video.
             VideoDecodeError: it cannot be fetched. The message names the video as the page does.
         """
+        with self._in_use(lambda: self.find(id)) as video:
+            try:
+                with video.fetching:
+                    if video.path is None:
+                        self._fetch(video, check)
+                assert video.path is not None
+                yield video.path
+            except VideoDecodeError as error:
+                raise VideoDecodeError(video.name, error.reason) from error
+
+    @contextmanager
+    def _in_use(self, find: Callable[[], Video]) -> Iterator[Video]:
+        """Yield the video that `find` returns, and keep its file until the block ends."""
         with self._lock:
-            video = self.find(id)
+            video = find()
             video.num_users += 1
         try:
-            with video.fetching:
-                if video.path is None:
-                    self._fetch(video, check)
-            assert video.path is not None
-            yield video.path
-        except VideoDecodeError as error:
-            raise VideoDecodeError(video.name, error.reason) from error
+            yield video
         finally:
             with self._lock:
                 video.num_users -= 1
@@ -235,13 +258,14 @@ class VideoStore:
                 return
             unused = [video for video in stored if not video.num_users]
             if not unused:
-                raise VideoError("the disk of the server has no room for the video; expected a smaller one")
+                raise VideoError("the disk of the server has no room for the video; expected a smaller one", status=507)
             self._drop(self._oldest(unused))
 
     def _oldest(self, videos: list[Video]) -> Video:
         return min(videos, key=lambda video: video.used)
 
     def _drop(self, video: Video) -> None:
+        """Delete a video, as soon as nobody uses it."""
         self._videos.pop(video.id, None)
         video.dropped = True
         if video.num_users:

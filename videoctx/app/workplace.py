@@ -91,8 +91,15 @@ class Workplace:
         name = shown_name(urlsplit(url).path) or url
         return self.store.add_source(url, name, page, public_only=not self.private_urls)
 
-    def add_job(self, body: Mapping[str, Any]) -> Job:
-        """Append a job: `fetch`, `predict`, `timeline` or `map`, for a `video` and, but for the first, a `network`.
+    def close_page(self, page: str) -> None:
+        """Cancel the jobs of a page, and delete its videos."""
+        for queue in (self.network_jobs, self.fetch_jobs):
+            queue.close_page(page)
+        self.store.close_page(page)
+
+    def add_job(self, body: Mapping[str, Any], page: str) -> Job:
+        """Append a job of a page: `fetch`, `predict`, `timeline` or `map`, for a `video` and, but for the first, a
+        `network`.
 
         Raises:
             ValueError: the request is incomplete.
@@ -101,23 +108,20 @@ class Workplace:
         """
         kind, video = text_of(body, "kind"), self.store.find(text_of(body, "video"))
         if kind == "fetch":
-            return self.fetch_jobs.add(lambda job: run_until_cancelled(job, lambda: self._fetched(video, job)))
+            return self.fetch_jobs.add(lambda job: run_until_cancelled(job, lambda: self._fetched(video, job)), page)
         if video.path is None:
             raise ValueError("the video has not been fetched; expected a request of kind fetch before")
         network = network_of(body, self.networks)
         fps = number_of(body, "fps", least=FRAME_RATES[0], most=FRAME_RATES[1]) or video.fps
-        if kind == "predict":
-            return self._network_job(video, lambda file, job: predict(network, file, job, fps=fps))
-        if kind == "timeline":
-            stride = number_of(body, "stride_seconds", least=STRIDES[0], most=STRIDES[1]) or 1.0
-            return self._network_job(
-                video, lambda file, job: find_moments(network, file, job, stride_seconds=stride, fps=fps)
-            )
-        if kind == "map":
-            return self._network_job(
-                video, lambda file, job: self.maps.find(network, video.id, file, body, job, fps=fps)
-            )
-        raise ValueError(f"kind is {kind!r}; expected fetch, predict, timeline or map")
+        stride = number_of(body, "stride_seconds", least=STRIDES[0], most=STRIDES[1]) or 1.0
+        work: dict[str, Callable[[str, Job], Any]] = {
+            "predict": lambda file, job: predict(network, file, job, fps=fps),
+            "timeline": lambda file, job: find_moments(network, file, job, stride_seconds=stride, fps=fps),
+            "map": lambda file, job: self.maps.find(network, video.id, file, body, job, fps=fps),
+        }
+        if kind not in work:
+            raise ValueError(f"kind is {kind!r}; expected fetch, predict, timeline or map")
+        return self.network_jobs.add(lambda job: self._with_file(video, lambda file: work[kind](file, job)), page)
 
     def find_job(self, id: str) -> tuple[Job, JobQueue] | None:
         """Return a job and its queue."""
@@ -161,9 +165,6 @@ class Workplace:
     def _fetched(self, video: Video, job: Job) -> dict[str, int]:
         with self.store.local_file(video.id, check=job.check) as file:
             return {"num_bytes": Path(file).stat().st_size}
-
-    def _network_job(self, video: Video, work: Callable[[str, Job], Any]) -> Job:
-        return self.network_jobs.add(lambda job: self._with_file(video, lambda file: work(file, job)))
 
     def _with_file(self, video: Video, work: Callable[[str], Any]) -> Any:
         with self.store.local_file(video.id) as file:

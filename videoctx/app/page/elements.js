@@ -58,7 +58,7 @@ export class Card {
   }
 
   // Run a job, and show its result by `show`, which may return a text for screen readers. A job that is still running
-  // is cancelled.
+  // is cancelled. `keep`: what is shown stays until there is a result, and beside an error.
   async run(request, show, { keep = false } = {}) {
     this.stop();
     const controller = new AbortController();
@@ -78,8 +78,9 @@ export class Card {
       stopped(true);
     };
     // A job of an instant shows nothing, so that the page does not flicker.
-    const timer = setTimeout(() => this.state.replaceChildren(text, bar, cancel), 250);
-    if (!keep) this.body.replaceChildren();
+    const timer = setTimeout(() => this.controller === controller && this.state.replaceChildren(text, bar, cancel), 250);
+    if (keep) this.body.querySelectorAll(":scope > .error").forEach((line) => line.remove());
+    else this.body.replaceChildren();
     const onStatus = (status) => {
       text.textContent = status.state === "waiting" && status.before ? `Waiting for ${status.before} before …` : "Working …";
       if (status.progress !== null) bar.value = status.progress;
@@ -93,7 +94,8 @@ export class Card {
         if (this.controller === controller && !controller.signal.aborted) stopped(false);
         return;
       }
-      if (this.controller === controller) this.body.replaceChildren(errorLine(error));
+      if (this.controller === controller && keep) this.body.prepend(errorLine(error));
+      else if (this.controller === controller) this.body.replaceChildren(errorLine(error));
     }
     clearTimeout(timer);
     if (this.controller === controller) this.stop();

@@ -21,14 +21,8 @@ class App {
     this.tabs = { try: new Try(this), when: new When(this), where: new Where(this), results: new Results(this) };
     this.opened = "try";
     for (const id of ["#network", "#compare"]) find(id).addEventListener("change", () => this.tabs[this.opened].open());
-    this.next = null; // the tab that shows the next video; null: the one that is open
-    this.player.addEventListener("video", () => {
-      const name = this.next ?? (this.opened === "results" ? "try" : this.opened);
-      this.next = null;
-      this.select(name);
-    });
+    this.player.addEventListener("video", ({ detail }) => this.select(detail ?? (this.opened === "results" ? "try" : this.opened)));
     // The length of the video, which decides what runs by itself, is known a moment later.
-    this.player.screen.addEventListener("loadedmetadata", () => this.opened === "when" && this.tabs.when.begin());
     this.player.addEventListener("length", () => this.opened === "when" && this.tabs.when.begin());
     const buttons = [...document.querySelectorAll("[role=tab]")];
     buttons.forEach((button) => {

@@ -5,17 +5,23 @@ import { clock, errorLine, find, make } from "./elements.js";
 
 const LONGEST_RECORDING_MS = 60000;
 
-// Dispatches "video" with the chosen video, and "time" as the player moves.
+// Dispatches "video" when one is chosen, with the tab that shows it, if that is not the open one; "length" as soon as the
+// player has opened it; and "time" as the player moves.
 export class Player extends EventTarget {
   constructor(state) {
     super();
     this.video = null; // { id, name }
+    this.isOpen = false; // whether its length is known, or cannot be
+    this.measured = null; // seconds, of a recording: its file does not state them
+    this.wanted = null; // the time of the next still
+    this.fetching = false;
     this.screen = find("#player video");
     this.stills = find("#stills");
     this.note = find("#note");
     this.controller = new AbortController();
     this.screen.addEventListener("timeupdate", () => this.dispatchEvent(new Event("time")));
     this.screen.addEventListener("seeking", () => this.dispatchEvent(new Event("time")));
+    this.screen.addEventListener("loadedmetadata", () => this.screen.srcObject || this.opened());
     this.screen.addEventListener("error", () => this.screen.getAttribute("src") && this.showStills(0));
     find("#fps").addEventListener("change", () => {
       if (!find("#fps").reportValidity() || !this.fps) return;
@@ -48,12 +54,25 @@ export class Player extends EventTarget {
 
   get duration() {
     const found = this.stills.hidden ? this.screen.duration : Number(find("input", this.stills).max);
-    return Number.isFinite(found) && found > 0 ? found : null;
+    return Number.isFinite(found) && found > 0 ? found : this.measured;
+  }
+
+  get isShown() {
+    return !find("#player").hidden;
+  }
+
+  opened() {
+    this.isOpen = true;
+    this.dispatchEvent(new Event("length"));
   }
 
   seek(seconds) {
-    if (this.stills.hidden) this.screen.currentTime = seconds;
-    else this.showStills(seconds);
+    if (this.stills.hidden) {
+      this.screen.currentTime = seconds;
+    } else {
+      find("input", this.stills).value = seconds;
+      this.showStills(seconds);
+    }
     this.dispatchEvent(new Event("time"));
   }
 
@@ -92,12 +111,22 @@ export class Player extends EventTarget {
     select.addEventListener("change", () => select.value !== "" && this.open({ example: Number(select.value) }, select.selectedOptions[0].text));
   }
 
+  // What was begun before ends.
   begin(text) {
     this.controller.abort();
     this.stopWebcam();
     this.controller = new AbortController();
     this.tell(text);
     return this.controller;
+  }
+
+  cancelButton(controller) {
+    const button = make("button", { type: "button", text: "Cancel" });
+    button.onclick = () => {
+      controller.abort();
+      this.tell("Cancelled.");
+    };
+    return button;
   }
 
   tell(text) {
@@ -109,44 +138,40 @@ export class Player extends EventTarget {
   }
 
   // Upload a file. The player shows it at once, from this computer.
-  async send(file, name) {
-    const controller = this.begin("Sending …");
+  async send(file, name, measured = null) {
+    const controller = this.begin("");
+    const text = make("span", { text: "Sending …" });
+    this.note.replaceChildren(text, " ", this.cancelButton(controller));
     find("#example").value = "";
     const { signal } = controller;
     try {
-      const video = await upload(file, name, (share) => this.tell(`Sending … ${Math.round(100 * share)} %`), signal);
-      if (!signal.aborted) this.show(video, URL.createObjectURL(file));
+      const video = await upload(file, name, (share) => (text.textContent = `Sending … ${Math.round(100 * share)} %`), signal);
+      if (!signal.aborted) this.show(video, URL.createObjectURL(file), { measured });
     } catch (error) {
       if (!signal.aborted) this.fail(error);
     }
   }
 
   // Open an example, a tested video or a web address, which the server may have to fetch first.
-  async open(source, name) {
+  async open(source, name, tab = null) {
     const controller = this.begin(`Opening ${name} …`);
     if (!("example" in source)) find("#example").value = "";
     const { signal } = controller;
     try {
       const video = await addSource(source);
       if (!video.fetched) {
-        const cancel = make("button", { type: "button", text: "Cancel" });
-        cancel.onclick = () => {
-          controller.abort();
-          this.tell("Cancelled.");
-        };
-        this.note.replaceChildren(`Fetching ${name} … `, cancel);
+        if (signal.aborted) return;
+        this.note.replaceChildren(`Fetching ${name} … `, this.cancelButton(controller));
         await run({ kind: "fetch", video: video.id }, { signal });
       }
-      if (!signal.aborted) this.show(video, `/videos/${video.id}`);
-      return !signal.aborted;
+      if (!signal.aborted) this.show(video, `/videos/${video.id}`, { tab });
     } catch (error) {
       if (!signal.aborted) this.fail(error);
-      return false;
     }
   }
 
-  show(video, address) {
-    this.video = video;
+  show(video, address, { tab = null, measured = null } = {}) {
+    Object.assign(this, { video, measured, isOpen: false });
     this.tell("");
     find("#player").hidden = false;
     find("#player figcaption").textContent = video.name;
@@ -154,23 +179,39 @@ export class Player extends EventTarget {
     find("#fps").value = video.fps ?? 25;
     this.stills.hidden = true;
     this.screen.hidden = false;
-    if (this.screen.src.startsWith("blob:")) URL.revokeObjectURL(this.screen.src);
-    this.screen.srcObject = null;
-    if (video.of_images) {
-      this.screen.removeAttribute("src");
-      this.showStills(0);
-    } else {
-      this.screen.src = address;
-    }
-    this.dispatchEvent(new Event("video"));
+    this.clearScreen();
+    if (video.of_images) this.showStills(0);
+    else this.screen.src = address;
+    this.dispatchEvent(new CustomEvent("video", { detail: tab }));
   }
 
-  // Frames from the server stand for a video that the browser does not play.
+  clearScreen() {
+    if (this.screen.src.startsWith("blob:")) URL.revokeObjectURL(this.screen.src);
+    this.screen.removeAttribute("src");
+    this.screen.srcObject = null;
+  }
+
+  // Frames from the server stand for a video that the browser does not play. One is fetched at a time; of the times that
+  // are asked for meanwhile, the last one is next.
   async showStills(seconds) {
+    this.wanted = seconds;
+    if (this.fetching) return;
+    this.fetching = true;
+    while (this.wanted !== null) {
+      const next = this.wanted;
+      this.wanted = null;
+      await this.showStill(next);
+    }
+    this.fetching = false;
+  }
+
+  async showStill(seconds) {
     const video = this.video;
     const response = await fetch(`/videos/${video.id}/frame?seconds=${seconds}${this.fps ? `&fps=${this.fps}` : ""}`).catch(() => null);
-    if (!response?.ok || this.video !== video) {
-      if (this.video === video) find("#player").hidden = true;
+    if (this.video !== video) return;
+    if (!response?.ok) {
+      find("#player").hidden = true;
+      this.opened();
       return;
     }
     const image = find("img", this.stills);
@@ -180,11 +221,11 @@ export class Player extends EventTarget {
     if (before) URL.revokeObjectURL(before);
     const range = find("input", this.stills);
     range.max = response.headers.get("x-duration-seconds") ?? 1;
-    range.value = seconds;
+    if (this.wanted === null) range.value = seconds;
     range.setAttribute("aria-valuetext", clock(seconds, true));
     this.screen.hidden = true;
     this.stills.hidden = false;
-    this.dispatchEvent(new Event("length"));
+    this.opened();
     if (video.of_images) return;
     find("#player figcaption").textContent = `${video.name}: the browser does not play this file; the server shows its frames.`;
   }
@@ -198,15 +239,20 @@ export class Player extends EventTarget {
       this.fail(new Error("The browser gives no webcam to this page; expected it to be opened as http://127.0.0.1 or http://localhost"));
       return;
     }
-    this.begin("Waiting for the webcam …");
+    const { signal } = this.begin("Waiting for the webcam …");
     let stream;
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: { width: 640 } });
     } catch (error) {
-      this.fail(new Error(`The webcam cannot be used: ${error.message}`));
+      if (!signal.aborted) this.fail(new Error(`The webcam cannot be used: ${error.message}`));
+      return;
+    }
+    if (signal.aborted) { // another video was chosen meanwhile, or the button was pressed again
+      stream.getTracks().forEach((track) => track.stop());
       return;
     }
     const parts = [];
+    const began = performance.now();
     const recorder = new MediaRecorder(stream);
     this.recorder = recorder;
     this.stream = stream;
@@ -215,14 +261,14 @@ export class Player extends EventTarget {
       if (this.recorder !== recorder) return; // another video was chosen meanwhile
       this.stopWebcam();
       const kind = recorder.mimeType.includes("mp4") ? "mp4" : "webm";
-      this.send(new Blob(parts, { type: recorder.mimeType }), `webcam.${kind}`);
+      this.send(new Blob(parts, { type: recorder.mimeType }), `webcam.${kind}`, (performance.now() - began) / 1000);
     };
     find("#player").hidden = false;
     this.stills.hidden = true;
     this.screen.hidden = false;
-    this.screen.removeAttribute("src");
+    this.clearScreen();
     this.screen.srcObject = stream;
-    this.screen.play();
+    this.screen.play().catch(() => {}); // ends early where another video is chosen
     find("#player figcaption").textContent = "The webcam";
     this.tell("Recording …");
     find("#record").textContent = "Stop and classify";

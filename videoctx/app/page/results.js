@@ -7,6 +7,7 @@ export class Results {
   constructor(app) {
     this.app = app;
     this.count = 0;
+    this.asked = 0; // number of requests so far: only the last one is shown
     const { run } = app.state;
     if (!run) return;
     find("#tab-results").hidden = false;
@@ -26,15 +27,15 @@ export class Results {
 
   async load(start) {
     const list = find("#tested");
-    const name = find("#run-class").value;
+    const asked = ++this.asked;
     let found;
     try {
-      found = await results(name, start);
+      found = await results(find("#run-class").value, start);
     } catch (error) {
-      list.replaceChildren(make("li", {}, errorLine(error)));
+      if (asked === this.asked) list.replaceChildren(make("li", {}, errorLine(error)));
       return;
     }
-    if (name !== find("#run-class").value) return; // another class was chosen meanwhile
+    if (asked !== this.asked) return;
     const rows = found.videos.map((video) => this.row(video));
     if (start) list.append(...rows);
     else list.replaceChildren(...rows);
@@ -47,11 +48,7 @@ export class Results {
     const predicted = video.prediction === null ? (video.failure ?? "NaN from the network") : `${video.prediction} ${percent(video.confidence)}`;
     const labels = video.labels.join(", ") || "no class";
     const show = make("button", { type: "button", text: "Where", "aria-label": `Where: ${video.name}` });
-    show.addEventListener("click", async () => {
-      this.app.next = "where";
-      await this.app.player.open({ run: video.index }, video.name);
-      this.app.next = null;
-    });
+    show.addEventListener("click", () => this.app.player.open({ run: video.index }, video.name, "where"));
     return make(
       "li",
       { className: video.incorrect ? "incorrect" : "" },

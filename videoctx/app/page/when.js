@@ -40,14 +40,16 @@ export class When {
     this.begin();
   }
 
-  // Look at a short video without being asked, as soon as the player knows its length.
+  // Look at a short video without being asked, as soon as the player knows its length. The server names the fault of one
+  // that cannot be shown.
   begin() {
-    const { duration, video } = this.app.player;
-    if (this.begun || !video || !duration) return;
+    const { duration, isOpen, isShown } = this.app.player;
+    if (this.begun || !isOpen) return;
     this.begun = true;
-    find("#stride").value = duration < 10 ? 0.2 : 1;
-    if (duration <= SHORT_SECONDS) this.find();
-    else this.cards.forEach((card) => card.hint("A long video is looked through when you press “Find the moments”."));
+    find("#stride").value = duration && duration < 10 ? 0.2 : 1;
+    const which = duration ? "A long video" : "A video of unknown length";
+    if (duration ? duration <= SHORT_SECONDS : !isShown) this.find();
+    else this.cards.forEach((card) => card.hint(`${which} is looked through when you press “Find the moments”.`));
   }
 
   find() {

@@ -132,7 +132,7 @@ class Strip {
       const image = make("img", { alt: "", draggable: false });
       const time = make("small");
       const cross = make("span", { className: "cross", "aria-hidden": "true" });
-      const button = make("button", { type: "button", className: "frame" }, image, cross, time);
+      const button = make("button", { type: "button", className: "frame" }, make("span", { className: "image" }, image, cross), time);
       button.addEventListener("click", (event) => this.click(event, index));
       button.addEventListener("keydown", (event) => this.press(event, index));
       return { button, image, time, cross, number: 0 };
@@ -154,7 +154,7 @@ class Strip {
     this.frames.forEach((frame, index) => {
       frame.button.tabIndex = index === this.cross.frame ? 0 : -1;
       frame.cross.style.left = `${100 * this.cross.x}%`;
-      frame.cross.style.top = `${this.cross.y * frame.image.clientHeight}px`;
+      frame.cross.style.top = `${100 * this.cross.y}%`;
     });
   }
 
