@@ -299,7 +299,7 @@ def test_the_plot_of_differences_has_a_bar_as_long_as_the_interval(tmp_path):
     def interval(low: float, high: float) -> SeedIntervals:
         return SeedIntervals(Estimate(0.5, Interval(0.4, 0.6)), Estimate((low + high) / 2, Interval(low, high)))
 
-    found = {"plain": interval(0, 0), "narrow": interval(-0.01, 0.01), "wide": interval(-0.04, 0.04)}
+    found = {"plain": interval(0, 0), "a$^$": interval(-0.01, 0.01), "wide": interval(-0.04, 0.04)}
     draw_gains(found, tmp_path / "gains.png", baseline="plain", metric="video_top1")
     image = imread(tmp_path / "gains.png")
     lengths = (image[..., 2] - image[..., 0] > 0.4).sum(axis=1)

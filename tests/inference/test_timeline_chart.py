@@ -13,7 +13,7 @@ from videoctx.inference.timeline_chart import MAX_MOMENTS, MAX_THUMBNAILS, MOST_
 
 def chart_of(probabilities: np.ndarray, *, seconds: float = 10.0, multi_label: bool = False) -> TimelineChart:
     names = [f"class {index}" for index in range(probabilities.shape[1])]
-    names[0] = "_a $b$ {c}\x1b"
+    names[0] = "_a $^$ {c}\x1b"
     chart = TimelineChart(names, multi_label=multi_label)
     for index, row in enumerate(probabilities):
         start = index * seconds / len(probabilities)
@@ -63,7 +63,7 @@ def test_files_show_thumbnails_of_their_time_below_the_axis(tmp_path):
         chart.add_frame(
             np.full((90, 160, 3), (index * 255 // 199, 0, 255 - index * 255 // 199), np.uint8), index * 0.15
         )
-    chart.draw(tmp_path / "a.png", title="$a _file.mp4")
+    chart.draw(tmp_path / "a.png", title="a$^$ _file.mp4")
     image = (255 * imread(tmp_path / "a.png")[..., :3]).astype(int)
     strip = image[-60]
     thumbnails = strip[(strip[:, 1] < 5) & (np.abs(strip[:, 0] + strip[:, 2] - 255) < 10)]

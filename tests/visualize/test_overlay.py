@@ -130,7 +130,7 @@ def test_sheet_shows_frames_and_overlays_in_order(tmp_path):
     values[1] = 5.0
     frames = np.stack([np.full((40, 60, 3), shade, np.uint8) for shade in (60, 130, 200)])
     shown = Overlay(frames=frames, values=values, unit="weight", query=None)
-    write_contact_sheet(tmp_path / "sheet.png", shown, title="a title " * 30, labels=["a", "b", "c"])
+    write_contact_sheet(tmp_path / "sheet.png", shown, title="a$^$ title\x1b " * 30, labels=["a", "b", "c"])
     sheet = (imread(tmp_path / "sheet.png")[..., :3] * 255).round().astype(int)
 
     def extent(color) -> tuple[float, float]:

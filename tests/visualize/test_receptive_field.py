@@ -104,7 +104,7 @@ def test_layers_without_a_field_are_refused(net, layer, message):
 def test_the_image_has_a_column_per_network(tmp_path):
     narrow, wide = torch.full((2, 8, 8), 1e-5), torch.ones(2, 8, 8)
     narrow[1, 4, 4] = 1.0
-    draw_receptive_fields({"narrow": ReceptiveField(narrow), "wide": ReceptiveField(wide)}, tmp_path / "fields.png")
+    draw_receptive_fields({"a$^$": ReceptiveField(narrow), "wide": ReceptiveField(wide)}, tmp_path / "fields.png")
     image = imread(tmp_path / "fields.png")[..., :3]
     dark = (image[:180] < 0.1).all(axis=-1).sum(axis=0)  # the darkest color of the map
     assert dark[: len(dark) // 2].max() > 50

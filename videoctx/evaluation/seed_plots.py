@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -14,6 +15,7 @@ from videoctx.evaluation.seeds import SeedGroup, SeedIntervals
 ROW_INCHES = 0.32
 
 
+@rc_context({"text.parse_math": False})  # a name may have dollar signs
 def draw_seeds(groups: Sequence[SeedGroup], path: Path, *, metric: str, marks: Sequence[float] = ()) -> None:
     """Draw a PNG with one row per group, one dot per run and a bar at their mean.
 
@@ -40,6 +42,7 @@ def draw_seeds(groups: Sequence[SeedGroup], path: Path, *, metric: str, marks: S
     _save(figure, path)
 
 
+@rc_context({"text.parse_math": False})  # a name may have dollar signs
 def draw_gains(found: Mapping[str, SeedIntervals], path: Path, *, baseline: str, metric: str) -> None:
     """Draw a PNG with one row per network: its difference from the baseline in points, and the 95 % interval.
 
@@ -63,6 +66,7 @@ def draw_gains(found: Mapping[str, SeedIntervals], path: Path, *, baseline: str,
     _save(figure, path)
 
 
+@rc_context({"text.parse_math": False})  # a name may have dollar signs
 def draw_learning_curves(curves: Mapping[str, LearningCurves], path: Path, *, metric: str) -> None:
     """Draw a PNG with a line per network, its mean over seeds by epoch, in a band of one standard deviation.
 
@@ -75,7 +79,7 @@ def draw_learning_curves(curves: Mapping[str, LearningCurves], path: Path, *, me
     axes = figure.subplots()
     for name, found in curves.items():
         epochs, mean = np.array(found.epochs) + 1, found.mean
-        label = f"{name} ({len(found.values)})"
+        label = f" {name} ({len(found.values)})"  # matplotlib hides one that begins with _
         (line,) = axes.plot(epochs, mean, marker="o", markersize=3, linewidth=1.5, label=label)
         if len(found.values) > 1:
             deviation = found.deviation

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -45,6 +46,7 @@ def write_table(points: Sequence[Point], path: Path) -> None:
     write_csv(path, ["clips", "crops", "grid", "stored_clips", *header], rows)
 
 
+@rc_context({"text.parse_math": False})  # a name may have dollar signs
 def draw_curve(points: Sequence[Point], metric: str, path: Path, *, title: str) -> None:
     """Draw a PNG with one line per number of crops and its 95 % intervals.
 

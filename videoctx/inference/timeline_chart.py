@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator, PercentFormatter
@@ -69,6 +69,7 @@ class TimelineChart:
         if len(self._thumbnails) > MAX_THUMBNAILS:
             self._thumbnails, self._keep_frame = self._thumbnails[::2], 2 * self._keep_frame
 
+    @rc_context({"text.parse_math": False})  # a name may have dollar signs
     def draw(self, path: Path, *, title: str) -> None:
         """Write the chart as a PNG."""
         figure = Figure(figsize=(WIDTH, HEIGHT))
@@ -77,15 +78,13 @@ class TimelineChart:
         end = end if end > start else start + 1.0
         self._draw_classes(axes, start, end)
         axes.set(xlim=(start, end), ylim=(0, 1), ylabel="probability")
-        axes.set_title(textwrap.shorten(printable(title), 100), parse_math=False)
+        axes.set_title(textwrap.shorten(printable(title), 100))
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         step = next((step for step in STEPS if (end - start) / step <= MOST_TICKS), 86400 * (end - start) // 864000 + 1)
         axes.xaxis.set_major_locator(MultipleLocator(step))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds, end=end, step=step)))
         handles, labels = axes.get_legend_handles_labels()
-        legend = figure.legend(handles, labels, loc="upper left", bbox_to_anchor=(RIGHT + 0.025, 0.92), fontsize=8)
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+        figure.legend(handles, labels, loc="upper left", bbox_to_anchor=(RIGHT + 0.025, 0.92), fontsize=8)
         strip = figure.add_axes((LEFT, 0.06, RIGHT - LEFT, STRIP))
         strip.set_axis_off()
         self._draw_thumbnails(strip, start, end)

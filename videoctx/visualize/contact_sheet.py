@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from videoctx.terminal import printable
 from videoctx.visualize.overlay import Overlay
 
 MAX_COLUMNS = 8
@@ -19,6 +21,7 @@ DPI = 110
 QUERY_COLOR = "tab:red"
 
 
+@rc_context({"text.parse_math": False})  # a name may have dollar signs
 def write_contact_sheet(path: Path, overlay: Overlay, *, title: str, labels: Sequence[str]) -> None:
     """Write a PNG of at most eight frames, spread evenly over the clip.
 
@@ -33,7 +36,7 @@ def write_contact_sheet(path: Path, overlay: Overlay, *, title: str, labels: Seq
     chosen = chosen_frames(len(overlay.frames), overlay.query[0] if overlay.query else None)
     _, height, width, _ = overlay.frames.shape
     row_inches = COLUMN_INCHES * height / width
-    wrapped = textwrap.fill(title, width=TITLE_LETTERS_PER_COLUMN * (len(chosen) + 1))
+    wrapped = textwrap.fill(printable(title), width=TITLE_LETTERS_PER_COLUMN * (len(chosen) + 1))
     top_inches = 0.2 * (wrapped.count("\n") + 1) + 0.35
     inches = (COLUMN_INCHES * len(chosen) + 1.0, 2 * row_inches + top_inches + 0.1)
     figure = Figure(figsize=inches, dpi=DPI)

@@ -35,7 +35,7 @@ def draw_receptive_fields(fields: Mapping[str, ReceptiveField], path: Path) -> N
             above.contour(over_frames > THRESHOLD, levels=[0.5], colors="cyan", linewidths=0.6)
         above.set(xticks=[], yticks=[])
         frames = f"{field.num_frames} of {len(relative)} frames"
-        above.set_title(f"{name}\n{field.size_px:.0f} px, {frames}", fontsize=9)
+        above.set_title(f"{name}\n{field.size_px:.0f} px, {frames}", fontsize=9, parse_math=False)
         by_frame = relative.max(axis=(1, 2))
         below.bar(np.arange(len(by_frame)) + 1, by_frame.clip(LEAST) - LEAST, bottom=LEAST, color="C1")
         below.axhline(THRESHOLD, color="gray", linestyle="--", linewidth=0.8)
