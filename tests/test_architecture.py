@@ -51,12 +51,16 @@ DATA_PREP = {
 }
 
 # A part may import only parts above it, so no arrow goes up and none goes round. All may import the floor.
-FLOOR = ("first_few", "atomic_write", "interrupts", "user_error", "private_folder", "terminal", "printed_tables")
+FLOOR = (
+    *("first_few", "atomic_write", "interrupts", "user_error", "value_message", "private_folder", "terminal"),
+    "printed_tables",
+)
 PARTS = {
     "first_few": Part(what="the first few of many names, for messages"),
     "atomic_write": Part(what="the one way to write a file"),
     "interrupts": Part(what="Ctrl-C is one line and exit status 130 at any moment"),
     "user_error": Part(what="errors that the command line reports in one line"),
+    "value_message": Part(what="what a parser reports of a value that it refuses, as one short line"),
     "private_folder": Part(what="the folder for caches, which other users cannot write to"),
     "terminal": Part(what="what is printed: escapes for control characters, any encoding, closed pipes"),
     "printed_tables": Part(what="rich's console, whose text is made printable", libraries=("rich",)),

@@ -14,7 +14,6 @@ from rich.text import Text
 
 from data_prep.manifests.csv_output import write_csv
 from data_prep.manifests.manifest_output import label_cell
-from data_prep.manifests.video_files import walk
 from data_prep.scheduling.run_each import Failure, run_each
 from data_prep.write_annotations.layouts.listing import ListedVideo, Listing, stem_of
 from data_prep.write_annotations.listed_frames import with_seconds
@@ -23,6 +22,7 @@ from videoctx.data.annotations import AnnotationError
 from videoctx.data.class_names import nfc
 from videoctx.data.decoding.containers import VideoDecodeError, probe_whole
 from videoctx.data.decoding.image_files import open_images
+from videoctx.data.folder_walk import walk
 from videoctx.data.storage.locations import ARCHIVES_OF_IMAGES, VIDEO_SUFFIXES, holds_images
 from videoctx.first_few import first_few
 from videoctx.printed_tables import Console

@@ -17,7 +17,7 @@ from data_prep.write_annotations.split_folders import find_split_folders, split_
 from videoctx.data.annotations import LABEL_SEPARATOR, AnnotationError, read_csv
 from videoctx.data.class_names import nfc
 from videoctx.data.decoding.image_names import has_images, is_image
-from videoctx.data.storage.locations import VIDEO_SUFFIXES
+from videoctx.data.storage.locations import VIDEO_SUFFIXES, holds_images
 from videoctx.first_few import first_few
 
 MOST_LISTED = 5  # values, of which there may be thousands
@@ -145,11 +145,7 @@ def read_csv_rows(
             if not all(labels):
                 raise ValueError(f"{label_column} is {cells[label_column]!r}; expected a class, or several as run|jump")
             path = Path(cells[path_column])
-            if not os.path.isfile(root / path):
-                is_frames = os.path.isdir(root / path) and has_images(root / path)
-                if not (is_frames and frames):
-                    hint = ", but a folder of images, which --frames_fps FPS reads" if is_frames else ""
-                    raise ValueError(f"no file {str(root / path)!r}{hint}")
+            _check_video(root / path, frames=frames)
             start, end = _seconds(cells, start_column), _seconds(cells, end_column)
             if start is not None and end is not None and end <= start:
                 raise ValueError(f"{end_column} {end:g} is not after {start_column} {start:g}")
@@ -159,7 +155,7 @@ def read_csv_rows(
         if group_columns:
             group = ", ".join(f"{column}={cells[column]}" for column in group_columns)
         else:
-            group = _without_suffix(root, Path(os.path.normpath(path))).as_posix()
+            group = _without_suffix(root, _place_in(root, path)).as_posix()
         split = cells[split_column] if split_column else next(iter(splits), None)
         rows.append(Row(path, labels, nfc(group), split, start, end))
     if not rows:
@@ -199,6 +195,23 @@ def _usable(
     if not rows:
         raise AnnotationError(f"{root}: none of {len(videos)} video files can be used; {left_out[0]}")
     return rows, left_out
+
+
+def _check_video(path: Path, *, frames: bool) -> None:
+    """Raise a ValueError if there is no file of this path, or if it holds images and these are not read as videos."""
+    is_file = os.path.isfile(path)
+    is_frames = holds_images(str(path)) if is_file else os.path.isdir(path) and has_images(path)
+    if is_frames and not frames:
+        what = "an archive" if is_file else "a folder"
+        raise ValueError(f"{str(path)!r} is {what} of images, which --frames_fps FPS reads")
+    if not (is_file or is_frames):
+        raise ValueError(f"no file {str(path)!r}")
+
+
+def _place_in(root: Path, path: Path) -> Path:
+    """Return the path of a file from the root, also of one that is given as an absolute path in there."""
+    place, folder = (Path(os.path.abspath(one)) for one in (root / path, root))
+    return place.relative_to(folder) if place.is_relative_to(folder) else place
 
 
 def _without_suffix(root: Path, path: Path) -> Path:

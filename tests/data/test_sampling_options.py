@@ -96,8 +96,9 @@ def test_a_protocol_is_its_options(name):
         ({"arithmetic": "double"}, "test.arithmetic is 'double'; expected one of bytes, float, rounded"),
         ({"head_pooling": "max"}, "test.head_pooling is 'max'; expected one of whole_map, windows_probabilities"),
         ({"fixed_size_px": (31, 60)}, "test.fixed_size_px is .31, 60. with crop_size_px 32; expected height and width"),
-        ({"target_fps": 0}, "target_fps is 0; expected more than 0"),
-        ({"target_fps": -5}, "target_fps is -5; expected more than 0"),
+        ({"target_fps": 0}, "target_fps is 0; expected 0.001 to 1000"),
+        ({"target_fps": -5}, "target_fps is -5; expected 0.001 to 1000"),
+        ({"target_fps": 1e-4}, "target_fps is 0.0001; expected 0.001 to 1000"),
     ],
 )
 def test_options_that_exclude_each_other_are_refused(changes, line):
@@ -127,6 +128,21 @@ def test_options_that_exclude_each_other_are_refused(changes, line):
 def test_training_options_that_exclude_each_other_are_refused(changes, line):
     with pytest.raises(ValueError, match=line):
         TrainSettings(crop_size_px=32, **changes)
+
+
+@each_case(
+    ("changes", "line"),
+    [
+        ({"mean": (123.675, 116.28, 103.53)}, r"mean is \[123.675, .*; expected each 0 to 1; those .* divided by 255"),
+        ({"mean": (-0.1, 0.5, 0.5)}, r"mean is \[-0.1, 0.5, 0.5\]; expected each 0 to 1$"),
+        ({"mean": (float("nan"), 0.5, 0.5)}, r"mean is \[nan, 0.5, 0.5\]; expected each 0 to 1$"),
+        ({"std": (58.395, 57.12, 57.375)}, r"std is \[58.395, .*; expected each above 0 and up to 1; .* by 255"),
+        ({"std": (0.2, 0.2, 0.0)}, r"std is \[0.2, 0.2, 0.0\]; expected each above 0 and up to 1$"),
+    ],
+)
+def test_colors_of_another_scale_are_refused(changes, line):
+    with pytest.raises(ValueError, match=line):
+        ClipSettings(**changes)
 
 
 def test_a_stored_value_of_another_version_is_refused():

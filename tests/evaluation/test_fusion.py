@@ -12,7 +12,7 @@ from videoctx.cli import main
 from videoctx.evaluation.evaluation_result import EvaluationResult
 from videoctx.evaluation.fusion import fuse
 from videoctx.evaluation.run_folders import SCORES_FILE
-from videoctx.evaluation.scores import read_run, read_scores
+from videoctx.evaluation.scores import ScoreError, read_run, read_scores
 from videoctx.evaluation.view_scores import sigmoid, softmax
 
 NAMES = ["a", "b"]
@@ -24,6 +24,16 @@ def runs(tmp_path):
     return [
         synthetic_scores(tmp_path / name, logits, labels) for name, logits in zip(NAMES, (first, second), strict=True)
     ]
+
+
+def test_a_training_without_a_test_is_told_to_be_tested_first(tmp_path):
+    run = tmp_path / "my run"
+    (run / "checkpoints").mkdir(parents=True)
+    for name in ("training_card.json", "checkpoints/best.ckpt"):
+        (run / name).touch()
+    line = f"first: videoctx test -c '{run}/config.yaml' --ckpt_path '{run}/checkpoints/best.ckpt'"
+    with pytest.raises(ScoreError, match=f"a training that has not been tested; {line}$"):
+        read_run(run)
 
 
 def test_the_weighted_mean_of_probabilities_by_hand(runs):

@@ -435,7 +435,7 @@ def refused(capsys):
 def test_bad_input_gives_an_error_of_one_line(tmp_path, refused):
     run = write_run(tmp_path / "run", *random_run(0, num_videos=4))
     assert "no scores.parquet in there; expected the folder of a run" in refused(tmp_path)
-    assert "no scores.parquet in there" in refused(tmp_path / "nowhere")
+    assert "nowhere: no such folder" in refused(tmp_path / "nowhere")
     assert "is a folder; expected the name of a file" in refused(run, "--output", tmp_path)
     assert "cannot be written" in refused(run, "--output", tmp_path / "no" / "report.html")
     assert "File name too long" in refused(run, "--output", tmp_path / ("x" * 256))

@@ -57,6 +57,12 @@ def test_which_videos_a_folder_names(tmp_path):
     assert video_paths(str(tmp_path / "set" / "a")) == [str(tmp_path / "set" / "a")]
     assert video_paths(str(tmp_path / "set")) == [str(tmp_path / "set" / name) for name in ("a", "b", "c.ZIP")]
     assert video_paths(str(tmp_path / "both")) == [str(tmp_path / "both" / "a.mp4")]
+    (tmp_path / "links").mkdir()
+    for name, target in {"both": "../both", "loop": ".", "set": "../set"}.items():
+        (tmp_path / "links" / name).symlink_to(target)
+    assert video_paths(str(tmp_path / "links")) == [str(tmp_path / "links" / "both" / "a.mp4")]
+    (tmp_path / "links" / "both").unlink()
+    assert video_paths(str(tmp_path / "links")) == [str(tmp_path / "links/set" / name) for name in ("a", "b", "c.ZIP")]
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"no videos in the folder; expected files such as .* or folders of images"):
         video_paths(str(tmp_path / "empty"))

@@ -10,7 +10,7 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from videoctx.cli.parts import with_parts
-from videoctx.cli.value_message import short_message
+from videoctx.value_message import short_message
 
 if TYPE_CHECKING:
     from torch import nn

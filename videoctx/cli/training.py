@@ -26,12 +26,12 @@ from videoctx.cli.run_folder import RunFolder, check_free
 from videoctx.cli.started_run import StartedRun
 from videoctx.cli.stored_network import with_stored_network
 from videoctx.cli.user_error_parser import UserErrorParser
-from videoctx.cli.value_message import short_message
 from videoctx.data.datamodule import VideoDataModule
 from videoctx.tasks import VideoClassifier
 from videoctx.tasks.epoch_lines import EpochLines
 from videoctx.tasks.lost_rank import EXIT_STATUS, is_lost_connection
 from videoctx.tasks.short_epochs import ShortEpochs
+from videoctx.value_message import short_message
 
 # What a trainer without all extras takes. It refuses anything else.
 BAREBONES = {

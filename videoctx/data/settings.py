@@ -21,7 +21,7 @@ from videoctx.data.sampling.video_samplers import OrderName
 from videoctx.data.training_labels import FlipLabels
 from videoctx.data.transforms.crop_corners import CropsName, check_num_crops
 from videoctx.data.transforms.frame_size import LongSide
-from videoctx.data.transforms.normalize import IMAGENET_MEAN, IMAGENET_STD, check_std
+from videoctx.data.transforms.normalize import IMAGENET_MEAN, IMAGENET_STD, check_colors
 from videoctx.data.transforms.train_transform import check_train_crop
 from videoctx.data.transforms.view_transform import check_view_crop
 
@@ -77,7 +77,7 @@ class ClipSettings:
         _check_choice("clips.sampling", self.sampling, get_args(Sampling))
         _check_choice("clips.grid", self.grid or "videoctx", get_args(GridName))
         _ = self.train_grid
-        check_std(self.std)
+        check_colors(self.mean, self.std)
 
     @property
     def shape(self) -> ClipShape:

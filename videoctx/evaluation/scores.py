@@ -27,6 +27,7 @@ in a video the clips start, if that is known (`videoctx.evaluation.view_subset`)
 
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -40,7 +41,7 @@ from torch import Tensor
 
 from videoctx.atomic_write import ErrorsNaming, atomic_write
 from videoctx.batch import ClipBatch
-from videoctx.evaluation.run_folders import SCORES_FILE
+from videoctx.evaluation.run_folders import CONFIG_FILE, SCORES_FILE, TRAINING_CARD_FILE
 from videoctx.evaluation.view_scores import ViewScores
 
 FORMAT = "2"
@@ -107,7 +108,7 @@ def read_run(folder: Path, *, allow_nan: bool = False) -> ViewScores:
         ScoreError: there are no scores, they cannot be read, or they lack labels or have NaN.
     """
     if not (folder / SCORES_FILE).is_file():
-        raise ScoreError(f"{folder}: no {SCORES_FILE} in there; expected the folder of a run of `videoctx test`")
+        raise ScoreError(_without_scores(folder))
     view_scores = read_scores(folder / SCORES_FILE)
     if not view_scores.multi_label and (view_scores.labels < 0).any():
         raise ScoreError(
@@ -120,6 +121,17 @@ def read_run(folder: Path, *, allow_nan: bool = False) -> ViewScores:
             f" of {view_scores.paths[videos[0]]}; expected numbers"
         )
     return view_scores
+
+
+def _without_scores(folder: Path) -> str:
+    if not folder.is_dir():
+        return f"{folder}: no such folder; expected that of a run of `videoctx test`"
+    checkpoint = folder / "checkpoints" / "best.ckpt"
+    if (folder / TRAINING_CARD_FILE).is_file() and checkpoint.is_file():
+        config = shlex.quote(str(folder / CONFIG_FILE))
+        command = f"videoctx test -c {config} --ckpt_path {shlex.quote(str(checkpoint))}"
+        return f"{folder}: a training that has not been tested; first: {command}"
+    return f"{folder}: no {SCORES_FILE} in there; expected the folder of a run of `videoctx test`"
 
 
 def _labels(videos: pa.Table, num_classes: int) -> np.ndarray:

@@ -64,7 +64,7 @@ def _of_manifest(manifest: Path, splits: Sequence[str]) -> list[ListedVideo]:
     # The labels stay as they are, so no class file is needed.
     names = sorted({name for label in cells["label"] for name in label.split(LABEL_SEPARATOR) if name})
     videos = []
-    for split in splits or known:
+    for split in dict.fromkeys(splits or known):
         rows = [row for row, of_row in enumerate(cells["split"]) if of_row == split]
         records = read_manifest(manifest, names, split=split, labels_required=False, multi_label=multi_label)
         groups = cells.get("group", [""] * len(cells["split"]))

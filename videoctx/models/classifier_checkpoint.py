@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from videoctx.first_few import first_few
 from videoctx.models.checkpoint_file import read_stored
+from videoctx.models.finite_weights import warn_of_not_finite
 from videoctx.models.network_config import build_network
 
 PREFIX = "net."  # of the network's weights among those of the task that trained it
@@ -46,6 +47,8 @@ class StoredClassifier:
 
 def load_classifier(path: str | Path, *, net: Callable[[int], nn.Module] | nn.Module | None = None) -> StoredClassifier:
     """Read a checkpoint, build its network and load all weights. Nothing stored in the file is run.
+
+    A warning names weights that are not finite.
 
     Args:
         path: A checkpoint that a training or `videoctx convert` wrote.
@@ -77,6 +80,7 @@ def load_classifier(path: str | Path, *, net: Callable[[int], nn.Module] | nn.Mo
         network.load_state_dict(_fitting(network, stored["state_dict"]))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+    warn_of_not_finite(network, str(path))
     return StoredClassifier(
         network, class_names, net_config, stored.get("preprocessing"), bool(stored.get("multi_label"))
     )

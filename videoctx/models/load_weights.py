@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from videoctx.first_few import first_few
 from videoctx.models.class_order import classifier_parameters
+from videoctx.models.finite_weights import warn_of_not_finite
 from videoctx.models.new_blocks import start_new_blocks
 
 # BatchNorm's counters are newer than some checkpoints, and no norm of this package reads them: its momentum is fixed.
@@ -53,7 +54,7 @@ def load_weights(
     allow_new_head: bool = False,
     allow_new_blocks: bool = False,
 ) -> LoadReport:
-    """Load weights by this package's names into `net`.
+    """Load weights by this package's names into `net`. A warning names those that are not finite.
 
     Args:
         allow_new_head: A classifier that is missing, or is for another number of classes, keeps its initial weights.
@@ -86,6 +87,7 @@ def load_weights(
     if set(report.unexpected) - replaced or set(report.missing) - heads - blocks or set(report.reshaped) - heads:
         raise ValueError(f"the weights do not fit the network: {report}")
     net.load_state_dict({name: state_dict[name] for name in state_dict if name not in report.reshaped}, strict=False)
+    warn_of_not_finite(net, "the weights that were loaded")
     started = start_new_blocks(net, blocks, {name: state_dict[name] for name in replaced})
     return replace(report, started=frozenset(started))
 

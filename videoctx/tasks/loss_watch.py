@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from videoctx.models.finite_weights import not_finite
 
 REMEDY = "expected a lower learning rate, a longer warm-up, trainer.gradient_clip_val, or precision bf16-mixed"
 
@@ -43,12 +42,7 @@ class LossWatch(Callback):
             raise NonFiniteError(f"{value} in epoch {trainer.current_epoch}, batch {batch_idx}; {REMEDY}")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
-        tensors: dict[str, Tensor] = dict(pl_module.named_parameters())
-        for name, layer in pl_module.named_modules():
-            if isinstance(layer, _BatchNorm):  # other buffers may hold -inf, such as masks
-                tensors |= {f"{name}.{buffer}": values for buffer, values in layer.named_buffers()}
-        finite = torch.stack([tensor.detach().isfinite().all() for tensor in tensors.values()]).tolist()
-        bad = [name for name, is_finite in zip(tensors, finite, strict=True) if not is_finite]
+        bad = not_finite(pl_module)
         if bad:
             raise NonFiniteError(
                 f"{len(bad)} weights, such as {bad[0]}, are not finite in epoch {trainer.current_epoch};"

@@ -11,7 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_prep.write_annotations.layouts.class_names_file import read_class_names
-from data_prep.write_annotations.layouts.list_lines import Columns, Delimiter, ListFile, is_number, read_list_file
+from data_prep.write_annotations.layouts.list_lines import (
+    UNLABELED,
+    Columns,
+    Delimiter,
+    ListFile,
+    is_number,
+    read_list_file,
+)
 from data_prep.write_annotations.layouts.listing import ListedVideo, Listing, stem_of
 from videoctx.data.annotations import AnnotationError
 from videoctx.data.class_names import nfc
@@ -78,6 +85,8 @@ def read_lists(
         f"{file}: {split}, {len(read.lines)} lines of {read.columns}, separated by {read.delimiter}"
         for (split, file), read in zip(files, lists, strict=True)
     ]
+    if unlabeled := sum(line.is_unlabeled for read in lists for line in read.lines):
+        listing.decisions.append(f"{unlabeled} lines have the label {UNLABELED}, which is read as no label")
     return listing.check()
 
 

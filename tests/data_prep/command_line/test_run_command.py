@@ -56,6 +56,23 @@ def test_status_is_that_of_the_command_and_errors_are_one_line(capsys):
     assert capsys.readouterr().err == "name: interrupted; nothing was written\n"
 
 
+def test_arguments_that_are_refused_are_one_line(capsys):
+    def command(root: Path, *, folds: int | None = None) -> None:
+        """Do something."""
+
+    refused = {
+        ("videos", "--folds=x"): "name: folds is x; expected a whole number or null\n",
+        (
+            "videos",
+            "--nonsense",
+        ): "name: unrecognized arguments: --nonsense; `python -m data_prep.name --help` lists the options\n",
+        (): "name: the following arguments are required: root; `python -m data_prep.name --help` lists the options\n",
+    }
+    for arguments, line in refused.items():
+        assert run_command("name", command, arguments) == 2
+        assert capsys.readouterr().err == line
+
+
 def test_errors_of_the_program_keep_their_traceback():
     def fail() -> int:
         raise KeyError("a mistake")

@@ -87,6 +87,21 @@ def test_without_the_option_the_message_names_it(root, run):
             assert f"--frames_fps is {fps}; expected more than 0" in run(*command, f"--frames_fps={fps}")[2]
 
 
+def test_a_csv_file_that_names_images(root, run):
+    """Without their frame rate the manifest could not be read; with it, all digits are kept."""
+    table = written(root / "labels.csv", f"path,label\njump/c.zip,jump\n{root}/jump/c.zip,jump\nrun/d.mp4,run\n")
+    status, _, errors = run("csv", root, table, "--test_fraction=0")
+    assert status == 1
+    assert "c.zip' is an archive of images, which --frames_fps FPS reads" in errors
+    assert rows(root / "manifest.csv") == [("run/d.mp4", "run")]
+    assert run("csv", root, table, "--test_fraction=0", f"--frames_fps={30000 / 1001}")[0] == 0
+    rate = repr(30000 / 1001)
+    assert rows(root / "manifest.csv", "fps", "group") == [
+        *[("jump/c.zip", "jump", rate, "jump/c")] * 2,
+        ("run/d.mp4", "run", "", "run/d"),
+    ]
+
+
 def test_folders_of_one_recording(tmp_path, run):
     for name in ("run/p1/left", "run/p1/right", "run/p2/left", "jump/p1/left", "jump/p3/left"):
         place(tmp_path, name, image="{}.png")

@@ -62,6 +62,8 @@ LINES = {
     "frames, several labels": ("a 120 3 5\nc 40 1\n", [("a", "3", "5"), ("c", "1")]),
     "no labels": ("a.mp4\nb c.mp4\n", [("a.mp4",), ("b c.mp4",)]),
     "quoted": ('"a,b",3\nc,4\n', [("a,b", "3"), ("c", "4")]),
+    "no label": ("a.mp4 -1\nb c.mp4 4\n", [("a.mp4",), ("b c.mp4", "4")]),
+    "frames, no label": ("a 120 -1\nb 40 4\n", [("a",), ("b", "4")]),
     "a byte order mark and blank lines": ("\ufeffa.mp4 3\r\n\r\nb.mp4 4 \r\n", [("a.mp4", "3"), ("b.mp4", "4")]),
 }
 
@@ -146,6 +148,7 @@ def test_lines_that_cannot_be_used_are_named_and_the_rest_go_on(root, tmp_path, 
 REFUSED = {
     "": "no lines; expected 'path label'",
     "path,label\nx/c.avi,0\n": "line 1 is a header; expected lines 'path label', or the command csv",
+    "video_path,class\nx/c.avi,0\n": "line 1 is a header; expected lines 'path label', or the command csv",
     "x/c.avi 1\nx/a b.mp4 2\n": "the labels seem to start from 1",
     "x/lost.avi 1\n": "none of the 1 listed videos was found; expected for example",
     "x 30 1\n": "x/: a folder, as of extracted frames",

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.manifests.video_files import VIDEO_SUFFIXES
 from data_prep.write_annotations.__main__ import main
 from data_prep.write_annotations.group_split import Row, assign_splits
 from data_prep.write_annotations.own_videos import read_csv_rows, read_folders, read_pattern
 from tests.each_case import each_case
 from videoctx.data.annotations import CLASS_FILE, read_classes, read_manifest
+from videoctx.data.storage.locations import VIDEO_SUFFIXES
 
 SHARED = Path(__file__).parents[3].parent / "shared"
 

@@ -75,8 +75,8 @@ class ClipShape:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
         if self.short_videos not in (choices := ("wrap", "repeat_last", "refuse")):
             raise ValueError(f"short_videos is {self.short_videos!r}; expected one of {', '.join(choices)}")
-        if self.target_fps is not None and not 0 < self.target_fps <= 1000:
-            raise ValueError(f"target_fps is {self.target_fps:g}; expected more than 0, up to 1000")
+        if self.target_fps is not None and not 0.001 <= self.target_fps <= 1000:
+            raise ValueError(f"target_fps is {self.target_fps:g}; expected 0.001 to 1000")
         if self.sample_range is not None and self.sample_range < 1:
             raise ValueError(f"sample_range is {self.sample_range}; expected 1 or more")
 

@@ -10,10 +10,16 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def check_std(std: Sequence[float]) -> None:
-    """Raise a ValueError if a channel's standard deviation is not positive."""
-    if not min(std) > 0:
-        raise ValueError(f"std is {list(std)}; expected each above 0")
+def check_colors(mean: Sequence[float], std: Sequence[float]) -> None:
+    """Raise a ValueError if a mean or standard deviation is none of values in [0, 1], such as one of 0 to 255."""
+    for name, values, accepted in (
+        ("mean", mean, all(0 <= value <= 1 for value in mean)),
+        ("std", std, all(0 < value <= 1 for value in std)),
+    ):
+        if not accepted:
+            least = "0 to 1" if name == "mean" else "above 0 and up to 1"
+            of_bytes = "; those of values from 0 to 255 are divided by 255" if max(values) > 1 else ""
+            raise ValueError(f"{name} is {list(values)}; expected each {least}{of_bytes}")
 
 
 class Normalize(nn.Module):
@@ -24,10 +30,10 @@ class Normalize(nn.Module):
 
     Args:
         mean: Mean of each channel, in [0, 1].
-        std: Standard deviation of each channel, in [0, 1].
+        std: Standard deviation of each channel, in (0, 1].
 
     Raises:
-        ValueError: A standard deviation is not positive.
+        ValueError: A mean is not in [0, 1], or a standard deviation not above 0 and up to 1.
 
     >>> Normalize((0.5,) * 3, (0.5,) * 3)(torch.full((1, 3, 1, 1), 255, dtype=torch.uint8)).flatten()
     tensor([1., 1., 1.])
@@ -35,7 +41,7 @@ class Normalize(nn.Module):
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        check_std(std)
+        check_colors(mean, std)
         self.mean = tuple(mean)
         self.std = tuple(std)
         self._constants: dict[torch.device, tuple[Tensor, Tensor]] = {}  # (3, 1, 1) each
