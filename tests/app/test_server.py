@@ -73,7 +73,7 @@ def test_the_moments_are_those_of_the_timeline(served, tmp_path):
         of_row = {row[f"class_{rank}"]: row[f"probability_{rank}"] for rank in (1, 2, 3)}
         assert {name: f"{probability:.4f}" for name, probability in of_clip.items()} == of_row
     assert 12 <= len(found["thumbnails"]) <= 24
-    assert found["duration"] == pytest.approx(12)
+    assert (found["start"], found["end"]) == (0, pytest.approx(12))
 
 
 def test_of_many_moments_every_second_or_fourth_is_kept():
@@ -140,7 +140,7 @@ def test_images_in_a_zip_file_need_a_frame_rate(served, tmp_path):
         found = served.run(kind=kind, **body, fps=8)
         assert found["state"] == "done", found
         if kind == "timeline":
-            assert found["result"]["duration"] == 3
+            assert found["result"]["end"] == 3
     for frame in found["result"]["frames"]:
         assert frame["seconds"] == frame["number"] / 8
     assert (

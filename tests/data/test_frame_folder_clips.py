@@ -190,7 +190,7 @@ def test_archives_are_read_from_urls_and_shards_and_folders_at_urls_are_refused(
         for path in (server.url("3.zip"), server.url("3.tar"), f"tar://3.zip::{tmp_path / 'shard.tar'}"):
             with files.local_copy(path) as local:
                 read = read_one_video(
-                    local, lambda num_frames, fps: np.array([[0, num_frames - 1, fps]], int), fps=12.0
+                    local, lambda video: np.array([[0, video.num_frames - 1, video.fps]], int), fps=12.0
                 )
             first, twelfth, last = read.batch.videos[0].frames.numpy()
             assert [read_number(first), read_number(twelfth), read_number(last)] == [0, 12, 23]

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from tests.each_case import each_case
-from tests.numbered import read_number, write_video
+from tests.numbered import read_number, write_uneven_video, write_video
 from tests.small_preprocessing import small_preprocessing
 from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.loading.segment import Segment
 from videoctx.data.transforms.normalize import IMAGENET_MEAN, IMAGENET_STD
 from videoctx.layers import NonLocal
 from videoctx.visualize.attention import trace_blocks
@@ -54,6 +55,22 @@ def test_frame_of_the_query_is_in_the_clip(closed_gop_mp4, query, frames, neares
     clip = read_clip(str(closed_gop_mp4.path), preprocessing(), query=query)
     assert numbers(clip) == frames
     assert clip.input_position(query)[0] == nearest
+
+
+def test_times_of_a_variable_frame_rate_are_those_of_its_frames(tmp_path):
+    """Ten frames lie in the first second and two in the next: six per second on average."""
+    write_uneven_video(tmp_path / "uneven.mp4")
+    made, query = preprocessing(frame_interval=1), Query(x=50, y=40, seconds=0.35)
+    for where in ({"query": query}, {"around_seconds": 0.35}, {"around_seconds": 0.35, "segment": Segment(0.1)}):
+        clip = read_clip(str(tmp_path / "uneven.mp4"), made, **where)
+        assert clip.indices.tolist() == [1, 2, 3, 4], where
+        assert clip.seconds == pytest.approx([0.1, 0.2, 0.3, 0.4]), where
+        assert clip.input_position(query)[0] == 2
+    for seconds, number in ((0.0, 0), (0.99, 9), (1.49, 10), (1.6, 11)):
+        clip = read_clip(str(tmp_path / "uneven.mp4"), made, query=Query(x=50, y=40, seconds=seconds))
+        assert number in clip.indices, seconds
+    with pytest.raises(ValueError, match=r"the query is at 9 s; expected frame 0 to 11, or 0 to less than"):
+        read_clip(str(tmp_path / "uneven.mp4"), made, query=Query(x=50, y=40, seconds=9))
 
 
 def test_short_video_wraps_around_or_is_refused(tmp_path):

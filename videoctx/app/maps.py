@@ -13,6 +13,7 @@ from videoctx.app.jobs import Job
 from videoctx.app.networks import ServedNetwork
 from videoctx.app.request_fields import number_of, text_of
 from videoctx.app.small_images import data_url, shrunk_to
+from videoctx.data.loading.segment import WHOLE, Segment
 from videoctx.inference.explanation import BlockOnClip, Explanation, explain_block, explain_by_grad_cam, trace_block
 from videoctx.visualize.clip_on_video import ClipOnVideo, Query, read_clip
 
@@ -50,6 +51,7 @@ class MapFinder:
         job: Job,
         *,
         fps: float | None = None,
+        segment: Segment = WHOLE,
     ) -> dict[str, Any]:
         """Return the map that a page asks for, over all frames of the clip.
 
@@ -60,6 +62,7 @@ class MapFinder:
                 `gradcam`, with `layer` and `target_class`. `seconds` is the middle of the clip; null: that of the
                 video.
             fps: frames per second of images, which state none.
+            segment: the part of the video in which the clip is.
 
         Raises:
             VideoDecodeError: the video cannot be read.
@@ -68,7 +71,7 @@ class MapFinder:
         method = text_of(body, "method")
         if method not in ("attention", "gradcam"):
             raise ValueError(f"method is {method!r}; expected attention or gradcam")
-        key = (network.name, video, number_of(body, "seconds", least=0, most=MOST_SECONDS), fps)
+        key = (network.name, video, number_of(body, "seconds", least=0, most=MOST_SECONDS), fps, segment)
         clip = self._clip(key, network, file)
         job.check()
         with cancellable(network.trained.net, job):
@@ -84,7 +87,8 @@ class MapFinder:
 
     def _clip(self, key: tuple[Any, ...], network: ServedNetwork, file: str) -> _Clip:
         def read() -> _Clip:
-            clip = read_clip(file, network.trained.preprocessing, around_seconds=key[2], images_fps=key[3])
+            made = network.trained.preprocessing
+            clip = read_clip(file, made, around_seconds=key[2], images_fps=key[3], segment=key[4])
             frames = np.stack([shrunk_to(frame, FRAME_PX) for frame in clip.frames])
             return _Clip(replace(clip, frames=np.broadcast_to(np.uint8(0), clip.frames.shape)), frames)
 
@@ -152,6 +156,7 @@ def _shown(clip: _Clip, explanation: Explanation, sentence: str) -> dict[str, An
     _, height, width, _ = whole.frames.shape
     left, top, right, bottom = whole.box
     query = explanation.overlay.query
+    times = [None] * len(whole.indices) if whole.seconds is None else whole.seconds.round(3).tolist()
     return {
         "name": explanation.name,
         "sentence": sentence,
@@ -167,9 +172,9 @@ def _shown(clip: _Clip, explanation: Explanation, sentence: str) -> dict[str, An
         "frames": [
             {
                 "number": int(number),
-                "seconds": round(float(number) / whole.fps, 3) if whole.fps > 0 else None,
+                "seconds": seconds,
                 "image": data_url(image),
             }
-            for number, image in zip(whole.indices, overlay.images(), strict=True)
+            for number, seconds, image in zip(whole.indices, times, overlay.images(), strict=True)
         ],
     }

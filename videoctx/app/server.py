@@ -178,6 +178,8 @@ class _Routes:
                 "fetched": video.path is not None,
                 "of_images": of_images,
                 "fps": video.fps,
+                "start": video.segment.start_seconds,
+                "end": video.segment.end_seconds,
             }
         )
 

@@ -1,19 +1,23 @@
 """Browse results: the videos of a tested run by class, the most confident errors first."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from videoctx.app.manifest_rows import segments_of_split
 from videoctx.data.annotations.annotation_error import AnnotationError
 from videoctx.data.annotations.image_rates import image_rates
+from videoctx.data.loading.segment import WHOLE, Segment
 from videoctx.data.storage.locations import holds_images, resolve
 from videoctx.evaluation.confident_errors import shown_classes, shown_predictions
 from videoctx.evaluation.controls import CARD_FILE, data_of
 from videoctx.evaluation.evaluation_result import EvaluationResult
 from videoctx.evaluation.result_files import read_json_object
-from videoctx.evaluation.scores import read_run
+from videoctx.evaluation.run_folders import SCORES_FILE
+from videoctx.evaluation.scores import read_rows, read_run
 
 VIDEOS_AT_ONCE = 60
 
@@ -35,7 +39,8 @@ class TestedRun:
         self.result = EvaluationResult(read_run(folder, allow_nan=True))
         card: Mapping[str, Any] = read_json_object(folder / CARD_FILE)
         self._root = str(card.get("folder", "."))
-        self._manifest = data_of(card).get("manifest")
+        self._manifest, self._split = (data_of(card).get(name) for name in ("manifest", "split"))
+        self._rows = read_rows(folder / SCORES_FILE)
         self.shown = shown_classes(self.result)
         self.predictions, self.confidences, self.incorrect = shown_predictions(self.result)
 
@@ -49,6 +54,14 @@ class TestedRun:
                 {"class": one.name, "num_videos": one.num_videos, "value": one.value} for one in self.result.per_class
             ],
         }
+
+    def source(self, index: int) -> tuple[str, float | None, Segment]:
+        """Return the path of a video, its frames per second if it is stored as images, and its segment.
+
+        Raises:
+            ValueError: there is no such video.
+        """
+        return self.path(index), self.image_rate(index), self.segment(index)
 
     def path(self, index: int) -> str:
         """Return the path of a video.
@@ -70,6 +83,22 @@ class TestedRun:
             return image_rates(resolve(self._root, str(self._manifest)), [path]).get(path)
         except AnnotationError:
             return None  # the manifest is not there any more: the page asks for the rate
+
+    def segment(self, index: int) -> Segment:
+        """Return the part of a video that was tested, as the manifest of the test gives it."""
+        path, row = self.result.view_scores.paths[index], int(self._rows[index])
+        if row >= len(self._segments):
+            return WHOLE
+        named, segment = self._segments[row]
+        return segment if path == named or path.endswith(f"/{named}") else WHOLE  # the manifest has changed
+
+    @cached_property
+    def _segments(self) -> list[tuple[str, Segment]]:
+        try:
+            manifest = resolve(self._root, str(self._manifest))
+            return segments_of_split(Path(manifest), str(self._split)) if self._manifest and self._split else []
+        except AnnotationError:
+            return []  # the manifest is not there any more
 
     def videos(self, class_index: int | None, *, start: int = 0) -> dict[str, Any]:
         """Return some videos, errors first and the most confident ones before others; then the least confident ones.

@@ -4,6 +4,7 @@ The page draws its chart itself, because it is clicked, is as wide as the window
 """
 
 from array import array
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from videoctx.app.jobs import Job
 from videoctx.app.networks import ServedNetwork
 from videoctx.app.small_images import data_url, shrunk_to
 from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.loading.segment import WHOLE, Segment
 from videoctx.data.sampling.clip_samplers import NoClipError
 from videoctx.inference.leading_classes import leading_classes
 from videoctx.inference.timed_frames import open_timed_frames
@@ -24,40 +26,49 @@ THUMBNAIL_PX = 72
 
 
 def find_moments(
-    network: ServedNetwork, file: str, job: Job, *, stride_seconds: float, fps: float | None = None
+    network: ServedNetwork,
+    file: str,
+    job: Job,
+    *,
+    stride_seconds: float,
+    fps: float | None = None,
+    segment: Segment = WHOLE,
 ) -> dict[str, Any]:
     """Return the probabilities of the leading classes over time, with thumbnails.
 
     Args:
         stride_seconds: between the starts of two clips.
         fps: frames per second of images, which state none.
+        segment: the part of the video that is looked through. Its times are those in the video.
 
     Raises:
         VideoDecodeError: the video cannot be read to its end, or has no clip.
         NotFiniteError: the network gives NaN or infinity for a clip.
     """
     trained = network.trained.for_evaluation()
-    moments, thumbnails = _Moments(MAX_MOMENTS), _Thumbnails()
+    moments, thumbnails, first = _Moments(MAX_MOMENTS), _Thumbnails(), None
     try:
-        with open_timed_frames(file, fps) as video:
-            duration = video.duration_seconds
+        with open_timed_frames(file, fps, segment=segment) as video:
+            end = min(video.duration_seconds, segment.end_seconds or inf)
             timeline = Timeline(trained, fps=video.fps, stride_seconds=stride_seconds)
             for image, seconds in video.frames:
                 job.check()
-                job.progress = min(1.0, seconds / duration) if duration > 0 else None
-                thumbnails.add(image, seconds)
-                for moment in timeline.add(image, seconds):
+                first = seconds if first is None else first
+                job.progress = min(1.0, (seconds - first) / (end - first)) if end > first else None
+                thumbnails.add(image, seconds, first)
+                for moment in timeline.add(image, seconds - first):
                     moments.add(moment)
             for moment in timeline.finish():
                 moments.add(moment)
     except NoClipError as error:
         raise VideoDecodeError(file, str(error)) from error
+    assert first is not None, "there are moments"
     values = moments.probabilities  # (moments, K)
     shown, num_more = leading_classes(values, NUM_CLASSES)
     return {
         "multi_label": trained.multi_label,
-        "starts": [round(seconds, 3) for seconds in moments.starts],
-        "ends": [round(seconds, 3) for seconds in moments.ends],
+        "starts": [round(first + seconds, 3) for seconds in moments.starts],
+        "ends": [round(first + seconds, 3) for seconds in moments.ends],
         "classes": [
             {"class": trained.class_names[index], "probabilities": values[:, index].tolist()} for index in shown
         ],
@@ -65,7 +76,8 @@ def find_moments(
         "num_more": num_more,
         "thumbnails": thumbnails.images,
         "num_moments": moments.num_added,
-        "duration": max(duration, moments.ends[-1]),
+        "start": first,
+        "end": max(end, first + moments.ends[-1]),
     }
 
 
@@ -104,8 +116,8 @@ class _Thumbnails:
         self.images: list[dict[str, Any]] = []
         self.distance_seconds = 0.25
 
-    def add(self, image: np.ndarray, seconds: float) -> None:
-        if seconds < len(self.images) * self.distance_seconds:
+    def add(self, image: np.ndarray, seconds: float, first_seconds: float) -> None:
+        if seconds - first_seconds < len(self.images) * self.distance_seconds:
             return
         self.images.append({"seconds": round(seconds, 3), "image": data_url(shrunk_to(image, THUMBNAIL_PX))})
         if len(self.images) > MAX_THUMBNAILS:

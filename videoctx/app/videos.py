@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from videoctx.data.decoding.containers import VideoDecodeError
+from videoctx.data.loading.segment import WHOLE, Segment
 from videoctx.data.storage.local_files import LocalFiles
 from videoctx.data.storage.locations import holds_images, is_url
 from videoctx.user_error import UserError
@@ -52,6 +53,7 @@ class Video:
         path: a local file. None: it has not been fetched yet.
         source: where it is fetched from: a path, a URL, or a member of a tar file.
         fps: frames per second of images, which state none. None: not known, or no images.
+        segment: the part of the video that is used, of a row of a manifest.
         num_bytes: what it takes of the server's own folder.
     """
 
@@ -61,6 +63,7 @@ class Video:
     source: str | None = None
     public_only: bool = False
     fps: float | None = None
+    segment: Segment = WHOLE
     num_bytes: int = 0
     id: str = field(default_factory=lambda: secrets.token_urlsafe(9))
     used: float = field(default_factory=time.monotonic)
@@ -127,12 +130,22 @@ class VideoStore:
     # Videos -----------------------------------------------------------------------------------------------------------
 
     def add_source(
-        self, source: str, name: str, page: str, *, public_only: bool = False, fps: float | None = None
+        self,
+        source: str,
+        name: str,
+        page: str,
+        *,
+        public_only: bool = False,
+        fps: float | None = None,
+        segment: Segment = WHOLE,
     ) -> Video:
-        """Add an example or a URL. It is fetched when it is used first."""
+        """Add an example or a URL, or a segment of one. It is fetched when it is used first."""
         with self._lock:
-            known = (video for video in self._videos.values() if (video.page, video.source) == (page, source))
-            video = next(known, None) or Video(name=shown_name(name), page=page, source=source, public_only=public_only)
+            key = page, source, segment
+            known = (video for video in self._videos.values() if (video.page, video.source, video.segment) == key)
+            video = next(known, None) or Video(
+                name=shown_name(name), page=page, source=source, public_only=public_only, segment=segment
+            )
             video.fps = fps
             if not is_url(source):
                 video.path = source
@@ -282,6 +295,11 @@ def shown_name(name: str) -> str:
     ('clip.mp4', 'video')
     """
     return re.split(r"[/\\]", name)[-1][-MAX_NAME_LETTERS:] or "video"
+
+
+def segment_name(name: str, segment: Segment) -> str:
+    """Return the last part of a file's name, with the times of a segment."""
+    return shown_name(name) if segment == WHOLE else f"{shown_name(name)}, {segment}"
 
 
 def _suffix(name: str) -> str:

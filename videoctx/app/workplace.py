@@ -18,7 +18,7 @@ from videoctx.app.request_fields import network_of, number_of, text_of
 from videoctx.app.small_images import jpeg_of, shrunk_to
 from videoctx.app.tested_run import TestedRun
 from videoctx.app.timelines import find_moments
-from videoctx.app.videos import Video, VideoStore, shown_name
+from videoctx.app.videos import Video, VideoStore, segment_name, shown_name
 from videoctx.data.decoding.containers import probe
 from videoctx.data.decoding.video_reader import open_video
 from videoctx.data.storage.locations import holds_images
@@ -80,12 +80,12 @@ class Workplace:
             if not self.examples:
                 raise ValueError("there are no examples; expected --manifest")
             example = self.examples[int(number)]
-            return self.store.add_source(example.path, example.name, page, fps=example.fps)
+            return self.store.add_source(example.path, example.name, page, fps=example.fps, segment=example.segment)
         if (number := number_of(body, "run", least=0, most=1e12, whole=True)) is not None:
             if self.run is None:
                 raise ValueError("there is no tested run; expected --run")
-            path = self.run.path(int(number))
-            return self.store.add_source(path, shown_name(path), page, fps=self.run.image_rate(int(number)))
+            path, fps, segment = self.run.source(int(number))
+            return self.store.add_source(path, segment_name(path, segment), page, fps=fps, segment=segment)
         url = text_of(body, "url").strip()
         check_url(url)
         name = shown_name(urlsplit(url).path) or url
@@ -115,9 +115,11 @@ class Workplace:
         fps = number_of(body, "fps", least=FRAME_RATES[0], most=FRAME_RATES[1]) or video.fps
         stride = number_of(body, "stride_seconds", least=STRIDES[0], most=STRIDES[1]) or 1.0
         work: dict[str, Callable[[str, Job], Any]] = {
-            "predict": lambda file, job: predict(network, file, job, fps=fps),
-            "timeline": lambda file, job: find_moments(network, file, job, stride_seconds=stride, fps=fps),
-            "map": lambda file, job: self.maps.find(network, video.id, file, body, job, fps=fps),
+            "predict": lambda file, job: predict(network, file, job, fps=fps, segment=video.segment),
+            "timeline": lambda file, job: find_moments(
+                network, file, job, stride_seconds=stride, fps=fps, segment=video.segment
+            ),
+            "map": lambda file, job: self.maps.find(network, video.id, file, body, job, fps=fps, segment=video.segment),
         }
         if kind not in work:
             raise ValueError(f"kind is {kind!r}; expected fetch, predict, timeline or map")

@@ -134,6 +134,11 @@ def _without_scores(folder: Path) -> str:
     return f"{folder}: no {SCORES_FILE} in there; expected the folder of a run of `videoctx test`"
 
 
+def read_rows(path: Path) -> np.ndarray:
+    """Return the row of each video of `read_scores` in its split of the manifest, (V,)."""
+    return np.unique(pq.read_table(path, columns=["row"])["row"].to_numpy())
+
+
 def _labels(videos: pa.Table, num_classes: int) -> np.ndarray:
     if "label" in videos.column_names:
         return videos["label"].to_numpy().astype(np.int64)

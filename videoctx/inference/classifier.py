@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from os import PathLike
 from typing import Any, overload
 
@@ -19,6 +20,7 @@ from videoctx.batch import slices
 from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.loading.dataset import DecodedBatch
 from videoctx.data.loading.one_video import read_one_video
+from videoctx.data.loading.segment import WHOLE, Segment
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.storage.local_files import LocalFiles
 from videoctx.data.storage.locations import is_url
@@ -96,6 +98,7 @@ class Classifier:
         top: int = 5,
         views: str | tuple[int, int] | None = None,
         fps: float | None = None,
+        segment: Segment = WHOLE,
         files: LocalFiles | None = None,
     ) -> Predictions: ...
 
@@ -107,6 +110,7 @@ class Classifier:
         top: int = 5,
         views: str | tuple[int, int] | None = None,
         fps: float | None = None,
+        segment: Segment = WHOLE,
         files: LocalFiles | None = None,
     ) -> Prediction | Predictions: ...
 
@@ -117,6 +121,7 @@ class Classifier:
         top: int = 5,
         views: str | tuple[int, int] | None = None,
         fps: float | None = None,
+        segment: Segment = WHOLE,
         files: LocalFiles | None = None,
     ) -> Prediction | Predictions:
         """Predict the classes of videos. The probabilities are those of `videoctx test` and `videoctx classify`.
@@ -127,6 +132,7 @@ class Classifier:
             top: Number of classes that the prediction shows and iterates over.
             views: Clips × crops per video, such as `"10x3"` or `(10, 3)`. None: those of the network's test.
             fps: Frames per second of images, which state none.
+            segment: Part of the video, such as a row of a manifest gives. By default the whole video.
             files: Where the copies of remote videos are kept. None: in the package's cache.
 
         Returns:
@@ -142,19 +148,19 @@ class Classifier:
         chosen = self.chosen_views(views)
         self.preprocessing.transform(num_crops=chosen.num_crops)  # a number of crops without a rule is an error
         self.preprocessing.sampler(num_clips=chosen.num_clips)  # and so is a number of clips
-        files = files or LocalFiles()
+        read = partial(self._read, views=chosen, files=files or LocalFiles(), fps=fps, segment=segment)
         if isinstance(video, str | PathLike):
             path = os.fspath(video)
             paths = video_paths(path)
             if paths == [path]:
-                return Prediction(path, self.class_names, self._probabilities(path, chosen, files, fps), top=top)
+                return Prediction(path, self.class_names, self._probabilities(path, chosen, read), top=top)
         else:
             folders = [os.fspath(one) for one in video]
             paths = [path for one in folders for path in (video_paths(one) if os.path.isdir(one) else [one])]
         predictions = Predictions()
         for path in paths:
             try:
-                probabilities, failure = self._probabilities(path, chosen, files, fps), None
+                probabilities, failure = self._probabilities(path, chosen, read), None
             except VideoDecodeError as error:
                 probabilities, failure = None, error.reason
             except NotFiniteError:
@@ -191,7 +197,7 @@ class Classifier:
             ValueError: The network has no such layer, or the test has no rule for so many crops.
         """
         chosen = self.chosen_views(views)
-        batch = self._read(os.fspath(video), chosen, files or LocalFiles(), fps)
+        batch = self._read(os.fspath(video), chosen, files or LocalFiles(), fps, WHOLE)
         return self.batch_features(batch, chosen, layer=layer)
 
     def batch_features(self, batch: DecodedBatch, views: Views, *, layer: str | None = None) -> Tensor:
@@ -246,9 +252,9 @@ class Classifier:
         clips = f"{made.described_clips} clips, {Views(*made.views)} views"
         return f"Classifier({type(self.net).__name__}, {len(self.class_names)} classes, {clips}, {self.device})"
 
-    def _probabilities(self, path: str, views: Views, files: LocalFiles, fps: float | None) -> np.ndarray:
+    def _probabilities(self, path: str, views: Views, read: Callable[[str], DecodedBatch]) -> np.ndarray:
         """Return the mean over the views, (K,) float64."""
-        logits = self._logits(self.for_evaluation().net, path, views, files, fps)
+        logits = self._through(self.for_evaluation().net, read(path), views)  # (S, K)
         # As a test keeps its scores: the same probabilities, to the last digit.
         scores = stored_scores(logits, multi_label=self.multi_label).double().cpu().numpy()
         probabilities: np.ndarray = (sigmoid(scores) if self.multi_label else softmax(scores)).mean(axis=0)
@@ -256,21 +262,20 @@ class Classifier:
             raise NotFiniteError(f"{path}: {NOT_FINITE}")
         return probabilities
 
-    def _logits(self, net: nn.Module, path: str, views: Views, files: LocalFiles, fps: float | None) -> Tensor:
-        """Return the logits of the views of a video, (S, K)."""
-        return self._through(net, self._read(path, views, files, fps), views)
-
-    def _read(self, path: str, views: Views, files: LocalFiles, fps: float | None) -> DecodedBatch:
+    def _read(self, path: str, views: Views, files: LocalFiles, fps: float | None, segment: Segment) -> DecodedBatch:
         sampler = self.preprocessing.sampler(num_clips=views.num_clips)
         rng = np.random.default_rng(0)  # the clips of a test are not random
         with files.local_copy(path) as file:
             try:
-                return read_one_video(file, lambda count, rate: sampler.clips(count, rate, rng), fps=fps).batch
+                return read_one_video(
+                    file, lambda times: sampler.clips(times.num_frames, times.fps, rng), fps=fps, segment=segment
+                ).batch
             except VideoDecodeError as error:  # names the copy
                 raise VideoDecodeError(path, error.reason) from error
 
     @torch.inference_mode()
     def _through(self, net: nn.Module, batch: DecodedBatch, views: Views) -> Tensor:
+        """Return the logits of the views, (S, K)."""
         transform = self.preprocessing.transform(num_crops=views.num_crops)
         clips = transform(batch.to(self.device), num_clips=views.num_clips).clips
         return torch.cat([net(clips[part]).float() for part in slices(len(clips), VIEWS_PER_FORWARD)])

@@ -157,7 +157,8 @@ def write_explanation(explanation: Explanation, clip: ClipOnVideo, path: Path, *
         PATH.mp4 and PATH.png.
     """
     timed = clip.fps > 0
-    labels = [f"frame {index}" + (f" · {index / clip.fps:.2f} s" if timed else "") for index in clip.indices]
+    times = [""] * len(clip.indices) if clip.seconds is None else [f" · {seconds:.2f} s" for seconds in clip.seconds]
+    labels = [f"frame {index}{time}" for index, time in zip(clip.indices, times, strict=True)]
     steps = [step for step in clip.indices[1:] - clip.indices[:-1] if step > 0]
     fps = clip.fps / min(steps, default=1) if timed else SLIDE_FPS
     video, sheet = (path.with_name(f"{path.name}{suffix}") for suffix in (".mp4", ".png"))

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from videoctx.data.loading.one_video import read_one_video
+from videoctx.data.loading.one_video import FrameTimes, read_one_video
+from videoctx.data.loading.segment import WHOLE, Segment
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.sampling.clip_samplers import ClipShape, uniform_starts
 from videoctx.visualize.grids import Grid
@@ -57,7 +58,7 @@ class ClipOnVideo:
         path: the path of the video.
         frames: (T, H, W, 3) uint8, in the size of the video.
         indices: (T,) the number of each frame in the video.
-        fps: frames per second of the video, on average; 0 where it is not known.
+        times: of the frames of the video.
         input: (1, 3, T, S, S), resized, cropped and normalized.
         resized: height and width to which the frames were resized.
         corner: top and left of the crop in the resized frames.
@@ -66,10 +67,20 @@ class ClipOnVideo:
     path: str
     frames: np.ndarray
     indices: np.ndarray
-    fps: float
+    times: FrameTimes
     input: Tensor
     resized: tuple[int, int]
     corner: tuple[int, int]
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of the video, on average; 0 where it is not known."""
+        return self.times.fps
+
+    @property
+    def seconds(self) -> np.ndarray | None:
+        """(T,) the time of each frame. None: it is not known."""
+        return self.times.seconds_of(self.indices)
 
     @property
     def box(self) -> tuple[float, float, float, float]:
@@ -103,7 +114,7 @@ class ClipOnVideo:
                 f" {right:.0f} and y from {top:.0f} to {bottom:.0f}"
             )
         x_scale, y_scale = self._scale
-        nearest = int(np.abs(self.indices - frame_of(query, self.fps)).argmin())
+        nearest = int(np.abs(self.indices - frame_of(query, self.times)).argmin())
         row, column = (query.y + 0.5) / y_scale - 0.5, (query.x + 0.5) / x_scale - 0.5
         return nearest, row - self.corner[0], column - self.corner[1]
 
@@ -147,6 +158,7 @@ def read_clip(
     query: Query | None = None,
     around_seconds: float | None = None,
     images_fps: float | None = None,
+    segment: Segment = WHOLE,
 ) -> ClipOnVideo:
     """Read one clip of a video and its center crop.
 
@@ -154,7 +166,7 @@ def read_clip(
     `around_seconds`, the frame of that time is, or the last frame of a shorter video. Otherwise, or where the frame
     rate is not known, the clip is in the middle of the video. The frames are `frame_interval` apart, whatever the grid
     of the test. Where the clips of the test cover the whole video, the clip is that of a test with one clip.
-    `images_fps` is the frame rate of images, which state none.
+    `images_fps` is the frame rate of images, which state none. Of a segment, nothing else of the video is used.
 
     Raises:
         VideoDecodeError: the video cannot be read, or is too short for a clip.
@@ -162,11 +174,12 @@ def read_clip(
     """
     shape = preprocessing.shape
 
-    def choose_clips(num_frames: int, fps: float) -> np.ndarray:
+    def choose_clips(video: FrameTimes) -> np.ndarray:
+        num_frames, fps = video.num_frames, video.fps
         if query is not None:
-            frame = _query_frame(query, num_frames, fps, path)
+            frame = _query_frame(query, video, path)
         elif around_seconds is not None and fps > 0:
-            frame = min(int(np.floor(round(around_seconds * fps, 3))), num_frames - 1)
+            frame = min(max(0, video.frame_at(around_seconds) - video.first), num_frames - 1)
         else:
             frame = None
         if preprocessing.sampling != "dense":
@@ -177,7 +190,7 @@ def read_clip(
             start = _start_around(frame, num_frames, shape, fps)
         return shape.frames(start, num_frames, fps)[None]
 
-    batch, indices, fps = read_one_video(path, choose_clips, fps=images_fps)
+    batch, indices, times = read_one_video(path, choose_clips, fps=images_fps, segment=segment)
     views = preprocessing.transform(num_crops=1)(batch, num_clips=1).clips
     resized, _, crop = views.views[0]  # (U, 3, h, w)
     (video,) = batch.videos
@@ -185,7 +198,7 @@ def read_clip(
         path=path,
         frames=video.frames[video.clips[0]].numpy(),
         indices=indices[0],
-        fps=fps,
+        times=times,
         input=views[:],
         resized=(resized.shape[2], resized.shape[3]),
         corner=(crop.top, crop.left),
@@ -193,15 +206,6 @@ def read_clip(
     if query is not None:
         clip.input_position(query)  # raises where the query is outside
     return clip
-
-
-def frame_of(query: Query, fps: float) -> int:
-    """Return the number of the frame that is shown at the query's time. Frame k is shown from k / fps on."""
-    if query.frame is not None:
-        return query.frame
-    if query.seconds is None:
-        raise ValueError(f"{query} has no time; expected seconds or frame")
-    return int(np.floor(round(query.seconds * fps, 3)))
 
 
 def _start_around(frame: int, num_frames: int, shape: ClipShape, fps: float) -> int:
@@ -213,15 +217,26 @@ def _start_around(frame: int, num_frames: int, shape: ClipShape, fps: float) -> 
     return next((start for start in starts if 0 <= start <= last), min(frame, last))
 
 
-def _query_frame(query: Query, num_frames: int, fps: float, path: str) -> int:
-    if query.frame is None and not fps > 0:
+def frame_of(query: Query, times: FrameTimes) -> int:
+    """Return the number of the frame that is shown at the query's time."""
+    if query.frame is not None:
+        return query.frame
+    if query.seconds is None:
+        raise ValueError(f"{query} has no time; expected seconds or frame")
+    return times.frame_at(query.seconds)
+
+
+def _query_frame(query: Query, video: FrameTimes, path: str) -> int:
+    """Return the frame of a query, 0 for the first one of the segment."""
+    if query.frame is None and not video.fps > 0:
         raise ValueError(f"{path}: its frame rate is not known; expected the query's time as a frame, such as 75f")
-    frame = frame_of(query, fps)
-    if not 0 <= frame < num_frames:
+    frame = frame_of(query, video)
+    first, last = video.first, video.first + video.num_frames - 1
+    if not first <= frame <= last:
         when = f"frame {frame}" if query.frame is not None else f"{query.seconds:g} s"
-        seconds = f", or 0 to less than {num_frames / fps:.2f} s" if fps > 0 else ""
-        raise ValueError(f"the query is at {when}; expected frame 0 to {num_frames - 1}{seconds}: {path} has no more")
-    return frame
+        times = f", or {first / video.fps:g} to less than {(last + 1) / video.fps:.2f} s" if video.fps > 0 else ""
+        raise ValueError(f"the query is at {when}; expected frame {first} to {last}{times}: {path} has no more")
+    return frame - first
 
 
 def _finite(text: str) -> float:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from videoctx.data.decoding.containers import VideoDecodeError
-from videoctx.data.loading.one_video import read_one_video
+from videoctx.data.loading.one_video import FrameTimes, read_one_video
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.visualize.contact_sheet import chosen_frames
 
@@ -54,10 +54,10 @@ def view_sheet(
     if not 0 <= crop < num_crops:
         raise ValueError(f"crop is {crop}; expected less than {num_crops}, the test's crops")
 
-    def choose_clips(num_frames: int, fps: float) -> np.ndarray:
-        if start_frame >= num_frames:
-            raise VideoDecodeError(path, f"{num_frames} frames, but the clip started at {start_frame}")
-        clip = _clip_frames(preprocessing, start_frame, num_frames, fps)
+    def choose_clips(video: FrameTimes) -> np.ndarray:
+        if start_frame >= video.num_frames:
+            raise VideoDecodeError(path, f"{video.num_frames} frames, but the clip started at {start_frame}")
+        clip = _clip_frames(preprocessing, start_frame, video.num_frames, video.fps)
         return clip[None, chosen_frames(len(clip))]
 
     batch, indices, _ = read_one_video(path, choose_clips, fps=images_fps)

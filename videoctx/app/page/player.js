@@ -22,10 +22,10 @@ export class Player extends EventTarget {
     this.screen.addEventListener("timeupdate", () => this.dispatchEvent(new Event("time")));
     this.screen.addEventListener("seeking", () => this.dispatchEvent(new Event("time")));
     this.screen.addEventListener("loadedmetadata", () => this.screen.srcObject || this.opened());
-    this.screen.addEventListener("error", () => this.screen.getAttribute("src") && this.showStills(0));
+    this.screen.addEventListener("error", () => this.screen.getAttribute("src") && this.showStills(this.video.start ?? 0));
     find("#fps").addEventListener("change", () => {
       if (!find("#fps").reportValidity() || !this.fps) return;
-      this.showStills(0);
+      this.showStills(this.video.start ?? 0);
       this.dispatchEvent(new Event("video"));
     });
     find("input", this.stills).addEventListener("input", (event) => this.seek(Number(event.target.value)));
@@ -52,9 +52,12 @@ export class Player extends EventTarget {
     return this.stills.hidden ? this.screen.currentTime : Number(find("input", this.stills).value);
   }
 
+  // The seconds of the video, or of its segment.
   get duration() {
     const found = this.stills.hidden ? this.screen.duration : Number(find("input", this.stills).max);
-    return Number.isFinite(found) && found > 0 ? found : this.measured;
+    const whole = Number.isFinite(found) && found > 0 ? found : this.measured;
+    const { start, end } = this.video ?? {};
+    return (end || whole) && Math.min(end || whole, whole || end) - (start || 0);
   }
 
   get isShown() {
@@ -180,8 +183,8 @@ export class Player extends EventTarget {
     this.stills.hidden = true;
     this.screen.hidden = false;
     this.clearScreen();
-    if (video.of_images) this.showStills(0);
-    else this.screen.src = address;
+    if (video.of_images) this.showStills(video.start ?? 0);
+    else this.screen.src = video.start || video.end ? `${address}#t=${video.start ?? 0}${video.end ? `,${video.end}` : ""}` : address;
     this.dispatchEvent(new CustomEvent("video", { detail: tab }));
   }
 

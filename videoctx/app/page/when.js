@@ -73,10 +73,10 @@ export class When {
 
 class Chart {
   constructor(result, body, player, colors) {
-    Object.assign(this, { result, player });
+    const { start, end } = result; // of the video, or of its segment
+    Object.assign(this, { result, player, start, end, length: end - start || 1 });
     this.colors = colorsOf(result.classes.map((one) => one.class), colors);
     this.middles = result.starts.map((start, index) => (start + result.ends[index]) / 2);
-    this.duration = result.duration;
     const svg = document.createElementNS(SVG, "svg");
     svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
     svg.setAttribute("preserveAspectRatio", "none");
@@ -85,11 +85,11 @@ class Chart {
     this.now = make("div", { className: "now" });
     this.chart = make("div", { className: "chart", role: "slider", tabIndex: 0 }, svg, this.thumbnails(), this.now);
     this.chart.setAttribute("aria-label", "Classes over time");
-    this.chart.setAttribute("aria-valuemin", 0);
-    this.chart.setAttribute("aria-valuemax", this.duration.toFixed(2));
+    this.chart.setAttribute("aria-valuemin", start.toFixed(2));
+    this.chart.setAttribute("aria-valuemax", end.toFixed(2));
     this.chart.addEventListener("click", (event) => {
       const box = this.chart.getBoundingClientRect();
-      this.seek(((event.clientX - box.left) / box.width) * this.duration);
+      this.seek(start + ((event.clientX - box.left) / box.width) * this.length);
     });
     this.chart.addEventListener("keydown", (event) => this.press(event));
     this.legend = make("ul", { className: "legend" });
@@ -101,8 +101,12 @@ class Chart {
     this.move();
   }
 
+  share(seconds) {
+    return (seconds - this.start) / this.length;
+  }
+
   x(seconds) {
-    return (seconds / this.duration) * WIDTH;
+    return this.share(seconds) * WIDTH;
   }
 
   // Each class lies on those before it; what is left is that of all others.
@@ -142,7 +146,7 @@ class Chart {
     const { thumbnails } = this.result;
     const room = Math.max(3, Math.min(thumbnails.length, Math.floor(find("#tabs").clientWidth / 84)));
     const images = Array.from({ length: Math.min(room, thumbnails.length) }, (_, index) => {
-      const middle = ((index + 0.5) / room) * this.duration;
+      const middle = this.start + ((index + 0.5) / room) * this.length;
       const nearest = thumbnails.reduce((best, one) => (Math.abs(one.seconds - middle) < Math.abs(best.seconds - middle) ? one : best));
       return make("img", { src: nearest.image, alt: "" });
     });
@@ -157,32 +161,35 @@ class Chart {
   // Times at round distances.
   ticks() {
     const most = Math.max(2, Math.floor(find("#tabs").clientWidth / TICK_PX));
-    const step = STEPS.find((seconds) => this.duration / seconds <= most) ?? STEPS.at(-1);
-    const ticks = Array.from({ length: Math.floor(this.duration / step + 1e-6) + 1 }, (_, index) => {
-      const tick = make("span", { text: clock(index * step, step < 1) });
-      tick.style.left = `${Math.min(100, (100 * index * step) / this.duration)}%`;
-      tick.classList.toggle("end", index > 0 && this.duration - index * step < step / 4);
+    const step = STEPS.find((seconds) => this.length / seconds <= most) ?? STEPS.at(-1);
+    const first = Math.ceil(this.start / step - 1e-6);
+    const ticks = Array.from({ length: Math.floor(this.end / step + 1e-6) + 1 - first }, (_, index) => {
+      const seconds = (first + index) * step;
+      const tick = make("span", { text: clock(seconds, step < 1) });
+      tick.style.left = `${Math.min(100, 100 * this.share(seconds))}%`;
+      tick.classList.toggle("begin", seconds - this.start < step / 4);
+      tick.classList.toggle("end", index > 0 && this.end - seconds < step / 4);
       return tick;
     });
     return make("div", { className: "ticks", "aria-hidden": "true" }, ...ticks);
   }
 
   seek(seconds) {
-    this.player.seek(Math.max(0, Math.min(seconds, this.duration)));
+    this.player.seek(Math.max(this.start, Math.min(seconds, this.end)));
   }
 
   press(event) {
-    const step = Math.max(this.duration / 100, 0.1);
+    const step = Math.max(this.length / 100, 0.1);
     const { time } = this.player;
-    const target = { ArrowLeft: time - step, ArrowDown: time - step, ArrowRight: time + step, ArrowUp: time + step, PageUp: time + 10 * step, PageDown: time - 10 * step, Home: 0, End: this.duration }[event.key];
+    const target = { ArrowLeft: time - step, ArrowDown: time - step, ArrowRight: time + step, ArrowUp: time + step, PageUp: time + 10 * step, PageDown: time - 10 * step, Home: this.start, End: this.end }[event.key];
     if (target === undefined) return;
     event.preventDefault();
     this.seek(target);
   }
 
   move() {
-    const seconds = Math.min(this.player.time, this.duration);
-    this.now.style.left = `${(100 * seconds) / this.duration}%`;
+    const seconds = Math.max(this.start, Math.min(this.player.time, this.end));
+    this.now.style.left = `${100 * this.share(seconds)}%`;
     const nearest = this.middles.reduce((best, middle, index) => (Math.abs(middle - seconds) < Math.abs(this.middles[best] - seconds) ? index : best), 0);
     const shares = this.result.classes.map(({ class: name, probabilities }, index) => [name, probabilities[nearest], this.colors[index]]);
     if (!this.result.multi_label && this.result.num_others) shares.push([REST, Math.max(0, 1 - shares.reduce((sum, [, share]) => sum + share, 0)), null]);

@@ -21,7 +21,8 @@ from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.decoding.video_reader import Decoder, check_decoder, open_video
 from videoctx.data.decoding.yuv_frames import DecodedFrames, FrameFormat, YuvColors, check_frame_format
 from videoctx.data.loading.page_locking import pinned
-from videoctx.data.sampling.clip_samplers import ClipSampler, NoClipError, RandomClips, frame_range
+from videoctx.data.loading.segment import Segment, segment_frames
+from videoctx.data.sampling.clip_samplers import ClipSampler, NoClipError, RandomClips
 from videoctx.data.sampling.frame_order import in_order
 
 
@@ -214,7 +215,7 @@ class ClipDecoder:
             assert isinstance(sampler, RandomClips), "only training has shorter clips"
             sampler = sampler.shortened(clip_len, rng)
         with open_reader(location, self.decoder, record.probe_result, record.fps) as reader:
-            first, stop = self._frame_range(record, reader)
+            first, stop = segment_frames(reader, Segment(record.start_seconds, record.end_seconds), record.path)
             try:
                 wanted = sampler.clips(stop - first, reader.fps, rng)  # (num_clips, clip_len)
             except NoClipError as error:
@@ -227,21 +228,6 @@ class ClipDecoder:
         self, path: str, decoder: Decoder, probe_result: ProbeResult | None, fps: float | None, /
     ) -> AbstractContextManager[FrameReader]:
         return open_video(path, decoder, probe_result, fps=fps, short_side_px=self.short_side_px)
-
-    def _frame_range(self, record: VideoRecord, reader: FrameReader) -> tuple[int, int]:
-        """Return the frames of the record's segment, as (first, stop).
-
-        Raises:
-            VideoDecodeError: The segment has no frames.
-        """
-        start, end = record.start_seconds, record.end_seconds
-        times = reader.frame_seconds if (start, end) != (None, None) else None
-        first, stop = frame_range(reader.num_frames, reader.fps, start, end, frame_seconds=times)
-        if stop <= first:
-            seconds = reader.num_frames / reader.fps if reader.fps else 0.0
-            segment = f"from {start or 0:g} s to {seconds if end is None else end:g} s"
-            raise VideoDecodeError(record.path, f"no frame {segment}: the video lasts {seconds:.2f} s")
-        return first, stop
 
 
 class VideoDataset(Dataset[DecodedVideo]):
