@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a module is imported end the process at once; at another time it cleans up before."""
+"""Ctrl-C, SIGTERM and SIGHUP during an import end the process at once; at another time it cleans up before."""
 
 import builtins
 import signal
@@ -35,7 +35,7 @@ with interrupts_end_with("program", "; some is left"):
             import interrupting
         os.kill(os.getpid(), number)
     except KeyboardInterrupt as stop:
-        assert isinstance(stop, Terminated) == (number == signal.SIGTERM)
+        assert isinstance(stop, Terminated) == (number != signal.SIGINT)
         if sys.argv[2] == "again":
             os.kill(os.getpid(), number)
         if sys.argv[2] == "error":
@@ -48,7 +48,10 @@ with interrupts_end_with("program", "; some is left"):
 MODULE = "import os, signal, sys\nos.kill(os.getpid(), int(sys.argv[3]))\n"
 
 
-@each_case(("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")])
+@each_case(
+    ("number", "status", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"), (signal.SIGHUP, 129, "hung up")],
+)
 @each_case(("when", "cleans_up"), [("import", False), ("later", True), ("again", False), ("error", True)])
 def test_one_line_and_the_status_of_the_signal(tmp_path_factory, number, status, word, when, cleans_up):
     folder = tmp_path_factory.mktemp("modules")

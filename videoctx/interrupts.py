@@ -1,9 +1,9 @@
-"""Ctrl-C and SIGTERM end a program with one line and the exit status 130 or 143, whatever it does at that moment.
+"""Ctrl-C, SIGTERM and SIGHUP end a program with one line and the exit status 130, 143 or 129, whatever it does then.
 
 Python raises KeyboardInterrupt wherever the program is. Some places cannot take it: the initialization of a compiled
 module may abort the process, a callback of a library makes another error of it, a destructor prints and forgets it, and
-a second one in the middle of cleaning up ends in a traceback. SIGTERM, which would end the process where it is, with
-temporary files left behind, is treated in the same way.
+a second one in the middle of cleaning up ends in a traceback. SIGTERM, and SIGHUP of a closed terminal, which would end
+the process where it is, with temporary files left behind, are treated in the same way. `nohup` keeps its effect.
 """
 
 import os
@@ -12,7 +12,7 @@ import sys
 import threading
 from _thread import interrupt_main
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -21,15 +21,17 @@ from videoctx.atomic_write import exit_at_once
 IMPORT_SYSTEM = ("importlib._bootstrap", "_frozen_importlib")  # its name after and before `importlib` is imported
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ends: 128 + SIGINT
 TERMINATED = 143  # the same of SIGTERM
+HUNG_UP = 129  # the same of SIGHUP
+WORDS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
 AGAIN_SECONDS = 0.01  # after which an interrupt is repeated that a destructor has swallowed
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM was received. What handles Ctrl-C handles it too."""
+    """SIGTERM or SIGHUP was received. What handles Ctrl-C handles it too. The message is the signal's name."""
 
 
 class _Signals:
-    """What happens on Ctrl-C and on SIGTERM while a program runs."""
+    """What happens on Ctrl-C, SIGTERM and SIGHUP while a program runs."""
 
     def __init__(self, program: str, what_is_left: str) -> None:
         self.program, self.what_is_left = program, what_is_left
@@ -40,28 +42,28 @@ class _Signals:
 
     @property
     def line(self) -> str:
-        word = "terminated" if self.received is signal.SIGTERM else "interrupted"
-        return f"{self.program}: {word}{self.what_is_left}"
+        return f"{self.program}: {WORDS[(self.received or signal.SIGINT).name]}{self.what_is_left}"
 
     @property
     def status(self) -> int:
-        return TERMINATED if self.received is signal.SIGTERM else INTERRUPTED
+        return 128 + (self.received or signal.SIGINT)
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         self.received = self.received or signal.Signals(number)
         if self.ends or _is_importing(frame):
             if not self.reported:
-                os.write(2, f"{self.line}\n".encode(errors="replace"))  # `print` may be what is interrupted
+                with suppress(OSError):  # the terminal is closed
+                    os.write(2, f"{self.line}\n".encode(errors="replace"))  # `print` may be what is interrupted
             exit_at_once(self.status)
         self.ends = True
-        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(signal.Signals(number).name)
 
     def unraisable(self, ignored: "sys.UnraisableHookArgs") -> None:
         if not issubclass(ignored.exc_type, KeyboardInterrupt):
             self.hook_before(ignored)
             return
         self.ends = False
-        number = signal.SIGTERM if issubclass(ignored.exc_type, Terminated) else signal.SIGINT
+        number = (self.received or signal.SIGINT) if issubclass(ignored.exc_type, Terminated) else signal.SIGINT
         threading.Timer(AGAIN_SECONDS, interrupt_main, [number]).start()
 
 
@@ -70,7 +72,7 @@ _current: _Signals | None = None
 
 @contextmanager
 def interrupts_end_with(program: str, what_is_left: str = "") -> Iterator[None]:
-    """End the process with one line and status 130 on the first Ctrl-C, and with 143 on SIGTERM.
+    """End the process with one line and status 130 on the first Ctrl-C, with 143 on SIGTERM, and with 129 on SIGHUP.
 
     KeyboardInterrupt is raised inside the block, so that it can clean up. While a module is imported, and on a second
     signal, the process ends at once, with the same line and status. An error that follows from a signal is not shown. A
@@ -86,6 +88,8 @@ def interrupts_end_with(program: str, what_is_left: str = "") -> Iterator[None]:
     global _current
     signals = _Signals(program, what_is_left)
     handled: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    if hasattr(signal, "SIGHUP"):
+        handled[signal.SIGHUP] = signal.SIG_DFL
     if threading.current_thread() is not threading.main_thread():
         handled = {}
     handled = {number: before for number, before in handled.items() if signal.getsignal(number) is before}
@@ -100,7 +104,8 @@ def interrupts_end_with(program: str, what_is_left: str = "") -> Iterator[None]:
         if not is_signal and not (isinstance(error, Exception) and signals.received):
             raise
         signals.reported = True
-        print(signals.line, file=sys.stderr)
+        with suppress(OSError):  # the terminal is closed
+            print(signals.line, file=sys.stderr)
         sys.exit(signals.status)
     finally:
         _current = outer

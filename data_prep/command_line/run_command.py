@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from videoctx.atomic_write import exit_at_once
-from videoctx.interrupts import INTERRUPTED, TERMINATED, interrupts_end_with
+from videoctx.interrupts import HUNG_UP, INTERRUPTED, TERMINATED, interrupts_end_with
 from videoctx.terminal import CLOSED_PIPE, printable, printable_output
 from videoctx.user_error import UserError, error_line, missing_library
 
@@ -49,7 +49,7 @@ def run_command(
         print(f"{name}: interrupted; {when_interrupted}", file=sys.stderr)
         return INTERRUPTED
     except SystemExit as stop:
-        if stop.code in (CLOSED_PIPE, INTERRUPTED, TERMINATED):
+        if stop.code in (CLOSED_PIPE, INTERRUPTED, TERMINATED, HUNG_UP):
             return int(stop.code)
         raise
     except (OSError, ValueError, UserError) as error:

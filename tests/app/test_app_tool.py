@@ -63,7 +63,10 @@ def test_a_missing_library_is_named_with_its_extra(app_folder, refused, monkeypa
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_it_cleanly(app_folder, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGHUP, 129, "hung up")]
+)
+def test_ctrl_c_and_a_closed_terminal_end_it_cleanly(app_folder, tmp_path, number, status, word):
     command = [sys.executable, "-m", "videoctx", "app", str(app_folder / "nl.ckpt"), "--port=0"]
     environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
@@ -81,7 +84,7 @@ def test_ctrl_c_ends_it_cleanly(app_folder, tmp_path):
         with urlopen(url) as response:
             assert b"<title>videoctx</title>" in response.read()
         assert len(list(tmp_path.glob("videoctx-app-*"))) == 1
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         rest, errors = process.communicate(timeout=60)
-    assert (process.returncode, rest, errors) == (130, "", "videoctx: interrupted\n")
+    assert (process.returncode, rest, errors) == (status, "", f"videoctx: {word}\n")
     assert not list(tmp_path.glob("videoctx-app-*"))

@@ -1,6 +1,7 @@
 """Runs the server until Ctrl-C."""
 
 import errno
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,8 +46,32 @@ def listening_socket(host: str, port: int) -> Iterator[socket.socket]:
 
 
 def serve(app: Starlette, opened: socket.socket) -> None:
-    """Serve until Ctrl-C or SIGTERM, whose handler runs afterwards."""
+    """Serve until Ctrl-C, SIGTERM or SIGHUP, whose handler runs afterwards."""
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=GOODBYE_SECONDS, server_header=False
     )
-    uvicorn.Server(config).run(sockets=[opened])
+    server = uvicorn.Server(config)
+    with _hangup_ends(server):
+        server.run(sockets=[opened])
+
+
+@contextmanager
+def _hangup_ends(server: uvicorn.Server) -> Iterator[None]:
+    """End the server on SIGHUP, as uvicorn does on Ctrl-C and SIGTERM, unless `nohup` has it ignored."""
+    before = signal.getsignal(signal.SIGHUP)
+    if before is signal.SIG_IGN:
+        yield
+        return
+    received = []
+
+    def end(number: int, _: object) -> None:
+        received.append(number)
+        server.should_exit = True
+
+    signal.signal(signal.SIGHUP, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    if received:
+        signal.raise_signal(signal.SIGHUP)

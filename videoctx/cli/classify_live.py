@@ -30,7 +30,7 @@ def classify_live(
                     flush=True,
                 )
     except KeyboardInterrupt as stop:
-        ended = "SIGTERM" if isinstance(stop, Terminated) else "Ctrl-C"
+        ended = str(stop) if isinstance(stop, Terminated) else "Ctrl-C"
     if live.lost and live.counts.frames == 0:
         raise ValueError(live.lost)
     if live.lost:
