@@ -26,6 +26,8 @@ demo: $(INSTALLED)
 # Three processes keep two cores busy, as some tests wait. Each takes a file of tests at a time, so that what these share is
 # made once.
 PYTEST := $(BIN)/pytest -n 3 --dist loadfile
+# Small shapes: more threads of a process only wait for each other.
+test test-all test-lowest test-newest: export OMP_NUM_THREADS ?= 1
 
 # Everything that is quick, and the examples in the package's docstrings: some minutes on two cores.
 test: $(INSTALLED)
