@@ -215,6 +215,14 @@ def test_the_interval_of_a_difference_covers_seeds_and_videos(tmp_path, show):
     assert (numbers[2] - numbers[1]) / (3.92 * np.std(drawn)) == pytest.approx(1, abs=0.35)
 
 
+def test_the_caption_tells_what_the_intervals_cover(tmp_path, capsys):
+    right = np.arange(30) % 3 > 0
+    with_scores(tmp_path, {"plain": [right] * 2, "once": [right]}, 30)
+    main(["seeds", str(tmp_path), "--against", "plain"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "over seeds and videos, but over videos alone of what has a single run (once" in printed
+
+
 def test_equal_networks_differ_by_zero(tmp_path, show):
     right = [np.arange(30) % 3 > 0] * 2
     with_scores(tmp_path, {"plain": right, "same": right}, 30)

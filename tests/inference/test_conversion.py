@@ -104,7 +104,10 @@ def test_load_without_class_names_names_the_missing_option(r3d, tmp_path):
         ({"protocol": "slowfast"}, r"protocol is 'slowfast'; expected one of videoctx, "),
         ({"clip_len": 0}, r"clip_len is 0; expected 1 or more"),
         ({"sampling": "sparse"}, r"sampling is 'sparse'; expected one of dense, segments, uniform"),
-        ({"sampling": "segments"}, r"clips.grid torchvision has no formula for clips.sampling segments; expected"),
+        (
+            {"sampling": "segments"},
+            r"protocol torchvision has no sampling segments; expected protocol videoctx or pys",
+        ),
     ],
 )
 def test_unsuitable_arguments_are_refused(r3d, tmp_path, arguments, error):

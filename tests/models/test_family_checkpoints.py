@@ -15,7 +15,8 @@ from torch import nn
 from tests.each_case import each_case
 from tests.models.randomized_norms import randomize
 from videoctx.inference.classifier import load
-from videoctx.inference.conversion import convert_checkpoint, published_preprocessing
+from videoctx.inference.conversion import convert_checkpoint
+from videoctx.inference.published_preprocessing import published_preprocessing
 from videoctx.layers import NonLocal
 from videoctx.models import SlowFast
 from videoctx.models.checkpoints import read_checkpoint

@@ -195,7 +195,11 @@ def test_the_fast_pathway_takes_blocks_by_its_name():
     [
         (
             lambda: SlowFast(3, width=8, context=NonLocal, context_at={"res6": [0]}),
-            "'res6.slow'; expected one of res2.slow",
+            "'res6'; expected one of res2, res3, res4, res5, or of the fast pathway res2.fast",
+        ),
+        (
+            lambda: SlowFast(3, width=8, context=NonLocal, context_at={"res3": [1], "res3.slow": [2]}),
+            "context_at names one stage twice: res3, res3.slow",
         ),
         (lambda: SlowFast(3, width=8, context=NonLocal, context_at={"res3": [4]}), "block 4 of res3.slow, which has 4"),
         (lambda: X3D(3, context=NonLocal, context_at={"res1": [0]}), "'res1'; expected one of res2, res3, res4, res5"),

@@ -746,3 +746,8 @@ def test_what_cannot_be_is_named(arguments, message):
 def test_only_the_number_of_classes_is_positional():
     with pytest.raises(TypeError):
         ResNet3D(5, 50)
+
+
+def test_a_clip_that_is_too_short_for_the_pooling_is_named():
+    with pytest.raises(ValueError, match="1 frame of a clip is left where 2 are pooled; expected longer"):
+        ResNet3D(2, depth=18, width=4)(torch.zeros(1, 3, 1, 32, 32))

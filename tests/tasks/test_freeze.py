@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 from lightning.pytorch import Callback
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -282,3 +283,11 @@ def test_nothing_to_train_is_refused(tmp_path):
         trainer(tmp_path).fit(classifier(freeze=["backbone", "head"]), synthetic_clips(1))
     assert frozen_part(nn.Linear(2, 3), []).parameters == ()
     assert CLASSES
+
+
+def test_null_undoes_what_an_earlier_config_freezes():
+    parser = ArgumentParser()
+    parser.add_class_arguments(VideoClassifier, "model", skip={"class_names", "net", "optimizer", "schedule", "mixing"})
+    freeze = parser.parse_args(["--model.freeze=[stem, res2]", "--model.freeze=null"]).model.freeze
+    assert freeze is None
+    assert classifier(freeze=freeze).frozen_names == []

@@ -17,7 +17,7 @@ def run_app(arguments: Sequence[str]) -> None:
     Nothing leaves this computer, and no other computer reaches the page unless --host lets it.
     """
     parser = tool_parser("videoctx app", run_app.__doc__)
-    parser.add_argument("ckpt_path", nargs="+", type=str, help="checkpoints that `videoctx fit` wrote")
+    parser.add_argument("ckpt_path", nargs="+", type=str, help="checkpoints of `videoctx fit` or `convert`")
     parser.add_argument("--manifest", type=Path | None, help="a manifest whose videos are examples")
     parser.add_argument("--run", type=Path | None, help="folder of a run of `videoctx test`, whose results are shown")
     parser.add_argument("--host", type=str, default="127.0.0.1", help="address of the page; 0.0.0.0 lets others in")

@@ -55,7 +55,7 @@ def run_attention(arguments: Sequence[str]) -> None:
 def _parser() -> ToolParser:
     parser = tool_parser("videoctx attention", run_attention.__doc__)
     parser.add_argument("video", nargs="?", type=str, help="a video: a file, a folder of images or a URL")
-    parser.add_argument("--ckpt_path", type=str, required=True, help="a checkpoint that `videoctx fit` wrote")
+    parser.add_argument("--ckpt_path", type=str, required=True, help="a checkpoint of `videoctx fit` or `convert`")
     parser.add_argument(
         "--fps", type=PositiveFloat | None, help="frames per second of a video that is stored as images"
     )

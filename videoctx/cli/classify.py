@@ -70,7 +70,7 @@ def run_classify(arguments: Sequence[str]) -> None:
 def _parser() -> ToolParser:
     parser = tool_parser("videoctx classify", run_classify.__doc__)
     parser.add_argument("video", nargs="*", type=str, help="videos, folders of videos or of images, or URLs")
-    parser.add_argument("--ckpt_path", type=str, required=True, help="a checkpoint that `videoctx fit` wrote")
+    parser.add_argument("--ckpt_path", type=str, required=True, help="a checkpoint of `videoctx fit` or `convert`")
     parser.add_argument(
         "--fps", type=PositiveFloat | None, help="frames per second of videos that are stored as images"
     )

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import get_args
 
+from jsonargparse.typing import NonNegativeInt
+
 from videoctx.cli.tested_run import RUN_HELP, tested_run
 from videoctx.cli.tool_parser import tool_parser
 from videoctx.evaluation.choices import Average
@@ -21,7 +23,7 @@ def run_compare(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--average", default="probabilities", choices=get_args(Average), help="what is averaged over a video's views"
     )
-    parser.add_argument("--classes", type=int, default=10, help="number of classes to list at most")
+    parser.add_argument("--classes", type=NonNegativeInt, default=10, help="number of classes to list at most")
     options = parser.parse_args(list(arguments))
 
     from videoctx.evaluation.comparison import Comparison

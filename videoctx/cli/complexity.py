@@ -64,7 +64,7 @@ def _of_checkpoint(path: str) -> tuple[Callable[[int], "nn.Module"], UsualClip]:
     Raises:
         ValueError: The file is no checkpoint, or does not tell its network.
     """
-    from videoctx.inference.conversion import published_preprocessing
+    from videoctx.inference.published_preprocessing import published_preprocessing
     from videoctx.models.checkpoints import read_checkpoint
     from videoctx.models.network_config import build_network
 

@@ -10,7 +10,7 @@ from videoctx.cli.tool_parser import net_from_config, tool_parser
 
 
 def run_convert(arguments: Sequence[str]) -> None:
-    """Convert weights of PyTorchVideo, PySlowFast, mmaction2, GluonCV, torchvision or videoctx.
+    """Convert weights of PyTorchVideo, PySlowFast, mmaction2, TSM, 3D-ResNets, GluonCV, torchvision or videoctx.
 
     The network is the one that the weights belong to, or that of a config. Weights of images are inflated into a
     config's network, and context blocks that the weights lack are initialized as in a new network. With --class_names,

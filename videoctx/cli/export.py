@@ -54,7 +54,7 @@ def run_export(arguments: Sequence[str]) -> None:
 
 def _parser() -> ToolParser:
     parser = tool_parser("videoctx export", run_export.__doc__)
-    parser.add_argument("--ckpt_path", type=str, required=True, help="a checkpoint that `videoctx fit` wrote")
+    parser.add_argument("--ckpt_path", type=str, required=True, help="a checkpoint of `videoctx fit` or `convert`")
     parser.add_argument("--format", required=True, choices=FORMATS, help="format of the file")
     parser.add_argument("--output", type=Path, required=True, help="file to write")
     parser.add_argument("--video", type=str | None, help="a real video to compare on: a file or a URL")

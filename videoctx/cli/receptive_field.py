@@ -25,7 +25,7 @@ def run_receptive_field(arguments: Sequence[str]) -> None:
     The effective receptive field (Luo et al., NeurIPS 2016) of several networks is drawn side by side.
     """
     parser = tool_parser("videoctx receptive_field", run_receptive_field.__doc__)
-    parser.add_argument("ckpt_path", type=str, nargs="+", help="checkpoints that `videoctx fit` wrote")
+    parser.add_argument("ckpt_path", type=str, nargs="+", help="checkpoints of `videoctx fit` or `convert`")
     parser.add_argument("--manifest", type=Path, required=True, help="the manifest of the videos")
     parser.add_argument("--split", default="test", help="split of the manifest")
     parser.add_argument("--layer", default="res5", help="the layer, whose output is (B, C, T, H, W)")

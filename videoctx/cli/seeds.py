@@ -72,8 +72,9 @@ def run_seeds(arguments: Sequence[str]) -> None:
     console.print(seed_table(list(groups.values()), options.metric, width=console.width, untested=untested))
     if options.against:
         baseline = groups[options.against]
+        num_runs = {name: len(group.values) for name, group in groups.items()}
         intervals = seed_intervals(list(groups.values()), baseline, options.metric)
-        console.print(seed_gain_table(intervals, options.against, width=console.width))
+        console.print(seed_gain_table(intervals, options.against, num_runs=num_runs, width=console.width))
         if options.plot_gains:
             draw_gains(intervals, Path(options.plot_gains), baseline=options.against, metric=options.metric)
         if options.per_class:
@@ -84,6 +85,7 @@ def run_seeds(arguments: Sequence[str]) -> None:
                 class_gain_table(
                     first,
                     options.against,
+                    num_runs=num_runs,
                     num_classes=num_classes,
                     width=console.width,
                     without_videos=classes_without_videos(baseline),

@@ -111,14 +111,39 @@ def seed_table(groups: "Sequence[SeedGroup]", metric: str, *, width: int, untest
     return fitted_table(headings, rows, width=width, caption=caption, optional=("params", "least", "most"))
 
 
-def seed_gain_table(found: "Mapping[str, SeedIntervals]", baseline: str, *, width: int) -> Table:
-    """Return a table of the mean of each network, and of its difference from the baseline."""
+def covered_by_intervals(num_runs: Mapping[str, int]) -> str:
+    """Return what the intervals over the runs of some networks cover: of a single run, its seed is not varied.
+
+    >>> covered_by_intervals({"plain": 3, "gc": 1})
+    'over seeds and videos, but over videos alone of what has a single run (gc)'
+    >>> covered_by_intervals({"plain": 1, "gc": 1})
+    'over videos alone, as each network has a single run'
+    """
+    single = [name for name, number in num_runs.items() if number == 1]
+    if not single:
+        return "over seeds and videos"
+    if len(single) == len(num_runs):
+        return "over videos alone, as each network has a single run"
+    return f"over seeds and videos, but over videos alone of what has a single run ({first_few(single, most=10)})"
+
+
+def seed_gain_table(
+    found: "Mapping[str, SeedIntervals]", baseline: str, *, num_runs: Mapping[str, int], width: int
+) -> Table:
+    """Return a table of the mean of each network, and of its difference from the baseline.
+
+    Args:
+        found: of each network.
+        baseline: the network that is compared with.
+        num_runs: of each network.
+        width: of the terminal.
+    """
     rows = []
     for name, (mean, gain) in found.items():
         low, high = (100 * end for end in gain.interval)
         over = f"{100 * gain.value:+.1f} ({low:+.1f} – {high:+.1f})"
         rows.append([name, percent(mean), "" if name == baseline else over])
-    caption = "in brackets 95 % intervals over seeds and videos"
+    caption = f"in brackets 95 % intervals {covered_by_intervals(num_runs)}"
     return fitted_table(("network", "mean", f"over {baseline}"), rows, width=width, caption=caption)
 
 
@@ -126,6 +151,7 @@ def class_gain_table(
     found: "Mapping[str, Sequence[ClassGain]]",
     baseline: str,
     *,
+    num_runs: Mapping[str, int],
     num_classes: int,
     width: int,
     without_videos: Sequence[str] = (),
@@ -135,6 +161,7 @@ def class_gain_table(
     Args:
         found: of each network.
         baseline: the network that is compared with.
+        num_runs: of each network.
         num_classes: of all classes that have test videos.
         width: of the terminal.
         without_videos: the other classes, which the caption names.
@@ -147,7 +174,7 @@ def class_gain_table(
             rows.append([name, one.name, str(one.num_videos), f"{one.baseline:.1%}", f"{one.mean:.1%}", over])
     headings = ("network", "class", "videos", baseline, "mean", f"over {baseline}")
     caption = (
-        "classes that differ most; in brackets 95 % intervals over seeds and videos. Of a network's"
+        f"classes that differ most; in brackets 95 % intervals {covered_by_intervals(num_runs)}. Of a network's"
         f" {num_classes} classes, one in 20 is outside its interval by chance"
     )
     if without_videos:

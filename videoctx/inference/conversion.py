@@ -1,29 +1,24 @@
 """Converting a published checkpoint to one that `videoctx.load` and every command of videoctx takes."""
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from videoctx.atomic_write import atomic_write
 from videoctx.data.preprocessing import Preprocessing
-from videoctx.data.sampling.grids import GRIDS, GridName, Sampling, find_grid
-from videoctx.data.sampling.protocols import PROTOCOLS, HeadPooling, ProtocolName
-from videoctx.data.settings import ClipSettings, TestSettings
-from videoctx.models.checkpoint_formats import IMAGENET, IMAGES, OURS, Format
+from videoctx.inference.published_preprocessing import published_preprocessing
+from videoctx.models.checkpoint_formats import IMAGES, OURS
 from videoctx.models.checkpoints import Checkpoint, read_checkpoint
 from videoctx.models.class_order import class_differences, reorder_classifier
 from videoctx.models.dataset_classes import read_class_names
-from videoctx.models.family_formats import FamilyFormat
 from videoctx.models.load_weights import LoadReport, load_weights
 from videoctx.models.network_config import build_network, import_from_package, network_config
-from videoctx.models.published_clip import published_clip, published_train_crop
-from videoctx.models.published_test import published_test
+from videoctx.models.published_clip import published_clip
 
 # Arguments of networks that leave no trace in weights.
 NOT_IN_WEIGHTS = (
@@ -31,13 +26,6 @@ NOT_IN_WEIGHTS = (
     *("first_conv", "first_conv_every", "norm_eps"),
     *("alpha", "slow_frames", "window_size"),  # of SlowFast and X3D
 )
-
-# Protocol → the grid of its dense clips that are placed by a range of frames.
-RANGE_GRIDS: dict[str, GridName] = {"mmaction2": "mmaction2_dense", "tsm": "tsm"}
-
-# Short side, crop size and views of the projects' own tests (`videoctx.data.sampling.protocols`).
-USUAL_TEST: dict[str, tuple[int, int, tuple[int, int]]] = {"torchvision": (128, 112, (5, 1))}
-OTHERWISE = (256, 256, (10, 3))
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,74 +223,6 @@ def _renamed_classes(
     return weights, [f"the stored classes get other names, in their order: {differences}"]
 
 
-def published_preprocessing(
-    checkpoint: Checkpoint,
-    file_name: str,
-    protocol: str | None = None,
-    clip_len: int | None = None,
-    frame_interval: int | None = None,
-    sampling: str | None = None,
-) -> Preprocessing:
-    """Return how the clips of a test are made: as stored or as in the project, and then as given.
-
-    Args:
-        checkpoint: The weights and what is stored beside them.
-        file_name: Name of the file, which may tell the clips.
-        protocol: As for `convert_checkpoint`, and so for the others.
-
-    Raises:
-        ValueError: An option has no such value.
-    """
-    made = Preprocessing.from_dict(checkpoint.preprocessing) if checkpoint.preprocessing else None
-    if protocol not in (None, *get_args(ProtocolName)):
-        raise ValueError(f"protocol is {protocol!r}; expected one of {', '.join(get_args(ProtocolName))}")
-    if sampling not in (None, *GRIDS):
-        raise ValueError(f"sampling is {sampling!r}; expected one of {', '.join(GRIDS)}")
-    other_sampling = sampling is not None and (made is None or sampling != made.sampling)
-    if made is None or protocol not in (None, made.protocol) or other_sampling:
-        protocol = protocol or (made.protocol if made else checkpoint.format.protocol)
-        published = checkpoint.format, checkpoint.config_text, file_name, checkpoint.net
-        clip = published_clip(*published)
-        chosen: Sampling = sampling or (made.sampling if made else cast(Sampling, clip.sampling))
-        is_dense_range = not made and chosen == "dense" and clip.is_dense_range
-        range_grid = RANGE_GRIDS.get(protocol) if is_dense_range else None
-        short_side_px, crop_size_px, views = USUAL_TEST.get(protocol, OTHERWISE)
-        grid = find_grid(chosen, PROTOCOLS[cast(ProtocolName, protocol)].grid)
-        if chosen != "dense":  # the clips of a test cover the whole video, all of them
-            views = grid.max_clips or 1, views[1]
-        own = published_test(*published)
-        short_side_px, crop_size_px = own.short_side_px or short_side_px, own.crop_size_px or crop_size_px
-        if protocol == checkpoint.format.protocol and chosen == clip.sampling:
-            views = min(own.num_clips or views[0], grid.max_clips or sys.maxsize), own.num_crops or views[1]
-        mean, std = checkpoint.input or IMAGENET
-        clips = ClipSettings(
-            clip_len=made.clip_len if made else clip.clip_len,
-            frame_interval=made.frame_interval if made else clip.frame_interval,
-            sampling=chosen,
-            grid=range_grid,
-            sample_range=clip.sample_range if range_grid else None,
-            target_fps=own.target_fps if chosen == "dense" else None,
-            short_videos=made.short_videos if made else "wrap",
-            mean=made.mean if made else mean,
-            std=made.std if made else std,
-        )
-        test = TestSettings(
-            protocol=cast(ProtocolName, protocol),  # checked above
-            short_side_px=short_side_px,
-            crop_size_px=crop_size_px,
-            views=views,
-            head_pooling=_own_head_pooling(checkpoint.format, protocol),
-        )
-        crop = made.train_crop_size_px if made else published_train_crop(*published)
-        made = replace(Preprocessing.from_settings(clips, test), train_crop_size_px=crop)
-    for name, value in (("clip_len", clip_len), ("frame_interval", frame_interval)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} is {value}; expected 1 or more")
-    return replace(
-        made, clip_len=int(clip_len or made.clip_len), frame_interval=int(frame_interval or made.frame_interval)
-    )
-
-
 def _guessed_clip(checkpoint: Checkpoint, file_name: str, clip_len: int | None) -> list[str]:
     """Return a note on clips that nothing tells. Empty: they are told or given, or the weights are of images."""
     clip = published_clip(checkpoint.format, checkpoint.config_text, file_name, checkpoint.net)
@@ -313,10 +233,3 @@ def _guessed_clip(checkpoint: Checkpoint, file_name: str, clip_len: int | None) 
         f"clips of {frames} are usual in {checkpoint.format.project}, and neither a stored config nor a file name such"
         " as SLOW_8x8_R50.pyth tells them; --clip_len and --frame_interval set others"
     ]
-
-
-def _own_head_pooling(known: Format, protocol: str) -> HeadPooling | None:
-    """Return the head pooling of a network whose own head differs from that of its project's protocol, or None."""
-    if isinstance(known, FamilyFormat) and known.head_pooling and protocol == known.protocol:
-        return cast(HeadPooling, known.head_pooling)  # the table's own values
-    return None

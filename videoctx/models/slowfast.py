@@ -82,6 +82,9 @@ class SlowFast(StagedNetwork):
             raise ValueError(f"fusion_kernel_t is {fusion_kernel_t}; expected an odd number")
         if res4_temporal_blocks is not None:
             check_least(0, res4_temporal_blocks=res4_temporal_blocks)
+        pathways = {stage: _pathway(stage) for stage in context_at or ()}
+        if len(set(pathways.values())) < len(pathways):
+            raise ValueError(f"context_at names one stage twice: {', '.join(pathways)}; res3 is res3.slow")
         super().__init__()
         layers = slowfast_layers(
             num_classes,
@@ -99,7 +102,7 @@ class SlowFast(StagedNetwork):
             layers,
             dropout=dropout,
             context=context,
-            context_at=context_at and {_pathway(stage): at for stage, at in context_at.items()},
+            context_at=context_at and {pathways[stage]: at for stage, at in context_at.items()},
             context_position=context_position,
             activation_checkpointing=activation_checkpointing,
         )
@@ -132,5 +135,15 @@ class SlowFast(StagedNetwork):
 
 
 def _pathway(stage: str) -> str:
-    """`res3` → `res3.slow`; `res3.fast` stays."""
-    return stage if "." in stage else f"{stage}.slow"
+    """Return the name of a stage with its pathway: `res3` → `res3.slow`; `res3.fast` stays.
+
+    Raises:
+        ValueError: There is no such stage.
+    """
+    name, _, pathway = stage.partition(".")
+    if name not in STAGES or stage.endswith(".") or pathway not in ("", "slow", "fast"):
+        fast = ", ".join(f"{known}.fast" for known in STAGES)
+        raise ValueError(
+            f"context_at names stage {stage!r}; expected one of {', '.join(STAGES)}, or of the fast pathway {fast}"
+        )
+    return f"{name}.{pathway or 'slow'}"

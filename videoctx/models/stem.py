@@ -37,9 +37,19 @@ class Stem(nn.Module):
 
 
 class MaxPool3d(nn.MaxPool3d):
-    """Max pooling in the type of its input. Autocast on a CPU would use float32, which only costs time."""
+    """Max pooling in the type of its input. Autocast on a CPU would use float32, which only costs time.
+
+    Raises:
+        ValueError: In `forward`, the clip has become shorter than the kernel.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
+        frames = self.kernel_size[0] - 2 * self.padding[0]  # type: ignore[index]  # torch's are int or tuple; here tuples
+        if x.shape[2] < frames:
+            raise ValueError(
+                f"{x.shape[2]} frame of a clip is left where {frames} are pooled; expected longer clips"
+                " (data.clips.clip_len), or a network with pool2_t [1, 1]"
+            )
         with torch.autocast("cpu", enabled=False):
             return super().forward(x)
 

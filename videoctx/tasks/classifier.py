@@ -90,7 +90,7 @@ class VideoClassifier(LightningModule):
             blocks, over that of all others.
         layer_rates: Learning rates of biases and of the classifier, and whether biases decay, as in TSM's recipe.
         freeze: Modules that are not trained and run in evaluation mode, such as `stem` and `res2`; or `backbone`, all
-            but the classifier. What `weights` lack inside them, such as new context blocks, is trained, and reported.
+            but the classifier; None: nothing. What `weights` lack inside them, as new blocks, is trained, and reported.
         views_per_forward: Most views that go through the network at once in evaluation.
         channels_last: Whether network and clips are in `torch.channels_last_3d`. None: where every layer is one of this
             package or of torch; layers of other projects may not accept it.
@@ -125,7 +125,7 @@ class VideoClassifier(LightningModule):
         weights: str | None = None,
         new_layers_lr_factor: float = 1.0,
         layer_rates: LayerRates = USUAL_RATES,
-        freeze: Sequence[str] | str = (),
+        freeze: Sequence[str] | str | None = None,
         views_per_forward: int = 8,
         channels_last: bool | None = None,
         compiled: bool = False,
@@ -163,7 +163,7 @@ class VideoClassifier(LightningModule):
         self.new_layers_lr_factor = new_layers_lr_factor
         self.layer_rates = layer_rates
         self.new_parameters: list[str] = []  # names of those that `weights` lack
-        self.frozen_names = [freeze] if isinstance(freeze, str) else list(freeze)
+        self.frozen_names = [freeze] if isinstance(freeze, str) else list(freeze or ())
         check_names(self.net, self.frozen_names)
         self.views_per_forward = views_per_forward
         self.compiled = compiled
