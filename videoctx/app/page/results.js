@@ -1,7 +1,7 @@
 // Results: the videos of a tested run by class, the most confident errors first.
 
 import { results } from "./server.js";
-import { errorLine, find, make, percent } from "./elements.js";
+import { count, errorLine, find, make, percent } from "./elements.js";
 
 export class Results {
   constructor(app) {
@@ -15,7 +15,7 @@ export class Results {
     const measure = run.multi_label ? "AP" : "correct";
     const options = run.classes
       .filter((one) => one.num_videos)
-      .map((one) => make("option", { value: one.class, text: `${one.class} (${one.num_videos} videos, ${percent(one.value)} ${measure})` }));
+      .map((one) => make("option", { value: one.class, text: `${one.class} (${count(one.num_videos, "video")}, ${percent(one.value)} ${measure})` }));
     find("#run-class").append(make("option", { value: "", text: "all classes" }), ...options);
     find("#run-class").addEventListener("change", () => this.load(0));
     find("#more").addEventListener("click", () => this.load(this.count));

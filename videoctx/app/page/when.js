@@ -198,7 +198,7 @@ class Chart {
         const swatch = make("i", { "aria-hidden": "true" });
         if (color) swatch.style.background = color;
         else swatch.className = "rest";
-        return make("li", {}, swatch, `${name} `, make("b", { text: percent(share) }));
+        return make("li", {}, swatch, make("bdi", { text: name }), " ", make("b", { text: percent(share) }));
       }),
     );
     const best = shares.reduce((one, other) => (other[1] > one[1] ? other : one));
