@@ -9,8 +9,11 @@ import videoctx
 from tests.each_case import each_case
 from tests.tiny_set import break_video
 from videoctx.cli import main
+from videoctx.data.settings import TestSettings
 from videoctx.evaluation.feature_file import read_features
+from videoctx.inference.conversion import convert_checkpoint
 from videoctx.inference.layer_outputs import clip_vectors
+from videoctx.inference.starting_network import starting_network
 from videoctx.models import ResNet3D, SlowFast
 
 CLIPS = torch.randn(2, 3, 8, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -169,6 +172,17 @@ def test_starting_weights_need_neither_training_nor_classes(place, copy, feature
         copy / "manifest.csv", "--split", "test", "-c", place.config, *arguments[:4], "--views", "1x1", ckpt=False
     )
     assert config.metadata["preprocessing"]["crop_size_px"] == 28
+
+
+def test_published_weights_have_the_clips_of_their_project(tmp_path):
+    """As `videoctx convert` gives them."""
+    torch.save(ResNet3D(2, depth=18, width=4).state_dict(), tmp_path / "net_4x16.pth")
+    made = starting_network(tmp_path / "net_4x16.pth")[0].preprocessing
+    assert made == convert_checkpoint(tmp_path / "net_4x16.pth", tmp_path / "net.pt").preprocessing
+    assert (made.clip_len, made.frame_interval) == (4, 16)
+    test = TestSettings(views=(1, 1))
+    made = starting_network(tmp_path / "net_4x16.pth", test=test)[0].preprocessing
+    assert (made.clip_len, made.frame_interval, made.views) == (4, 16, (1, 1))
 
 
 @each_case(

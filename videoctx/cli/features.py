@@ -128,5 +128,7 @@ def _model(net: Network, options: Namespace) -> "Classifier":
     model, loaded = starting_network(
         options.model.weights, net=net.make, clips=given.get("data.clips"), test=given.get("data.test")
     )
-    print(printable(f"{options.model.weights}: not loaded: {loaded}"))
+    made = model.preprocessing
+    clips = f"{made.described_clips} clips, protocol {made.protocol}"
+    print(printable(f"{options.model.weights}: {clips}; not loaded: {loaded}"))
     return model

@@ -11,6 +11,7 @@ from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.settings import ClipSettings, TestSettings
 from videoctx.data.transforms.normalize import IMAGENET_MEAN, IMAGENET_STD
 from videoctx.inference.classifier import Classifier
+from videoctx.inference.published_preprocessing import published_preprocessing
 from videoctx.models.checkpoints import read_checkpoint
 from videoctx.models.load_weights import LoadReport, load_weights
 from videoctx.models.network_config import build_network, network_config
@@ -31,8 +32,8 @@ def starting_network(
         weights: A checkpoint of any project that `videoctx convert` reads.
         net: Makes the network for a number of classes. None: the one that the weights belong to, C2D for those of
             images.
-        clips: What a clip is. None: as stored with the weights, or else as usual.
-        test: How its views are made. None: as for `clips`.
+        clips: What a clip is. None: as stored with the weights, or else as in their project (`convert_checkpoint`).
+        test: How its views are made. None: as for `clips`; or if these are given, as usual.
 
     Raises:
         ValueError: The weights cannot be read or do not fit the network. The message names the file.
@@ -51,10 +52,18 @@ def starting_network(
             allow_new_head=checkpoint.num_classes is None,
             allow_new_blocks=True,
         )
-        if clips is None and test is None and checkpoint.preprocessing:
-            preprocessing = Preprocessing.from_dict(checkpoint.preprocessing)
+        published = published_preprocessing(checkpoint, Path(weights).name)
+        if clips is None and test is None:
+            preprocessing = published
         else:
-            clips = clips or ClipSettings()
+            clips = clips or ClipSettings(
+                clip_len=published.clip_len,
+                frame_interval=published.frame_interval,
+                sampling=published.sampling,
+                short_videos=published.short_videos,
+                mean=published.mean,
+                std=published.std,
+            )
             if checkpoint.input and (clips.mean, clips.std) == (IMAGENET_MEAN, IMAGENET_STD):
                 clips = replace(clips, mean=checkpoint.input.mean, std=checkpoint.input.std)
             preprocessing = Preprocessing.from_settings(clips, test or TestSettings())

@@ -36,7 +36,7 @@ def read_jester(folder: Path, prefix: str = JESTER) -> Listing:
             continue
         for row, line in read_lines(file):
             name, *label = (cell.strip() for cell in line.split(";"))
-            if not name or len(label) > 1 or (split != "test" and not label):
+            if not name or len(label) > 1 or (split != "test" and not any(label)):
                 listing.refuse(f"{file}, {row}", f"{line!r}; expected 'ID;class name'")
             else:
                 listing.add(ListedVideo(file, row, (name,), tuple(text for text in label if text), split))

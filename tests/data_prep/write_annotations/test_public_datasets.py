@@ -465,7 +465,7 @@ def test_something_something_labels_that_cannot_be(tmp_path, labels):
 
 JESTER = {
     "jester-v1-labels__csv": "Swiping Left\nNo gesture\n",
-    "jester-v1-train__csv": "1;No gesture\n2;Waving\n3\n4;No gesture;5\n;No gesture\n",
+    "jester-v1-train__csv": "1;No gesture\n2;Waving\n3\n4;No gesture;5\n;No gesture\n7;\n",
     "jester-v1-validation__csv": "5;Swiping Left\n",
     "jester-v1-test__csv": "6\n",
 }
@@ -476,7 +476,7 @@ def test_jester(root, tmp_path, run):
     status, _, errors = run("jester", root, write(tmp_path / "lists", **JESTER))
     assert status == 1
     assert [line.partition("train.csv, ")[2][:6] for line in errors.splitlines()[1:]] == [
-        *(f"line {number}" for number in range(2, 6))
+        *(f"line {number}" for number in range(2, 7))
     ]
     assert read_classes(root / CLASS_FILE) == ["Swiping Left", "No gesture"]
     assert rows(root / "manifest.csv") == [
