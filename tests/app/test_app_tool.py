@@ -49,6 +49,9 @@ def test_bad_arguments_are_one_line(app_folder, refused, tmp_path):
         (tmp_path / "m.csv").write_text(text)
         assert expected in refused(checkpoint, "--port=0", "--manifest", tmp_path / "m.csv"), text
     assert refused(checkpoint, "--port=0", "--host", "host.invalid").startswith("host is 'host.invalid': ")
+    assert refused(checkpoint, "--port=0", "--host", "a" * 70).endswith(
+        "no name of a host; expected a name or an address of this computer"
+    )
     line = refused(checkpoint, "--port=0", "--host", "192.0.2.1")
     assert line.endswith("expected an address of this computer as --host")
     assert "port" in refused(checkpoint, "--port=65536")

@@ -157,6 +157,16 @@ def test_a_prediction_lists_classes_best_first(model, network):
     assert not np.array_equal(model.predict(video, views="1x1").probabilities, prediction.probabilities)
 
 
+def test_a_segment_is_classified_alone(model, network):
+    """20 frames at 10 per second."""
+    video = network.videos / "test0.mp4"
+    whole, first, last = (model.predict(video, segment=ends).probabilities for ends in ((0, 2), (0, 1), (1, None)))
+    assert np.array_equal(whole, model.predict(video).probabilities)
+    assert len({values.tobytes() for values in (whole, first, last)}) == 3
+    with pytest.raises(VideoDecodeError, match=r"no frame from 2 s to 3 s: the video lasts 2\.00 s"):
+        model.predict(video, segment=(2, 3))
+
+
 def test_a_list_names_failures_and_a_single_broken_video_raises(model, network, tmp_path):
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")

@@ -29,10 +29,9 @@ def listening_socket(host: str, port: int) -> Iterator[socket.socket]:
     """
     try:
         found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise ValueError(
-            f"host is {host!r}: {error.strerror or error}; expected a name or an address of this computer"
-        ) from error
+    except (OSError, UnicodeError) as error:  # of a name that no host can have
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "no name of a host"
+        raise ValueError(f"host is {host!r}: {reason}; expected a name or an address of this computer") from error
     family, kind, protocol, _, address = found[0]
     with socket.socket(family, kind, protocol) as opened:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

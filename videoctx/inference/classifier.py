@@ -98,7 +98,7 @@ class Classifier:
         top: int = 5,
         views: str | tuple[int, int] | None = None,
         fps: float | None = None,
-        segment: Segment = WHOLE,
+        segment: tuple[float | None, float | None] = WHOLE,
         files: LocalFiles | None = None,
     ) -> Predictions: ...
 
@@ -110,7 +110,7 @@ class Classifier:
         top: int = 5,
         views: str | tuple[int, int] | None = None,
         fps: float | None = None,
-        segment: Segment = WHOLE,
+        segment: tuple[float | None, float | None] = WHOLE,
         files: LocalFiles | None = None,
     ) -> Prediction | Predictions: ...
 
@@ -121,7 +121,7 @@ class Classifier:
         top: int = 5,
         views: str | tuple[int, int] | None = None,
         fps: float | None = None,
-        segment: Segment = WHOLE,
+        segment: tuple[float | None, float | None] = WHOLE,
         files: LocalFiles | None = None,
     ) -> Prediction | Predictions:
         """Predict the classes of videos. The probabilities are those of `videoctx test` and `videoctx classify`.
@@ -132,7 +132,8 @@ class Classifier:
             top: Number of classes that the prediction shows and iterates over.
             views: Clips × crops per video, such as `"10x3"` or `(10, 3)`. None: those of the network's test.
             fps: Frames per second of images, which state none.
-            segment: Part of the video, such as a row of a manifest gives. By default the whole video.
+            segment: Start and end, in seconds, of the part of the video that is classified, as in a manifest;
+                None: that of the video.
             files: Where the copies of remote videos are kept. None: in the package's cache.
 
         Returns:
@@ -148,7 +149,7 @@ class Classifier:
         chosen = self.chosen_views(views)
         self.preprocessing.transform(num_crops=chosen.num_crops)  # a number of crops without a rule is an error
         self.preprocessing.sampler(num_clips=chosen.num_clips)  # and so is a number of clips
-        read = partial(self._read, views=chosen, files=files or LocalFiles(), fps=fps, segment=segment)
+        read = partial(self._read, views=chosen, files=files or LocalFiles(), fps=fps, segment=Segment(*segment))
         if isinstance(video, str | PathLike):
             path = os.fspath(video)
             paths = video_paths(path)
