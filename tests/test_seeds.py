@@ -231,6 +231,15 @@ def test_equal_networks_differ_by_zero(tmp_path, show):
     assert rows["same"][-2] == rows["plain"][-2] != ""
 
 
+def test_the_interval_of_a_network_does_not_depend_on_the_others(tmp_path, show):
+    rng = np.random.default_rng(0)
+    right = {name: [rng.random(40) < 0.5 for _ in range(3)] for name in ("plain", "b", "a")}
+    with_scores(tmp_path, right, 40)
+    with_a = {name: cells for name, *cells in show(tmp_path, "--against", "plain")}
+    shutil.rmtree(tmp_path / "a")
+    assert {name: cells for name, *cells in show(tmp_path, "--against", "plain")}["b"] == with_a["b"]
+
+
 def test_classes_that_differ_most(tmp_path, show):
     """Per class: means over two runs of each network, counted by hand. Both tables before it have other columns."""
     labels = np.array([0] * 4 + [1] * 2)

@@ -89,17 +89,17 @@ def seed_intervals(groups: Sequence[SeedGroup], baseline: SeedGroup, metric: str
         ValueError: the runs have different videos, or the metric is not computed from scores.
     """
     first = read_run(baseline.folders[0])
-    rng = np.random.default_rng(SEED)
 
-    def resamples(group: SeedGroup) -> np.ndarray:
-        """Return (R,) means over sampled runs on the sampled videos."""
+    def resamples(group: SeedGroup, stream: int) -> np.ndarray:
+        """Return (R,) means over sampled runs on the sampled videos, which do not depend on the other groups."""
         runs = np.stack([_on_resamples(folder, metric, first) for folder in group.folders])
-        return np.take_along_axis(runs, rng.integers(len(runs), size=runs.shape), axis=0).mean(axis=0)
+        sampled = np.random.default_rng([SEED, stream]).integers(len(runs), size=runs.shape)
+        return np.take_along_axis(runs, sampled, axis=0).mean(axis=0)
 
-    of_baseline = resamples(baseline)
+    of_baseline = resamples(baseline, 0)
     found = {}
     for group in groups:
-        of_group = of_baseline if group is baseline else resamples(group)
+        of_group = of_baseline if group is baseline else resamples(group, 1)
         found[group.name] = SeedIntervals(
             estimate(metric, group.mean, of_group, bounds=(0, 1)),
             estimate(metric, group.mean - baseline.mean, of_group - of_baseline),
