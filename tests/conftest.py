@@ -16,7 +16,9 @@ from tests.numbered import NumberedVideo, write_video
 from videoctx.data.annotations import write_manifest
 
 pytest_plugins = ["tests.tiny_runs"]
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background ignores it, and all that it starts
+# A run in the background ignores these signals, and so does all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # A busy machine takes its time.
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("patient")

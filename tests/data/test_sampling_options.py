@@ -32,7 +32,9 @@ def video(tmp_path_factory):
 def views_of(path: str, made: Preprocessing) -> tuple[list[list[int]], torch.Tensor]:
     """Return the frames of each clip, and the views as the network gets them, (views, 3, T, S, S)."""
     sampler = made.sampler()
-    batch, indices, _ = read_one_video(path, lambda n, fps: sampler.clips(n, fps, np.random.default_rng(0)))
+    batch, indices, _ = read_one_video(
+        path, lambda video: sampler.clips(video.num_frames, video.fps, np.random.default_rng(0))
+    )
     return indices.tolist(), made.transform()(batch, num_clips=sampler.num_clips).clips[:]
 
 

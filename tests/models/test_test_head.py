@@ -16,6 +16,7 @@ from tests.each_case import each_case
 from tests.reference.foreign_networks import PYSLOWFAST, SLOW, ForeignNetwork
 from tests.small_preprocessing import small_preprocessing
 from tests.tasks.synthetic_runs import SyntheticClips, batch_of, small_resnet, trainer
+from videoctx.data.loading.one_video import FrameTimes
 from videoctx.data.preprocessing import Preprocessing
 from videoctx.data.sampling.multigrid import Multigrid
 from videoctx.data.sampling.protocols import PROTOCOLS, HeadPooling
@@ -280,8 +281,8 @@ def test_the_deployable_network_and_explanations_classify_as_the_test(net, proto
     expected = loops(net, feature_map(net, clip), made.head_pooling)
     deployable = DeployableNetwork(trained, frame_size_px=(256, 256)).eval()
     torch.testing.assert_close(deployable(frames), expected, rtol=0, atol=1e-4)
-    place = {"path": "a.mp4", "indices": np.arange(4), "fps": 30.0, "resized": (256, 256), "corner": (0, 0)}
-    on_video = ClipOnVideo(frames=frames[0].numpy(), input=clip, **place)
+    place = {"path": "a.mp4", "indices": np.arange(4), "resized": (256, 256), "corner": (0, 0)}
+    on_video = ClipOnVideo(frames=frames[0].numpy(), times=FrameTimes(4, 30.0), input=clip, **place)
     with torch.enable_grad():
         shown = explain_by_grad_cam(trained, on_video, layer="res5", target_class="b")
     assert f"({expected[0, 1]:.1%})" in shown.title

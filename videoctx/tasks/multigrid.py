@@ -134,9 +134,10 @@ def check_stages(net: nn.Module, stages: Sequence[Stage], schedule: Schedule | N
     side = min(crop_size_px for stage in stages for _, crop_size_px in stage.cycle)
     try:
         run_on_meta(meta_copy(net).eval(), clip_size=(clip_len, side, side))
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0].split(";")[0]
         raise ValueError(
-            f"the network cannot take clips of {clip_len} frames at {side} × {side} ({str(error).splitlines()[0]});"
+            f"the network cannot take clips of {clip_len} frames at {side} × {side} ({reason});"
             " expected a longer data.clips.clip_len, a larger data.train.crop_size_px or other factors in"
             " data.train.multigrid"
         ) from error
