@@ -81,13 +81,16 @@ def test_ctrl_c_and_a_closed_terminal_end_it_cleanly(app_folder, tmp_path, numbe
         start_new_session=True,
         cwd=Path(__file__).parents[2],
     ) as process:
-        url = process.stdout.readline().strip()
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
-        assert process.stdout.readline() == "Ctrl-C ends it\n"
-        with urlopen(url) as response:
-            assert b"<title>videoctx</title>" in response.read()
-        assert len(list(tmp_path.glob("videoctx-app-*"))) == 1
-        process.send_signal(number)
-        rest, errors = process.communicate(timeout=60)
+        try:
+            url = process.stdout.readline().strip()
+            assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
+            assert process.stdout.readline() == "Ctrl-C ends it\n"
+            with urlopen(url) as response:
+                assert b"<title>videoctx</title>" in response.read()
+            assert len(list(tmp_path.glob("videoctx-app-*"))) == 1
+            process.send_signal(number)
+            rest, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()  # where it does not end
     assert (process.returncode, rest, errors) == (status, "", f"videoctx: {word}\n")
     assert not list(tmp_path.glob("videoctx-app-*"))

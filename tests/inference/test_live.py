@@ -166,9 +166,12 @@ def test_ctrl_c_ends_it_with_a_result(network, tmp_path):
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     ) as process:
-        process.stdout.readline()  # the first result
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
+        try:
+            process.stdout.readline()  # the first result
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()  # where it does not end
     assert process.returncode == 0
     assert err == ""
     assert "p95" in out
