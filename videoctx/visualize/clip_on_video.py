@@ -190,7 +190,7 @@ def read_clip(
             start = _start_around(frame, num_frames, shape, fps)
         return shape.frames(start, num_frames, fps)[None]
 
-    batch, indices, times = read_one_video(path, choose_clips, fps=images_fps, segment=segment)
+    batch, indices, times = read_one_video(path, choose_clips, fps=images_fps, segment=segment, timed=True)
     views = preprocessing.transform(num_crops=1)(batch, num_clips=1).clips
     resized, _, crop = views.views[0]  # (U, 3, h, w)
     (video,) = batch.videos

@@ -21,7 +21,7 @@ from videoctx.data.decoding.containers import VideoDecodeError
 from videoctx.data.decoding.video_reader import Decoder, check_decoder, open_video
 from videoctx.data.decoding.yuv_frames import DecodedFrames, FrameFormat, YuvColors, check_frame_format
 from videoctx.data.loading.page_locking import pinned
-from videoctx.data.loading.segment import Segment, segment_frames
+from videoctx.data.loading.segment import Segment, TimedReader, segment_frames
 from videoctx.data.sampling.clip_samplers import ClipSampler, NoClipError, RandomClips
 from videoctx.data.sampling.frame_order import in_order
 
@@ -103,17 +103,8 @@ def packed(frames: Sequence[Tensor], device: torch.device, *, non_blocking: bool
     return copies
 
 
-class FrameReader(Protocol):
+class FrameReader(TimedReader, Protocol):
     """A `VideoReader` that may return frames on another device."""
-
-    @property
-    def num_frames(self) -> int: ...
-
-    @property
-    def fps(self) -> float: ...
-
-    @property
-    def frame_seconds(self) -> np.ndarray | None: ...
 
     def read(self, indices: np.ndarray) -> np.ndarray | Tensor: ...
 

@@ -67,6 +67,7 @@ def read_one_video(
     *,
     fps: float | None = None,
     segment: Segment = WHOLE,
+    timed: bool = False,
 ) -> OneVideo:
     """Decode clips of a video, each distinct frame once.
 
@@ -75,13 +76,14 @@ def read_one_video(
         choose_clips: Returns frame indices (num_clips, clip_len), 0 for the first frame of the segment.
         fps: Frames per second of images, which state none.
         segment: Part of the video from which the clips are chosen.
+        timed: Whether the time of each frame is looked up. Without it, frame k is at k / fps.
 
     Raises:
         VideoDecodeError: The video cannot be read, the segment has no frames, or `choose_clips` raises `NoClipError`.
     """
     with open_video(path, fps=fps) as reader:
         first, stop = segment_frames(reader, segment, path)
-        seconds = reader.frame_seconds
+        seconds = reader.frame_seconds if timed else None
         times = FrameTimes(stop - first, reader.fps, first, None if seconds is None else seconds[first:stop])
         try:
             indices = first + choose_clips(times)
