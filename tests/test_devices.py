@@ -16,6 +16,8 @@ from videoctx.cli import main
 from videoctx.cli.gpu_errors import unusable_gpu
 from videoctx.cli.memory import what_to_change
 from videoctx.data.loading import page_locking
+from videoctx.models import inference
+from videoctx.tasks import precision as run_precision
 from videoctx.tasks.precision import warn_of_emulated_bf16
 from videoctx.user_error import is_out_of_memory
 
@@ -93,7 +95,6 @@ def test_a_gpu_without_bfloat16_has_a_line(monkeypatch, caplog):
         (False, "bf16-mixed", "cuda", [line]),
         (True, "bf16-mixed", "cuda", []),
         (False, "16-mixed", "cuda", []),
-        (False, "bf16-mixed", "cpu", []),
     ]
     for supported, precision, device, expected in cases:
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda supported=supported, **_: supported)
@@ -101,6 +102,27 @@ def test_a_gpu_without_bfloat16_has_a_line(monkeypatch, caplog):
         with caplog.at_level(logging.WARNING):
             warn_of_emulated_bf16(precision, torch.device(device))
         assert [record.message for record in caplog.records] == expected, (supported, precision, device)
+
+
+@each_case(
+    ("capabilities", "precision", "warns"),
+    [
+        ({"avx512_bf16": False, "amx_bf16": False}, "bf16-mixed", True),
+        ({"avx512_bf16": False, "amx_bf16": False}, "32-true", False),
+        ({"avx512_bf16": True, "amx_bf16": False}, "bf16-mixed", False),
+        ({"avx512_bf16": False, "amx_bf16": True}, "bf16-mixed", False),
+        ({"neon": True}, "bf16-mixed", False),  # not known
+        ({}, "bf16-mixed", False),  # of a torch that cannot tell
+    ],
+)
+def test_a_cpu_without_bfloat16_has_a_line(monkeypatch, caplog, capabilities, precision, warns):
+    monkeypatch.setattr(inference, "cpu_capabilities", lambda: capabilities)
+    monkeypatch.setattr(run_precision, "cpu_capabilities", lambda: {"cpu_name": "an old CPU"})
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        warn_of_emulated_bf16(precision, torch.device("cpu"))
+    line = "trainer.precision is bf16-mixed, which an old CPU emulates slowly; 32-true is faster there"
+    assert [record.message for record in caplog.records] == [line] * warns
 
 
 @each_case(

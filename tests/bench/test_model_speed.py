@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from tests.each_case import each_case
+from videoctx.bench import model_speed
 from videoctx.bench.model_measurements import BF16_LAST, PEER_WAYS, WAYS, Measurements, Options, Row, Ways
 from videoctx.bench.model_report import report, what_helps
 from videoctx.bench.model_speed import ModelBench
@@ -18,6 +19,7 @@ from videoctx.bench.pytorchvideo_network import pytorchvideo_network
 from videoctx.cli import main
 from videoctx.layers import GlobalContext
 from videoctx.models import CSN, X3D, R2Plus1D, ResNet3D, SlowFast
+from videoctx.models.inference import emulates_bf16
 
 CONFIG = """
 model:
@@ -42,7 +44,13 @@ def bench(make_net: Callable[[int], nn.Module], **arguments) -> Measurements:
 # The whole bench --------------------------------------------------------------------------------------------------
 
 
+needs_bf16 = pytest.mark.skipif(
+    emulates_bf16(torch.device("cpu")), reason="this CPU emulates bfloat16, which is not measured then"
+)
+
+
 @pytest.mark.slow
+@needs_bf16
 def test_both_networks_are_measured_from_a_config(tmp_path, capsys):
     (config := tmp_path / "net.yaml").write_text(CONFIG % "i3d")
     json_file = tmp_path / "speed.json"
@@ -83,6 +91,7 @@ def test_both_networks_are_measured_from_a_config(tmp_path, capsys):
 
 
 @pytest.mark.slow
+@needs_bf16
 def test_what_is_not_measured_has_a_note():
     measured = bench(
         small("i3d", context=GlobalContext, context_at={"res3": [1]}), clip_len=4, against_pytorchvideo=True
@@ -114,7 +123,28 @@ def test_activation_checkpointing_takes_twice_the_clips_in_less_memory_per_clip(
     assert [row.options for row in bench(pooled, ways=ways, nl5=False).rows] == [Options()]  # it has no stages
 
 
+def test_emulated_bfloat16_is_not_measured(monkeypatch):
+    monkeypatch.setattr(model_speed, "emulates_bf16", lambda _: True)
+    measured = bench(small("c2d"), nl5=False, against_pytorchvideo=True)
+    assert measured.notes == ["bfloat16 is not measured: this device emulates it, many times slower than float32"]
+    ways = {(row.work, row.network, row.way) for row in measured.rows}
+    assert ways == {
+        ("inference", "PyTorchVideo", "float32"),
+        ("inference", "ours", "float32"),
+        ("inference", "ours", "float32, channels_last"),
+        ("inference", "ours", "float32, channels_last, folded"),
+        ("training", "PyTorchVideo", "float32"),
+        ("training", "ours", "float32"),
+        ("training", "ours", "float32, channels_last"),
+        ("training", "ours", "float32, channels_last, fused"),
+    }
+    assert set(measured.matmul_peak) == {"float32"}
+    assert {"inference_vs_peer", "train_vs_peer"} < set(measured.ratios())
+    assert not any("bf16" in name for name in measured.ratios())
+
+
 @pytest.mark.slow
+@needs_bf16
 def test_compiled_ways_are_measured_on_request():
     measured = bench(pooled, compiled=True)
     if any("torch.compile is not measured" in note for note in measured.notes):

@@ -40,7 +40,7 @@ from videoctx.bench.pytorchvideo_network import pytorchvideo_network
 from videoctx.layers.non_local import NonLocal
 from videoctx.models.bf16_gradients import convolutions_with_incorrect_gradients
 from videoctx.models.complexity import complexity
-from videoctx.models.inference import cpu_capabilities, for_inference
+from videoctx.models.inference import cpu_capabilities, emulates_bf16, for_inference
 from videoctx.models.insertion import insert_context
 from videoctx.models.resnet3d import ResNet3D
 
@@ -114,6 +114,8 @@ class ModelBench:
         clip = torch.randn(batch_size, 3, self.clip_len, self.size, self.size)
         labels = torch.randint(self.num_classes, (batch_size,), device=self.device)
         notes: list[str] = []
+        if self._emulates_bf16:
+            notes.append("bfloat16 is not measured: this device emulates it, many times slower than float32")
         peer, differ = self._peer(net, clip[:1], notes)
         macs_of_clip = complexity(lambda: self.make_net(self.num_classes), clip_len=self.clip_len, size=self.size).macs
         macs: dict[Work, int] = {"inference": macs_of_clip, "training": 3 * macs_of_clip}
@@ -146,7 +148,11 @@ class ModelBench:
 
     @property
     def _ways(self) -> Ways:
-        return self.ways or (GPU_WAYS if self._on_gpu else WAYS)
+        ways = self.ways or (GPU_WAYS if self._on_gpu else WAYS)
+        if not self._emulates_bf16:
+            return ways
+        in_float32 = {work: [way._replace(bf16=False) for way in of_work] for work, of_work in ways.items()}
+        return {work: tuple(dict.fromkeys(of_work)) for work, of_work in in_float32.items()}
 
     # Sides --------------------------------------------------------------------------------------------------------
 
@@ -185,7 +191,9 @@ class ModelBench:
     def _training(self, net: nn.Module, peer: nn.Module | None, notes: list[str]) -> Iterator[_Side]:
         """Yield the ways of a training step: cross-entropy, its gradients, and SGD with the settings of the papers."""
         inaccurate = (
-            [] if self._on_gpu else convolutions_with_incorrect_gradients(net, clip_len=self.clip_len, size=self.size)
+            []
+            if self._on_gpu or self._emulates_bf16
+            else convolutions_with_incorrect_gradients(net, clip_len=self.clip_len, size=self.size)
         )
         if inaccurate:
             notes.append(
@@ -220,7 +228,12 @@ class ModelBench:
 
     @property
     def _peer_ways(self) -> tuple[Options, ...]:
-        return GPU_PEER_WAYS if self._on_gpu else PEER_WAYS
+        ways = GPU_PEER_WAYS if self._on_gpu else PEER_WAYS
+        return tuple(way for way in ways if not (way.bf16 and self._emulates_bf16))
+
+    @property
+    def _emulates_bf16(self) -> bool:
+        return emulates_bf16(torch.device(self.device))
 
     def _started(self, side: _Side, clip: Tensor, labels: Tensor, notes: list[str]) -> _Running | None:
         """Run a way once, which compiles and tunes it. Where the memory does not suffice, take half the clips.
@@ -259,7 +272,7 @@ class ModelBench:
         """
         memory = [peak_bytes(side, self.device) for side in sides]
         seconds: list[list[float]] = [[] for _ in sides]
-        products = matrix_products(self.device)
+        products = matrix_products(self.device, ["float32"] if self._emulates_bf16 else ["float32", "bfloat16"])
         of_products: dict[tuple[str, int], list[float]] = {key: [] for key in products}
         for _ in track(range(self.rounds), description=f"bench model, {work}", transient=True):
             for (precision, size), multiply in products.items():

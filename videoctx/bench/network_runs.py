@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -67,7 +67,9 @@ def _autocast(clip: Tensor) -> torch.autocast:
     return torch.autocast(clip.device.type, torch.bfloat16)
 
 
-def matrix_products(device: str) -> dict[tuple[str, int], Callable[[], Any]]:
+def matrix_products(
+    device: str, precisions: Sequence[str] = ("float32", "bfloat16")
+) -> dict[tuple[str, int], Callable[[], Any]]:
     """Return functions that multiply large square matrices, by precision and size."""
     kind = torch.device(device).type
 
@@ -75,11 +77,7 @@ def matrix_products(device: str) -> dict[tuple[str, int], Callable[[], Any]]:
         a, b = torch.randn(2, size, size, device=device).to(getattr(torch, precision))
         return lambda: [a @ b for _ in range(PRODUCTS_IN_A_ROW[kind])]
 
-    return {
-        (precision, size): product(precision, size)
-        for precision in ("float32", "bfloat16")
-        for size in MATMUL_SIZES[kind]
-    }
+    return {(precision, size): product(precision, size) for precision in precisions for size in MATMUL_SIZES[kind]}
 
 
 def multiply_adds(device: str, size: int) -> int:

@@ -100,3 +100,9 @@ def multiplies_bf16(device: torch.device) -> bool:
         capabilities = cpu_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False
+
+
+def emulates_bf16(device: torch.device) -> bool:
+    """Whether a device is known to have no instructions for products of bfloat16. Of CPUs, only x86 ones are known."""
+    known = device.type == "cuda" or (device.type == "cpu" and "avx512_bf16" in cpu_capabilities())
+    return known and not multiplies_bf16(device)

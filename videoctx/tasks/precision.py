@@ -1,10 +1,10 @@
-"""The precision of a run: which ones a task accepts, and a line on GPUs that only emulate bfloat16 (before Ampere)."""
+"""The precision of a run: which ones a task accepts, and a line on devices that only emulate bfloat16."""
 
 import logging
 
 import torch
 
-from videoctx.models.inference import multiplies_bf16
+from videoctx.models.inference import cpu_capabilities, emulates_bf16
 
 logger = logging.getLogger(__name__)
 
@@ -23,10 +23,12 @@ def check_precision(precision: str | int | None, device: torch.device) -> None:
 
 
 def warn_of_emulated_bf16(precision: str | int | None, device: torch.device) -> None:
-    """Warn if a run in bfloat16 is to be on a GPU that only emulates it."""
-    if device.type == "cuda" and "bf16" in str(precision) and not multiplies_bf16(device):
+    """Warn if a run in bfloat16 is to be on a device that only emulates it."""
+    if "bf16" in str(precision) and emulates_bf16(device):
+        on_gpu = device.type == "cuda"
         logger.warning(
-            "trainer.precision is %s, which %s emulates slowly; 16-mixed and 32-true are faster there",
+            "trainer.precision is %s, which %s emulates slowly; %s faster there",
             precision,
-            torch.cuda.get_device_name(device),
+            torch.cuda.get_device_name(device) if on_gpu else cpu_capabilities().get("cpu_name", "this CPU"),
+            "16-mixed and 32-true are" if on_gpu else "32-true is",
         )
