@@ -7,10 +7,12 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
 
+from tests.each_case import each_case
 from videoctx.cli import main
 
 pytest.importorskip("starlette")
@@ -63,6 +65,16 @@ def test_a_missing_library_is_named_with_its_extra(app_folder, refused, monkeypa
     monkeypatch.delitem(sys.modules, "videoctx.app.serving", raising=False)
     line = refused(app_folder / "nl.ckpt")
     assert line == "uvicorn is not installed; expected pip install 'videoctx[app]'"
+
+
+@each_case(("host", "name"), [("127.0.0.1", "127.0.0.1"), ("localhost", "localhost"), ("0.0.0.0", "localhost")])
+def test_a_browser_on_this_computer_opens_the_url(host, name):
+    from videoctx.app.serving import listening_socket, url_of
+
+    with listening_socket(host, 0) as opened:
+        url = url_of(host, opened)
+        assert url == f"http://{name}:{opened.getsockname()[1]}"
+        socket.create_connection((urlsplit(url).hostname, urlsplit(url).port)).close()
 
 
 @pytest.mark.slow

@@ -352,6 +352,18 @@ def test_a_slow_job_is_cancelled(served):
         assert status["state"] != "done"
 
 
+def test_the_head_of_a_finished_job_leaves_its_result(served, video):
+    job = served.ask("POST", "/jobs", {"kind": "predict", "video": video, "network": NL})["id"]
+    finished = served.work.find_job(job)[0]
+    head = Request(f"{served.url}/jobs/{job}", method="HEAD")
+    while not finished.is_over:
+        urlopen(head).close()
+    urlopen(head).close()
+    status = served.ask("GET", f"/jobs/{job}")
+    assert (status["state"], bool(status["result"])) == ("done", True)
+    assert served.refused("GET", f"/jobs/{job}").startswith("404 ")
+
+
 def test_many_requests_leave_nothing_behind(served):
     """Counts objects, without the garbage collector: memory freed by it alone would grow in between."""
     page = {"X-Videoctx-Page": "page-of-many-requests"}

@@ -231,7 +231,7 @@ class _Routes:
             await asyncio.sleep(LOOK_EVERY_SECONDS)
             waited += LOOK_EVERY_SECONDS
             queue.find(job.id)
-        if job.is_over:
+        if job.is_over and request.method == "GET":  # HEAD shows nothing, so the result is kept
             status["result"] = job.result
             response = await asyncio.to_thread(_Json, status)
             queue.forget(job)

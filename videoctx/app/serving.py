@@ -1,6 +1,7 @@
 """Runs the server until Ctrl-C."""
 
 import errno
+import ipaddress
 import signal
 import socket
 from collections.abc import Iterator
@@ -42,6 +43,18 @@ def listening_socket(host: str, port: int) -> Iterator[socket.socket]:
             expected = EXPECTED.get(error.errno or 0, "a port that is free, or 0 for any")
             raise ValueError(f"port {port} of {host}: {error.strerror}; expected {expected}") from error
         yield opened
+
+
+def url_of(host: str, opened: socket.socket) -> str:
+    """Return the URL that a browser on this computer opens.
+
+    Args:
+        host: a name or an address, of which the socket was opened.
+    """
+    address, port = opened.getsockname()[:2]
+    if ipaddress.ip_address(address).is_unspecified:  # all addresses, which no browser has to open
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def serve(app: Starlette, opened: socket.socket) -> None:

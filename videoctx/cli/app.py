@@ -27,7 +27,7 @@ def run_app(arguments: Sequence[str]) -> None:
     )
     options = parser.parse_args(list(arguments))
 
-    from videoctx.app.serving import listening_socket, serve
+    from videoctx.app.serving import listening_socket, serve, url_of
 
     with listening_socket(options.host, options.port) as opened:
         from videoctx.app.examples import read_examples
@@ -41,9 +41,7 @@ def run_app(arguments: Sequence[str]) -> None:
         networks = load_networks(options.ckpt_path)
         work = Workplace(networks, examples=examples, run=run, private_urls=options.private_urls)
         try:
-            port = opened.getsockname()[1]
-            name = f"[{options.host}]" if ":" in options.host else options.host
-            print(f"http://{name}:{port}\nCtrl-C ends it", flush=True)
+            print(f"{url_of(options.host, opened)}\nCtrl-C ends it", flush=True)
             serve(make_server(work, host=options.host), opened)
         finally:
             work.close()
